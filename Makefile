@@ -1,0 +1,47 @@
+# Two commands on a fresh machine: `make run` and `make test`.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+ALL := -c constraints.txt -e '.[dev]'
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-slow lint types bench clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed  ## create .venv and install everything, at the locked versions
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@if command -v uv >/dev/null; then \
+	  echo "uv pip install $(ALL)"; \
+	  UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" \
+	    uv pip install --python $(BIN)/python $(ALL); \
+	else \
+	  echo "pip install $(ALL)"; \
+	  $(BIN)/python -m pip install $(ALL); \
+	fi
+	touch $@
+
+run: setup  ## train the default experiment: no network, no account, no GPU
+	$(BIN)/python train.py
+
+test: setup  ## the default test suite
+	$(BIN)/python -m pytest -n 2
+
+test-slow: setup  ## the long end-to-end tests
+	$(BIN)/python -m pytest -n 1 -m slow
+
+lint: setup  ## ruff, format and rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: setup  ## pyright
+	$(BIN)/pyright
+
+bench: setup  ## every benchmark, written to docs/results.md
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove the environment and caches; runs and data stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist

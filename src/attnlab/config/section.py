@@ -1,0 +1,106 @@
+"""The two building blocks of the schema: a section of the config, and a choice within it.
+
+A `Section` is a mapping with fixed keys. A `Variant` is a section whose `kind` says which of
+several things it is. The schema stays free of torch: a variant names the class that implements
+it as text, and `build` imports that class only when a run needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, create_model, model_validator
+from pydantic.functional_validators import ModelWrapValidatorHandler
+from pydantic_core import PydanticCustomError
+
+
+class Section(BaseModel):
+    """A part of the config: fixed keys, no defaults (those stand in YAML), never changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Variant(Section):
+    """A section chosen by its `kind`.
+
+    A direct subclass opens a slot (`class Score(Variant, slot="score")`); a subclass of the slot
+    is one choice in it (`class Dot(Score, kind="dot", target="package.module:Class")`).
+    """
+
+    kind: str
+
+    slot: ClassVar[str] = ""
+    target: ClassVar[str | type] = ""
+    choices: ClassVar[dict[str, type[Variant]]] = {}
+
+    def __init_subclass__(
+        cls, slot: str = "", kind: str = "", target: str | type = "", **kwargs: Any
+    ) -> None:
+        super().__init_subclass__(**kwargs)
+        if slot:
+            cls.slot, cls.choices = slot, {}
+            SLOTS[slot] = cls
+        if target:
+            cls.target = target
+        if kind:
+            cls.choices[kind] = cls
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _choose(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Any:
+        """Hand a mapping given for the slot to the schema of its kind."""
+        is_slot = SLOTS.get(cls.slot) is cls
+        if not is_slot or isinstance(value, Variant):
+            return handler(value)
+        if not isinstance(value, dict) or "kind" not in value:
+            raise PydanticCustomError("no_kind", "needs a 'kind'", {"allowed": list(cls.choices)})
+        schema = cls.choices.get(str(value["kind"]))
+        if schema is None:
+            context = {"kind": value["kind"], "allowed": list(cls.choices)}
+            raise PydanticCustomError("unknown_kind", "unknown kind '{kind}'", context)
+        return schema.model_validate(value)
+
+    def settings(self) -> dict[str, Any]:
+        """Everything but the kind: the keyword arguments of the implementing class."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name != "kind"}
+
+    def implementation(self) -> Any:
+        """The class that does what this section says, imported now."""
+        if not isinstance(self.target, str):
+            return self.target
+        module, _, name = self.target.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+    def build(self, *args: Any, **kwargs: Any) -> Any:
+        """An instance of the implementing class, given the settings of this section."""
+        return self.implementation()(*args, **kwargs, **self.settings())
+
+
+SLOTS: dict[str, type[Variant]] = {}
+
+Implementation = TypeVar("Implementation", bound=type)
+
+
+def register(slot: str, kind: str) -> Callable[[Implementation], Implementation]:
+    """Add a choice to a slot from a class, for plugins: `@register("score", "my_score")`.
+
+    The schema is read off the class: its keyword-only arguments, with their types, are the
+    settings that the YAML has to give.
+    """
+
+    def decorate(implementation: Implementation) -> Implementation:
+        parameters = inspect.signature(implementation, eval_str=True).parameters.values()
+        fields: dict[str, Any] = {
+            p.name: (Any if p.annotation is p.empty else p.annotation, ...)
+            for p in parameters
+            if p.kind is p.KEYWORD_ONLY
+        }
+        name = f"{implementation.__name__}Config"
+        keywords = {"kind": kind, "target": implementation}
+        create_model(name, __base__=SLOTS[slot], __cls_kwargs__=keywords, **fields)
+        return implementation
+
+    return decorate

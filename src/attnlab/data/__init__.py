@@ -1,0 +1,1 @@
+"""Examples and batches: readers, generators, tokenizers, targets, and how they become tensors."""

@@ -1,0 +1,35 @@
+"""`Example`: one thing to learn from, as a reader or generator yields it, before tokenization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from attnlab.data.target import AttentionTarget
+
+Text: TypeAlias = list[str]  # units: characters, words or items, as the dataset splits them
+Array: TypeAlias = npt.NDArray[np.float32]  # image: channels x height x width; audio: samples
+Value: TypeAlias = Text | Array | str | int | float | None
+
+
+@dataclass(frozen=True)
+class Example:
+    """Inputs by name, the answer, and where to look for it.
+
+    `inputs` are named by what they are: `text`, `image`, `audio`, `question`, `items`.
+    The answer's form is the task's: units (generate), label (classify), label per unit (tag),
+    boxes n x 5 with the class last (locate), class per pixel (segment), item (rank), nothing
+    where the map itself is asked for (attend).
+    The target's keys count the units (positions, pixels, samples) of one input; `looks_at` names
+    it. Its queries count the units of the answer, or are one where the answer is one thing.
+    """
+
+    id: str
+    inputs: dict[str, Value]
+    answer: Value
+    target: AttentionTarget | None = None
+    looks_at: str = "text"
+    meta: dict[str, Any] = field(default_factory=dict)  # shown in reports, never seen by a model
