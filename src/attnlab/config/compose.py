@@ -1,0 +1,209 @@
+"""From YAML and overrides to a checked `Config`, and from every failure to plain lines.
+
+Hydra composes, OmegaConf resolves, pydantic checks. A mistake on any of the three levels ends as
+a `Mistake` with its full key; all of them are collected before the user is told.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from attnlab.config.schema import Config
+from attnlab.config.section import Section, Variant
+from attnlab.config.rules import broken_rules
+from attnlab.errors import ConfigError, Mistake, UserError, suggest
+
+CONFIG_NAME = "config"
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
+NEXT_COMMAND = "python train.py --cfg job   (shows every key with its value)"
+
+
+def config_dir() -> Path:
+    """The folder of YAML files: `conf/` of the checkout, or the copy inside an installed wheel."""
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parents[1] / "conf"
+    return checkout if checkout.is_dir() else package / "conf"
+
+
+def compose(overrides: Sequence[str] = (), folder: Path | None = None) -> DictConfig:
+    """What Hydra makes of `conf/` and the overrides; raises Hydra's own errors."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(folder or config_dir()), version_base="1.3"):
+        return hydra_compose(CONFIG_NAME, overrides=list(overrides))
+
+
+def load(overrides: Sequence[str] = (), folder: Path | None = None) -> tuple[Config, dict]:
+    """Compose and check in one go; raises `ConfigError` with every mistake."""
+    try:
+        composed = compose(overrides, folder)
+    except COMPOSITION_ERRORS:
+        raise ConfigError(diagnose(overrides, folder), NEXT_COMMAND) from None
+    return check(composed)
+
+
+def check(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
+    """The checked config and the same as plain values; raises `ConfigError`."""
+    plain = resolve(composed)
+    mistakes = list(find_mistakes(plain))
+    if mistakes:
+        raise ConfigError(mistakes, NEXT_COMMAND)
+    return Config.model_validate(plain), plain
+
+
+def resolve(composed: DictConfig) -> dict[str, Any]:
+    """Plain values, with every interpolation followed now rather than somewhere in the run."""
+    try:
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError([_from_omegaconf(error)], NEXT_COMMAND) from None
+    return typing.cast("dict[str, Any]", plain)
+
+
+def find_mistakes(plain: dict[str, Any]) -> Iterator[Mistake]:
+    """Everything wrong with plain values: first their form, then what does not go together."""
+    import_plugins(plain.get("plugins") or [])
+    try:
+        config = Config.model_validate(plain)
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            yield _from_pydantic(details, plain)
+    else:
+        yield from broken_rules(config)
+
+
+def import_plugins(modules: Sequence[str]) -> None:
+    """Import the user's modules, which register their variants; the folder they start in counts."""
+    if modules and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name.split(".")[0]:
+                raise
+            raise UserError(f"plugins: no module '{name}' in {os.getcwd()} or installed") from None
+
+
+def diagnose(overrides: Sequence[str], folder: Path | None = None) -> list[Mistake]:
+    """Why these overrides do not compose: drop each offending one in turn and go on looking."""
+    remaining, mistakes = list(overrides), []
+    while True:
+        try:
+            plain = resolve(compose(remaining, folder))
+        except ConfigError as error:
+            return mistakes + error.mistakes
+        except COMPOSITION_ERRORS as error:
+            mistakes.append(_from_composition(error, folder))
+            wrong = [o for o in remaining if _is_about(o, mistakes[-1].where)]
+            if not wrong:
+                return mistakes
+            remaining = [o for o in remaining if o not in wrong]
+        else:
+            return mistakes + list(find_mistakes(plain))
+
+
+def _is_about(override: str, where: str) -> bool:
+    return override == where or override.lstrip("+~").split("=")[0].split("@")[0] == where
+
+
+def _from_composition(error: Exception, folder: Path | None) -> Mistake:
+    """Hydra's own error in one line."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        options = [o.removesuffix(".yaml") for o in error.options or []]
+        return Mistake(group or option, f"no option '{option}'", suggest(option, options))
+    if isinstance(error, OverrideParseException):
+        return Mistake(error.override, "not of the form key=value", "quote values with , [ ] { }")
+    if isinstance(error, yaml.YAMLError):
+        mark = getattr(error, "problem_mark", None)
+        place = f"{mark.name}, line {mark.line + 1}" if mark else "YAML"
+        return Mistake(place, getattr(error, "problem", None) or str(error))
+    cause = error.__cause__
+    if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
+        return _from_omegaconf(cause, folder)
+    return Mistake("config", " ".join(str(error).split()))
+
+
+def _from_omegaconf(error: OmegaConfBaseException, folder: Path | None = None) -> Mistake:
+    key = error.full_key or "config"
+    problem = " ".join((error.msg or str(error)).split(" full_key:")[0].splitlines()[0].split())
+    if "is not in struct" in problem:
+        groups = [p.name for p in (folder or config_dir()).iterdir() if p.is_dir()]
+        return Mistake(key, "unknown key", _suggest_key(key, groups))
+    return Mistake(key, problem)
+
+
+def _from_pydantic(details: ErrorDetails, plain: dict[str, Any]) -> Mistake:
+    path = [str(part) for part in details["loc"]]
+    key, given, context = ".".join(path), details["input"], details.get("ctx", {})
+    if details["type"] == "extra_forbidden":
+        return Mistake(key, "unknown key", _suggest_key(key, (), plain))
+    if details["type"] == "missing":
+        return Mistake(key, "missing")
+    if details["type"] in ("unknown_kind", "no_kind"):
+        kind, allowed = str(context.get("kind", "")), context["allowed"]
+        problem = f"unknown kind '{kind}'" if kind else "no kind given"
+        return Mistake(f"{key}.kind", problem, suggest(kind, allowed))
+    if details["type"] == "literal_error":
+        allowed = [option.strip("'") for option in context["expected"].replace(" or ", ", ").split(", ")]
+        return Mistake(key, f"{given!r} is not allowed", suggest(str(given), allowed))
+    return Mistake(key, f"{given!r} is not allowed", details["msg"].removeprefix("Input "))
+
+
+def _suggest_key(key: str, groups: Sequence[str] = (), plain: dict | None = None) -> str:
+    """The nearest sibling of a wrong key, or the same last word anywhere else in the config."""
+    parent, _, leaf = key.rpartition(".")
+    siblings = list(_fields(parent.split(".") if parent else [], plain or {}))
+    hint = suggest(leaf, [*siblings, *(groups if not parent else ())])
+    if "did you mean" in hint:
+        return hint
+    elsewhere = [k for k in _all_keys(Config) if k.split(".")[-1] == leaf]
+    return f"did you mean '{elsewhere[0]}'? {hint}" if elsewhere else hint
+
+
+def _fields(path: Sequence[str], plain: Any) -> Iterator[str]:
+    """The keys a section has, found by its path; a variant's by the kind that stands in `plain`."""
+    section: type[Section] | None = Config
+    for part in path:
+        plain = plain.get(part, {}) if isinstance(plain, dict) else {}
+        field = section.model_fields.get(part) if section else None
+        section = _section_of(field.annotation) if field else None
+        if section and issubclass(section, Variant):
+            section = section.choices.get(str(plain.get("kind", "")), section)
+    yield from section.model_fields if section else ()
+
+
+def _section_of(annotation: Any) -> type[Section] | None:
+    options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else [annotation]
+    sections = [o for o in options if isinstance(o, type) and issubclass(o, Section)]
+    return sections[0] if sections else None
+
+
+def _all_keys(section: type[Section], prefix: str = "") -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        yield prefix + name
+        inner = _section_of(field.annotation)
+        if inner:
+            yield from _all_keys(inner, f"{prefix}{name}.")

@@ -1,0 +1,45 @@
+"""What does not go together, across groups. Each rule yields the mistakes it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from attnlab.config import attention
+from attnlab.config.model import Transformer
+from attnlab.config.schema import Config
+from attnlab.errors import Mistake
+
+
+def broken_rules(config: Config) -> Iterator[Mistake]:
+    """Mistakes that no single field shows."""
+    for rule in (_mechanisms, _length, _devices, _presets):
+        yield from rule(config)
+
+
+def _mechanisms(config: Config) -> Iterator[Mistake]:
+    yield from attention.mistakes(config.attention, "attention")
+    if isinstance(config.model, Transformer):
+        yield from attention.mistakes(config.model.self_attention, "model.self_attention")
+
+
+def _length(config: Config) -> Iterator[Mistake]:
+    if config.trainer.max_epochs < 0 and config.trainer.max_steps < 0:
+        yield Mistake("trainer.max_epochs", "no end: max_epochs and max_steps are both -1")
+
+
+def _devices(config: Config) -> Iterator[Mistake]:
+    trainer = config.trainer
+    several = trainer.devices * trainer.num_nodes > 1
+    if several and trainer.strategy == "single":
+        hint = "did you mean 'ddp'? allowed: ddp, fsdp"
+        yield Mistake("trainer.strategy", "'single' serves one device", hint)
+    if trainer.precision == "16-mixed" and trainer.accelerator == "cpu":
+        hint = "did you mean 'bf16-mixed'? allowed on CPU: 32-true, bf16-mixed"
+        yield Mistake("trainer.precision", "16-mixed is some 60 times slower on a CPU", hint)
+    if trainer.ema and trainer.strategy == "fsdp":
+        yield Mistake("trainer.ema", "not with strategy fsdp", "set trainer.ema=null")
+
+
+def _presets(config: Config) -> Iterator[Mistake]:
+    if config.trainer.fast_dev_run and config.trainer.overfit_batches:
+        yield Mistake("trainer.overfit_batches", "not with fast_dev_run", "choose one of the two")

@@ -1,0 +1,69 @@
+"""The whole config, group by group. Types, ranges and meanings; the defaults stand in `conf/`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from attnlab.config.attention import AttentionConfig
+from attnlab.config.dataset import Dataset
+from attnlab.config.model import Model
+from attnlab.config.objective import ObjectiveConfig
+from attnlab.config.section import Section
+from attnlab.config.task import Task
+from attnlab.config.trainer import Trainer
+
+
+class Logger(Section):
+    """Where figures go besides the run's own folder."""
+
+    name: str = Field(description="shown in tables")
+    wandb: Literal["offline", "online", "disabled"] = Field(
+        description="offline needs no account; `attnlab sync RUN` uploads later"
+    )
+    project: str = Field(description="W&B project")
+    entity: str | None = Field(description="W&B team or user; null is the account's default")
+    tags: list[str] = Field(description="W&B tags")
+    maps_every: int = Field(ge=0, description="validations between two logged maps; 0 is never")
+    maps_examples: int = Field(gt=0, description="examples whose maps are drawn")
+
+
+class Hparams(Section):
+    """A search over settings, with Optuna."""
+
+    name: str = Field(description="name of the study; the same name goes on where it stopped")
+    trials: int = Field(gt=0, description="runs in all")
+    jobs: int = Field(gt=0, description="runs at the same time")
+    monitor: str = Field(description="figure of metrics.json to improve")
+    direction: Literal["minimize", "maximize"] = Field(description="which way is better")
+    search: dict[str, Any] = Field(
+        description="key -> {choice: [...]} | {low:, high:, log: true} | {low:, high:, step:}"
+    )
+
+
+class Paths(Section):
+    """Folders, relative to where the command was started."""
+
+    data: str = Field(description="raw data")
+    prepared: str = Field(description="data as the prepare stage writes it")
+    runs: str = Field(description="one folder for each run")
+    run: str | None = Field(description="folder of this run; null names it by config and time")
+
+
+class Config(Section):
+    """Everything a run depends on."""
+
+    name: str = Field(min_length=1, pattern=r"^[\w.=,+-]+$", description="name of the run")
+    seed: int = Field(ge=0, lt=2**32, description="seed of weights, order and dropout")
+    resume: str = Field(description="never | auto | folder of a run to go on with")
+    plugins: list[str] = Field(description="your own modules to import, which register variants")
+    attention: AttentionConfig
+    model: Model
+    task: Task
+    dataset: Dataset
+    objective: ObjectiveConfig
+    trainer: Trainer
+    logger: Logger
+    hparams: Hparams | None
+    paths: Paths

@@ -1,0 +1,102 @@
+"""How training runs. `conf/trainer/*.yaml` holds the default values."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from attnlab.config.section import Section, Variant
+
+
+class Batches(Section):
+    """How examples are put together."""
+
+    size: int = Field(gt=0, description="examples in a batch, on each device")
+    eval_size: int = Field(gt=0, description="examples in a batch where nothing is learned")
+    workers: int = Field(ge=0, description="loader processes; 0 loads in the main process")
+    bucket: int = Field(
+        ge=1, description="batches drawn from this many batches sorted by length; 1 is no sorting"
+    )
+
+
+class Optimizer(Section):
+    """AdamW (Loshchilov & Hutter 2019)."""
+
+    lr: float = Field(gt=0, description="highest learning rate")
+    betas: tuple[float, float] = Field(description="decay of the running means")
+    eps: float = Field(gt=0, description="added to the denominator")
+    weight_decay: float = Field(ge=0, description="decoupled weight decay of matrices")
+
+
+class Schedule(Variant, slot="schedule"):
+    """How the learning rate moves; a factor on `optimizer.lr`."""
+
+    warmup_steps: int = Field(ge=0, description="steps of linear rise at the start")
+
+
+class Constant(Schedule, kind="constant", target="attnlab.learning.schedules:constant"):
+    """Stays at its height."""
+
+
+class Cosine(Schedule, kind="cosine", target="attnlab.learning.schedules:cosine"):
+    """Falls along half a cosine to `floor` by the last step."""
+
+    floor: float = Field(ge=0, le=1, description="factor at the last step")
+
+
+class InverseSqrt(Schedule, kind="inverse_sqrt", target="attnlab.learning.schedules:inverse_sqrt"):
+    """Falls with the square root of the step (Vaswani et al. 2017)."""
+
+
+class Ema(Section):
+    """An average of the weights over the steps, used for evaluation."""
+
+    decay: float = Field(gt=0, lt=1, description="share of the old average kept at each step")
+
+
+class EarlyStopping(Section):
+    """Stop when validation no longer improves."""
+
+    patience: int = Field(ge=0, description="validations without improvement before the stop")
+    min_delta: float = Field(ge=0, description="what counts as an improvement")
+
+
+class Checkpoints(Section):
+    """When the state of training is written."""
+
+    every_steps: int = Field(gt=0, description="steps between two writings of last.ckpt")
+    monitor: str = Field(description="figure that decides which checkpoint is the best")
+    mode: Literal["min", "max"] = Field(description="whether the best is the lowest or highest")
+
+
+class Trainer(Section):
+    """Devices, precision, length and safety of a run."""
+
+    name: str = Field(description="shown in tables")
+    accelerator: Literal["cpu", "gpu", "auto"] = Field(description="where to compute")
+    devices: int = Field(gt=0, description="processes on this machine, one for each device")
+    num_nodes: int = Field(gt=0, description="machines")
+    strategy: Literal["single", "ddp", "fsdp"] = Field(
+        description="one process, copies of the model, or the model in shards (FSDP2)"
+    )
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(description="arithmetic")
+    threads: int | None = Field(description="CPU threads of each process; null leaves it to torch")
+    max_epochs: int = Field(ge=-1, description="passes over the data; -1 is no limit")
+    max_steps: int = Field(ge=-1, description="optimizer steps; -1 is no limit")
+    validate_every: float = Field(gt=0, description="epochs between two validations")
+    accumulate: int = Field(gt=0, description="batches to one optimizer step")
+    clip_norm: float | None = Field(description="largest norm of the gradient; null is no limit")
+    deterministic: bool = Field(description="same numbers again for the same seed")
+    compile: bool = Field(description="torch.compile the model; pays off in long runs only")
+    log_every: int = Field(gt=0, description="steps between two logged points")
+    progress: bool = Field(description="show a progress bar")
+    fast_dev_run: bool = Field(description="one batch through every part, nothing kept")
+    overfit_batches: int = Field(ge=0, description="train on this many batches only; 0 is off")
+    profile: bool = Field(description="write a table of where the time goes")
+    batches: Batches
+    optimizer: Optimizer
+    schedule: Schedule
+    ema: Ema | None
+    early_stopping: EarlyStopping | None
+    checkpoints: Checkpoints

@@ -1,0 +1,85 @@
+"""`Loader`: batches in an order that depends on the seed and the epoch alone.
+
+What a loader needs to go on in the middle of an epoch is two numbers: the epoch, and how many
+batches of it are done. They travel in the checkpoint, so a killed run sees the rest of the epoch
+and nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader, Sampler
+
+from attnlab.data.batch import Batch, collate
+from attnlab.data.codec import Item
+
+
+class BatchOrder(Sampler[list[int]]):
+    """Which examples make which batch: shuffled, near-equal lengths together, split over ranks."""
+
+    def __init__(
+        self, lengths: Sequence[int], size: int, bucket: int, seed: int, rank: int, world: int
+    ) -> None:
+        self.lengths = np.asarray(lengths)
+        self.size, self.bucket, self.seed = size, bucket, seed
+        self.rank, self.world = rank, world
+        self.epoch = 0
+        self.skip = 0  # batches of this epoch that are done already
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch on one rank: the same number on every rank."""
+        batches = -(-len(self.lengths) // self.size)
+        return batches if self.world == 1 else max(batches // self.world, 1)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batches = self._batches()
+        mine = [batches[i % len(batches)] for i in range(self.rank, len(self) * self.world, self.world)]
+        yield from mine[self.skip :]
+
+    def _batches(self) -> list[list[int]]:
+        random = np.random.default_rng((self.seed, self.epoch))
+        order = random.permutation(len(self.lengths))
+        span = self.size * self.bucket
+        if self.bucket > 1:
+            spans = [order[i : i + span] for i in range(0, len(order), span)]
+            order = np.concatenate([s[np.argsort(self.lengths[s], kind="stable")] for s in spans])
+        batches = [order[i : i + self.size].tolist() for i in range(0, len(order), self.size)]
+        return [batches[i] for i in random.permutation(len(batches))]
+
+
+class Loader(DataLoader[Any]):
+    """A `DataLoader` that can be stopped after any batch and goes on from there."""
+
+    def __init__(
+        self, items: Sequence[Item], order: BatchOrder, looks_at: str, workers: int, pin: bool
+    ) -> None:
+        super().__init__(
+            items,  # type: ignore[arg-type]  # any sequence serves
+            batch_sampler=order,
+            collate_fn=partial(collate, looks_at=looks_at),
+            num_workers=workers,
+            pin_memory=pin,
+            persistent_workers=False,
+        )
+        self.order = order
+        self.done = 0  # batches handed out in this epoch
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        self.done = self.order.skip
+        for batch in super().__iter__():
+            self.done += 1
+            yield batch
+        self.order.epoch += 1
+        self.order.skip = 0
+        self.done = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Lightning puts this into the checkpoint."""
+        return {"epoch": self.order.epoch, "done": self.done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.order.epoch, self.order.skip = state["epoch"], state["done"]

@@ -1,0 +1,171 @@
+"""Examples on disk: one readable line of JSON each, arrays beside them in `.npy` files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from attnlab.data.example import Example
+from attnlab.data.target import AttentionTarget
+from attnlab.errors import UserError
+
+
+class Store:
+    """The splits of a dataset in one folder: `train.jsonl`, `train.image.npy`, ..."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, split: str, examples: Iterable[Example]) -> int:
+        """Write a split; returns how many examples it has."""
+        arrays = ArrayWriter()
+        count = 0
+        with (self.folder / f"{split}.jsonl").open("w", encoding="utf-8") as file:
+            for count, example in enumerate(examples, start=1):  # noqa: B007
+                record = _to_record(example, arrays)
+                file.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
+        arrays.save(self.folder, split)
+        return count
+
+    def read(self, split: str) -> list[Example]:
+        """Every example of a split, in the order written."""
+        path = self.folder / f"{split}.jsonl"
+        if not path.is_file():
+            raise UserError(f"{path}: missing; try: attnlab prepare")
+        arrays = ArrayReader(self.folder, split)
+        with path.open(encoding="utf-8") as file:
+            return [_from_record(json.loads(line), arrays) for line in file]
+
+    def digest(self) -> str:
+        """SHA-256 over everything in the folder that examples are made of."""
+        total = hashlib.sha256()
+        for path in sorted(self.folder.iterdir()):
+            if path.suffix in (".jsonl", ".npy") or path.name.startswith("vocabulary"):
+                total.update(path.name.encode())
+                total.update(hashlib.sha256(path.read_bytes()).digest())
+        return total.hexdigest()
+
+
+class ArrayWriter:
+    """Collects arrays of one split by name; each becomes one flat file."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, list[np.ndarray]] = {}
+        self.sizes: dict[str, int] = {}
+
+    def add(self, name: str, array: np.ndarray) -> dict[str, Any]:
+        """Keep the array; what stands for it in the JSON line comes back."""
+        start = self.sizes.get(name, 0)
+        self.parts.setdefault(name, []).append(np.asarray(array, dtype=np.float32).ravel())
+        self.sizes[name] = start + array.size
+        return {"array": name, "start": start, "shape": list(array.shape)}
+
+    def save(self, folder: Path, split: str) -> None:
+        for name, parts in self.parts.items():
+            np.save(folder / f"{split}.{name}.npy", np.concatenate(parts))
+
+
+class ArrayReader:
+    """Gives back what `ArrayWriter` kept, reading from disk only what is asked for."""
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self.folder, self.split = folder, split
+        self.open: dict[str, np.ndarray] = {}
+
+    def get(self, reference: dict[str, Any]) -> np.ndarray:
+        name, start, shape = reference["array"], reference["start"], tuple(reference["shape"])
+        if name not in self.open:
+            self.open[name] = np.load(self.folder / f"{self.split}.{name}.npy", mmap_mode="r")
+        return self.open[name][start : start + int(np.prod(shape))].reshape(shape)
+
+
+def _to_record(example: Example, arrays: ArrayWriter) -> dict[str, Any]:
+    return {
+        "id": example.id,
+        "inputs": {name: _pack(name, value, arrays) for name, value in example.inputs.items()},
+        "answer": _pack("answer", example.answer, arrays),
+        "looks_at": example.looks_at,
+        "target": None if example.target is None else _pack_target(example.target, arrays),
+        "meta": example.meta,
+    }
+
+
+def _from_record(record: dict[str, Any], arrays: ArrayReader) -> Example:
+    target = record["target"]
+    return Example(
+        id=record["id"],
+        inputs={name: _unpack(value, arrays) for name, value in record["inputs"].items()},
+        answer=_unpack(record["answer"], arrays),
+        target=None if target is None else _unpack_target(target, arrays),
+        looks_at=record["looks_at"],
+        meta=record["meta"],
+    )
+
+
+def _pack(name: str, value: Any, arrays: ArrayWriter) -> Any:
+    return arrays.add(name, value) if isinstance(value, np.ndarray) else value
+
+
+def _unpack(value: Any, arrays: ArrayReader) -> Any:
+    return arrays.get(value) if isinstance(value, dict) and "array" in value else value
+
+
+def _pack_target(target: AttentionTarget, arrays: ArrayWriter) -> dict[str, Any]:
+    return {
+        "kind": target.kind,
+        "weight": target.weight,
+        "shape": list(target.weights.shape),
+        "weights": _pack_matrix(target.weights, arrays),
+        "possible": None if target.possible is None else _pack_matrix(target.possible, arrays),
+        "points": None if target.points is None else _pack_matrix(target.points, arrays),
+        "annotators": [_pack_matrix(a, arrays) for a in target.annotators],
+        "queries": np.flatnonzero(target.query_mask).tolist(),
+        "hidden_keys": np.flatnonzero(~target.key_mask).tolist(),
+    }
+
+
+def _unpack_target(record: dict[str, Any], arrays: ArrayReader) -> AttentionTarget:
+    queries, keys = shape = tuple(record["shape"])
+    query_mask = np.zeros(queries, dtype=bool)
+    query_mask[record["queries"]] = True
+    key_mask = np.ones(keys, dtype=bool)
+    key_mask[record["hidden_keys"]] = False
+
+    def matrix(packed: dict[str, Any] | None) -> Any:
+        return None if packed is None else _unpack_matrix(packed, shape, arrays)
+
+    return AttentionTarget(
+        weights=matrix(record["weights"]),
+        query_mask=query_mask,
+        key_mask=key_mask,
+        kind=record["kind"],
+        possible=matrix(record["possible"]),
+        annotators=tuple(matrix(a) for a in record["annotators"]),
+        weight=record["weight"],
+        points=matrix(record["points"]),
+    )
+
+
+def _pack_matrix(matrix: np.ndarray, arrays: ArrayWriter) -> dict[str, Any]:
+    """Few entries as a list of places, many as an array."""
+    rows, columns = np.nonzero(matrix)
+    if len(rows) > 0.25 * matrix.size and matrix.size > 64:
+        return arrays.add("target", matrix)
+    values = matrix[rows, columns]
+    packed: dict[str, Any] = {"rows": rows.tolist(), "columns": columns.tolist()}
+    if not np.all(values == 1):
+        packed["values"] = values.tolist()
+    return packed
+
+
+def _unpack_matrix(packed: dict[str, Any], shape: Any, arrays: ArrayReader) -> np.ndarray:
+    if "array" in packed:
+        return arrays.get(packed)
+    matrix = np.zeros(shape, dtype=np.float32)
+    matrix[packed["rows"], packed["columns"]] = packed.get("values", 1.0)
+    return matrix

@@ -1,0 +1,51 @@
+"""`Vocabulary`: units of text to numbers and back."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
+SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
+
+
+class Vocabulary:
+    """Units in the order of their numbers; the first four are special."""
+
+    def __init__(self, units: Sequence[str]) -> None:
+        self.units = list(units)
+        self._number = {unit: number for number, unit in enumerate(self.units)}
+
+    @classmethod
+    def of(cls, texts: Iterable[Iterable[str]], at_least: int = 1) -> Vocabulary:
+        """The units seen `at_least` so often, most frequent first, ties in alphabetical order."""
+        counts = Counter(unit for text in texts for unit in text)
+        kept = [unit for unit, count in counts.items() if count >= at_least]
+        kept.sort(key=lambda unit: (-counts[unit], unit))
+        return cls([*SPECIAL, *kept])
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def encode(self, text: Iterable[str]) -> list[int]:
+        """Numbers of the units; a unit never seen is `<unk>`."""
+        return [self._number.get(unit, UNKNOWN) for unit in text]
+
+    def decode(self, numbers: Iterable[int]) -> list[str]:
+        """Units up to the end mark, without the special ones."""
+        text: list[str] = []
+        for number in numbers:
+            if number == EOS:
+                break
+            if number >= len(SPECIAL):
+                text.append(self.units[number])
+        return text
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(self.units, ensure_ascii=False, indent=0), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Vocabulary:
+        return cls(json.loads(path.read_text(encoding="utf-8")))
