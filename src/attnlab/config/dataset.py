@@ -1,0 +1,24 @@
+"""The slot for datasets: where examples come from. A reader or a generator is one choice in it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from attnlab.config.section import Variant
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Dataset(Variant, slot="dataset"):
+    """What every dataset has, whether it is read from files or made on the spot."""
+
+    name: str = Field(min_length=1, description="what reports and prepared files call it")
+    supervision: Share = Field(
+        description="share of the training examples that keep their attention target"
+    )
+
+    def settings(self) -> dict[str, Any]:
+        """The source makes whole examples: its name and what is withheld are others' business."""
+        return {k: v for k, v in super().settings().items() if k not in ("name", "supervision")}
