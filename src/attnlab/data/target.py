@@ -8,6 +8,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from attnlab.data.groups import Groups
+
 Weights: TypeAlias = npt.NDArray[np.float32]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 Kind = Literal["hard", "soft", "sure_possible"]
@@ -24,6 +26,7 @@ class AttentionTarget:
     possible: Weights | None = None  # queries x keys, sure_possible only: sure and possible links
     annotators: tuple[Weights, ...] = field(default=())  # each queries x keys, where known apart
     weight: float = 1.0  # how much this example's target counts in the loss
+    points: Weights | None = None  # queries x keys: fixation counts, where weights are blurred
 
     def __post_init__(self) -> None:
         queries, keys = self.weights.shape
@@ -32,6 +35,9 @@ class AttentionTarget:
                 f"masks of {self.query_mask.shape} and {self.key_mask.shape} "
                 f"do not fit weights of {self.weights.shape}"
             )
+        for matrix in (self.possible, self.points, *self.annotators):
+            if matrix is not None and matrix.shape != self.weights.shape:
+                raise ValueError(f"{matrix.shape} beside weights of {self.weights.shape}")
         if (self.kind == "sure_possible") != (self.possible is not None):
             raise ValueError("possible links belong to kind 'sure_possible', and to it alone")
 
@@ -44,3 +50,49 @@ class AttentionTarget:
     def without(self) -> AttentionTarget:
         """The same shape with no row annotated: what is left when a target is withheld."""
         return replace(self, query_mask=np.zeros_like(self.query_mask))
+
+    def soft(self) -> AttentionTarget:
+        """The same gold as a distribution, so that regrouping keeps mass instead of marks."""
+        weights = self.distribution()
+        return replace(self, weights=weights, kind="soft", possible=None)
+
+    def regroup_keys(self, groups: Groups) -> AttentionTarget:
+        """The same gold over other keys: words as pieces, pixels as patches, samples as frames.
+
+        Marks (hard, sure and possible links) pass to every unit that holds a part of a marked one;
+        soft weights and fixation points are shared out, so that their mass stays what it was.
+        """
+
+        def carry(matrix: Weights) -> Weights:
+            return groups.share(matrix, 1) if self.kind == "soft" else groups.any(matrix, 1)
+
+        return replace(
+            self,
+            weights=carry(self.weights),
+            key_mask=groups.any(self.key_mask, 0),
+            possible=None if self.possible is None else groups.any(self.possible, 1),
+            annotators=tuple(carry(matrix) for matrix in self.annotators),
+            points=None if self.points is None else groups.share(self.points, 1),
+        )
+
+    def regroup_queries(self, groups: Groups) -> AttentionTarget:
+        """The same gold over other queries, where only annotated rows count.
+
+        A row made of several has all their marks, or, if soft, their mean; a row made of nothing
+        (a begin or end mark) is not annotated.
+        """
+        annotated = self.query_mask[:, None]  # queries x 1
+
+        def carry(matrix: Weights) -> Weights:
+            if self.kind == "soft":
+                return groups.mean(matrix, 0, self.query_mask)
+            return groups.any(matrix * annotated, 0)
+
+        return replace(
+            self,
+            weights=carry(self.weights),
+            query_mask=groups.any(self.query_mask, 0),
+            possible=None if self.possible is None else groups.any(self.possible * annotated, 0),
+            annotators=tuple(carry(matrix) for matrix in self.annotators),
+            points=None if self.points is None else groups.mean(self.points, 0, self.query_mask),
+        )

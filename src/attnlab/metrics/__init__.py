@@ -1,0 +1,1 @@
+"""Figures as torchmetrics classes: pooled over the corpus, safe across processes, with intervals."""

@@ -1,0 +1,46 @@
+"""Word alignment: alignment error rate with precision and recall (Och & Ney 2003)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attnlab.data.target_batch import TargetBatch
+from attnlab.metrics.links import LinkRule
+from attnlab.metrics.pooled import MapMetric, ratio
+from attnlab.metrics.intervals import Values
+
+
+class AlignmentErrorRate(MapMetric):
+    """AER = 1 - (|A & S| + |A & P|) / (|A| + |S|), counts pooled over the corpus.
+
+    Precision is |A & P| / |A|, recall |A & S| / |S|. Published figures differ by what is counted:
+    - S is always taken as a subset of P. Where gold knows no possible links, P = S, and AER is
+      1 - F1.
+    - Links are between the units of the target. Score words, not pieces: carry the map over with
+      `regroup_maps` first; sub-word links make other (mostly better) figures.
+    - Queries are one side, keys the other: "en->fr" needs the target built that way round. One
+      direction gives other figures than two symmetrised ones.
+    - A mean of sentence AERs is another figure than this one.
+    """
+
+    higher_is_better = False
+    figures = ("aer", "alignment_precision", "alignment_recall")
+
+    def __init__(self, rule: LinkRule) -> None:
+        super().__init__()
+        self.rule = rule
+
+    def count(self, weights: Tensor, target: TargetBatch) -> Tensor:
+        judged = target.query_mask[:, :, None] & target.keys()  # batch x queries x keys
+        links = self.rule.links(weights, target.keys()) & judged
+        sure = (target.weights > 0) & judged
+        possible = (target.marks() & judged) | sure
+        sets = (links & sure, links & possible, links, sure)
+        return torch.stack([marks.sum((1, 2)) for marks in sets], dim=-1)
+
+    def score(self, sums: Values) -> Values:
+        in_sure, in_possible, links, sure = np.moveaxis(sums, -1, 0)
+        error = 1 - ratio(in_sure + in_possible, links + sure)
+        return np.stack([error, ratio(in_possible, links), ratio(in_sure, sure)], axis=-1)

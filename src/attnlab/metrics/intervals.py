@@ -1,0 +1,118 @@
+"""Bootstrap intervals: over examples, over seeds, and for the difference of two systems.
+
+Percentile intervals (Efron 1979); for two systems on the same examples, paired (Koehn 2004).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[np.float64]
+Score = Callable[[Values], Values]  # sums of statistics, ... x statistics -> a figure for each
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure and where it would lie had other examples (or seeds) been drawn."""
+
+    mean: float  # the figure on the data as they are
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def bootstrap(
+    values: npt.ArrayLike, confidence: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """The interval of a mean of one value for each example, or for each seed."""
+    column = np.asarray(values, np.float64).reshape(-1, 1)
+    return bootstrap_pooled(column, _first, confidence, resamples, seed, mean=True)
+
+
+def bootstrap_seeds(
+    values: npt.ArrayLike, confidence: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """The interval of the mean over seeds and examples: seeds x examples.
+
+    Seeds are drawn first, then the examples, the same ones for every seed, because every seed
+    was judged on the same examples.
+    """
+    table = np.asarray(values, np.float64)
+    seeds, examples = table.shape
+    random = np.random.default_rng(seed)
+    means = np.empty(resamples)
+    for i in range(resamples):
+        rows = random.integers(seeds, size=seeds)
+        columns = random.integers(examples, size=examples)
+        means[i] = table[np.ix_(rows, columns)].mean()
+    return _interval(float(table.mean()), means, confidence)
+
+
+def bootstrap_pooled(
+    statistics: npt.ArrayLike,
+    score: Score,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+    *,
+    mean: bool = False,
+) -> Interval:
+    """The interval of a corpus figure, by resampling its sufficient statistics.
+
+    `statistics` is examples x statistics; `score` turns their sums (with `mean`, their means)
+    into the figure. Resampling a mean of example scores instead would answer another question.
+    """
+    table = np.asarray(statistics, np.float64)
+    sums = resampled_sums(table, resamples, seed)  # resamples x statistics
+    scale = 1 / len(table) if mean else 1.0
+    return _interval(float(score(table.sum(0) * scale)), score(sums * scale), confidence)
+
+
+def paired_bootstrap(
+    system: npt.ArrayLike,
+    baseline: npt.ArrayLike,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[Interval, float]:
+    """The mean difference of two systems on the same examples, and a two-sided p-value.
+
+    The p-value is twice the share of resamples in which the difference changes its sign, with
+    one added to both counts so that it is never zero.
+    """
+    difference = np.asarray(system, np.float64) - np.asarray(baseline, np.float64)
+    means = resampled_sums(difference.reshape(-1, 1), resamples, seed)[:, 0] / len(difference)
+    mean = float(difference.mean())
+    turned = min((means <= 0).sum(), (means >= 0).sum())
+    p = min(1.0, 2 * (turned + 1) / (resamples + 1))
+    return _interval(mean, means, confidence), float(p)
+
+
+def resampled_sums(table: Values, resamples: int, seed: int) -> Values:
+    """Sums over examples drawn with replacement: resamples x statistics."""
+    examples = len(table)
+    random = np.random.default_rng(seed)
+    sums = np.empty((resamples, table.shape[1]))
+    for i in range(resamples):  # a loop: resamples x examples would not fit for large test sets
+        drawn = np.bincount(random.integers(examples, size=examples), minlength=examples)
+        sums[i] = drawn @ table
+    return sums
+
+
+def _first(sums: Values) -> Values:
+    return sums[..., 0]
+
+
+def _interval(mean: float, resampled: Values, confidence: float) -> Interval:
+    finite = resampled[np.isfinite(resampled)]
+    if not len(finite):
+        return Interval(mean, float("nan"), float("nan"))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(finite, [tail, 1 - tail])
+    return Interval(mean, float(low), float(high))

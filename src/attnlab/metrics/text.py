@@ -1,0 +1,77 @@
+"""Generated text against references: exact match, and error rates by edit distance."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from attnlab.metrics.intervals import Values
+from attnlab.metrics.pooled import PooledMetric, ratio
+
+Units = Sequence[str]  # a text as words, or a string as its characters
+
+
+class TextMetric(PooledMetric):
+    """`update(predictions, references)`: strings, one of each for an example."""
+
+    def update(self, predictions: Sequence[str], references: Sequence[str]) -> None:
+        pairs = zip(predictions, references, strict=True)
+        counts = [self.count(prediction, reference) for prediction, reference in pairs]
+        self.keep(torch.tensor(counts, dtype=torch.double, device=self.device))
+
+    @abstractmethod
+    def count(self, prediction: str, reference: str) -> Sequence[float]:
+        """The statistics of one example."""
+
+
+class ExactMatch(TextMetric):
+    """The share of predictions that equal their reference."""
+
+    figures = ("exact_match",)
+
+    def count(self, prediction: str, reference: str) -> Sequence[float]:
+        return prediction == reference, 1
+
+    def score(self, sums: Values) -> Values:
+        return ratio(sums[..., 0], sums[..., 1])[..., None]
+
+
+class CharacterError(TextMetric):
+    """Edits (insert, delete, replace) for each character of the references, pooled; may exceed 1."""
+
+    higher_is_better = False
+    figures = ("character_error",)
+
+    def count(self, prediction: str, reference: str) -> Sequence[float]:
+        return edit_distance(prediction, reference), len(reference)
+
+    def score(self, sums: Values) -> Values:
+        return ratio(sums[..., 0], sums[..., 1])[..., None]
+
+
+class WordError(CharacterError):
+    """Edits for each word of the references, words as white space separates them."""
+
+    figures = ("word_error",)
+
+    def count(self, prediction: str, reference: str) -> Sequence[float]:
+        return edit_distance(prediction.split(), reference.split()), len(reference.split())
+
+
+def edit_distance(first: Units, second: Units) -> int:
+    """The least number of insertions, deletions and replacements (Levenshtein 1966)."""
+    if not first or not second:
+        return len(first) + len(second)
+    codes = {unit: i for i, unit in enumerate({*first, *second})}
+    other = np.array([codes[unit] for unit in second])
+    steps = np.arange(len(second) + 1)
+    row = steps  # distances of an empty prefix of `first` to every prefix of `second`
+    for i, unit in enumerate(first, start=1):
+        straight = np.minimum(row[:-1] + (other != codes[unit]), row[1:] + 1)
+        best = np.concatenate([[i], straight])
+        # Insertions run along the row: d[j] = min over k <= j of best[k] + (j - k).
+        row = np.minimum.accumulate(best - steps) + steps
+    return int(row[-1])

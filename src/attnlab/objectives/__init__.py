@@ -1,0 +1,1 @@
+"""Losses: the task's and the attention's."""

@@ -1,0 +1,213 @@
+"""Losses that compare a map with a gold map.
+
+All take log-weights (never weights: a softmax over a softmax cannot get sharp, and the log of a
+rounded probability diverges in half precision) and are means over annotated rows, so that
+neither padding nor unannotated rows dilute them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TypedDict, Unpack
+
+import torch
+from torch import Tensor
+
+from attnlab.config.objective import Schedule
+from attnlab.data.target_batch import TargetBatch
+from attnlab.objectives import schedules
+
+MASKED = -1e4  # log-weights below this are those of masked keys, however the mechanism marks them
+
+
+@dataclass(frozen=True)
+class AttentionLoss:
+    """A loss on maps, with what is needed to read it."""
+
+    value: Tensor  # scalar to minimise, before its weight; 0 where no row counts
+    kl: Tensor  # scalar: cross-entropy less the gold's entropy, in nats; 0 is a perfect map
+    rows: Tensor  # scalar: how many rows counted
+    unreachable: Tensor  # scalar: share of gold mass on keys that the mechanism's mask forbids
+
+
+class Shared(TypedDict):
+    """The settings that every attention objective has."""
+
+    on: str
+    weight: float
+    schedule: Schedule
+
+
+class AttentionObjective(ABC):
+    """A loss on the log-weights of one site: the mean over heads and counted rows.
+
+    `log_weights` is batch x heads x queries x keys; masked keys hold -inf or something near it.
+    Each head that the selector `on` picked is trained towards the same gold.
+    """
+
+    def __init__(self, **shared: Unpack[Shared]) -> None:
+        self.on = shared["on"]
+        self.weight = shared["weight"]
+        self.schedule: schedules.Schedule = shared["schedule"].build()
+
+    def weight_at(self, step: int) -> float:
+        """The factor of this loss at a training step."""
+        return self.weight * self.schedule.at(step)
+
+    def __call__(self, log_weights: Tensor, target: TargetBatch) -> AttentionLoss:
+        precise = torch.promote_types(log_weights.dtype, torch.float32)
+        log_weights = log_weights.to(precise)  # batch x heads x queries x keys
+        rows = self.rows(target)  # batch x queries
+        with torch.autocast(log_weights.device.type, enabled=False):
+            value = _mean(self.per_row(log_weights, target), rows, target.weight)
+            kl, unreachable = _divergence(log_weights.detach(), target)
+        return AttentionLoss(value, kl, rows.sum(), unreachable)
+
+    def rows(self, target: TargetBatch) -> Tensor:
+        """Which rows count: batch x queries, bool."""
+        return target.rows()
+
+    @abstractmethod
+    def per_row(self, log_weights: Tensor, target: TargetBatch) -> Tensor:
+        """The loss of every row, finite in all of them: batch x heads x queries."""
+
+
+class CrossEntropy(AttentionObjective):
+    """L = -(1/N) sum_ij t_ij log p_ij with N annotated rows (Mi et al. 2016; Liu et al. 2016)."""
+
+    def per_row(self, log_weights: Tensor, target: TargetBatch) -> Tensor:
+        return cross_entropy(log_weights, reachable_gold(log_weights, target))
+
+
+class KL(AttentionObjective):
+    """L - H(t): the gradient of cross-entropy, but 0 for a perfect map."""
+
+    def per_row(self, log_weights: Tensor, target: TargetBatch) -> Tensor:
+        gold = reachable_gold(log_weights, target)  # batch x heads x queries x keys
+        return cross_entropy(log_weights, gold) - entropy(gold)
+
+
+class MSE(AttentionObjective):
+    """Squared difference summed over the keys (Liu et al. 2016; teacher maps: Jiao et al. 2020).
+
+    Summed, not averaged: the mean over keys would shrink the loss as sequences grow.
+    """
+
+    def per_row(self, log_weights: Tensor, target: TargetBatch) -> Tensor:
+        gold = reachable_gold(log_weights, target)
+        return (log_weights.exp() - gold).square().sum(-1)
+
+
+class SoftIoU(AttentionObjective):
+    """1 - sum min(p, t) / sum max(p, t), the weighted Jaccard distance: 0 only where p = t."""
+
+    def per_row(self, log_weights: Tensor, target: TargetBatch) -> Tensor:
+        weights, gold = log_weights.exp(), reachable_gold(log_weights, target)
+        overlap = torch.minimum(weights, gold).sum(-1)  # batch x heads x queries
+        return 1 - overlap / torch.maximum(weights, gold).sum(-1).clamp_min(1e-9)
+
+
+class SurePossible(AttentionObjective):
+    """Cross-entropy to the sure links beside -log of the mass on sure and possible links.
+
+    A row with possible links alone asks only that the mass stays among them.
+    """
+
+    def __init__(self, *, sure: float, **shared: Unpack[Shared]) -> None:
+        super().__init__(**shared)
+        self.sure = sure
+
+    def rows(self, target: TargetBatch) -> Tensor:
+        return target.query_mask & target.marks().any(-1)
+
+    def per_row(self, log_weights: Tensor, target: TargetBatch) -> Tensor:
+        allowed = target.marks()[:, None] & (log_weights > MASKED)  # batch x heads x queries x keys
+        some = allowed.any(-1, keepdim=True)
+        # Rows without any allowed key get a harmless entry, so that no gradient is NaN.
+        inside = torch.where(allowed, log_weights, -torch.inf).where(some, 0.0)
+        outside = -torch.where(some.squeeze(-1), inside.logsumexp(-1), 0.0)
+        sure = cross_entropy(log_weights, reachable_gold(log_weights, target))
+        return self.sure * sure + (1 - self.sure) * outside
+
+
+class Distillation(AttentionObjective):
+    """KL from a teacher's map at a temperature T, times T^2 (Hinton et al. 2015).
+
+    The teacher's map comes as the target. At T = 1 this is `KL`, the self-attention transfer of
+    MiniLM (Wang et al. 2020).
+    """
+
+    def __init__(self, *, temperature: float, **shared: Unpack[Shared]) -> None:
+        super().__init__(**shared)
+        self.temperature = temperature
+
+    def per_row(self, log_weights: Tensor, target: TargetBatch) -> Tensor:
+        gold = reachable_gold(log_weights, target)
+        softened = gold.pow(1 / self.temperature)
+        softened = softened / softened.sum(-1, keepdim=True).clamp_min(1e-30)
+        finite = log_weights.clamp_min(MASKED * self.temperature)
+        tempered = (finite / self.temperature).log_softmax(-1)
+        divergence = cross_entropy(tempered, softened) - entropy(softened)
+        return divergence * self.temperature**2
+
+
+class Relations(AttentionObjective):
+    """KL between the relations of the rows: which rows look at the same keys.
+
+    The relation of rows i and j is the Bhattacharyya coefficient sum_k sqrt(p_ik p_jk), made a
+    distribution over j by a softmax (relational distillation, Park et al. 2019; the softmax of
+    scaled products is MiniLM's, Wang et al. 2020). It leaves free which keys the rows look at.
+    """
+
+    def __init__(self, *, temperature: float, **shared: Unpack[Shared]) -> None:
+        super().__init__(**shared)
+        self.temperature = temperature
+
+    def per_row(self, log_weights: Tensor, target: TargetBatch) -> Tensor:
+        rows = target.rows()[:, None, None, :]  # batch x 1 x 1 x queries
+        student = self._relations((log_weights / 2).exp(), rows)
+        teacher = self._relations(reachable_gold(log_weights, target).sqrt(), rows)
+        return (teacher.exp() * (teacher - student)).masked_fill(~rows, 0.0).sum(-1)
+
+    def _relations(self, roots: Tensor, rows: Tensor) -> Tensor:
+        """Log-softmax of row likeness over counted rows: batch x heads x queries x queries."""
+        alike = roots @ roots.transpose(-1, -2) / self.temperature
+        return alike.masked_fill(~rows, MASKED).log_softmax(-1)
+
+
+def reachable_gold(log_weights: Tensor, target: TargetBatch) -> Tensor:
+    """The gold distribution over those keys that the mask allows: batch x heads x queries x keys.
+
+    Gold on a forbidden key (the future under a causal mask, say) can only give an infinite loss;
+    it is left out here and reported as `AttentionLoss.unreachable`.
+    """
+    kept = target.weights[:, None] * (log_weights > MASKED)
+    return kept / kept.sum(-1, keepdim=True).clamp_min(1e-30)
+
+
+def cross_entropy(log_weights: Tensor, gold: Tensor) -> Tensor:
+    """-sum_k t_k log p_k of every row, where 0 log 0 is 0: batch x heads x queries."""
+    return -(gold * log_weights.clamp_min(MASKED)).sum(-1)
+
+
+def entropy(weights: Tensor) -> Tensor:
+    """Entropy of every row in nats."""
+    return torch.special.entr(weights).sum(-1)
+
+
+def _mean(losses: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
+    """The mean of batch x heads x queries over heads and counted rows, weighted by example."""
+    counted = rows[:, None, :] * weight[:, None, None]  # batch x 1 x queries
+    total = (losses.mean(1, keepdim=True) * counted).sum()
+    return total / rows.sum().clamp_min(1)
+
+
+def _divergence(log_weights: Tensor, target: TargetBatch) -> tuple[Tensor, Tensor]:
+    """KL from gold, and the share of gold mass that no key can hold, over annotated rows."""
+    rows = target.rows()
+    gold = reachable_gold(log_weights, target)
+    even = torch.ones_like(target.weight)
+    kl = _mean(cross_entropy(log_weights, gold) - entropy(gold), rows, even)
+    held = target.distribution()[:, None] * (log_weights > MASKED)  # batch x heads x queries x keys
+    return kl, _mean(1 - held.sum(-1), rows, even)

@@ -1,0 +1,74 @@
+"""Alignment error rate against the definition over sets of links."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from attnlab.metrics.alignment import AlignmentErrorRate
+from attnlab.metrics.links import Argmax, symmetrise
+from maps import random_batch, random_maps
+
+
+def links_by_loop(weights, target):
+    """Och & Ney's sets, written out: A from the argmax of each annotated row, S and P."""
+    predicted, sure, possible = set(), set(), set()
+    for b in range(len(weights)):
+        for q in range(weights.shape[1]):
+            if not target.query_mask[b, q]:
+                continue
+            keys = [k for k in range(weights.shape[2]) if target.key_mask[b, k]]
+            predicted.add((b, q, max(keys, key=lambda k: weights[b, q, k].item())))
+            sure |= {(b, q, k) for k in keys if target.weights[b, q, k] > 0}
+            if target.possible is not None:
+                possible |= {(b, q, k) for k in keys if target.possible[b, q, k] > 0}
+    return predicted, sure, possible | sure
+
+
+@pytest.mark.parametrize("kind", ["hard", "sure_possible"])
+@pytest.mark.parametrize("seed", range(5))
+def test_error_rate_over_two_batches_is_that_of_the_pooled_sets(seed, kind):
+    metric = AlignmentErrorRate(Argmax(minimum=0.0))
+    sizes = np.zeros(4)
+    for part in range(2):
+        target = random_batch(10 * seed + part, kind)
+        weights = random_maps(seed + part, target)
+        metric.update(weights, target)
+        a, s, p = links_by_loop(weights, target)
+        sizes += [len(a & s), len(a & p), len(a), len(s)]
+    figures = metric.compute()
+    assert figures["aer"] == pytest.approx(1 - (sizes[0] + sizes[1]) / (sizes[2] + sizes[3]))
+    assert figures["alignment_precision"] == pytest.approx(sizes[1] / sizes[2])
+    assert figures["alignment_recall"] == pytest.approx(sizes[0] / sizes[3])
+
+
+def test_pooled_counts_are_not_the_mean_over_sentences():
+    targets = [random_batch(seed, "sure_possible", examples=1) for seed in (1, 2)]
+    maps = [random_maps(seed, target) for seed, target in zip((1, 2), targets, strict=True)]
+    pooled = AlignmentErrorRate(Argmax(minimum=0.0))
+    apart = []
+    for weights, target in zip(maps, targets, strict=True):
+        alone = AlignmentErrorRate(Argmax(minimum=0.0))
+        alone.update(weights, target)
+        pooled.update(weights, target)
+        apart.append(alone.compute()["aer"])
+    assert pooled.compute()["aer"] != pytest.approx(np.mean(apart))
+
+
+def marks(*pairs):
+    made = torch.zeros(1, 5, 6, dtype=torch.bool)
+    for query, key in pairs:
+        made[0, query, key] = True
+    return made
+
+
+def test_symmetrised_links_grow_from_the_intersection_towards_the_union():
+    forward = marks((0, 0), (1, 1), (1, 2), (0, 1), (4, 5))
+    backward = marks((0, 0), (1, 1), (2, 3))
+    assert symmetrise(forward, backward, "intersection")[0].nonzero().tolist() == [[0, 0], [1, 1]]
+    assert symmetrise(forward, backward, "union").sum() == 6
+    # (1,2) has a free key beside (1,1), then (2,3) is free beside it; (0,1) has neither a free
+    # query nor a free key; (4,5) touches nothing.
+    grown = symmetrise(forward, backward, "grow-diag")
+    assert grown[0].nonzero().tolist() == [[0, 0], [1, 1], [1, 2], [2, 3]]
