@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from maps import random_batch, random_maps
 
 from attnlab.metrics.alignment import AlignmentErrorRate
 from attnlab.metrics.links import Argmax, symmetrise
-from maps import random_batch, random_maps
 
 
 def links_by_loop(weights, target):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from maps import random_batch, random_maps, rows_of
 from sklearn.metrics import auc, average_precision_score, f1_score, precision_recall_curve
 
+from attnlab.data.target_batch import TargetBatch
 from attnlab.metrics.controls import controls
 from attnlab.metrics.links import Above, Argmax, Top
 from attnlab.metrics.rationale import Auprc, AveragePrecision, TokenF1
-from maps import random_batch, random_maps, rows_of
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -60,7 +61,8 @@ def test_token_f1_is_that_of_scikit_learn(seed, rule):
     for i, j in target.query_mask.nonzero().tolist():
         keep = target.key_mask[i]
         gold, said = target.marks()[i, j][keep].numpy(), links[i, j][keep].numpy()
-        truth.append(gold), guess.append(said)
+        truth.append(gold)
+        guess.append(said)
         macro.append(f1_score(gold, said, zero_division=0))
     metric = TokenF1(rule)
     metric.update(weights, target)
@@ -71,8 +73,6 @@ def test_token_f1_is_that_of_scikit_learn(seed, rule):
 
 
 def single(weights):
-    from attnlab.data.target_batch import TargetBatch
-
     queries, keys = weights.shape[1:]
     return TargetBatch(
         weights=weights,

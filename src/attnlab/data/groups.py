@@ -128,7 +128,7 @@ class Groups:
 
     def share(self, values: Matrix, axis: int) -> Matrix:
         """Each old unit divides its value among its new units: mass is kept."""
-        new, old = self.pairs
+        _, old = self.pairs
         parts = np.bincount(old, minlength=self.old)[old]  # into how many units each member goes
         return self._sum(values, axis, 1.0 / parts)
 

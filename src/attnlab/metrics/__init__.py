@@ -1,1 +1,1 @@
-"""Figures as torchmetrics classes: pooled over the corpus, safe across processes, with intervals."""
+"""Figures as torchmetrics classes: pooled over the corpus, DDP-safe, with intervals."""

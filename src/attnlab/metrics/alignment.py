@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from attnlab.data.target_batch import TargetBatch
+from attnlab.metrics.intervals import Values
 from attnlab.metrics.links import LinkRule
 from attnlab.metrics.pooled import MapMetric, ratio
-from attnlab.metrics.intervals import Values
 
 
 class AlignmentErrorRate(MapMetric):

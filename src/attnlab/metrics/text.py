@@ -40,7 +40,7 @@ class ExactMatch(TextMetric):
 
 
 class CharacterError(TextMetric):
-    """Edits (insert, delete, replace) for each character of the references, pooled; may exceed 1."""
+    """Edits (insert, delete, replace) a reference character, pooled; may exceed 1."""
 
     higher_is_better = False
     figures = ("character_error",)
