@@ -1,0 +1,1 @@
+"""How many maps there are, and what they share."""

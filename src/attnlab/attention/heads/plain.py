@@ -1,0 +1,131 @@
+"""Heads whose maps stay as the normalizer made them."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from attnlab.attention.parts import Heads, Inputs, Shape
+from attnlab.errors import UserError
+
+
+class One(Heads):
+    """One map over the inputs as they are: the context is as wide as the values."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        super().__init__(inputs)
+        if inputs.output_dim not in (None, inputs.value_dim):
+            raise UserError(
+                f"attention/heads=one gives contexts of the values' width {inputs.value_dim}, "
+                f"where {inputs.output_dim} is wanted; attention/heads=multi projects"
+            )
+        self.count = 1
+        self.output_dim = inputs.value_dim
+        self.shape = Shape(inputs, 1, 1, inputs.query_dim, inputs.key_dim, inputs.value_dim)
+
+    def queries(self, query: Tensor) -> Tensor:
+        return query.unsqueeze(1)
+
+    def keys(self, key: Tensor) -> Tensor:
+        return key.unsqueeze(1)
+
+    def values(self, value: Tensor, mask: Tensor | None) -> Tensor:
+        return value.unsqueeze(1)
+
+    def merge(self, context: Tensor, query: Tensor) -> Tensor:
+        return context.squeeze(1)
+
+
+class Projected(Heads):
+    """Linear maps in and out; `groups` sets of keys and values serve `count` heads."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        *,
+        count: int,
+        groups: int,
+        maps_per_head: int = 1,
+    ) -> None:
+        super().__init__(inputs)
+        self.count, self.groups = count, groups
+        maps = count * maps_per_head
+        width = inputs.query_dim // maps
+        _check_division(inputs.query_dim, maps, count, groups)
+        self.output_dim = inputs.output_dim or inputs.query_dim
+        self.shape = Shape(
+            inputs, maps, groups * maps_per_head, width, width, width * maps_per_head
+        )
+        self.query = nn.Linear(inputs.query_dim, maps * width)
+        self.key = nn.Linear(inputs.key_dim, self.shape.key_maps * width)
+        self.value = nn.Linear(inputs.value_dim, groups * self.shape.value_width)
+        self.output = nn.Linear(count * self.shape.value_width, self.output_dim)
+        for linear in (self.query, self.key, self.value):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+        nn.init.zeros_(self.output.bias)
+
+    def queries(self, query: Tensor) -> Tensor:
+        return _split(self.query(query), self.shape.maps)
+
+    def keys(self, key: Tensor) -> Tensor:
+        return _split(self.key(key), self.shape.key_maps)
+
+    def values(self, value: Tensor, mask: Tensor | None) -> Tensor:
+        return _split(self.value(value), self.groups)
+
+    def merge(self, context: Tensor, query: Tensor) -> Tensor:
+        return self.output(context.transpose(1, 2).flatten(2))  # batch x queries x output_dim
+
+
+class Multi(Projected):
+    """Each head has its own projections (Vaswani et al. 2017)."""
+
+    def __init__(self, inputs: Inputs, *, count: int) -> None:
+        super().__init__(inputs, count=count, groups=count)
+
+
+class MultiQuery(Projected):
+    """All heads share keys and values (Shazeer 2019, "Fast Transformer Decoding")."""
+
+    def __init__(self, inputs: Inputs, *, count: int) -> None:
+        super().__init__(inputs, count=count, groups=1)
+
+
+class GroupedQuery(Projected):
+    """Groups of heads share keys and values (Ainslie et al. 2023, "GQA")."""
+
+    def __init__(self, inputs: Inputs, *, count: int, groups: int) -> None:
+        super().__init__(inputs, count=count, groups=groups)
+
+
+class Gated(Multi):
+    """Each head's context passes an elementwise sigmoid gate that the query sets (Qiu et al.
+    2025, "Gated Attention for Large Language Models")."""
+
+    def __init__(self, inputs: Inputs, *, count: int) -> None:
+        super().__init__(inputs, count=count)
+        self.gate = nn.Linear(inputs.query_dim, count * self.shape.value_width)
+
+    def merge(self, context: Tensor, query: Tensor) -> Tensor:
+        joined = context.transpose(1, 2).flatten(2)  # batch x queries x heads * width
+        return self.output(joined * self.gate(query).sigmoid())
+
+
+def _split(tensor: Tensor, maps: int) -> Tensor:
+    """batch x length x maps * width -> batch x maps x length x width."""
+    return tensor.unflatten(-1, (maps, -1)).transpose(1, 2)
+
+
+def _check_division(width: int, maps: int, count: int, groups: int) -> None:
+    if width % maps:
+        fitting = [str(n) for n in range(1, width + 1) if width % (n * maps // count) == 0]
+        raise UserError(
+            f"attention.heads.count={count} does not divide the query's width {width}; "
+            f"allowed: {', '.join(fitting[:12])}"
+        )
+    if count % groups:
+        fitting = [str(n) for n in range(1, count + 1) if count % n == 0]
+        raise UserError(
+            f"attention.heads.groups={groups} does not divide {count} heads; "
+            f"allowed: {', '.join(fitting)}"
+        )

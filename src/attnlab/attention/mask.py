@@ -1,0 +1,132 @@
+"""`Mask`: who may look at what. One object, lowered in two ways that a test holds equal.
+
+Queries and keys are counted from zero and stand on the same axis: query `i` is at position
+`start + i`, where `start` is the number of queries already answered (stepwise decoding). So with
+fewer queries than keys and `start = 0` the causal corner is at the top left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Pattern(Protocol):
+    """A rule over positions alone, elementwise, so that it lowers to a matrix or to FlexAttention.
+
+    Patterns are compared and hashed (a block mask is kept for equal ones): frozen dataclasses.
+    """
+
+    def allows(self, query: Tensor, key: Tensor) -> Tensor:
+        """True where a query at position `query` may look at a key at position `key`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Causal:
+    """No key after the query."""
+
+    def allows(self, query: Tensor, key: Tensor) -> Tensor:
+        return key <= query
+
+
+@dataclass(frozen=True)
+class Window:
+    """Keys at most `left` before and `right` after the query."""
+
+    left: int
+    right: int
+
+    def allows(self, query: Tensor, key: Tensor) -> Tensor:
+        return (key >= query - self.left) & (key <= query + self.right)
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Padding, causality, window, patterns and anything custom; `a & b` allows what both allow."""
+
+    keys: Tensor | None = None  # batch x keys, True = a real key
+    causal: bool = False
+    window: tuple[int, int] | None = None  # how far a query sees: (to the left, to the right)
+    patterns: tuple[Pattern, ...] = ()
+    custom: Tensor | None = None  # broadcasts to batch x heads x queries x keys, True = may look
+    segments: Tensor | None = None  # batch x keys: the group of each key (sentences of a document)
+    grid: tuple[int, int] | None = None  # height and width, where keys are the cells of a picture
+
+    def __and__(self, other: Mask) -> Mask:
+        return Mask(
+            keys=_both(self.keys, other.keys),
+            causal=self.causal or other.causal,
+            window=_narrower(self.window, other.window),
+            patterns=self.patterns + tuple(p for p in other.patterns if p not in self.patterns),
+            custom=_both(self.custom, other.custom),
+            segments=self.segments if other.segments is None else other.segments,
+            grid=self.grid or other.grid,
+        )
+
+    @property
+    def rules(self) -> tuple[Pattern, ...]:
+        """All rules over positions, the named ones included."""
+        causal = (Causal(),) if self.causal else ()
+        window = (Window(*self.window),) if self.window is not None else ()
+        return causal + window + self.patterns
+
+    @property
+    def only_causal(self) -> bool:
+        return self.causal and len(self.rules) == 1 and self.keys is None and self.custom is None
+
+    def allowed(self, positions: Tensor, keys: int) -> Tensor | None:
+        """Which keys each query may look at; None where nothing is forbidden.
+
+        `positions` (queries) are those of the queries; the answer broadcasts to
+        batch x heads x queries x keys.
+        """
+        allowed = self.custom
+        if self.keys is not None:
+            allowed = _both(allowed, self.keys[:, None, None, :])  # batch x 1 x 1 x keys
+        for rule in self.rules:
+            index = torch.arange(keys, device=positions.device)
+            allowed = _both(allowed, rule.allows(positions[:, None], index)[None, None])
+        return allowed
+
+    def bias(self, positions: Tensor, keys: int, dtype: torch.dtype) -> Tensor | None:
+        """The dense lowering: zero where a query may look, minus infinity where it may not."""
+        allowed = self.allowed(positions, keys)
+        if allowed is None:
+            return None
+        zero = torch.zeros((), dtype=dtype, device=allowed.device)
+        return torch.where(allowed, zero, float("-inf"))
+
+    def rows(self, rows: Tensor | Sequence[int] | slice) -> Mask:
+        """The mask of some query rows (their positions are the caller's to keep)."""
+        if self.custom is None or self.custom.shape[-2] == 1:
+            return self
+        return replace(self, custom=self.custom[..., rows, :])
+
+    def select(self, index: Tensor) -> Mask:
+        """The mask of some examples, by their index in the batch."""
+        custom = self.custom
+        if custom is not None and custom.dim() == 4 and custom.shape[0] > 1:
+            custom = custom[index]
+        return replace(
+            self,
+            keys=None if self.keys is None else self.keys[index],
+            custom=custom,
+            segments=None if self.segments is None else self.segments[index],
+        )
+
+
+def _both(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
+
+
+def _narrower(one: tuple[int, int] | None, other: tuple[int, int] | None) -> tuple[int, int] | None:
+    if one is None or other is None:
+        return one or other
+    return min(one[0], other[0]), min(one[1], other[1])

@@ -1,0 +1,68 @@
+"""`State`: what a stepwise decoder keeps between calls, outside the module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from attnlab.attention.mask import Mask
+from attnlab.attention.parts import Past
+
+
+@dataclass
+class State:
+    """Projected keys and values, how many queries were answered, and what they looked at.
+
+    Cross-attention starts with all keys (`attention.start(key, value, mask)`); self-attention
+    starts empty (`attention.start(None, None)`) and `grows` by the keys of every call.
+    """
+
+    key: Tensor | None  # batch x key_maps x keys x width, as the score compares them
+    value: Tensor | None  # batch x heads or fewer x keys x width
+    mask: Mask
+    grows: bool
+    position: int = 0  # queries answered so far
+    past: Past | None = None
+
+    @property
+    def length(self) -> int:
+        """Keys so far."""
+        return 0 if self.key is None else self.key.shape[2]
+
+    def select(self, index: Tensor) -> State:
+        """The state of these examples, in this order: what beam search does to its hypotheses."""
+        return replace(
+            self,
+            key=_pick(self.key, index),
+            value=_pick(self.value, index),
+            mask=self.mask.select(index),
+            past=None if self.past is None else self.past.select(index),
+        )
+
+    def with_keys(self, key: Tensor, value: Tensor | None, mask: Mask) -> State:
+        """A growing state after the keys of one more call; `mask.keys` tells which are real."""
+        valid = None
+        if self.mask.keys is not None or mask.keys is not None:
+            known = _valid(self.mask, key.new_ones(key.shape[0], self.length))
+            new = _valid(mask, key.new_ones(key.shape[0], key.shape[2]))
+            valid = torch.cat([known, new], dim=1)
+        return replace(
+            self,
+            key=_append(self.key, key),
+            value=None if value is None else _append(self.value, value),
+            mask=replace(mask, keys=valid),
+        )
+
+
+def _valid(mask: Mask, ones: Tensor) -> Tensor:
+    return ones.bool() if mask.keys is None else mask.keys
+
+
+def _append(before: Tensor | None, new: Tensor) -> Tensor:
+    return new if before is None else torch.cat([before, new], dim=2)
+
+
+def _pick(tensor: Tensor | None, index: Tensor) -> Tensor | None:
+    return None if tensor is None else tensor[index]
