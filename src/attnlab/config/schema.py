@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from attnlab.config import dataset_generators  # noqa: F401 - opens the slot's choices
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.dataset import Dataset
 from attnlab.config.model import Model
@@ -58,6 +59,9 @@ class Config(Section):
     seed: int = Field(ge=0, lt=2**32, description="seed of weights, order and dropout")
     resume: str = Field(description="never | auto | folder of a run to go on with")
     plugins: list[str] = Field(description="your own modules to import, which register variants")
+    stages: list[Literal["prepare", "train", "evaluate", "report"]] = Field(
+        description="what `python train.py` does, in this order"
+    )
     attention: AttentionConfig
     model: Model
     task: Task

@@ -11,6 +11,9 @@ class Task(Variant, slot="task"):
     """Translation, recognition, captioning are all `generate`: the task is the form of answer."""
 
     name: str = Field(description="shown in run names and tables")
+    map: str = Field(
+        min_length=1, description="the map that is judged against gold, and shown: a site's name"
+    )
     label_smoothing: float = Field(ge=0, lt=1, description="share of target mass spread evenly")
 
 

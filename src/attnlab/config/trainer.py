@@ -29,7 +29,7 @@ class Optimizer(Section):
     weight_decay: float = Field(ge=0, description="decoupled weight decay of matrices")
 
 
-class Schedule(Variant, slot="schedule"):
+class Schedule(Variant, slot="lr_schedule"):
     """How the learning rate moves; a factor on `optimizer.lr`."""
 
     warmup_steps: int = Field(ge=0, description="steps of linear rise at the start")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -76,11 +76,11 @@ class Codec:
             raise UserError(f"example {example.id}: label '{label}' does not occur in training")
         return torch.tensor(self.answers.index(label))
 
-    def decode(self, answer: Iterable[int] | int) -> list[str] | str:
-        """Numbers that a model gave, as units or as a label."""
+    def text(self, answer: list[int]) -> str:
+        """An answer as one string: characters side by side, words apart."""
         if isinstance(self.answers, Vocabulary):
-            return self.answers.decode(answer)  # type: ignore[arg-type]
-        return self.answers[int(answer)]  # type: ignore[arg-type]
+            return self.answers.joint.join(self.answers.decode(answer))
+        return self.answers[answer[0]]
 
     def save(self, folder: Path) -> None:
         for name, vocabulary in self.texts.items():

@@ -37,8 +37,8 @@ class BatchOrder(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         batches = self._batches()
-        mine = [batches[i % len(batches)] for i in range(self.rank, len(self) * self.world, self.world)]
-        yield from mine[self.skip :]
+        places = range(self.rank, len(self) * self.world, self.world)
+        return iter([batches[i % len(batches)] for i in places][self.skip :])
 
     def _batches(self) -> list[list[int]]:
         random = np.random.default_rng((self.seed, self.epoch))
@@ -66,20 +66,29 @@ class Loader(DataLoader[Any]):
             persistent_workers=False,
         )
         self.order = order
-        self.done = 0  # batches handed out in this epoch
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        self.done = self.order.skip
+        order = self.order
+        epoch, done = order.epoch, order.skip
         for batch in super().__iter__():
-            self.done += 1
+            done += 1
+            finished = done >= len(order)
+            order.epoch, order.skip = (epoch + 1, 0) if finished else (epoch, done)
             yield batch
-        self.order.epoch += 1
-        self.order.skip = 0
-        self.done = 0
 
     def state_dict(self) -> dict[str, int]:
         """Lightning puts this into the checkpoint."""
-        return {"epoch": self.order.epoch, "done": self.done}
+        return {"epoch": self.order.epoch, "skip": self.order.skip}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self.order.epoch, self.order.skip = state["epoch"], state["done"]
+        self.order.epoch, self.order.skip = state["epoch"], state["skip"]
+
+
+def eval_loader(items: Sequence[Item], size: int, looks_at: str, pin: bool) -> DataLoader[Any]:
+    """Batches in the order of the items."""
+    return DataLoader(
+        items,  # type: ignore[arg-type]  # any sequence serves
+        batch_size=size,
+        collate_fn=partial(collate, looks_at=looks_at),
+        pin_memory=pin,
+    )

@@ -26,6 +26,11 @@ class Vocabulary:
         kept.sort(key=lambda unit: (-counts[unit], unit))
         return cls([*SPECIAL, *kept])
 
+    @property
+    def joint(self) -> str:
+        """What stands between two units in a text: nothing between characters, else a space."""
+        return "" if all(len(unit) == 1 for unit in self.units[len(SPECIAL) :]) else " "
+
     def __len__(self) -> int:
         return len(self.units)
 

@@ -1,0 +1,98 @@
+"""Prepared data: made once for its settings and code, found again by their fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from attnlab import __version__
+from attnlab.config.dataset import Dataset
+from attnlab.data.codec import Codec
+from attnlab.data.example import Example
+from attnlab.data.store import Store
+from attnlab.errors import UserError
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+class Prepared:
+    """A folder that `prepare` wrote: the splits, the vocabularies and what they were made from."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = folder / "meta.json"
+        if not path.is_file():
+            raise UserError(f"{folder}: no prepared data; try: attnlab prepare")
+        self.meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        self.codec = Codec.load(folder)
+
+    @property
+    def digest(self) -> str:
+        """Hash of the data itself; checkpoints carry it."""
+        return self.meta["digest"]
+
+    def examples(self, split: Split) -> list[Example]:
+        return Store(self.folder).read(split)
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Changes with the settings that make the data and with the code that does."""
+    source = Path(inspect.getfile(dataset.implementation())).read_bytes()
+    settings = json.dumps(dataset.settings(), sort_keys=True, default=str)
+    return hashlib.sha256(settings.encode() + source).hexdigest()[:12]
+
+
+def prepare(
+    dataset: Dataset, folder: Path, say: Callable[[str], None] = lambda text: None
+) -> Prepared:
+    """The prepared data in `folder`, made now unless they are there and up to date."""
+    mark = fingerprint(dataset)
+    if (folder / "meta.json").is_file():
+        prepared = Prepared(folder)
+        if prepared.meta["fingerprint"] == mark:
+            return prepared
+    say(f"preparing {dataset.name} in {folder}")
+    draft = folder.with_name(folder.name + ".part")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        draft.mkdir(parents=True)
+        _write(dataset, draft, mark)
+        shutil.rmtree(folder, ignore_errors=True)
+        draft.rename(folder)
+    except PermissionError as error:
+        raise UserError(f"paths.prepared: cannot write to {error.filename}") from None
+    return Prepared(folder)
+
+
+def _write(dataset: Dataset, folder: Path, mark: str) -> None:
+    source, store = dataset.build(), Store(folder)
+    sizes = {split: store.write(split, _some(source.examples(split), split)) for split in SPLITS}
+    Codec.fit(store.read("train")).save(folder)
+    meta = {
+        "dataset": dataset.name,
+        "settings": dataset.settings(),
+        "fingerprint": mark,
+        "sizes": sizes,
+        "digest": store.digest(),
+        "attnlab": __version__,
+    }
+    text = json.dumps(meta, indent=2, ensure_ascii=False, default=str)
+    (folder / "meta.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _some(examples: Iterable[Example], split: str) -> Iterable[Example]:
+    """The examples as they are; none at all is a mistake in the dataset's settings."""
+    empty = True
+    for example in examples:
+        empty = False
+        yield example
+    if empty:
+        raise UserError(f"dataset.{split}: no examples; give it a size above 0")
+
+

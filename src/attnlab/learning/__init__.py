@@ -1,0 +1,1 @@
+"""The one LightningModule, the one LightningDataModule, and what keeps a run safe."""

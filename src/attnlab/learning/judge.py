@@ -1,0 +1,54 @@
+"""`Judge`: how good the answers are and how right the map is, over a whole split."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from attnlab.data.batch import Batch
+from attnlab.learning.tasks import Task
+from attnlab.metrics.mass import MassOnGold, PointingGame
+from attnlab.metrics.pooled import MapMetric
+from attnlab.metrics.rationale import AveragePrecision
+
+
+class Judge(nn.Module):
+    """Figures of one split; holds sums that every process adds to."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.task = task
+        self.loss = MeanMetric()
+        self.answers = nn.ModuleList(task.metrics())
+        self.maps = nn.ModuleList([MassOnGold(), PointingGame(), AveragePrecision()])
+
+    def update(self, batch: Batch, scores: Tensor, answers: Tensor, weights: Tensor) -> None:
+        """Scores batch x length x choices, answers batch x length, weights batch x queries x keys."""
+        self.loss.update(self.task.loss(scores, batch), batch.answer.mask.sum())
+        given, gold = self.task.texts(answers), self.task.texts(batch.answer.values)
+        for metric in self.answers:
+            metric.update(given, gold)  # type: ignore[operator]
+        self.look(weights, batch)
+
+    def look(self, weights: Tensor, batch: Batch) -> None:
+        """Judge maps alone."""
+        for metric in self.maps:
+            metric.update(weights, batch.target)  # type: ignore[operator]
+
+    def compute(self) -> dict[str, float]:
+        """Every figure by name; those of maps are named `attention/...`."""
+        figures = {"loss": float(self.loss.compute())}
+        for metric in self.answers:
+            figures |= metric.compute()  # type: ignore[operator]
+        return figures | {f"attention/{k}": v for k, v in self.compute_maps().items()}
+
+    def compute_maps(self) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        for metric in self.maps:
+            assert isinstance(metric, MapMetric)
+            figures |= metric.compute()
+        return figures
+
+    def reset(self) -> None:
+        for metric in (self.loss, *self.answers, *self.maps):
+            metric.reset()  # type: ignore[operator]

@@ -1,0 +1,142 @@
+"""`Learner`: the one LightningModule. A model, a task, and objectives on the model's maps."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from attnlab.attention.probes import Tap
+from attnlab.config.trainer import Trainer as TrainerSettings
+from attnlab.data.batch import Batch
+from attnlab.learning.checkpoint import FORMAT
+from attnlab.learning.judge import Judge
+from attnlab.learning.tasks import Task
+from attnlab.objectives.attention import AttentionObjective
+
+
+class Learner(pl.LightningModule):
+    """Loss = the task's + a weighted sum of losses on maps."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        task: Task,
+        objectives: dict[str, AttentionObjective],
+        settings: TrainerSettings,
+        about: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.task, self.objectives, self.settings, self.about = task, objectives, settings, about
+        self.judges = nn.ModuleDict({split: Judge(task) for split in ("val", "test")})
+
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss to minimise, and its terms by name."""
+        with ExitStack() as stack:
+            taps = {
+                name: stack.enter_context(Tap(self.model, objective.on))
+                for name, objective in self.objectives.items()
+                if objective.weight_at(self.global_step)
+            }
+            scores = self.model(batch)  # batch x length x choices
+        total = self.task.loss(scores, batch)
+        terms = {"task": total.detach()}
+        for name, tap in taps.items():
+            objective = self.objectives[name]
+            found = objective(tap.log_weights(), batch.target)
+            total = total + objective.weight_at(self.global_step) * found.value
+            terms |= {name: found.value.detach(), f"{name}_kl": found.kl}
+        return total, terms
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss, terms = self.losses(batch)
+        if self.trainer.fit_loop.epoch_loop._batches_that_stepped % self.settings.log_every == 0:
+            self._log_training(loss.detach(), terms)
+        return loss
+
+    def _log_training(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
+        """Loggers are called by hand: `self.log` costs more than a small model's step."""
+        figures = {"loss": loss, **{f"loss_{name}": value for name, value in terms.items()}}
+        figures["lr"] = torch.tensor(self.trainer.optimizers[0].param_groups[0]["lr"])
+        values = {f"train/{name}": value.item() for name, value in figures.items()}
+        for logger in self.loggers:
+            logger.log_metrics(values, self.global_step)
+        self.log("loss", loss, prog_bar=True, logger=False)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._judge("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._judge("test", batch)
+
+    def _judge(self, split: str, batch: Batch) -> None:
+        with Tap(self.model, self.task.map) as tap:
+            scores = self.model(batch)
+        weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
+        answers = self.model.answer(batch)  # type: ignore[operator]
+        self.judges[split].update(batch, scores, answers, weights)  # type: ignore[operator]
+
+    def on_validation_epoch_end(self) -> None:
+        self._report("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._report("test")
+
+    def _report(self, split: str) -> None:
+        judge = self.judges[split]
+        figures = judge.compute()  # type: ignore[operator]
+        self.log_dict({f"{split}/{name}": value for name, value in figures.items()}, prog_bar=False)
+        judge.reset()  # type: ignore[operator]
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        settings = self.settings.optimizer
+        matrices = [p for p in self.model.parameters() if p.dim() > 1]
+        vectors = [p for p in self.model.parameters() if p.dim() <= 1]
+        groups = [
+            {"params": matrices, "weight_decay": settings.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(
+            groups,
+            lr=settings.lr,
+            betas=settings.betas,
+            eps=settings.eps,
+            fused=self.settings.strategy != "fsdp",
+        )
+        factor = self.settings.schedule.build(int(self.trainer.estimated_stepping_batches))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def configure_model(self) -> None:
+        """Put the model in shards where the strategy asks for it (FSDP2)."""
+        if self.settings.strategy != "fsdp" or isinstance(self.model, _fsdp_module()):
+            return
+        from torch.distributed.fsdp import fully_shard
+
+        mesh = self.device_mesh["data_parallel"]  # type: ignore[index]
+        blocks = [b for m in self.model.modules() if isinstance(m, nn.ModuleList) for b in m]
+        for block in [b for b in blocks if _has_many_parameters(b)]:
+            fully_shard(block, mesh=mesh)
+        fully_shard(self.model, mesh=mesh)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[FORMAT] = self.about
+
+
+def _fsdp_module() -> type:
+    from torch.distributed.fsdp import FSDPModule
+
+    return FSDPModule
+
+
+def _has_many_parameters(module: nn.Module) -> bool:
+    """Worth a shard of its own; a norm is not."""
+    return sum(p.numel() for p in module.parameters()) > 10_000

@@ -1,0 +1,1 @@
+"""Encoders, decoders and heads, each built around whatever mechanism the config names."""

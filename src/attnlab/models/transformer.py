@@ -1,0 +1,225 @@
+"""Transformer encoder and decoder (Vaswani et al. 2017), normalised before each block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from attnlab.attention.mask import Mask
+from attnlab.attention.mechanism import Attention
+from attnlab.config.attention import AttentionConfig
+from attnlab.data.batch import Padded
+from attnlab.errors import UserError
+
+
+class Transformer:
+    """What `model=transformer` builds: the parts, with their widths."""
+
+    def __init__(
+        self,
+        *,
+        name: str,  # noqa: ARG002 - for tables only
+        dim: int,
+        dropout: float,
+        encoder_layers: int,
+        decoder_layers: int,
+        feedforward_dim: int,
+        embedding_positions: Literal["sinusoidal", "learned", "none"],
+        max_length: int,
+        self_attention: AttentionConfig,
+    ) -> None:
+        self.dim = self.embedding_dim = dim
+        self.dropout = dropout
+        self.encoder_layers, self.decoder_layers = encoder_layers, decoder_layers
+        self.feedforward_dim = feedforward_dim
+        self.positions, self.max_length = embedding_positions, max_length
+        self.self_attention = self_attention
+
+    def embedding(self, vocabulary: int) -> nn.Module:
+        return PositionedEmbedding(self, vocabulary)
+
+    def encoder(self, attention: AttentionConfig) -> nn.Module:  # noqa: ARG002 - self-attention only
+        return TransformerEncoder(self)
+
+    def decoder(self, vocabulary: int, attention: AttentionConfig) -> nn.Module:
+        return TransformerDecoder(self, vocabulary, attention)
+
+    def attention(self, config: AttentionConfig, site: str) -> Attention:
+        return Attention(
+            config,
+            query_dim=self.dim,
+            key_dim=self.dim,
+            value_dim=self.dim,
+            output_dim=self.dim,
+            site=site,
+            max_length=self.max_length,
+        )
+
+
+class PositionedEmbedding(nn.Module):
+    """Units as vectors, with their places added."""
+
+    def __init__(self, parts: Transformer, vocabulary: int) -> None:
+        super().__init__()
+        self.units = nn.Embedding(vocabulary, parts.dim, padding_idx=0)
+        nn.init.normal_(self.units.weight, std=parts.dim**-0.5)
+        self.scale = math.sqrt(parts.dim)
+        self.dropout = nn.Dropout(parts.dropout)
+        self.max_length = parts.max_length
+        self.places: Tensor | None
+        if parts.positions == "learned":
+            self.places = nn.Parameter(0.02 * torch.randn(parts.max_length, parts.dim))
+        else:
+            table = sinusoids(parts.max_length, parts.dim) if parts.positions != "none" else None
+            self.register_buffer("places", table, persistent=False)
+
+    def forward(self, units: Tensor, start: int = 0) -> Tensor:
+        """Units batch x length, the first of them at place `start`: batch x length x dim."""
+        embedded = self.units(units) * self.scale
+        if self.places is not None:
+            end = start + units.shape[1]
+            if end > self.max_length:
+                raise UserError(f"model.max_length: {self.max_length} is less than the input's {end}")
+            embedded = embedded + self.places[start:end]
+        return self.dropout(embedded)
+
+
+def sinusoids(length: int, dim: int) -> Tensor:
+    """Sines and cosines of geometrically growing wavelengths (Vaswani et al. 2017): length x dim."""
+    rates = torch.exp(torch.arange(0, dim, 2) * (-math.log(10000.0) / dim))  # dim / 2
+    angles = torch.arange(length)[:, None] * rates  # length x dim / 2
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :dim]
+
+
+class FeedForward(nn.Sequential):
+    """Widen, bend, narrow."""
+
+    def __init__(self, parts: Transformer) -> None:
+        super().__init__(
+            nn.Linear(parts.dim, parts.feedforward_dim),
+            nn.ReLU(),
+            nn.Dropout(parts.dropout),
+            nn.Linear(parts.feedforward_dim, parts.dim),
+        )
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention, then feed-forward, each around a residual connection."""
+
+    def __init__(self, parts: Transformer, number: int) -> None:
+        super().__init__()
+        self.self_attention = parts.attention(parts.self_attention, f"encoder.self.{number}")
+        self.feedforward = FeedForward(parts)
+        self.norms = nn.ModuleList(nn.LayerNorm(parts.dim) for _ in range(2))
+        self.dropout = nn.Dropout(parts.dropout)
+
+    def forward(self, states: Tensor, mask: Mask) -> Tensor:
+        normed = self.norms[0](states)  # batch x length x dim
+        states = states + self.dropout(self.self_attention(normed, normed, normed, mask))
+        return states + self.dropout(self.feedforward(self.norms[1](states)))
+
+
+class TransformerEncoder(nn.Module):
+    """A stack of layers; every position keeps a state."""
+
+    def __init__(self, parts: Transformer) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(EncoderLayer(parts, i) for i in range(parts.encoder_layers))
+        self.norm = nn.LayerNorm(parts.dim)
+        self.dim = parts.dim
+
+    def forward(self, inputs: Padded) -> Padded:
+        states, mask = inputs.values, Mask(keys=inputs.mask)
+        for layer in self.layers:
+            states = layer(states, mask)
+        return Padded(self.norm(states), inputs.mask)
+
+
+class DecoderLayer(nn.Module):
+    """Causal self-attention, attention to the memory, feed-forward."""
+
+    def __init__(self, parts: Transformer, number: int, attention: AttentionConfig) -> None:
+        super().__init__()
+        self.self_attention = parts.attention(parts.self_attention, f"decoder.self.{number}")
+        self.cross_attention = parts.attention(attention, f"decoder.cross.{number}")
+        self.feedforward = FeedForward(parts)
+        self.norms = nn.ModuleList(nn.LayerNorm(parts.dim) for _ in range(3))
+        self.dropout = nn.Dropout(parts.dropout)
+
+    def forward(self, states: Tensor, memory: Padded, caches: LayerCaches | None) -> Tensor:
+        own, other = (caches.own, caches.memory) if caches else (None, None)
+        normed = self.norms[0](states)  # batch x length x dim
+        found = self.self_attention(normed, normed, normed, Mask(causal=True), state=own)
+        states = states + self.dropout(found)
+        normed, mask = self.norms[1](states), Mask(keys=memory.mask)
+        found = self.cross_attention(normed, memory.values, memory.values, mask, state=other)
+        states = states + self.dropout(found)
+        return states + self.dropout(self.feedforward(self.norms[2](states)))
+
+
+@dataclass
+class LayerCaches:
+    """What one layer's two mechanisms keep between steps: keys and values already projected."""
+
+    own: Any
+    memory: Any
+
+
+@dataclass
+class TransformerState:
+    """What a decoder remembers between two steps."""
+
+    memory: Padded
+    caches: list[LayerCaches]
+    length: int = 0
+
+    def select(self, rows: Tensor) -> TransformerState:
+        """The state of some of the sequences, in the order of `rows`."""
+        memory = Padded(self.memory.values[rows], self.memory.mask[rows])
+        caches = [LayerCaches(c.own.select(rows), c.memory.select(rows)) for c in self.caches]
+        return TransformerState(memory, caches, self.length)
+
+
+class TransformerDecoder(nn.Module):
+    """A stack of layers over the units so far; the last state scores the next unit."""
+
+    def __init__(self, parts: Transformer, vocabulary: int, attention: AttentionConfig) -> None:
+        super().__init__()
+        self.embedding = PositionedEmbedding(parts, vocabulary)
+        numbers = range(parts.decoder_layers)
+        self.layers = nn.ModuleList(DecoderLayer(parts, i, attention) for i in numbers)
+        self.norm = nn.LayerNorm(parts.dim)
+        self.output = nn.Linear(parts.dim, vocabulary)
+
+    def forward(self, units: Tensor, memory: Padded) -> Tensor:
+        """Scores of the next unit after each of `units`: batch x length x vocabulary."""
+        return self._scores(self.embedding(units), memory, [None] * len(self.layers))
+
+    def start(self, memory: Padded) -> TransformerState:
+        """The state before the first unit."""
+        caches = [
+            LayerCaches(
+                layer.self_attention.start(None, None, Mask(causal=True)),
+                layer.cross_attention.start(memory.values, memory.values, Mask(keys=memory.mask)),
+            )
+            for layer in self.layers
+        ]
+        return TransformerState(memory, caches)
+
+    def step(self, units: Tensor, state: TransformerState) -> Tensor:
+        """Scores of the unit after `units` (batch): batch x vocabulary. Moves the state on."""
+        embedded = self.embedding(units[:, None], start=state.length)
+        state.length += 1
+        return self._scores(embedded, state.memory, state.caches)[:, 0]
+
+    def _scores(
+        self, states: Tensor, memory: Padded, caches: Iterable[LayerCaches | None]
+    ) -> Tensor:
+        for layer, cache in zip(self.layers, caches, strict=True):
+            states = layer(states, memory, cache)
+        return self.output(self.norm(states))

@@ -1,0 +1,1 @@
+"""Pictures and pages: the figures of a run where people look at them."""

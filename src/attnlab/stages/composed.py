@@ -1,0 +1,77 @@
+"""The stages that start from a config: `attnlab train` and `attnlab prepare`.
+
+Hydra parses the command line (`--help`, `--cfg job`, `-m`, completion) and composes; the config
+is checked here, before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from omegaconf import DictConfig, OmegaConf
+
+from attnlab.config import compose
+from attnlab.config.schema import Config
+from attnlab.errors import ConfigError
+
+Stage = Callable[[Config, dict[str, Any], list[str]], None]
+
+
+def train(arguments: list[str]) -> None:
+    """Prepare, train, evaluate, report: whatever `stages` names."""
+
+    def go(config: Config, plain: dict[str, Any], overrides: list[str]) -> None:
+        from attnlab.stages.train import main
+
+        main(config, plain, overrides)
+
+    _composed(go, arguments)
+
+
+def prepare(arguments: list[str]) -> None:
+    """Write the splits of the dataset."""
+
+    def go(config: Config, plain: dict[str, Any], overrides: list[str]) -> None:
+        from attnlab.stages.prepare import main
+
+        main(config)
+
+    _composed(go, arguments)
+
+
+def _composed(go: Stage, arguments: list[str]) -> None:
+    """Compose the config from the arguments, check it, and go."""
+    if arguments[:1] == ["--params"]:
+        return _from_params(go, Path(arguments[1]), arguments[2:])
+    overrides = get_args_parser().parse_args(arguments).overrides
+
+    @hydra.main(
+        version_base="1.3", config_path=str(compose.config_dir()), config_name=compose.CONFIG_NAME
+    )
+    def run(composed: DictConfig) -> None:
+        go(*compose.check(composed), overrides)
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us, not to Hydra's own printing
+    program, sys.argv = sys.argv, [sys.argv[0], *arguments]
+    try:
+        run()
+    except compose.COMPOSITION_ERRORS:
+        raise ConfigError(compose.diagnose(overrides), compose.NEXT_COMMAND) from None
+    finally:
+        sys.argv = program
+    return None
+
+
+def _from_params(go: Stage, path: Path, overrides: list[str]) -> None:
+    """The config of a params.yaml, which DVC composes, with a few values set on top."""
+    from attnlab.stages.params import read
+
+    composed = OmegaConf.merge(read(path), OmegaConf.from_dotlist(overrides))
+    assert isinstance(composed, DictConfig)
+    go(*compose.check(composed), overrides)

@@ -1,0 +1,138 @@
+"""`attnlab evaluate RUN`: is the answer good, is the attention right, can it be trusted."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+
+from attnlab.attention.probes import Intervention, Tap
+from attnlab.data.batch import Batch
+from attnlab.data.loader import eval_loader
+from attnlab.data.prepared import Prepared
+from attnlab.explain.trust import MAP_CHANGES
+from attnlab.learning.judge import Judge
+from attnlab.learning.learner import Learner
+from attnlab.metrics.controls import PositionPrior, controls
+from attnlab.metrics.text import ExactMatch
+from attnlab.report.examples import ShownExample, draw_maps, save_examples
+from attnlab.stages.prepare import prepared_data
+from attnlab.stages.run import Run, open_run
+
+Figures = dict[str, Any]
+SHOWN = 50  # examples kept for the report
+
+
+def main(arguments: list[str]) -> None:
+    """Judge a run that is trained."""
+    parser = argparse.ArgumentParser(prog="attnlab evaluate", description=__doc__)
+    parser.add_argument("run", help="folder of the run")
+    run = open_run(parser.parse_args(arguments).run)
+    show(run, evaluate(run))
+
+
+def evaluate(run: Run) -> Figures:
+    """Every figure of the test split; also written to metrics.json, with maps beside it."""
+    from attnlab.stages.train import device, load_learner
+
+    prepared = prepared_data(run.config)
+    learner = load_learner(run, prepared).to(device(run.config))
+    started = time.monotonic()
+    figures = _judge(run, prepared, learner)
+    figures["cost"] = {
+        "parameters": sum(p.numel() for p in learner.parameters()),
+        "train_seconds": round(run.status.get("train_seconds", 0.0), 1),
+        "evaluate_seconds": round(time.monotonic() - started, 1),
+    }
+    text = json.dumps(figures, indent=2) + "\n"
+    (run.folder / "metrics.json").write_text(text, encoding="utf-8")
+    return figures
+
+
+@torch.no_grad()
+def _judge(run: Run, prepared: Prepared, learner: Learner) -> Figures:
+    """One pass over the test split with the model as it is, and one for each changed map."""
+    model, task = learner.model, learner.task
+    judge = Judge(task).to(learner.device)
+    known_nothing: dict[str, Judge] = {}
+    changed = {name: ExactMatch() for name in MAP_CHANGES}
+    shown: list[ShownExample] = []
+    examples = prepared.examples("test")
+    prior = PositionPrior.fit(e.target for e in prepared.examples("train")[:2000] if e.target)
+    for batch in _batches(run, prepared, learner.device):
+        with Tap(model, task.map) as tap:
+            scores = model(batch)
+        weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
+        answers = model.answer(batch)  # type: ignore[operator]
+        judge.update(batch, scores, answers, weights)
+        for name, map_ in controls(batch.target, prior).items():
+            known_nothing.setdefault(name, Judge(task)).look(map_, batch)
+        texts = task.texts(answers)
+        for name, change in MAP_CHANGES.items():
+            with Intervention(model, task.map, change):
+                changed[name].update(texts, task.texts(model.answer(batch)))  # type: ignore[operator]
+        shown += _shown(batch, examples, texts, weights)[: max(SHOWN - len(shown), 0)]
+    save_examples(shown, run.folder / "examples.json")
+    draw_maps(shown[: run.config.logger.maps_examples], run.folder / "maps")
+    intervals = {k: v for m in (*judge.answers, *judge.maps) for k, v in m.intervals().items()}  # type: ignore[operator]
+    return {
+        "answer": {k: v for k, v in judge.compute().items() if "/" not in k},
+        "attention": judge.compute_maps(),
+        "trust": {name: 1 - same.compute()["exact_match"] for name, same in changed.items()},
+        "controls": {name: each.compute_maps() for name, each in known_nothing.items()},
+        "intervals": {name: [i.low, i.high] for name, i in intervals.items()},
+    }
+
+
+def _batches(run: Run, prepared: Prepared, device: torch.device) -> Iterator[Batch]:
+    codec, size = prepared.codec, run.config.trainer.batches.eval_size
+    items = [codec.encode(example, i) for i, example in enumerate(prepared.examples("test"))]
+    loader = eval_loader(items, size, codec.looks_at, pin=False)
+    for batch in track(loader, "evaluating", disable=not run.config.trainer.progress, transient=True):
+        yield batch.to(device)
+
+
+def _shown(
+    batch: Batch, examples: list[Any], texts: list[str], weights: Tensor
+) -> list[ShownExample]:
+    rows: list[ShownExample] = []
+    for i, place in enumerate(batch.index.tolist()):
+        example = examples[place]
+        rows.append(ShownExample.of(example, texts[i], weights[i].float().cpu().numpy()))
+    return rows
+
+
+def show(run: Run, figures: Figures) -> None:
+    """The closing table, and where everything is."""
+    console = Console()
+    table = Table(title=f"{run.config.name}", title_justify="left")
+    for column in ("", "test", "95% interval", "uniform map", "oracle map"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, value in figures["answer"].items():
+        table.add_row(f"answer      {name}", f"{value:.4f}", _range(figures, name), "", "")
+    for name, value in figures["attention"].items():
+        uniform, oracle = (figures["controls"][c][name] for c in ("uniform", "oracle"))
+        row = (f"{value:.4f}", _range(figures, name), f"{uniform:.4f}", f"{oracle:.4f}")
+        table.add_row(f"attention   {name}", *row)
+    for name, value in figures["trust"].items():
+        table.add_row(f"trust       answers changed by a {name} map", f"{value:.4f}", "", "", "")
+    cost = figures["cost"]
+    table.add_row("cost        seconds of training", f"{cost['train_seconds']:.1f}", "", "", "")
+    table.add_row("cost        parameters", f"{cost['parameters']:,}", "", "", "")
+    console.print(table)
+    for name in ("checkpoints/best.ckpt", "metrics.json", "maps", "report.html"):
+        if (run.folder / name).exists():
+            console.print(f"  {name.split('/')[-1]:<14}{run.folder / name}", soft_wrap=True)
+
+
+def _range(figures: Figures, name: str) -> str:
+    low_high = figures["intervals"].get(name)
+    return f"{low_high[0]:.4f} - {low_high[1]:.4f}" if low_high else ""

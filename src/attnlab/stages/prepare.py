@@ -1,0 +1,21 @@
+"""`attnlab prepare`: write the splits of the dataset, unless they are there and up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attnlab.config.schema import Config
+from attnlab.data.prepared import Prepared, fingerprint, prepare
+
+
+def main(config: Config) -> None:
+    """Prepare, and say where it is."""
+    prepared = prepared_data(config)
+    sizes = ", ".join(f"{split} {size}" for split, size in prepared.meta["sizes"].items())
+    print(f"{config.dataset.name}: {sizes}\n  {prepared.folder}")
+
+
+def prepared_data(config: Config) -> Prepared:
+    """The prepared data of a config, made now if need be."""
+    name = f"{config.dataset.name}-{fingerprint(config.dataset)}"
+    return prepare(config.dataset, Path(config.paths.prepared) / name, say=print)

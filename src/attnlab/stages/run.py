@@ -1,0 +1,205 @@
+"""`Run`: the folder of one run, and what is known about it.
+
+    runs/<name>/<start>/
+      config.yaml     the checked config, every key
+      status.json     running | finished | failed | interrupted, and how it was started
+      checkpoints/    last.ckpt, best.ckpt
+      history.csv     figures over training
+      metrics.json    figures of the evaluation
+      maps/           pictures
+      report.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from attnlab.config.compose import check
+from attnlab.config.schema import Config
+from attnlab.errors import UserError, suggest
+
+FOLDER_VARIABLE = "ATTNLAB_RUN"  # tells the other processes of a distributed run where it lives
+NOT_PART_OF_THE_RESULT = ("resume", "paths", "logger", "name", "hparams", "stages")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, its config, and the same config as plain values."""
+
+    folder: Path
+    config: Config
+    plain: dict[str, Any]
+
+    @property
+    def last_checkpoint(self) -> Path:
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        return self.folder / "checkpoints" / "best.ckpt"
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return _read_status(self.folder)
+
+    def wandb_id(self) -> str:
+        """Names this run in W&B; made once, kept in a file beside the checkpoints."""
+        path = self.folder / "checkpoints" / "wandb_id.txt"
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(uuid.uuid4().hex[:8] + "\n")
+        return path.read_text().strip()
+
+    def set_status(self, state: str, **more: Any) -> None:
+        """Written whole or not at all: a kill in between leaves the old one."""
+        draft = self.folder / ".status.json.part"
+        draft.write_text(json.dumps(self.status | {"state": state} | more, indent=2) + "\n")
+        draft.replace(self.folder / "status.json")
+
+    @contextmanager
+    def tracked(self) -> Iterator[None]:
+        """The status says `running` inside, and afterwards how it ended."""
+        self.set_status("running", pid=os.getpid(), started=time.time())
+        try:
+            yield
+        except BaseException as error:
+            interrupted = type(error).__name__ in ("Interrupted", "KeyboardInterrupt")
+            state = "interrupted" if interrupted else "failed"
+            self.set_status(state, ended=time.time(), message=str(error).splitlines()[:1])
+            raise
+        self.set_status("finished", ended=time.time())
+
+
+def start(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Run:
+    """The folder for a run with this config: a new one, or the one that `resume` names."""
+    if FOLDER_VARIABLE in os.environ and _is_follower():
+        return Run(Path(os.environ[FOLDER_VARIABLE]), config, plain)
+    folder = _choose_folder(config, plain)
+    run = Run(folder, config, plain)
+    os.environ[FOLDER_VARIABLE] = str(folder)
+    try:
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+        (folder / "config.yaml").write_text(text, encoding="utf-8")
+        run.set_status("running", fingerprint=fingerprint(plain), overrides=list(overrides))
+    except OSError as error:
+        raise UserError(
+            f"paths.runs: cannot write to {folder} ({error.strerror}); try: paths.runs=OTHER_FOLDER"
+        ) from None
+    return run
+
+
+def open_run(folder: str | Path) -> Run:
+    """A run that exists; raises a `UserError` that names those that do."""
+    folder = Path(folder)
+    path = folder / "config.yaml"
+    if not path.is_file():
+        near = [str(p.parent) for p in Path("runs").glob("*/*/config.yaml")]
+        raise UserError(f"{folder}: not a run's folder; {suggest(str(folder), near)}")
+    from omegaconf import OmegaConf
+
+    content = OmegaConf.load(path)
+    config, plain = check(content)  # type: ignore[arg-type]
+    return Run(folder, config, plain)
+
+
+def resume_command(overrides: Sequence[str]) -> str:
+    """The command that goes on with a run."""
+    kept = [o for o in overrides if not o.startswith("resume=")]
+    return shlex.join(["python", "train.py", *kept, "resume=auto"])
+
+
+def fingerprint(plain: dict[str, Any]) -> str:
+    """The same for configs that lead to the same result."""
+    kept = {key: value for key, value in plain.items() if key not in NOT_PART_OF_THE_RESULT}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def _choose_folder(config: Config, plain: dict[str, Any]) -> Path:
+    named = Path(config.paths.run) if config.paths.run else None
+    if config.resume not in ("never", "auto"):
+        return _same_config(Path(config.resume), plain)
+    if named and (named / "status.json").is_file():
+        if config.resume == "auto":
+            return _same_config(named, plain)
+        raise UserError(f"paths.run: {named} holds a run already; try: resume=auto, or another folder")
+    if config.resume == "auto" and not named:
+        unfinished = _unfinished(Path(config.paths.runs) / config.name, fingerprint(plain))
+        if unfinished:
+            return unfinished
+        print(f"resume=auto: no unfinished run of {config.name}, starting anew", file=sys.stderr)
+    return named or _new_folder(Path(config.paths.runs) / config.name)
+
+
+def _new_folder(parent: Path) -> Path:
+    """Named by the job where a scheduler started it, so that all machines agree; else by time."""
+    job = os.environ.get("SLURM_JOB_ID") or os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    stamp = time.strftime("%Y%m%d-%H%M%S") if job == "none" else job
+    folder, number = parent / stamp, 1
+    while folder.exists() and job == "none":
+        number += 1
+        folder = parent / f"{stamp}-{number}"
+    return folder
+
+
+def _unfinished(parent: Path, mark: str) -> Path | None:
+    """The newest run with this config that did not end and has something to go on with."""
+    for folder in sorted(parent.glob("*/"), reverse=True):
+        status = _read_status(folder)
+        same = status.get("fingerprint") == mark and status.get("state") != "finished"
+        if same and (folder / "checkpoints" / "last.ckpt").is_file():
+            return folder
+    return None
+
+
+def _same_config(folder: Path, plain: dict[str, Any]) -> Path:
+    """The folder, if its run has this config; what differs is said otherwise."""
+    run = open_run(folder)
+    ours, theirs = _flat(plain), _flat(run.plain)
+    differing = [
+        f"{key}: {theirs.get(key)!r} there, {ours.get(key)!r} here"
+        for key in sorted(ours.keys() | theirs.keys())
+        if ours.get(key) != theirs.get(key)
+        and key.split(".")[0] not in NOT_PART_OF_THE_RESULT
+        and not key.startswith(("trainer.max_", "trainer.progress", "trainer.early_stopping"))
+    ]
+    if differing:
+        words = shlex.join(run.status.get("overrides", []))
+        raise UserError(
+            f"resume: {folder} was started with another config ({'; '.join(differing[:3])})"
+            f"\n  try: python train.py {words} resume={folder}"
+        )
+    return folder
+
+
+def _flat(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in plain.items():
+        inner = isinstance(value, dict)
+        flat |= _flat(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return flat
+
+
+def _read_status(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / "status.json").read_text())
+    except (OSError, json.JSONDecodeError):
+        return {}
+
+
+def _is_follower() -> bool:
+    """Whether this process is one of several of the same run, and not the first."""
+    return int(os.environ.get("LOCAL_RANK", "0")) > 0 or int(os.environ.get("NODE_RANK", "0")) > 0

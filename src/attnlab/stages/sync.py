@@ -1,0 +1,21 @@
+"""`attnlab sync RUN`: how to upload an offline run to W&B."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from attnlab.errors import UserError
+
+
+def main(arguments: list[str]) -> None:
+    """Print the command; nothing is uploaded without being asked."""
+    parser = argparse.ArgumentParser(prog="attnlab sync", description=__doc__)
+    parser.add_argument("run", type=Path, help="folder of the run")
+    folder = parser.parse_args(arguments).run
+    found = sorted(folder.glob("wandb/offline-run-*"))
+    if not found:
+        raise UserError(f"{folder}: no offline W&B run in it; it was made with logger=wandb?")
+    print("wandb login    # once; needs an account")
+    for path in found:
+        print(f"wandb sync {path}")

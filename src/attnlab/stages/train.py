@@ -1,0 +1,137 @@
+"""`python train.py`: the stages of a run in their order, told from top to bottom."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.loggers.wandb import WandbLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from attnlab.config.schema import Config
+from attnlab.data.prepared import Prepared
+from attnlab.errors import RunError
+from attnlab.learning import dashboard
+from attnlab.learning.checkpoint import provenance, read_checkpoint
+from attnlab.learning.data_module import PreparedData
+from attnlab.learning.fit import build_trainer, seed_everything
+from attnlab.learning.history import History
+from attnlab.learning.learner import Learner
+from attnlab.learning.safety import is_out_of_memory, out_of_memory
+from attnlab.models.model import build_model
+from attnlab.objectives.attention import AttentionObjective
+from attnlab.stages import evaluate, report
+from attnlab.stages.prepare import prepared_data
+from attnlab.stages.run import Run, resume_command, start
+
+
+def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> None:
+    """What `stages` names, in one run's folder."""
+    prepared = prepared_data(config) if "prepare" in config.stages else None
+    if "train" not in config.stages:
+        return
+    run = start(config, plain, overrides)
+    if run.status.get("state") == "finished":
+        print(f"{run.folder}: finished before; nothing to do")
+        return
+    with run.tracked():
+        prepared = prepared or prepared_data(config)
+        about = provenance(plain, prepared.digest)
+        wandb = dashboard.connect(config.logger, run.folder, config.name, run.wandb_id(), about)
+        with dashboard.closed_at_end(wandb):
+            train(run, prepared, overrides, wandb)
+            if rank_zero_only.rank == 0 and not config.trainer.fast_dev_run:
+                finish(run, wandb)
+
+
+def train(
+    run: Run, prepared: Prepared, overrides: Sequence[str], wandb: Logger | None = None
+) -> None:
+    """Fit the model, from the last checkpoint if there is one."""
+    config, settings = run.config, run.config.trainer
+    seed_everything(config.seed, settings)
+    learner = build_learner(run, prepared)
+    data = PreparedData(prepared, config.dataset, settings, config.seed)
+    history = History(run.folder / "history")
+    checkpoint = _checkpoint_to_resume(run, prepared, history)
+    loggers: list[Logger] = [history, *([wandb] if wandb else [])]
+    trainer = build_trainer(settings, run.folder, loggers, resume_command(overrides))
+    started = time.monotonic()
+    try:
+        trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(error) from error
+        raise
+    before = run.status.get("train_seconds", 0.0) if checkpoint else 0.0
+    if rank_zero_only.rank == 0:
+        run.set_status("running", train_seconds=before + time.monotonic() - started)
+
+
+def finish(run: Run, wandb: WandbLogger | None) -> None:
+    """What is left when the model is trained: judge it, write it up, say where everything is."""
+    if "evaluate" not in run.config.stages:
+        return
+    figures = evaluate.evaluate(run)
+    dashboard.log_evaluation(wandb, figures, run.folder)
+    if "report" in run.config.stages:
+        report.write(run)
+    evaluate.show(run, figures)
+
+
+def build_learner(run: Run, prepared: Prepared) -> Learner:
+    """The model that the config describes, ready to be trained or loaded."""
+    config = run.config
+    model = build_model(config, prepared.codec)
+    if config.trainer.compile:
+        model.compile()
+    task = config.task.build(prepared.codec)
+    about = provenance(run.plain, prepared.digest)
+    return Learner(model, task, objectives(config), config.trainer, about)
+
+
+def objectives(config: Config) -> dict[str, AttentionObjective]:
+    """The losses on maps, by name."""
+    specs = dict(config.objective.extra)
+    if config.objective.attention is not None:
+        specs["attention"] = config.objective.attention
+    return {name: spec.build() for name, spec in specs.items()}
+
+
+def _checkpoint_to_resume(run: Run, prepared: Prepared, history: History) -> Path | None:
+    path = run.last_checkpoint
+    if run.config.resume == "never" or not path.is_file():
+        return None
+    content = read_checkpoint(path)
+    digest = content["attnlab"]["data_digest"]
+    if digest != prepared.digest:
+        raise RunError(
+            f"{path}: trained on other data (hash {digest[:12]}, now {prepared.digest[:12]})"
+            "\n  try: resume=never, or put the old data back"
+        )
+    history.forget_after(content["global_step"])
+    print(f"resuming {run.folder} at step {content['global_step']}")
+    return path
+
+
+def load_learner(run: Run, prepared: Prepared) -> Learner:
+    """The trained model: the best checkpoint, or the last where no figure was monitored."""
+    best = run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
+    learner = build_learner(run, prepared)
+    try:
+        learner.load_state_dict(read_checkpoint(best)["state_dict"])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise RunError(f"{best}: does not fit the model of {run.folder}/config.yaml: {reason}") from None
+    return learner.eval()
+
+
+def device(config: Config) -> torch.device:
+    """Where to judge and explain: the GPU if training used one."""
+    wants_gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if wants_gpu else torch.device("cpu")

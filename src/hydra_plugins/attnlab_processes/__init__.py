@@ -1,0 +1,1 @@
+"""Hydra launcher `processes`: one OS process for each job of a sweep."""
