@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ def test_characters_to_words_keep_every_mark(data):
     characters = target.weights.shape[1]
     cuts = sorted(data.draw(st.sets(st.integers(1, characters - 1), max_size=4)))
     edges = [0, *cuts, characters]
-    spans = list(zip(edges, edges[1:], strict=False))
+    spans = list(pairwise(edges))
     words = Groups.of_spans(spans, [(i, i + 1) for i in range(characters)])
     carried = target.regroup_keys(words)
     for w, (start, stop) in enumerate(spans):

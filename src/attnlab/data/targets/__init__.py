@@ -1,0 +1,1 @@
+"""From annotations of every kind to `AttentionTarget`s."""
