@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
 from attnlab.config.dataset import Dataset, Share
 
 Size = Annotated[int, Field(ge=0)]
+GeneratedT = TypeVar("GeneratedT", bound="Generated")
+
+MOST_COMBINATIONS = 1_000_000
 
 
 class Generated(Dataset):
@@ -18,6 +21,13 @@ class Generated(Dataset):
     val: Size = Field(description="number of validation examples")
     test: Size = Field(description="number of test examples")
     seed: int = Field(ge=0, description="what the examples are drawn from")
+
+
+def _in_order(section: GeneratedT, low: str, high: str) -> GeneratedT:
+    """The section, if its range is one."""
+    if getattr(section, low) > getattr(section, high):
+        raise ValueError(f"{low} is above {high}")
+    return section
 
 
 class Dates(Generated, kind="dates", target="attnlab.data.generators.dates:Dates"):
@@ -53,6 +63,60 @@ class Dates(Generated, kind="dates", target="attnlab.data.generators.dates:Dates
 
     @model_validator(mode="after")
     def _years_in_order(self) -> Self:
-        if self.last_year < self.first_year:
-            raise ValueError("last_year comes before first_year")
+        return _in_order(self, "first_year", "last_year")
+
+
+class Reviews(Generated, kind="reviews", target="attnlab.data.generators.reviews:Reviews"):
+    """Reviews whose verdict is said in a few known words, to be judged positive or negative."""
+
+    min_sentences: int = Field(ge=1, description="shortest review, in sentences")
+    max_sentences: int = Field(ge=1, description="longest review, in sentences")
+    opinions: int = Field(
+        ge=1, description="most sentences in which the writer says what they think; one at least"
+    )
+    distractors: int = Field(
+        ge=0, description="most sentences that say what others think, which does not count"
+    )
+    negation: Share = Field(description="share of the opinions that deny the opposite")
+
+    @model_validator(mode="after")
+    def _lengths_in_order(self) -> Self:
+        return _in_order(self, "min_sentences", "max_sentences")
+
+
+class Recall(Generated, kind="recall", target="attnlab.data.generators.recall:Recall"):
+    """Which value stood beside this key, somewhere in a long sequence?"""
+
+    length: int = Field(ge=4, description="symbols in a sequence, the question included")
+    pairs: int = Field(ge=1, description="keys with a value in each sequence")
+    keys: int = Field(ge=1, description="different keys there are")
+    values: int = Field(ge=2, description="different values there are, which are the labels")
+    fillers: int = Field(ge=1, description="different symbols that mean nothing")
+
+    @model_validator(mode="after")
+    def _pairs_fit(self) -> Self:
+        if self.pairs > self.keys:
+            raise ValueError(f"{self.pairs} pairs need as many keys, not {self.keys}")
+        if 2 * self.pairs > self.length - 2:
+            raise ValueError(f"{self.pairs} pairs need a length of {2 * self.pairs + 2} or more")
         return self
+
+
+class Baskets(Generated, kind="baskets", target="attnlab.data.generators.baskets:Baskets"):
+    """Item sequences in which a few known items decide what comes next."""
+
+    min_length: int = Field(ge=1, description="shortest basket, in items")
+    max_length: int = Field(ge=1, description="longest basket, in items")
+    catalogue: int = Field(ge=2, description="plain items, which decide nothing and may follow")
+    causes: int = Field(ge=1, le=4, description="items that together decide the next one")
+    variants: int = Field(ge=2, le=100, description="different items in each deciding family")
+    decoys: int = Field(ge=0, description="most deciding items that a later one overrules")
+    popularity: float = Field(ge=0, description="Zipf exponent of plain items; 0: all alike")
+
+    @model_validator(mode="after")
+    def _causes_fit(self) -> Self:
+        if self.causes > self.min_length:
+            raise ValueError(f"{self.causes} causes do not fit into {self.min_length} items")
+        if self.variants**self.causes > MOST_COMBINATIONS:
+            raise ValueError(f"more than {MOST_COMBINATIONS} combinations of causes")
+        return _in_order(self, "min_length", "max_length")

@@ -22,7 +22,7 @@ from attnlab.data.generators.calendar_texts import (
     own_digits,
     read_patterns,
 )
-from attnlab.data.generators.generator import Generator, Random, Split, pick, split_of
+from attnlab.data.generators.generator import Generator, Random, Split, drawn_for, pick
 from attnlab.data.target import AttentionTarget
 
 ANSWER_ROWS: dict[Role, range] = {"year": range(0, 4), "month": range(5, 7), "day": range(8, 10)}
@@ -72,13 +72,13 @@ class Dates(Generator):
         return {name: own_digits(name) for name in self.locales}
 
     def _day(self, split: Split, random: Random) -> date:
-        first, last = date(self.first_year, 1, 1), date(self.last_year, 12, 31)
-        while True:
-            day = date.fromordinal(
-                int(random.integers(first.toordinal(), last.toordinal(), endpoint=True))
-            )
-            if split_of(day.isoformat()) == split:
-                return day
+        first = date(self.first_year, 1, 1).toordinal()
+        last = date(self.last_year, 12, 31).toordinal()
+
+        def draw() -> date:
+            return date.fromordinal(int(random.integers(first, last, endpoint=True)))
+
+        return drawn_for(split, draw, date.isoformat)
 
     def _written(self, day: date, random: Random) -> tuple[DatePattern, list[Piece]]:
         """The date in some language and style, drawn again where the text would be ambiguous."""

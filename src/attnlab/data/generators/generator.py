@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 
 from attnlab.data.example import Example
+from attnlab.errors import UserError
 
 Split = Literal["train", "val", "test"]
 Random: TypeAlias = np.random.Generator
@@ -18,6 +19,7 @@ T = TypeVar("T")
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 TRAIN_SHARE, VAL_SHARE = 80, 10  # percent of all contents; the rest is for testing
+MOST_DRAWS = 10_000
 
 
 def split_of(content: str) -> Split:
@@ -27,6 +29,15 @@ def split_of(content: str) -> Split:
     if percent < TRAIN_SHARE:
         return "train"
     return "val" if percent < TRAIN_SHARE + VAL_SHARE else "test"
+
+
+def drawn_for(split: Split, draw: Callable[[], T], content: Callable[[T], str]) -> T:
+    """Draw until the content belongs to the split."""
+    for _ in range(MOST_DRAWS):
+        drawn = draw()
+        if split_of(content(drawn)) == split:
+            return drawn
+    raise UserError(f"dataset: the settings leave no content for '{split}'; widen their ranges")
 
 
 @dataclass(frozen=True, kw_only=True)
