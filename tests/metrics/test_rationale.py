@@ -11,7 +11,7 @@ from sklearn.metrics import auc, average_precision_score, f1_score, precision_re
 from attnlab.data.target_batch import TargetBatch
 from attnlab.metrics.controls import controls
 from attnlab.metrics.links import Above, Argmax, Top
-from attnlab.metrics.rationale import Auprc, AveragePrecision, TokenF1
+from attnlab.metrics.rationale import Auprc, AveragePrecision, IouF1, TokenF1, stretches
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -81,3 +81,61 @@ def single(weights):
         row_mask=torch.ones(len(weights), queries, dtype=torch.bool),
         weight=torch.ones(len(weights)),
     )
+
+
+def eraser_iou_f1(rows, threshold=0.5):
+    """As the published code counts: every prediction that finds something is a hit."""
+    precisions, recalls = [], []
+    for predicted, gold in rows:
+        hits = sum(any(iou(p, g) >= threshold for g in gold) for p in predicted)
+        if predicted:
+            precisions.append(hits / len(predicted))
+        if gold:
+            recalls.append(hits / len(gold))
+    p, r = np.mean(precisions), np.mean(recalls)
+    return 2 * p * r / (p + r) if p + r else 0.0
+
+
+def iou(one, other):
+    a, b = set(range(*one)), set(range(*other))
+    return len(a & b) / len(a | b)
+
+
+def as_rows(*marks):
+    made = torch.zeros(len(marks), 1, 12)
+    for row, keys in zip(made, marks, strict=True):
+        row[0, list(keys)] = 1
+    return made
+
+
+def test_a_stretch_is_found_by_half_of_its_union():
+    gold = single(as_rows(range(2, 7)))  # 5 keys
+    weights = as_rows([2, 3, 4, 6])  # 2-5 covers 3/5
+    metric = IouF1(Above(times=1.0), threshold=0.5)
+    metric.update(weights / weights.sum(-1, keepdim=True), gold)
+    assert metric.compute() == pytest.approx(
+        {"iou_f1": 2 / 3, "iou_precision": 1 / 2, "iou_recall": 1, "iou_f1_eraser": 2 / 3}
+    )
+
+
+def test_recall_of_two_is_what_counting_predictions_gives():
+    rows = [([(0, 2), (2, 4)], [(0, 4)])]
+    hits = sum(any(iou(p, g) >= 0.5 for g in rows[0][1]) for p in rows[0][0])
+    assert hits / len(rows[0][1]) == 2.0
+    metric = IouF1(Above(times=1.0), threshold=0.5)
+    found, predicted, gold, *_ = metric._row(*rows[0])
+    assert (found, predicted, gold) == (1, 2, 1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_iou_f1_of_eraser_is_reproduced(seed):
+    random = np.random.default_rng(seed)
+    marks = [random.random(12) < 0.6 for _ in range(8)]
+    said = [random.random(12) < 0.6 for _ in range(8)]
+    gold = single(as_rows(*[np.flatnonzero(m).tolist() for m in marks]))
+    weights = as_rows(*[np.flatnonzero(m).tolist() for m in said])
+    rule = Above(times=0.5)
+    metric = IouF1(rule, threshold=0.5)
+    metric.update(weights, gold)
+    rows = [(stretches(s), stretches(m)) for s, m in zip(said, marks, strict=True)]
+    assert metric.compute()["iou_f1_eraser"] == pytest.approx(eraser_iou_f1(rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -11,6 +12,8 @@ from attnlab.metrics.intervals import Values
 from attnlab.metrics.links import LinkRule
 from attnlab.metrics.pooled import MapMetric, RowMetric, ratio
 from attnlab.metrics.ranked import Ranking, rank
+
+Stretch = tuple[int, int]
 
 
 class AveragePrecision(RowMetric):
@@ -41,15 +44,16 @@ class Auprc(RowMetric):
     def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
         ranking = rank(weights, target.marks(), target.keys())
         precision = _precision(ranking)  # at the end of each group of ties
-        before = precision.gather(-1, (ranking.first - 1).clamp_min(0))
-        before = torch.where(ranking.first == 0, 1.0, before)  # the curve begins at recall 0, P 1
+        taken = ranking.before_ties(ranking.marks)
+        # The curve begins at recall 0 with precision 1.
+        before = torch.where(ranking.first == 0, 1.0, taken / ranking.first.clamp_min(1))
         trapezoids = ranking.marks * (precision + before) / 2
         return trapezoids.sum(-1) / ranking.marks.sum(-1)
 
 
 def _precision(ranking: Ranking) -> Tensor:
     """Precision when all keys down to this rank, ties included, are taken."""
-    return ranking.up_to(ranking.marks, ranking.last) / (ranking.last + 1)
+    return ranking.up_to_ties(ranking.marks) / (ranking.last + 1)
 
 
 class TokenF1(MapMetric):
@@ -85,3 +89,73 @@ class TokenF1(MapMetric):
             ratio(f1, rows),
         )
         return np.stack(figures, axis=-1)
+
+
+class IouF1(MapMetric):
+    """F1 of marked stretches: one is found if its overlap over union is at least `threshold`.
+
+    A gold stretch can be found once, and a prediction can find one. ERASER (DeYoung et al. 2020)
+    counts every prediction that finds something, so that two halves of one gold stretch give a
+    recall of 2.0; its figure (F1 of the mean precision and mean recall of rows, counted that way)
+    is `iou_f1_eraser`, for comparison with published ones only. The threshold is not below one
+    half: then no stretch can be found by two predictions, but for exact halves.
+    """
+
+    figures = ("iou_f1", "iou_precision", "iou_recall", "iou_f1_eraser")
+
+    def __init__(self, rule: LinkRule, threshold: float) -> None:
+        super().__init__()
+        self.rule, self.threshold = rule, threshold
+
+    def count(self, weights: Tensor, target: TargetBatch) -> Tensor:
+        links = (self.rule.links(weights, target.keys()) & target.keys()).cpu().numpy()
+        gold = (target.marks() & target.keys()).cpu().numpy()
+        table = torch.zeros(len(weights), 7, dtype=torch.double, device=weights.device)
+        for i, j in target.query_mask.nonzero().tolist():
+            table[i] += torch.tensor(self._row(stretches(links[i, j]), stretches(gold[i, j])))
+        return table
+
+    def _row(self, predicted: list[Stretch], gold: list[Stretch]) -> list[float]:
+        """Pairs found, both sizes; ERASER's precision and recall, and whether each is defined."""
+        pairs = sorted(
+            (-overlap(p, g), p, g)
+            for p in predicted
+            for g in gold
+            if overlap(p, g) >= self.threshold
+        )
+        used: set[tuple[str, Stretch]] = set()
+        found = 0
+        for _, p, g in pairs:
+            if ("predicted", p) not in used and ("gold", g) not in used:
+                used |= {("predicted", p), ("gold", g)}
+                found += 1
+        hits = len({p for _, p, _ in pairs})
+        precision, recall = hits / max(len(predicted), 1), hits / max(len(gold), 1)
+        sizes = [found, len(predicted), len(gold)]
+        return [*sizes, precision, bool(predicted), recall, bool(gold)]
+
+    def score(self, sums: Values) -> Values:
+        found, predicted, gold, precision, with_predicted, recall, with_gold = np.moveaxis(
+            sums, -1, 0
+        )
+        mean_precision = ratio(precision, with_predicted, empty=0.0)
+        mean_recall = ratio(recall, with_gold, empty=0.0)
+        figures = (
+            ratio(2 * found, predicted + gold),
+            ratio(found, predicted),
+            ratio(found, gold),
+            ratio(2 * mean_precision * mean_recall, mean_precision + mean_recall, empty=0.0),
+        )
+        return np.stack(figures, axis=-1)
+
+
+def stretches(marks: npt.NDArray[np.bool_]) -> list[Stretch]:
+    """Maximal runs of marked keys, as (first, first after): marks is keys long."""
+    edges = np.flatnonzero(np.diff(marks.astype(np.int8), prepend=0, append=0))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def overlap(one: Stretch, other: Stretch) -> float:
+    """Intersection over union of two stretches."""
+    shared = max(0, min(one[1], other[1]) - max(one[0], other[0]))
+    return shared / (one[1] - one[0] + other[1] - other[0] - shared)

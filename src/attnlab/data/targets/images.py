@@ -11,6 +11,7 @@ from attnlab.data.target import AttentionTarget, Weights
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 Grid = npt.NDArray[np.float32]  # height x width
+Kernel = npt.NDArray[np.float64]  # size x size
 
 
 def box_target(rows: Sequence[Sequence[Box] | None], height: int, width: int) -> AttentionTarget:
@@ -69,16 +70,16 @@ def count_points(points: npt.ArrayLike, height: int, width: int) -> Grid:
     return grid
 
 
-def gaussian(size: int, sigma: float) -> Grid:
+def gaussian(size: int, sigma: float) -> Kernel:
     """Blur along one axis as a matrix (size x size); mass that would leave the edge is lost."""
-    reach = np.subtract.outer(np.arange(size), np.arange(size))
+    reach = np.arange(size)[:, None] - np.arange(size)
     longest = np.arange(-4 * size, 4 * size + 1)
     whole = np.exp(-(longest**2) / (2 * sigma**2)).sum()
-    return (np.exp(-(reach**2) / (2 * sigma**2)) / whole).astype(np.float32)
+    return np.exp(-(reach**2) / (2 * sigma**2)) / whole
 
 
-def _blur(grid: Grid, down: Grid, across: Grid) -> Grid:
-    return down @ grid @ across
+def _blur(grid: Grid, down: Kernel, across: Kernel) -> Grid:
+    return (down @ grid @ across).astype(np.float32)
 
 
 def _image_target(

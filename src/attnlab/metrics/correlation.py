@@ -1,0 +1,98 @@
+"""How a row's weights go with gold scores: reading times, gradients, another model's map."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from attnlab.data.target_batch import TargetBatch
+from attnlab.metrics.pooled import RowMetric
+from attnlab.metrics.ranked import average_ranks
+
+
+class MeanAbsoluteError(RowMetric):
+    """Mean over visible keys of |p - t|, both as shares of their row; the mean over rows.
+
+    Shares shrink as rows get longer, and so does this error: compare it on the same data only.
+    """
+
+    name = "mae"
+    higher_is_better = False
+
+    def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
+        visible = target.key_mask.sum(-1, keepdim=True)  # batch x 1
+        whole = weights.sum(-1, keepdim=True).clamp_min(1e-30)
+        return (weights / whole - target.distribution().double()).abs().sum(-1) / visible
+
+
+class Pearson(RowMetric):
+    """Pearson's correlation within each row, then the mean over rows (not one over all words)."""
+
+    name = "pearson"
+    may_be_undefined = True
+
+    def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
+        return correlation(weights, target.weights.double(), target.keys())
+
+
+class Spearman(RowMetric):
+    """Spearman's rank correlation within each row, ties sharing their mean rank."""
+
+    name = "spearman"
+    may_be_undefined = True
+
+    def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
+        return spearman(weights, target.weights.double(), target.keys())
+
+
+class Kendall(RowMetric):
+    """Kendall's tau-b within each row.
+
+    Not defined where either side is constant: scipy then gives NaN, which silently drops out of a
+    nan-mean; here the share of such rows is a figure.
+    """
+
+    name = "kendall"
+    may_be_undefined = True
+
+    def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
+        return kendall(weights, target.weights.double(), target.keys())
+
+
+def correlation(one: Tensor, other: Tensor, keys: Tensor) -> Tensor:
+    """Pearson's r of each row over its visible keys, NaN if either is constant.
+
+    All arguments are batch x queries x keys; gives batch x queries.
+    """
+    first, second = _centred(one, keys), _centred(other, keys)
+    covariance = (first * second).sum(-1)
+    return covariance / (first.square().sum(-1) * second.square().sum(-1)).sqrt()
+
+
+def spearman(one: Tensor, other: Tensor, keys: Tensor) -> Tensor:
+    """Spearman's rho of each row over its visible keys, NaN if either is constant."""
+    return correlation(average_ranks(one, keys), average_ranks(other, keys), keys)
+
+
+def kendall(one: Tensor, other: Tensor, keys: Tensor) -> Tensor:
+    """Kendall's tau-b of each row over its visible keys, NaN if either is constant."""
+    values = torch.full(keys.shape[:-1], torch.nan, dtype=torch.double, device=one.device)
+    for i, j in keys.any(-1).nonzero().tolist():  # row by row: pairs of keys are many
+        visible = keys[i, j]
+        values[i, j] = _tau(one[i, j][visible], other[i, j][visible])
+    return values
+
+
+def _tau(one: Tensor, other: Tensor) -> Tensor:
+    first = (one[:, None] - one).sign().double()  # keys x keys
+    second = (other[:, None] - other).sign().double()
+    return (first * second).sum() / (first.abs().sum() * second.abs().sum()).sqrt()
+
+
+def _centred(values: Tensor, keys: Tensor) -> Tensor:
+    """Less the mean of visible keys; exactly zero if they are all the same."""
+    visible = values.masked_fill(~keys, 0.0).double()
+    mean = visible.sum(-1, keepdim=True) / keys.sum(-1, keepdim=True).clamp_min(1)
+    least = values.masked_fill(~keys, torch.inf).amin(-1, keepdim=True)
+    most = values.masked_fill(~keys, -torch.inf).amax(-1, keepdim=True)
+    return torch.where(keys & (most > least), visible - mean, 0.0)

@@ -1,0 +1,67 @@
+"""Intervals cover the truth as often as they say, and pooled figures are resampled as pooled."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from attnlab.metrics.intervals import (
+    bootstrap,
+    bootstrap_pooled,
+    bootstrap_seeds,
+    paired_bootstrap,
+)
+
+
+def test_the_interval_of_a_mean_is_near_the_normal_one():
+    values = np.random.default_rng(0).normal(3.0, 2.0, 400)
+    interval = bootstrap(values, resamples=4000)
+    half = 1.96 * values.std() / np.sqrt(len(values))
+    assert interval.mean == pytest.approx(values.mean())
+    assert interval.low == pytest.approx(values.mean() - half, abs=0.03)
+    assert interval.high == pytest.approx(values.mean() + half, abs=0.03)
+
+
+def test_ninety_percent_intervals_hold_the_truth_about_nine_times_in_ten():
+    random = np.random.default_rng(1)
+    held = 0
+    for i in range(300):
+        interval = bootstrap(random.normal(size=60), confidence=0.9, resamples=300, seed=i)
+        held += interval.low <= 0 <= interval.high
+    assert 0.84 <= held / 300 <= 0.95
+
+
+def test_intervals_repeat_with_their_seed():
+    values = np.arange(20.0)
+    assert bootstrap(values) == bootstrap(values)
+    assert bootstrap(values, seed=1) != bootstrap(values)
+
+
+def test_a_pooled_ratio_is_not_the_mean_of_ratios():
+    counts = np.array([[1.0, 1.0]] * 9 + [[0.0, 91.0]])  # nine small perfect examples, one bad
+    pooled = bootstrap_pooled(counts, lambda sums: sums[..., 0] / sums[..., 1])
+    assert pooled.mean == pytest.approx(0.09)
+    assert bootstrap(counts[:, 0] / counts[:, 1]).mean == pytest.approx(0.9)
+    assert pooled.low < 0.09 < pooled.high
+
+
+def test_paired_differences_are_seen_where_unpaired_intervals_overlap():
+    random = np.random.default_rng(2)
+    hard = random.normal(size=200) * 3  # examples differ much more than systems do
+    system, baseline = hard + 0.2 + random.normal(size=200) * 0.1, hard
+    apart = bootstrap(system), bootstrap(baseline)
+    assert apart[0].low < apart[1].high
+    difference, p = paired_bootstrap(system, baseline)
+    assert difference.low > 0
+    assert p < 0.01
+    _, same = paired_bootstrap(hard, hard + random.normal(size=200) * 0.1)
+    assert same > 0.05
+
+
+def test_intervals_over_seeds_are_wider_than_those_over_examples_alone():
+    random = np.random.default_rng(3)
+    table = random.normal(size=(5, 1)) + random.normal(size=(5, 500)) * 0.1
+    over_seeds = bootstrap_seeds(table)
+    over_examples = bootstrap(table.mean(0))
+    assert over_seeds.mean == pytest.approx(over_examples.mean)
+    assert over_seeds.high - over_seeds.low > 3 * (over_examples.high - over_examples.low)
