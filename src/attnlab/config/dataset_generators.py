@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
@@ -12,6 +13,7 @@ Size = Annotated[int, Field(ge=0)]
 GeneratedT = TypeVar("GeneratedT", bound="Generated")
 
 MOST_COMBINATIONS = 1_000_000
+CANVAS_SHARE = 4  # canvas that each digit needs, in digits: so much room that places are found fast
 
 
 class Generated(Dataset):
@@ -120,3 +122,71 @@ class Baskets(Generated, kind="baskets", target="attnlab.data.generators.baskets
         if self.variants**self.causes > MOST_COMBINATIONS:
             raise ValueError(f"more than {MOST_COMBINATIONS} combinations of causes")
         return _in_order(self, "min_length", "max_length")
+
+
+class Scattered(Generated):
+    """What the datasets of digits on a canvas share."""
+
+    size: int = Field(ge=16, description="height and width of the canvas in pixels; a digit has 8")
+    min_digits: int = Field(ge=1, le=10, description="fewest digits on a canvas")
+    max_digits: int = Field(ge=1, le=10, description="most digits on a canvas, all different")
+    clutter: int = Field(ge=0, description="scraps of other digits strewn between the digits")
+    noise: float = Field(ge=0, description="standard deviation of the noise; ink is about 0.6")
+
+    @model_validator(mode="after")
+    def _digits_fit(self) -> Self:
+        if self.max_digits * CANVAS_SHARE * 8 * 8 > self.size**2:
+            least = math.ceil(8 * math.sqrt(self.max_digits * CANVAS_SHARE))
+            raise ValueError(f"{self.max_digits} digits need a canvas of {least} pixels or more")
+        return _in_order(self, "min_digits", "max_digits")
+
+
+class Canvas(Scattered, kind="canvas", target="attnlab.data.generators.canvas:Canvas"):
+    """Digits on a cluttered canvas, asked about in four ways."""
+
+    task_view: Literal["classify", "locate", "segment", "attend"] = Field(
+        description="what is asked: the highest digit, all boxes with their digits, the digit of "
+        "each pixel, or where observers look"
+    )
+    observers: int = Field(ge=1, description="observers whose fixations make the map of 'attend'")
+    blur: float = Field(
+        gt=0, description="standard deviation, in pixels, of the blur of fixations in 'attend'"
+    )
+
+
+class Questions(Scattered, kind="questions", target="attnlab.data.generators.questions:Questions"):
+    """Questions about a canvas, such as which digit is next left of the 3."""
+
+    relations: list[Literal["left", "right", "above", "below"]] = Field(
+        min_length=1, description="the relations that are asked about"
+    )
+
+    @model_validator(mode="after")
+    def _somebody_to_ask_about(self) -> Self:
+        if self.min_digits < 2:
+            raise ValueError("a question needs min_digits of 2 or more")
+        return self
+
+
+class Tones(Generated, kind="tones", target="attnlab.data.generators.tones:Tones"):
+    """Telephone keypad tones in noise, to be written down as the keys pressed."""
+
+    keys: str = Field(
+        min_length=1, pattern=r"^[0-9A-D*#]+$", description="the keys that may be pressed"
+    )
+    min_keys: int = Field(ge=1, description="fewest keys pressed")
+    max_keys: int = Field(ge=1, description="most keys pressed")
+    sample_rate: int = Field(ge=3400, description="samples a second; the highest tone is 1633 Hz")
+    hop: int = Field(ge=1, description="samples between two frames, in which the target is given")
+    min_tone_ms: int = Field(ge=20, description="shortest press of a key, in milliseconds")
+    max_tone_ms: int = Field(ge=20, description="longest press of a key, in milliseconds")
+    min_gap_ms: int = Field(ge=0, description="shortest silence before, between and after keys")
+    max_gap_ms: int = Field(ge=0, description="longest silence before, between and after keys")
+    snr_db: float = Field(description="power of the tones over that of the noise, in decibel")
+    detune: float = Field(ge=0, le=0.05, description="largest relative error of a frequency")
+
+    @model_validator(mode="after")
+    def _ranges_in_order(self) -> Self:
+        for what in ("keys", "tone_ms", "gap_ms"):
+            _in_order(self, f"min_{what}", f"max_{what}")
+        return self

@@ -14,7 +14,7 @@ from attnlab.data.example import Example
 from attnlab.data.generators.generator import Generator, split_of
 
 CONF = Path(__file__).parents[3] / "conf" / "dataset"
-NAMES = ["baskets", "dates", "recall", "reviews"]
+NAMES = ["baskets", "canvas", "dates", "questions", "recall", "reviews", "tones"]
 SMALL = {"train": 100, "val": 20, "test": 20}
 
 

@@ -77,5 +77,5 @@ def test_lengths_are_honoured(generator):
 
 
 def test_spans():
-    assert spans([True, False, True, True]) == [[0, 1], [2, 4]]
+    assert spans([True, False, True, True]) == [(0, 1), (2, 4)]
     assert spans([False, False]) == []

@@ -14,7 +14,7 @@ import numpy as np
 
 from attnlab.data.example import Example
 from attnlab.data.generators.generator import Generator, Random, Split, drawn_for
-from attnlab.data.target import AttentionTarget
+from attnlab.data.targets.spans import span_target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +31,11 @@ class Baskets(Generator):
 
     def make(self, name: str, split: Split, random: Random) -> Example:
         basket, causes = drawn_for(split, lambda: self._basket(random), lambda b: " ".join(b[0]))
-        weights = np.zeros((1, len(basket)), dtype=np.float32)  # 1 x items
-        weights[0, causes] = 1
         return Example(
             id=name,
             inputs={"items": basket},
             answer=self.next_item([basket[place] for place in causes]),
-            target=AttentionTarget(weights, np.ones(1, bool), np.ones(len(basket), bool)),
+            target=span_target([[(place, place + 1) for place in causes]], len(basket)),
             looks_at="items",
             meta={"causes": causes},
         )

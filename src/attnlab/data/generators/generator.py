@@ -53,7 +53,7 @@ class Generator(ABC):
     def make(self, name: str, split: Split, random: Random) -> Example:
         """One example, drawn from `random` alone, of a content that belongs to `split`."""
 
-    def size(self, split: Split) -> int:
+    def count(self, split: Split) -> int:
         return {"train": self.train, "val": self.val, "test": self.test}[split]
 
     def example(self, split: Split, index: int) -> Example:
@@ -62,7 +62,7 @@ class Generator(ABC):
         return self.make(f"{split}-{index}", split, random)
 
     def examples(self, split: Split) -> Iterator[Example]:
-        for index in range(self.size(split)):
+        for index in range(self.count(split)):
             yield self.example(split, index)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from attnlab.data.example import Example
 from attnlab.data.generators.generator import Generator, Random, Split, drawn_for
-from attnlab.data.target import AttentionTarget
+from attnlab.data.targets.spans import span_target
 
 QUESTION = "?"
 
@@ -29,13 +29,11 @@ class Recall(Generator):
 
     def make(self, name: str, split: Split, random: Random) -> Example:
         symbols, place = drawn_for(split, lambda: self._sequence(random), lambda s: " ".join(s[0]))
-        weights = np.zeros((1, self.length), dtype=np.float32)  # 1 x symbols
-        weights[0, place] = 1
         return Example(
             id=name,
             inputs={"text": symbols},
             answer=symbols[place],
-            target=AttentionTarget(weights, np.ones(1, bool), np.ones(self.length, bool)),
+            target=span_target([[(place, place + 1)]], self.length),
             meta={"key": symbols[-1], "distance": self.length - 1 - place},
         )
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from attnlab.data.example import Example
 from attnlab.data.generators.generator import Generator, Random, Split, drawn_for, pick
-from attnlab.data.target import AttentionTarget
+from attnlab.data.targets.spans import Span, span_target
 
 LABELS = ("negative", "positive")
 ADJECTIVES = [  # by polarity: negative, positive
@@ -74,13 +74,13 @@ class Reviews(Generator):
         label, sentences = drawn_for(split, lambda: self._review(random), _text)
         words = [word for sentence in sentences for word, _ in sentence]
         marks = [is_reason for sentence in sentences for _, is_reason in sentence]
-        weights = np.array([marks], dtype=np.float32)  # 1 x words
+        rationale = spans(marks)
         return Example(
             id=name,
             inputs={"text": words},
             answer=LABELS[label],
-            target=AttentionTarget(weights, np.ones(1, bool), np.ones(len(words), bool)),
-            meta={"rationale": spans(marks)},
+            target=span_target([rationale], len(words)),
+            meta={"rationale": [list(span) for span in rationale]},
         )
 
     def _review(self, random: Random) -> tuple[int, list[Sentence]]:
@@ -133,8 +133,8 @@ def _text(review: tuple[int, list[Sentence]]) -> str:
     return " ".join(word for sentence in review[1] for word, _ in sentence)
 
 
-def spans(marks: list[bool]) -> list[list[int]]:
+def spans(marks: list[bool]) -> list[Span]:
     """The stretches of marked words: first, and one past the last."""
     padded = np.diff(np.array([False, *marks, False]).astype(np.int8))
     starts, ends = np.flatnonzero(padded == 1), np.flatnonzero(padded == -1)
-    return [[int(start), int(end)] for start, end in zip(starts, ends, strict=True)]
+    return [(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
