@@ -166,7 +166,7 @@ class Attention(nn.Module):
         if key is None:
             return State(None, None, mask, grows=True)
         key, value = _clean(key, mask), None if value is None else _clean(value, mask)
-        projected = self._project_keys(key, 0)
+        projected = self._project_keys(key, mask, 0)
         values = None if value is None else self.heads.values(value, mask.keys)
         return State(projected, values, mask, grows=False)
 
@@ -200,7 +200,7 @@ class Attention(nn.Module):
             cleaned = _clean(key, mask)
             value = cleaned if value is key else None if value is None else _clean(value, mask)
             query = cleaned if same else query
-            projected = self._project_keys(cleaned, 0 if state is None else state.length)
+            projected = self._project_keys(cleaned, mask, 0 if state is None else state.length)
             values = None if value is None else self.heads.values(value, mask.keys)
             if state is not None:
                 grown = state.with_keys(projected, values, mask)
@@ -224,11 +224,11 @@ class Attention(nn.Module):
         )
         return call, grown
 
-    def _project_keys(self, key: Tensor, start: int) -> Tensor:
+    def _project_keys(self, key: Tensor, mask: Mask, start: int) -> Tensor:
         """batch x keys x key_dim -> batch x key_maps x keys x width, as the score compares them."""
         positions = torch.arange(start, start + key.shape[1], device=key.device)
         split = self.heads.keys(self.position.mark_key(key, positions))
-        return self.score.prepare_key(self.position.turn_key(split, positions))
+        return self.score.prepare_key(self.position.turn_key(split, positions), mask)
 
     def _roll(self, call: Call, *, drawn: bool) -> Rollout:
         if self.attached.transforms:

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
+from attnlab.attention.mask import Mask, Pattern
+
 if TYPE_CHECKING:
     from attnlab.attention.call import Call
 
@@ -91,7 +93,7 @@ class Score(nn.Module):
         """batch x maps x queries x width -> the same for what is compared."""
         return query
 
-    def prepare_key(self, key: Tensor) -> Tensor:
+    def prepare_key(self, key: Tensor, mask: Mask) -> Tensor:
         """batch x key_maps x keys x width -> the same for what is compared."""
         return key
 
@@ -136,7 +138,7 @@ class Structure(nn.Module):
         super().__init__()
         self.shape = shape
 
-    def patterns(self) -> tuple[object, ...]:
+    def patterns(self) -> tuple[Pattern, ...]:
         """Rules over positions, joined to the mask of every call."""
         return ()
 

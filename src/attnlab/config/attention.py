@@ -111,10 +111,10 @@ class Performer(Score, kind="performer", target=f"{SCORES}.features:Performer"):
     features: int = Field(gt=0, description="random features; more is nearer to softmax")
 
 
-class CosFormer(Score, kind="cosformer", target=f"{SCORES}.features:CosFormer"):
-    """relu(q).relu(k) cos(pi/2 (i - j)/M) (Qin et al. 2022)."""
+class Relu(Score, kind="relu", target=f"{SCORES}.features:Relu"):
+    """relu(q).relu(k), for cosFormer with position=cosine (Qin et al. 2022)."""
 
-    form = "features"
+    form = "rectified"
 
 
 class Uniform(Score, kind="uniform", target=f"{SCORES}.location:Uniform"):
@@ -346,6 +346,13 @@ class T5Bias(Position, kind="t5", target=f"{POSITIONS}.relative:T5Bias"):
 class Alibi(Position, kind="alibi", target=f"{POSITIONS}.relative:Alibi"):
     """-slope |i - j|, a slope for each head (Press, Smith, Lewis 2022)."""
 
+    relative = True
+
+
+class CosinePosition(Position, kind="cosine", target=f"{POSITIONS}.relative:Cosine"):
+    """Scores of features times cos(pi/2 (i - j)/M) (Qin et al. 2022, cosFormer)."""
+
+    form = "weighing"
     relative = True
 
 

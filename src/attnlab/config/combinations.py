@@ -36,30 +36,48 @@ def _rule(part: str, forms: str, other: str, allowed: str, reason: str) -> Rule:
 
 
 SPLIT = "split channels"  # heads whose maps stay as the normalizer made them
-PLAIN = "pattern causal"  # structures that are a mask and nothing else
+MASKS = "pattern causal"  # structures that are a mask and nothing else
+INNER = "inner metric projected"  # scores that are an inner product of prepared sides
+PAIRS = f"{INNER} additive recurrent other"  # scores whose logits are made pair by pair
+POSITIVE = "features rectified"  # scores that are never negative, with which proportions are made
 
 RULES = (
+    # positions: what they change has to be there
     _rule("position", "rotation", "score", "inner metric", "it turns what is compared"),
     _rule("position", "inner_bias", "score", "inner", "it adds to an inner product"),
-    _rule("position", "bias", "score", "inner metric projected additive recurrent other", "it is added to logits of pairs"),
-    _rule("position", "absolute", "score", "inner metric projected additive recurrent features other", "the score sees no positions"),
-    _rule("score", "features", "normalizer", "proportion", "its scores are positive parts of a whole"),
-    _rule("normalizer", "proportion", "score", "features", "it needs scores that are never negative"),
-    _rule("score", "features", "structure", f"{PLAIN} other", "its scores are no logits"),
-    _rule("score", "features", "heads", SPLIT, "mixing would make its scores negative"),
-    _rule("score", "recurrent", "heads", SPLIT, "the past of mixed maps is not its own"),
-    _rule("score", "recurrent", "structure", f"{PLAIN} reweighted recurrent other", "it goes query by query"),
-    _rule("normalizer", "recurrent", "heads", SPLIT, "the past of mixed maps is not its own"),
-    _rule("normalizer", "recurrent", "structure", "pattern recurrent other", "it goes from key to key"),
-    _rule("structure", "recurrent", "heads", SPLIT, "the past of mixed maps is not its own"),
-    _rule("structure", "landmarks", "score", "inner metric projected", "landmarks are means of what an inner product compares"),
+    _rule("position", "bias", "score", PAIRS, "it adds to logits of pairs"),
+    _rule("position", "absolute", "score", f"{PAIRS} {POSITIVE}", "the score sees no positions"),
+    _rule("position", "weighing", "score", "rectified", "it weighs positive features"),
+    # scores that are no logits
+    _rule("score", POSITIVE, "normalizer", "proportion", "its scores are parts of a whole"),
+    _rule("normalizer", "proportion", "score", POSITIVE, "it needs scores never negative"),
+    _rule("score", POSITIVE, "structure", f"{MASKS} other", "its scores are no logits"),
+    _rule("score", POSITIVE, "heads", SPLIT, "mixing would make its scores negative"),
+    # what goes query by query
+    _rule("score", "recurrent", "heads", SPLIT, "mixed maps have no past of their own"),
+    _rule("normalizer", "recurrent", "heads", SPLIT, "mixed maps have no past of their own"),
+    _rule("structure", "recurrent", "heads", SPLIT, "mixed maps have no past of their own"),
+    _rule(
+        "score", "recurrent", "structure", f"{MASKS} reweighted recurrent other",
+        "it goes query by query",
+    ),
+    _rule("normalizer", "recurrent", "structure", "pattern recurrent", "it goes key by key"),
+    # landmarks
+    _rule("structure", "landmarks", "score", INNER, "landmarks are means of what is compared"),
     _rule("structure", "landmarks", "normalizer", "softmax", "it approximates softmax"),
-    _rule("structure", "landmarks", "position", "none absolute rotation", "the logits are never made"),
-    _rule("structure", "landmarks", "heads", SPLIT, "the logits are never made"),
-    _rule("structure", "nested", "score", "inner metric projected additive blind other", "it scores segments and keys"),
-    _rule("structure", "nested", "normalizer", "softmax free other", "it normalizes segments and keys"),
+    _rule("structure", "landmarks", "position", "none absolute rotation", "it makes no logits"),
+    _rule("structure", "landmarks", "heads", SPLIT, "it makes no logits"),
+    # segments
+    _rule(
+        "structure", "nested", "score", f"{INNER} additive blind other",
+        "it scores segments as well as keys",
+    ),
+    _rule(
+        "structure", "nested", "normalizer", "softmax free other",
+        "it normalizes over segments as well as keys",
+    ),
     _rule("structure", "nested", "position", "none absolute", "segments have no distance"),
-    _rule("structure", "nested", "heads", SPLIT, "segments are scored before heads mix"),
+    _rule("structure", "nested", "heads", SPLIT, "it scores segments before heads mix"),
 )  # fmt: skip
 
 
@@ -82,6 +100,9 @@ class Kernel:
                 yield part
 
 
+SPARSE = ("window", "dilated", "strided", "block", "bigbird")
+
+
 def _serves(**forms: str) -> dict[str, frozenset[str]]:
     return {part: frozenset(names.split()) for part, names in forms.items()}
 
@@ -97,9 +118,9 @@ KERNELS = {
         Kernel(
             "sdpa",
             _serves(
-                score="inner metric projected",
+                score=INNER,
                 normalizer="softmax",
-                structure=PLAIN,
+                structure=MASKS,
                 heads=f"{SPLIT} mixed_weights",
             ),
             drops_weights=False,
@@ -107,9 +128,9 @@ KERNELS = {
         Kernel(
             "flex",
             _serves(
-                score="inner metric projected",
+                score=INNER,
                 normalizer="softmax",
-                structure=PLAIN,
+                structure=MASKS,
                 position="none absolute rotation",
                 heads=f"{SPLIT} mixed_weights",
             ),
@@ -118,9 +139,9 @@ KERNELS = {
         ),
         Kernel(
             "linear",
-            _serves(score="features", normalizer="proportion", structure=PLAIN, heads=SPLIT),
+            _serves(score=POSITIVE, normalizer="proportion", structure=MASKS, heads=SPLIT),
             drops_weights=False,
-            without=frozenset(("structure", k) for k in ("window", "dilated", "strided", "block", "bigbird")),
+            without=frozenset(("structure", kind) for kind in SPARSE),
         ),
         Kernel("nystrom", _serves(structure="landmarks"), drops_weights=False),
     )
@@ -194,52 +215,66 @@ def _kernel_mistakes(config: AttentionConfig, where: str) -> Iterator[Mistake]:
 def usable_for(config: AttentionConfig, where: str, roles: set[str]) -> list[Mistake]:
     """What in this mechanism a model cannot use, whose attention has these roles.
 
-    Roles are `self`, `cross` and `pooling`. Two things are asked of a mechanism:
+    Roles are `self` (attends to itself), `causal` (does so while generating), `cross` and
+    `pooling`. What is asked of a mechanism:
 
     - What goes query by query needs queries in an order of their own: it is refused where a
       model attends to itself, which answers all queries at once.
+    - What sees all keys at once (landmarks, channel gates) would see the future: it is refused
+      where a model generates by attending to itself.
     - Relative positions, and structures that compare positions, need queries and keys on one
       axis: they act in self-attention, and are left out elsewhere (as T5 and every decoder with
       rotary positions do). A model without self-attention would leave them out altogether, which
       is refused. A window stays in cross-attention: there it is Luong's local-m, which takes it
-      that source and target advance together.
+      that source and target advance together. Landmarks are of one sequence, and left out too.
     """
     found = []
-    if "self" in roles and is_recurrent(config):
-        parts = [p for p in PARTS if form(getattr(config, p)) == "recurrent"]
-        for part in parts:
-            problem = f"'{getattr(config, part).kind}' goes query by query: not in self-attention"
-            allowed = [k for k, f in _kinds(part) if f != "recurrent"]
-            hint = f"use it with model=recurrent, or allowed: {', '.join(allowed)}"
-            found.append(Mistake(f"{where}.{part}", problem, hint))
-    if "self" not in roles:
-        for part in ("position", "structure"):
-            if getattr(config, part).kind != at_role(config, "cross").__getattribute__(part).kind:
-                problem = f"'{getattr(config, part).kind}' has no meaning without self-attention"
-                found.append(Mistake(f"{where}.{part}", problem, _absolute(part)))
+    if "self" in roles or "causal" in roles:
+        reason = "goes query by query: not in self-attention"
+        found += _refused(config, where, "recurrent", reason)
+    if "causal" in roles:
+        for form_ in ("landmarks", "channels"):
+            reason = "sees all keys at once: not where text is generated by self-attention"
+            found += _refused(config, where, form_, reason)
+    if not roles & {"self", "causal"}:
+        found += _without_effect(config, where)
     return found
 
 
-ALIGNED = frozenset({"causal", "dilated", "strided", "block", "bigbird"})
+def _refused(config: AttentionConfig, where: str, unwanted: str, reason: str) -> Iterator[Mistake]:
+    for part in PARTS:
+        chosen = getattr(config, part)
+        if form(chosen) == unwanted:
+            allowed = ", ".join(k for k, f in _kinds(part) if f != unwanted)
+            yield Mistake(f"{where}.{part}", f"'{chosen.kind}' {reason}", f"allowed: {allowed}")
+
+
+def _without_effect(config: AttentionConfig, where: str) -> Iterator[Mistake]:
+    used = at_role(config, "cross")
+    for part in ("position", "structure"):
+        kind = getattr(config, part).kind
+        if kind != getattr(used, part).kind:
+            allowed = ", ".join(k for k, s in SLOTS[part].choices.items() if not _aligned(s, k))
+            problem = f"'{kind}' has no meaning in a model without self-attention"
+            yield Mistake(f"{where}.{part}", problem, f"allowed: {allowed}")
+
+
+ALIGNED = frozenset({"causal", "dilated", "strided", "block", "bigbird", "nystrom"})
 
 
 def at_role(config: AttentionConfig, role: str) -> AttentionConfig:
     """The mechanism as it is used in one role: what needs one axis is left out off it."""
     if role == "self":
         return config
-    position = SLOTS["position"].choices["none"].model_construct(kind="none")
-    structure = SLOTS["structure"].choices["global"].model_construct(kind="global")
-    changed: dict[str, Variant] = {}
-    if getattr(config.position, "relative", False):
-        changed["position"] = position
-    if config.structure.kind in ALIGNED:
-        changed["structure"] = structure
+    neutral = {"position": "none", "structure": "global"}
+    changed = {
+        part: SLOTS[part].choices[kind].model_construct(kind=kind)
+        for part, kind in neutral.items()
+        if _aligned(type(getattr(config, part)), getattr(config, part).kind)
+    }
     return config.model_copy(update=changed)
 
 
-def _absolute(part: str) -> str:
-    if part == "position":
-        kinds = [k for k, s in SLOTS[part].choices.items() if not getattr(s, "relative", False)]
-    else:
-        kinds = [k for k in SLOTS[part].choices if k not in ALIGNED]
-    return f"allowed: {', '.join(kinds)}"
+def _aligned(schema: type[Variant], kind: str) -> bool:
+    """Whether a position or structure needs queries and keys on one axis."""
+    return bool(getattr(schema, "relative", False)) or kind in ALIGNED

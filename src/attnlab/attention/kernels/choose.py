@@ -7,7 +7,7 @@ from typing import Protocol
 from torch import Tensor
 
 from attnlab.attention.call import Call
-from attnlab.attention.kernels import reference, sdpa
+from attnlab.attention.kernels import linear, nystrom, reference, sdpa
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.combinations import KERNELS, kernels_for
 
@@ -18,6 +18,10 @@ class KernelRoute(Protocol):
     @property
     def fused(self) -> bool: ...
 
+    def can(self, call: Call) -> bool:
+        """Whether this call's mask and sizes are within reach, the mechanism being so."""
+        ...
+
     def logits(self, call: Call) -> Tensor:
         """batch x maps x queries x keys, without positions, masks and mixing; fp32 or wider."""
         ...
@@ -27,7 +31,12 @@ class KernelRoute(Protocol):
         ...
 
 
-ROUTES: dict[str, KernelRoute] = {"reference": reference.Reference(), "sdpa": sdpa.Sdpa()}
+ROUTES: dict[str, KernelRoute] = {
+    "reference": reference.Reference(),
+    "sdpa": sdpa.Sdpa(),
+    "linear": linear.LinearKernel(),
+    "nystrom": nystrom.NystromKernel(),
+}
 
 
 class KernelChoice:
@@ -47,6 +56,7 @@ class KernelChoice:
         dropping = call.attention.training and call.attention.dropout > 0
         for name in reversed(self.names):
             kernel = KERNELS[name]
-            if device in kernel.devices and not (dropping and not kernel.drops_weights):
+            drops = kernel.drops_weights or not dropping
+            if device in kernel.devices and drops and ROUTES[name].can(call):
                 return ROUTES[name]
         return ROUTES["reference"]

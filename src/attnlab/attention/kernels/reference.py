@@ -13,6 +13,10 @@ class Reference:
 
     fused = False
 
+    def can(self, call: Call) -> bool:
+        """Whether this call's mask and sizes are within reach, the mechanism being so."""
+        return True
+
     def logits(self, call: Call) -> Tensor:
         return call.attention.score(wide(call.query), wide(call.spread_key))
 

@@ -1,9 +1,60 @@
-"""Absolute positions, added to queries and keys before the heads."""
+"""Absolute positions, added to queries and keys before the heads, in every layer."""
 
 from __future__ import annotations
 
-from attnlab.attention.parts import Position
+import math
+
+import torch
+from torch import Tensor, nn
+
+from attnlab.attention.parts import Position, Shape
+from attnlab.errors import UserError
 
 
 class NoPosition(Position):
     """The mechanism does not know."""
+
+
+class Sinusoidal(Position):
+    """Sines and cosines of growing wavelength (Vaswani et al. 2017)."""
+
+    def mark_query(self, query: Tensor, positions: Tensor) -> Tensor:
+        return query + sinusoids(positions, query.shape[-1]).to(query.dtype)
+
+    def mark_key(self, key: Tensor, positions: Tensor) -> Tensor:
+        return key + sinusoids(positions, key.shape[-1]).to(key.dtype)
+
+
+class LearnedPosition(Position):
+    """A learned vector for each position, on either side (Gehring et al. 2017)."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        inputs = shape.inputs
+        self.query = nn.Embedding(inputs.max_length, inputs.query_dim)
+        self.key = nn.Embedding(inputs.max_length, inputs.key_dim)
+        for table in (self.query, self.key):
+            nn.init.normal_(table.weight, std=0.02)
+
+    def mark_query(self, query: Tensor, positions: Tensor) -> Tensor:
+        return query + self._look_up(self.query, positions).to(query.dtype)
+
+    def mark_key(self, key: Tensor, positions: Tensor) -> Tensor:
+        return key + self._look_up(self.key, positions).to(key.dtype)
+
+    def _look_up(self, table: nn.Embedding, positions: Tensor) -> Tensor:
+        if len(positions) > table.num_embeddings:
+            raise UserError(
+                f"attention/position=learned knows {table.num_embeddings} positions, "
+                f"{len(positions)} are needed"
+            )
+        return table(positions)
+
+
+def sinusoids(positions: Tensor, width: int) -> Tensor:
+    """positions x width: sines in the first half, cosines in the second."""
+    half = (width + 1) // 2
+    steps = torch.arange(half, device=positions.device, dtype=torch.float32)
+    frequency = torch.exp(-math.log(10000.0) * steps / max(half, 1))
+    angle = positions[:, None].float() * frequency
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)[:, :width]

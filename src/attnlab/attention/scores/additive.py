@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from attnlab.attention.mask import Mask
 from attnlab.attention.parts import Score, Shape
 
 
@@ -32,7 +33,7 @@ class Additive(Score):
     def prepare_query(self, query: Tensor) -> Tensor:
         return query @ self.query_weight.to(query.dtype)  # batch x maps x queries x hidden
 
-    def prepare_key(self, key: Tensor) -> Tensor:
+    def prepare_key(self, key: Tensor, mask: Mask) -> Tensor:
         weight, bias = self.key_weight.to(key.dtype), self.bias.to(key.dtype)
         return key @ weight + bias  # batch x key_maps x keys x hidden
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attnlab.attention.mask import Mask
 from attnlab.attention.parts import Score, Shape
 from attnlab.errors import UserError
 
@@ -73,7 +74,7 @@ class Cosine(Dot):
     def prepare_query(self, query: Tensor) -> Tensor:
         return F.normalize(query, dim=-1) * self.temperature.to(query.dtype)
 
-    def prepare_key(self, key: Tensor) -> Tensor:
+    def prepare_key(self, key: Tensor, mask: Mask) -> Tensor:
         return F.normalize(key, dim=-1)
 
 
@@ -94,7 +95,7 @@ class L2(Dot):
         length = query.square().sum(-1, keepdim=True)
         return torch.cat([2 * query, -length, torch.ones_like(length)], dim=-1)
 
-    def prepare_key(self, key: Tensor) -> Tensor:
+    def prepare_key(self, key: Tensor, mask: Mask) -> Tensor:
         length = key.square().sum(-1, keepdim=True)
         return torch.cat([key, torch.ones_like(length), -length], dim=-1)
 
@@ -113,7 +114,7 @@ class Linear(InnerProduct):
         part = query @ self.query_weight.to(query.dtype)  # batch x maps x queries x 1
         return torch.cat([part, torch.ones_like(part)], dim=-1)
 
-    def prepare_key(self, key: Tensor) -> Tensor:
+    def prepare_key(self, key: Tensor, mask: Mask) -> Tensor:
         part = key @ self.key_weight.to(key.dtype)  # batch x key_maps x keys x 1
         return torch.cat([torch.ones_like(part), part], dim=-1)
 
@@ -130,8 +131,8 @@ class Trilinear(Linear):
         product = query * self.product_weight.to(query.dtype).transpose(-1, -2)
         return torch.cat([super().prepare_query(query), product], dim=-1)
 
-    def prepare_key(self, key: Tensor) -> Tensor:
-        return torch.cat([super().prepare_key(key), key], dim=-1)
+    def prepare_key(self, key: Tensor, mask: Mask) -> Tensor:
+        return torch.cat([super().prepare_key(key, mask), key], dim=-1)
 
 
 def _vectors(maps: int, width: int) -> nn.Parameter:

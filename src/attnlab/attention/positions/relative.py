@@ -1,0 +1,124 @@
+"""Positions as something added to logits, by the distance from query to key."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from attnlab.attention.parts import Position, Shape
+from attnlab.attention.positions.absolute import sinusoids
+
+
+class Shaw(Position):
+    """q.a(j - i), a learned for each distance up to `reach` and shared by the maps (Shaw,
+    Uszkoreit, Vaswani 2018, "Self-Attention with Relative Position Representations"; their
+    second table, added to values, changes contexts and not maps, and is left out)."""
+
+    def __init__(self, shape: Shape, *, reach: int) -> None:
+        super().__init__(shape)
+        self.reach = reach
+        self.table = nn.Parameter(torch.randn(2 * reach + 1, shape.query_width) * 0.02)
+
+    def bias(self, query: Tensor, positions: Tensor, keys: int, scale: float) -> Tensor:
+        matched = (query @ self.table.to(query.dtype).T) * scale  # batch x maps x queries x 2r + 1
+        index = distances(positions, keys).clamp(-self.reach, self.reach) + self.reach
+        return _along(matched, index)
+
+
+class T5Bias(Position):
+    """A learned number for each map and bucket of distances: near ones alone, far ones together,
+    on a logarithmic scale (Raffel et al. 2020, "Exploring the Limits of Transfer Learning")."""
+
+    def __init__(self, shape: Shape, *, buckets: int, reach: int) -> None:
+        super().__init__(shape)
+        self.buckets, self.reach = buckets, reach
+        self.table = nn.Parameter(torch.randn(shape.maps, buckets) * 0.02)
+
+    def bias(self, query: Tensor, positions: Tensor, keys: int, scale: float) -> Tensor:
+        return self.table[:, self._bucket(distances(positions, keys))][None]
+
+    def _bucket(self, apart: Tensor) -> Tensor:
+        """queries x keys distances -> their bucket; the upper half is for keys after the query."""
+        side = self.buckets // 2
+        near = side // 2
+        size = apart.abs()
+        scaled = torch.log(size.clamp_min(1).float() / near) / math.log(self.reach / near)
+        far = (near + (scaled * (side - near)).long()).clamp_max(side - 1)
+        return torch.where(size < near, size, far) + side * (apart > 0).long()
+
+
+class Alibi(Position):
+    """-slope |i - j|, with slopes 2^(-8/n), 2^(-16/n), ... for n maps (Press, Smith, Lewis 2022,
+    "Train Short, Test Long")."""
+
+    slopes: Tensor
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.register_buffer("slopes", _slopes(shape.maps), persistent=False)
+
+    def bias(self, query: Tensor, positions: Tensor, keys: int, scale: float) -> Tensor:
+        return -self.slopes[:, None, None] * distances(positions, keys).abs()[None, None]
+
+
+class TransformerXL(Position):
+    """(q + u).k + (q + v).W r(i - j), r sinusoids of the distance (Dai et al. 2019,
+    "Transformer-XL")."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        width = shape.query_width
+        self.content = nn.Parameter(torch.zeros(shape.maps, 1, width))  # u
+        self.place = nn.Parameter(torch.zeros(shape.maps, 1, width))  # v
+        self.weight = nn.Parameter(torch.randn(shape.maps, width, width) / math.sqrt(width))
+
+    def turn_query(self, query: Tensor, positions: Tensor) -> Tensor:
+        return query + self.content.to(query.dtype)
+
+    def bias(self, query: Tensor, positions: Tensor, keys: int, scale: float) -> Tensor:
+        apart = distances(positions, keys)  # queries x keys
+        lowest = 1 - int(positions.max()) - 1
+        range_ = torch.arange(lowest, keys, device=query.device)
+        relative = sinusoids(-range_, query.shape[-1]).to(query.dtype)
+        projected = relative @ self.weight.to(query.dtype)  # maps x distances x width
+        matched = (query + self.place.to(query.dtype)) @ projected.mT * scale
+        return _along(matched, apart - lowest)
+
+
+class Cosine(Position):
+    """Features weighed by cos(pi/2 (i - j)/M) = cos i' cos j' + sin i' sin j', where
+    i' = pi/2 i/M and M is the longest length (Qin et al. 2022, "cosFormer").
+
+    Both parts are never negative up to M, so that rectifying afterwards changes nothing.
+    """
+
+    def turn_query(self, query: Tensor, positions: Tensor) -> Tensor:
+        return self._weighed(query, positions)
+
+    def turn_key(self, key: Tensor, positions: Tensor) -> Tensor:
+        return self._weighed(key, positions)
+
+    def _weighed(self, x: Tensor, positions: Tensor) -> Tensor:
+        angle = positions.clamp_max(self.shape.max_length) * (math.pi / 2 / self.shape.max_length)
+        angle = angle[:, None].to(x.dtype)
+        return torch.cat([x * angle.cos(), x * angle.sin()], dim=-1)
+
+
+def distances(positions: Tensor, keys: int) -> Tensor:
+    """queries x keys: how far each key is after the query (negative: before)."""
+    return torch.arange(keys, device=positions.device) - positions[:, None]
+
+
+def _along(matched: Tensor, index: Tensor) -> Tensor:
+    """Pick from batch x maps x queries x distances: batch x maps x queries x keys."""
+    return matched.gather(-1, index.expand(*matched.shape[:2], -1, -1))
+
+
+def _slopes(maps: int) -> Tensor:
+    """The paper's slopes; for other numbers than powers of two, filled up from the next one."""
+    power = 2 ** math.floor(math.log2(maps))
+    slopes = [2 ** (-8 * (i + 1) / power) for i in range(power)]
+    slopes += [2 ** (-4 * (2 * i + 1) / power) for i in range(maps - power)]
+    return torch.tensor(slopes)
