@@ -38,3 +38,11 @@ def test_rates_are_pooled_over_the_corpus():
     assert figures["exact_match"] == 0.25
     assert figures["character_error"] == pytest.approx((0 + 1 + 2 + 2) / (10 + 10 + 2 + 7))
     assert figures["word_error"] == pytest.approx((0 + 1 + 1 + 1) / (1 + 1 + 1 + 4))
+
+
+def test_any_of_several_references_will_do():
+    exact, character = ExactMatch(), CharacterError()
+    for metric in (exact, character):
+        metric.update(["colour", "gray"], [["color", "colour"], ["green", "grey"]])
+    assert exact.compute()["exact_match"] == 0.5
+    assert character.compute()["character_error"] == pytest.approx(1 / (6 + 4))

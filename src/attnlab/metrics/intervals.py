@@ -51,7 +51,7 @@ def bootstrap_seeds(
         rows = random.integers(seeds, size=seeds)
         columns = random.integers(examples, size=examples)
         means[i] = table[np.ix_(rows, columns)].mean()
-    return _interval(float(table.mean()), means, confidence)
+    return interval(float(table.mean()), means, confidence)
 
 
 def bootstrap_pooled(
@@ -71,7 +71,7 @@ def bootstrap_pooled(
     table = np.asarray(statistics, np.float64)
     sums = resampled_sums(table, resamples, seed)  # resamples x statistics
     scale = 1 / len(table) if mean else 1.0
-    return _interval(float(score(table.sum(0) * scale)), score(sums * scale), confidence)
+    return interval(float(score(table.sum(0) * scale)), score(sums * scale), confidence)
 
 
 def paired_bootstrap(
@@ -91,7 +91,7 @@ def paired_bootstrap(
     mean = float(difference.mean())
     turned = min((means <= 0).sum(), (means >= 0).sum())
     p = min(1.0, 2 * (turned + 1) / (resamples + 1))
-    return _interval(mean, means, confidence), float(p)
+    return interval(mean, means, confidence), float(p)
 
 
 def resampled_sums(table: Values, resamples: int, seed: int) -> Values:
@@ -109,7 +109,8 @@ def _first(sums: Values) -> Values:
     return sums[..., 0]
 
 
-def _interval(mean: float, resampled: Values, confidence: float) -> Interval:
+def interval(mean: float, resampled: Values, confidence: float) -> Interval:
+    """A figure and the percentiles of its resampled values."""
     finite = resampled[np.isfinite(resampled)]
     if not len(finite):
         return Interval(mean, float("nan"), float("nan"))

@@ -12,18 +12,19 @@ from attnlab.metrics.intervals import Values
 from attnlab.metrics.pooled import PooledMetric, ratio
 
 Units = Sequence[str]  # a text as words, or a string as its characters
+References = str | Sequence[str]  # one reference, or several
 
 
 class TextMetric(PooledMetric):
-    """`update(predictions, references)`: strings, one of each for an example."""
+    """`update(predictions, references)`: strings; an example may have several references."""
 
-    def update(self, predictions: Sequence[str], references: Sequence[str]) -> None:
+    def update(self, predictions: Sequence[str], references: Sequence[References]) -> None:
         pairs = zip(predictions, references, strict=True)
-        counts = [self.count(prediction, reference) for prediction, reference in pairs]
+        counts = [self.count(prediction, several(reference)) for prediction, reference in pairs]
         self.keep(torch.tensor(counts, dtype=torch.double, device=self.device))
 
     @abstractmethod
-    def count(self, prediction: str, reference: str) -> Sequence[float]:
+    def count(self, prediction: str, references: Sequence[str]) -> Sequence[float]:
         """The statistics of one example."""
 
 
@@ -32,21 +33,29 @@ class ExactMatch(TextMetric):
 
     figures = ("exact_match",)
 
-    def count(self, prediction: str, reference: str) -> Sequence[float]:
-        return prediction == reference, 1
+    def count(self, prediction: str, references: Sequence[str]) -> Sequence[float]:
+        return prediction in references, 1
 
     def score(self, sums: Values) -> Values:
         return ratio(sums[..., 0], sums[..., 1])[..., None]
 
 
 class CharacterError(TextMetric):
-    """Edits (insert, delete, replace) a reference character, pooled; may exceed 1."""
+    """Edits (insert, delete, replace) a reference character, pooled; may exceed 1.
+
+    Of several references the one with the fewest edits a unit counts.
+    """
 
     higher_is_better = False
     figures = ("character_error",)
 
-    def count(self, prediction: str, reference: str) -> Sequence[float]:
-        return edit_distance(prediction, reference), len(reference)
+    def count(self, prediction: str, references: Sequence[str]) -> Sequence[float]:
+        said, gold = self.units(prediction), [self.units(reference) for reference in references]
+        counts = [(edit_distance(said, units), len(units)) for units in gold]
+        return min(counts, key=lambda count: count[0] / max(count[1], 1))
+
+    def units(self, text: str) -> Units:
+        return text
 
     def score(self, sums: Values) -> Values:
         return ratio(sums[..., 0], sums[..., 1])[..., None]
@@ -57,8 +66,13 @@ class WordError(CharacterError):
 
     figures = ("word_error",)
 
-    def count(self, prediction: str, reference: str) -> Sequence[float]:
-        return edit_distance(prediction.split(), reference.split()), len(reference.split())
+    def units(self, text: str) -> Units:
+        return text.split()
+
+
+def several(references: References) -> Sequence[str]:
+    """One reference or several as several."""
+    return [references] if isinstance(references, str) else references
 
 
 def edit_distance(first: Units, second: Units) -> int:

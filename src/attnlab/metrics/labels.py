@@ -1,0 +1,108 @@
+"""One label for an example, or one for each unit: accuracy, F1, tagged spans."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attnlab.metrics.intervals import Values
+from attnlab.metrics.pooled import PooledMetric, ratio
+
+Tags = str | Sequence[str]  # tags of one sentence, or the same in one string between spaces
+
+
+class Classification(PooledMetric):
+    """Accuracy, and the mean of the F1 of each class that gold or the predictions name.
+
+    That is scikit-learn's macro F1 without `labels`. A prediction outside the known labels is
+    wrong and counts for no class.
+    """
+
+    figures = ("accuracy", "f1_macro")
+
+    def __init__(self, labels: Sequence[Hashable]) -> None:
+        super().__init__()
+        self.codes = {label: code for code, label in enumerate(labels)}
+
+    def update(self, predictions: Sequence[Hashable], answers: Sequence[Hashable]) -> None:
+        codes = [
+            (self.codes.get(said, -1), self.codes[gold])
+            for said, gold in zip(predictions, answers, strict=True)
+        ]
+        self.keep(torch.tensor(codes, device=self.device).view(-1, 2))
+
+    def statistics(self) -> Values:
+        """Right, one, then hits, predicted and gold of each class: examples x (2 + 3 classes)."""
+        said, gold = super().statistics().astype(int).T
+        classes = np.arange(len(self.codes))
+        predicted, true = said[:, None] == classes, gold[:, None] == classes
+        right = (said == gold)[:, None]
+        columns = [right, np.ones_like(right), predicted & true, predicted, true]
+        return np.concatenate(columns, axis=1).astype(np.float64)
+
+    def score(self, sums: Values) -> Values:
+        right, one = sums[..., 0], sums[..., 1]
+        hits, predicted, gold = np.split(sums[..., 2:], 3, axis=-1)
+        f1 = ratio(2 * hits, predicted + gold)
+        named = ~np.isnan(f1)
+        macro = ratio(np.where(named, f1, 0.0).sum(-1), named.sum(-1))
+        return np.stack([ratio(right, one), macro], axis=-1)
+
+
+class TokenAccuracy(PooledMetric):
+    """The share of units that are right, counted over all units of the corpus."""
+
+    figures = ("token_accuracy",)
+
+    def update(self, predictions: Tensor, answers: Tensor, mask: Tensor) -> None:
+        """Codes and their mask (True counts), all batch x length."""
+        right = ((predictions == answers) & mask).sum(-1)
+        self.keep(torch.stack([right, mask.sum(-1)], dim=-1))
+
+    def score(self, sums: Values) -> Values:
+        return ratio(sums[..., 0], sums[..., 1])[..., None]
+
+
+class SpanF1(PooledMetric):
+    """F1 of whole tagged spans, both ends and the type right, as conlleval counts (BIO tags).
+
+    A span begins at B-, or at an I- that does not go on from a span of its type, as in conlleval
+    and seqeval's default; strict readings drop the latter.
+    """
+
+    figures = ("span_f1", "span_precision", "span_recall")
+
+    def update(self, predictions: Sequence[Tags], references: Sequence[Tags]) -> None:
+        counts = []
+        for said, gold in zip(predictions, references, strict=True):
+            predicted, true = tagged_spans(said), tagged_spans(gold)
+            counts.append([len(predicted & true), len(predicted), len(true)])
+        self.keep(torch.tensor(counts, device=self.device).view(-1, 3))
+
+    def score(self, sums: Values) -> Values:
+        hits, predicted, gold = np.moveaxis(sums, -1, 0)
+        figures = (ratio(2 * hits, predicted + gold), ratio(hits, predicted), ratio(hits, gold))
+        return np.stack(figures, axis=-1)
+
+
+def tagged_spans(tags: Tags) -> set[tuple[str, int, int]]:
+    """Type, first unit and the first one after, of every span in a sentence of BIO tags."""
+    units = tags.split() if isinstance(tags, str) else tags
+    spans, start, kind = set(), 0, ""
+    for i, (tag, name) in enumerate(itertools.chain(map(_split, units), [("O", "")])):
+        goes_on = tag == "I" and name == kind
+        if kind and not goes_on:
+            spans.add((kind, start, i))
+        if not goes_on:
+            start, kind = i, name
+    return spans
+
+
+def _split(tag: str) -> tuple[str, str]:
+    """`B-LOC` as B and LOC; `O` has no type."""
+    prefix, _, name = tag.partition("-")
+    return (prefix, name or "_") if prefix in ("B", "I") else ("O", "")

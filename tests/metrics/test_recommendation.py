@@ -1,0 +1,62 @@
+"""Ranking figures against the mean over all orders of the ties."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import ndcg_score
+
+from attnlab.metrics.recommendation import Recommendation
+
+
+def figures_of_order(order, answer, cutoffs):
+    rank = 1 + order.index(answer)
+    figures = {"mrr": 1 / rank}
+    for k in cutoffs:
+        figures[f"hr@{k}"] = float(rank <= k)
+        figures[f"ndcg@{k}"] = 1 / math.log2(1 + rank) if rank <= k else 0.0
+    return figures
+
+
+def orders(scores):
+    """Every order of the items that their scores allow."""
+    items = range(len(scores))
+    return [
+        p
+        for p in itertools.permutations(items)
+        if all(scores[a] >= scores[b] for a, b in itertools.pairwise(p))
+    ]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_figures_are_their_expectation_over_ties(seed):
+    random = np.random.default_rng(seed)
+    scores = random.integers(0, 3, (6, 5)).astype(float)
+    answers = random.integers(0, 5, 6)
+    metric = Recommendation(cutoffs=(1, 3))
+    metric.update(torch.tensor(scores[:2]), torch.tensor(answers[:2]))
+    metric.update(torch.tensor(scores[2:]), torch.tensor(answers[2:]))
+    rows = []
+    for row, answer in zip(scores, answers, strict=True):
+        each = [figures_of_order(order, int(answer), (1, 3)) for order in orders(row)]
+        rows.append({name: np.mean([e[name] for e in each]) for name in each[0]})
+    expected = {name: np.mean([row[name] for row in rows]) for name in rows[0]}
+    assert metric.compute() == pytest.approx(expected)
+
+
+def test_ndcg_is_that_of_scikit_learn():
+    random = np.random.default_rng(0)
+    scores, answers = random.random((20, 12)), random.integers(0, 12, 20)
+    metric = Recommendation(cutoffs=(5,))
+    metric.update(torch.tensor(scores), torch.tensor(answers))
+    assert metric.compute()["ndcg@5"] == pytest.approx(ndcg_score(np.eye(12)[answers], scores, k=5))
+
+
+def test_constant_scores_earn_what_chance_earns():
+    metric = Recommendation(cutoffs=(10,))
+    metric.update(torch.zeros(4, 1000), torch.tensor([0, 1, 2, 999]))
+    assert metric.compute()["hr@10"] == pytest.approx(0.01)
