@@ -18,7 +18,7 @@ class Model(Variant, slot="model"):
     dropout: float = Field(ge=0, lt=1, description="share of activations dropped in training")
 
 
-class Recurrent(Model, kind="recurrent", target="attnlab.models.recurrent:build"):
+class Recurrent(Model, kind="recurrent", target="attnlab.models.recurrent:Recurrent"):
     """Recurrent encoder; recurrent decoder that attends to it (Bahdanau et al. 2015)."""
 
     cell: Literal["lstm", "gru"] = Field(description="the recurrent cell")
@@ -31,7 +31,7 @@ class Recurrent(Model, kind="recurrent", target="attnlab.models.recurrent:build"
     )
 
 
-class Transformer(Model, kind="transformer", target="attnlab.models.transformer:build"):
+class Transformer(Model, kind="transformer", target="attnlab.models.transformer:Transformer"):
     """Transformer encoder, and decoder where the task generates (Vaswani et al. 2017)."""
 
     encoder_layers: int = Field(gt=0, description="layers of the encoder")

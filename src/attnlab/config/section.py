@@ -64,8 +64,9 @@ class Variant(Section):
         return schema.model_validate(value)
 
     def settings(self) -> dict[str, Any]:
-        """Everything but the kind: the keyword arguments of the implementing class."""
-        return {name: getattr(self, name) for name in type(self).model_fields if name != "kind"}
+        """The keyword arguments of the implementing class; kind and name are for people."""
+        fields = [field for field in type(self).model_fields if field not in ("kind", "name")]
+        return {field: getattr(self, field) for field in fields}
 
     def implementation(self) -> Any:
         """The class that does what this section says, imported now."""

@@ -34,15 +34,29 @@ class PreparedData(pl.LightningDataModule):
             self.items[split] = [codec.encode(example, i) for i, example in enumerate(examples)]
         return self.items[split]
 
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        settings = self.settings
+        world = settings.devices * settings.num_nodes
+        an_epoch = -(-len(self._order(self._train_items(), 0, world)) // settings.accumulate)
+        limits = [settings.max_steps, settings.max_epochs * an_epoch]
+        return min(limit for limit in limits if limit > 0)
+
     def train_dataloader(self) -> Loader:
-        items, batches = self.split("train"), self.settings.batches
-        if self.settings.overfit_batches:
-            items = items[: self.settings.overfit_batches * batches.size]
-        looks_at = self.prepared.codec.looks_at
-        rank, world = self._place()
-        lengths = [len(item.inputs[looks_at]) for item in items]
-        order = BatchOrder(lengths, batches.size, batches.bucket, self.seed, rank, world)
-        return Loader(items, order, looks_at, batches.workers, torch.cuda.is_available())
+        items = self._train_items()
+        order = self._order(items, *self._place())
+        looks_at, workers = self.prepared.codec.looks_at, self.settings.batches.workers
+        return Loader(items, order, looks_at, workers, torch.cuda.is_available())
+
+    def _train_items(self) -> list[Item]:
+        items, settings = self.split("train"), self.settings
+        few = settings.overfit_batches * settings.batches.size
+        return items[:few] if few else items
+
+    def _order(self, items: list[Item], rank: int, world: int) -> BatchOrder:
+        lengths = [len(item.inputs[self.prepared.codec.looks_at]) for item in items]
+        batches = self.settings.batches
+        return BatchOrder(lengths, batches.size, batches.bucket, self.seed, rank, world)
 
     def val_dataloader(self) -> DataLoader[Any]:
         return self._eval_loader("val")

@@ -42,11 +42,11 @@ class History(Logger):
             self._append(self.folder / f"{prefix}.csv", row)
 
     @rank_zero_only
-    def forget_after(self, step: int) -> None:
-        """Drop what was written after a step: a resumed run writes it again."""
+    def forget_from(self, step: int) -> None:
+        """Drop what was written at a step or later: a resumed run writes it again."""
         for path in self.folder.glob("*.csv"):
             rows = read(path)
-            kept = [row for row in rows if int(row["step"]) <= step]
+            kept = [row for row in rows if int(row["step"]) < step]
             if len(kept) < len(rows):
                 path.unlink()
                 for row in kept:

@@ -28,12 +28,14 @@ class Learner(pl.LightningModule):
         task: Task,
         objectives: dict[str, AttentionObjective],
         settings: TrainerSettings,
+        total_steps: int,
         about: dict[str, Any],
     ) -> None:
         super().__init__()
         self.model = model
-        self.task, self.objectives, self.settings, self.about = task, objectives, settings, about
-        self.judges = nn.ModuleDict({split: Judge(task) for split in ("val", "test")})
+        self.task, self.objectives, self.settings = task, objectives, settings
+        self.total_steps, self.about = total_steps, about
+        self.judge = Judge(task)
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss to minimise, and its terms by name."""
@@ -69,29 +71,14 @@ class Learner(pl.LightningModule):
         self.log("loss", loss, prog_bar=True, logger=False)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._judge("val", batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._judge("test", batch)
-
-    def _judge(self, split: str, batch: Batch) -> None:
         with Tap(self.model, self.task.map) as tap:
             scores = self.model(batch)
         weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
-        answers = self.model.answer(batch)  # type: ignore[operator]
-        self.judges[split].update(batch, scores, answers, weights)  # type: ignore[operator]
+        self.judge.update(batch, scores, self.model.answer(batch), weights)  # type: ignore[operator]
 
     def on_validation_epoch_end(self) -> None:
-        self._report("val")
-
-    def on_test_epoch_end(self) -> None:
-        self._report("test")
-
-    def _report(self, split: str) -> None:
-        judge = self.judges[split]
-        figures = judge.compute()  # type: ignore[operator]
-        self.log_dict({f"{split}/{name}": value for name, value in figures.items()}, prog_bar=False)
-        judge.reset()  # type: ignore[operator]
+        self.log_dict({f"val/{name}": value for name, value in self.judge.compute().items()})
+        self.judge.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         settings = self.settings.optimizer
@@ -108,7 +95,8 @@ class Learner(pl.LightningModule):
             eps=settings.eps,
             fused=self.settings.strategy != "fsdp",
         )
-        factor = self.settings.schedule.build(int(self.trainer.estimated_stepping_batches))
+        # Not Lightning's own estimate: it sets up the loader before its state is restored.
+        factor = self.settings.schedule.build(self.total_steps)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {
             "optimizer": optimizer,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 Factor = Callable[[int], float]
 
 
-def constant(total_steps: int, *, warmup_steps: int) -> Factor:  # noqa: ARG001 - no end needed
+def constant(total_steps: int, *, warmup_steps: int) -> Factor:
     """Stays at one."""
     return lambda step: _warmup(step, warmup_steps)
 
@@ -24,7 +24,7 @@ def cosine(total_steps: int, *, warmup_steps: int, floor: float) -> Factor:
     return factor
 
 
-def inverse_sqrt(total_steps: int, *, warmup_steps: int) -> Factor:  # noqa: ARG001 - no end needed
+def inverse_sqrt(total_steps: int, *, warmup_steps: int) -> Factor:
     """Falls with the square root of the step (Vaswani et al. 2017)."""
 
     def factor(step: int) -> float:

@@ -15,10 +15,9 @@ class Task:
     """One form of answer. The loss is the same for units and labels: a choice at every place."""
 
     def __init__(
-        self, codec: Codec, *, name: str, map: str, label_smoothing: float  # noqa: A002
+        self, codec: Codec, *, map: str, label_smoothing: float  # noqa: A002 - the config's word
     ) -> None:
-        self.codec, self.name, self.map = codec, name, map
-        self.label_smoothing = label_smoothing
+        self.codec, self.map, self.label_smoothing = codec, map, label_smoothing
 
     def loss(self, scores: Tensor, batch: Batch) -> Tensor:
         """Mean cross-entropy of the real places; scores: batch x length x choices."""
@@ -42,9 +41,9 @@ class Generate(Task):
     """The answer is a sequence of units."""
 
     def __init__(
-        self, codec: Codec, *, name: str, map: str, label_smoothing: float, max_length: int  # noqa: A002
+        self, codec: Codec, *, map: str, label_smoothing: float, max_length: int  # noqa: A002
     ) -> None:
-        super().__init__(codec, name=name, map=map, label_smoothing=label_smoothing)
+        super().__init__(codec, map=map, label_smoothing=label_smoothing)
         self.max_length = max_length
 
     def metrics(self) -> list[PooledMetric]:

@@ -22,7 +22,6 @@ class Recurrent:
     def __init__(
         self,
         *,
-        name: str,  # noqa: ARG002 - for tables only
         dim: int,
         dropout: float,
         cell: Literal["lstm", "gru"],
@@ -42,7 +41,7 @@ class Recurrent:
         embedding = nn.Embedding(vocabulary, self.embedding_dim, padding_idx=0)
         return nn.Sequential(embedding, nn.Dropout(self.dropout))
 
-    def encoder(self, attention: AttentionConfig) -> nn.Module:  # noqa: ARG002 - none inside
+    def encoder(self, attention: AttentionConfig) -> nn.Module:
         return RecurrentEncoder(self)
 
     def decoder(self, vocabulary: int, attention: AttentionConfig) -> nn.Module:
@@ -125,7 +124,7 @@ class RecurrentDecoder(nn.Module):
         self.dropout = nn.Dropout(parts.dropout)
         self.output = nn.Linear(parts.dim, vocabulary)
 
-    def _input_dim(self, parts: Recurrent, context_dim: int) -> int:  # noqa: ARG002
+    def _input_dim(self, parts: Recurrent, context_dim: int) -> int:
         return parts.embedding_dim
 
     def forward(self, units: Tensor, memory: Padded) -> Tensor:

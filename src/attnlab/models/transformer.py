@@ -23,7 +23,6 @@ class Transformer:
     def __init__(
         self,
         *,
-        name: str,  # noqa: ARG002 - for tables only
         dim: int,
         dropout: float,
         encoder_layers: int,
@@ -43,7 +42,7 @@ class Transformer:
     def embedding(self, vocabulary: int) -> nn.Module:
         return PositionedEmbedding(self, vocabulary)
 
-    def encoder(self, attention: AttentionConfig) -> nn.Module:  # noqa: ARG002 - self-attention only
+    def encoder(self, attention: AttentionConfig) -> nn.Module:
         return TransformerEncoder(self)
 
     def decoder(self, vocabulary: int, attention: AttentionConfig) -> nn.Module:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from rich import box
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -113,24 +114,23 @@ def _shown(
 def show(run: Run, figures: Figures) -> None:
     """The closing table, and where everything is."""
     console = Console()
-    table = Table(title=f"{run.config.name}", title_justify="left")
-    for column in ("", "test", "95% interval", "uniform map", "oracle map"):
-        table.add_column(column, justify="left" if not column else "right")
+    console.width = max(console.width, 100)
+    table = Table(title=run.config.name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("", "", "test", "95% interval", "uniform", "oracle"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for name, value in figures["answer"].items():
-        table.add_row(f"answer      {name}", f"{value:.4f}", _range(figures, name), "", "")
+        table.add_row("answer", name, f"{value:.4f}", _range(figures, name))
     for name, value in figures["attention"].items():
-        uniform, oracle = (figures["controls"][c][name] for c in ("uniform", "oracle"))
-        row = (f"{value:.4f}", _range(figures, name), f"{uniform:.4f}", f"{oracle:.4f}")
-        table.add_row(f"attention   {name}", *row)
+        known = [f"{figures['controls'][control][name]:.4f}" for control in ("uniform", "oracle")]
+        table.add_row("attention", name, f"{value:.4f}", _range(figures, name), *known)
     for name, value in figures["trust"].items():
-        table.add_row(f"trust       answers changed by a {name} map", f"{value:.4f}", "", "", "")
-    cost = figures["cost"]
-    table.add_row("cost        seconds of training", f"{cost['train_seconds']:.1f}", "", "", "")
-    table.add_row("cost        parameters", f"{cost['parameters']:,}", "", "", "")
+        table.add_row("trust", f"changed by a {name} map", f"{value:.4f}")
+    table.add_row("cost", "seconds of training", f"{figures['cost']['train_seconds']:.1f}")
+    table.add_row("cost", "parameters", f"{figures['cost']['parameters']:,}")
     console.print(table)
     for name in ("checkpoints/best.ckpt", "metrics.json", "maps", "report.html"):
         if (run.folder / name).exists():
-            console.print(f"  {name.split('/')[-1]:<14}{run.folder / name}", soft_wrap=True)
+            console.print(f"{name.split('/')[-1]:<14}{run.folder / name}", soft_wrap=True)
 
 
 def _range(figures: Figures, name: str) -> str:

@@ -55,8 +55,8 @@ def train(
     """Fit the model, from the last checkpoint if there is one."""
     config, settings = run.config, run.config.trainer
     seed_everything(config.seed, settings)
-    learner = build_learner(run, prepared)
     data = PreparedData(prepared, config.dataset, settings, config.seed)
+    learner = build_learner(run, prepared, data.total_steps())
     history = History(run.folder / "history")
     checkpoint = _checkpoint_to_resume(run, prepared, history)
     loggers: list[Logger] = [history, *([wandb] if wandb else [])]
@@ -64,6 +64,8 @@ def train(
     started = time.monotonic()
     try:
         trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
+        if not settings.fast_dev_run:
+            trainer.save_checkpoint(run.last_checkpoint)
     except Exception as error:
         if is_out_of_memory(error):
             raise out_of_memory(error) from error
@@ -84,7 +86,7 @@ def finish(run: Run, wandb: WandbLogger | None) -> None:
     evaluate.show(run, figures)
 
 
-def build_learner(run: Run, prepared: Prepared) -> Learner:
+def build_learner(run: Run, prepared: Prepared, total_steps: int = 0) -> Learner:
     """The model that the config describes, ready to be trained or loaded."""
     config = run.config
     model = build_model(config, prepared.codec)
@@ -92,7 +94,7 @@ def build_learner(run: Run, prepared: Prepared) -> Learner:
         model.compile()
     task = config.task.build(prepared.codec)
     about = provenance(run.plain, prepared.digest)
-    return Learner(model, task, objectives(config), config.trainer, about)
+    return Learner(model, task, objectives(config), config.trainer, total_steps, about)
 
 
 def objectives(config: Config) -> dict[str, AttentionObjective]:
@@ -114,7 +116,7 @@ def _checkpoint_to_resume(run: Run, prepared: Prepared, history: History) -> Pat
             f"{path}: trained on other data (hash {digest[:12]}, now {prepared.digest[:12]})"
             "\n  try: resume=never, or put the old data back"
         )
-    history.forget_after(content["global_step"])
+    history.forget_from(content["global_step"])
     print(f"resuming {run.folder} at step {content['global_step']}")
     return path
 

@@ -1,0 +1,76 @@
+"""A run that was killed ends with the same weights, bit for bit, as one that was not."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.commands import REPOSITORY, environment, run, small_run
+
+# 40 steps in two epochs, with dropout, written every 3 steps, so that a kill falls mid-epoch.
+LONGER = ["trainer.max_epochs=2", "trainer.checkpoints.every_steps=3", "trainer.log_every=1"]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 40
+    return checkpoint["state_dict"]
+
+
+def steps_done(folder: Path) -> int:
+    try:
+        with (folder / "history" / "train.csv").open() as file:
+            return len(list(csv.DictReader(file)))
+    except OSError:
+        return 0
+
+
+def stop_after(command: list[str], folder: Path, steps: int, number: signal.Signals) -> str:
+    """Start the command, send it a signal once it has done some steps; what it printed."""
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while steps_done(folder) < steps and process.poll() is None:
+            assert time.monotonic() < deadline, "the run did not get going"
+            time.sleep(0.005)
+        process.send_signal(number)
+        printed, _ = process.communicate()
+    assert process.returncode == (-9 if number == signal.SIGKILL else 1), printed
+    return printed
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    done = run(small_run(folder, *LONGER, f"paths.run={folder / 'run'}"))
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_resumed_run_equals_the_uninterrupted_one(
+    number: signal.Signals, uninterrupted: Path, tmp_path: Path
+) -> None:
+    command = small_run(tmp_path, *LONGER, f"paths.run={tmp_path / 'run'}")
+    printed = stop_after([*command, "resume=auto"], tmp_path / "run", 8, number)
+    stopped_at = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["global_step"]
+    assert 0 < stopped_at < 20, "stopped within the first epoch"
+    if number == signal.SIGTERM:
+        assert "stopped by SIGTERM at step" in printed
+        assert "resume=auto" in printed
+    done = run([*command, "resume=auto"])
+    assert done.returncode == 0, done.stderr
+    assert f"at step {stopped_at}" in done.stdout
+    ours, theirs = weights(tmp_path / "run"), weights(uninterrupted)
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]), name
+    assert steps_done(tmp_path / "run") == steps_done(uninterrupted)
