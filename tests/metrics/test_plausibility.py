@@ -1,0 +1,68 @@
+"""Every figure that a config can name is computed, beside its controls, on a target fit for it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from maps import random_batch, random_maps, random_target
+from omegaconf import OmegaConf
+
+from attnlab.config.compose import config_dir
+from attnlab.config.metrics import FIGURES, LinkRule, MapMetrics
+from attnlab.metrics.controls import PositionPrior, controls
+from attnlab.metrics.plausibility import METRICS, map_metrics
+
+FOLDER = config_dir() / "metrics"
+SETS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def settings(name: str, *overrides: str) -> MapMetrics:
+    with initialize_config_dir(str(Path(config_dir())), version_base="1.3"):
+        composed = compose(overrides=[f"+metrics={name}", *overrides])
+    return MapMetrics.model_validate(OmegaConf.to_container(composed.metrics))
+
+
+def gaze_batch():
+    target = random_batch(0, "soft", examples=30)
+    return replace(target, points=(target.weights > 0.5).float() + (target.weights > 0.9).float())
+
+
+def test_config_and_table_know_the_same_figures():
+    assert set(METRICS) == set(FIGURES)
+    named = {figure for name in SETS for figure in settings(name).figures}
+    assert named == set(FIGURES)  # every figure stands in a set that people can choose
+    assert {path.stem for path in (FOLDER / "links").glob("*.yaml")} == set(LinkRule.choices)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_set_is_computed_with_intervals(name):
+    config = settings(name)
+    target = gaze_batch()
+    prior = PositionPrior.fit(random_target(np.random.default_rng(i), "soft") for i in range(30))
+    weights = random_maps(0, target)
+    for metric in map_metrics(config, prior):
+        metric.update(weights, target)
+        for figure, interval in metric.intervals(resamples=50).items():
+            assert math.isfinite(interval.mean), figure
+            assert interval.low <= interval.mean <= interval.high, figure
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_oracle_beats_every_other_control_in_every_headline_figure(name):
+    target = gaze_batch() if name in ("gaze", "saliency") else random_batch(1, examples=30)
+    made = controls(target)
+    kept = {}
+    for source, weights in made.items():
+        for metric in map_metrics(settings(name, "metrics/links=above", "metrics.links.times=1.2")):
+            metric.update(weights, target)
+            sign = 1 if metric.higher_is_better else -1
+            kept[source, metric.figures[0]] = sign * metric.compute()[metric.figures[0]]
+    for (source, figure), value in kept.items():
+        if source == "oracle" or figure == "monotonicity" or math.isnan(value):
+            continue  # gold need not be monotone, and constant maps have no correlation
+        assert kept["oracle", figure] > value, (figure, source)
