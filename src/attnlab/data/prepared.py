@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -43,7 +44,8 @@ class Prepared:
 
 def fingerprint(dataset: Dataset) -> str:
     """Changes with the settings that make the data and with the code that does."""
-    source = Path(inspect.getfile(dataset.implementation())).read_bytes()
+    folder = Path(inspect.getfile(dataset.implementation())).parent  # with the parts it is made of
+    source = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
     settings = json.dumps(dataset.settings(), sort_keys=True, default=str)
     return hashlib.sha256(settings.encode() + source).hexdigest()[:12]
 
@@ -53,21 +55,30 @@ def prepare(
 ) -> Prepared:
     """The prepared data in `folder`, made now unless they are there and up to date."""
     mark = fingerprint(dataset)
-    if (folder / "meta.json").is_file():
-        prepared = Prepared(folder)
-        if prepared.meta["fingerprint"] == mark:
-            return prepared
+    if prepared := _up_to_date(folder, mark):
+        return prepared
     say(f"preparing {dataset.name} in {folder}")
-    draft = folder.with_name(folder.name + ".part")
+    draft = folder.with_name(f"{folder.name}.{os.getpid()}.part")  # others may be at it as well
     shutil.rmtree(draft, ignore_errors=True)
     try:
         draft.mkdir(parents=True)
         _write(dataset, draft, mark)
+        if prepared := _up_to_date(folder, mark):
+            shutil.rmtree(draft)
+            return prepared
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
     except PermissionError as error:
         raise UserError(f"paths.prepared: cannot write to {error.filename}") from None
     return Prepared(folder)
+
+
+def _up_to_date(folder: Path, mark: str) -> Prepared | None:
+    """What is there, if it was made from these settings by this code."""
+    if not (folder / "meta.json").is_file():
+        return None
+    prepared = Prepared(folder)
+    return prepared if prepared.meta["fingerprint"] == mark else None
 
 
 def _write(dataset: Dataset, folder: Path, mark: str) -> None:
@@ -94,5 +105,3 @@ def _some(examples: Iterable[Example], split: str) -> Iterable[Example]:
         yield example
     if empty:
         raise UserError(f"dataset.{split}: no examples; give it a size above 0")
-
-

@@ -12,6 +12,7 @@ import pytest
 
 from attnlab.data.example import Example
 from attnlab.data.generators.generator import Generator, split_of
+from attnlab.data.store import Store
 
 CONF = Path(__file__).parents[3] / "conf" / "dataset"
 NAMES = ["baskets", "canvas", "dates", "questions", "recall", "reviews", "tones"]
@@ -87,6 +88,25 @@ def test_targets_are_whole(generator, name):
         assert target.weights[target.query_mask].any(axis=1).all()
         assert not target.weights[~target.query_mask].any()
         assert not target.weights[:, ~target.key_mask].any()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        *((name, {}) for name in NAMES),
+        *(("canvas", {"task_view": view}) for view in ("locate", "segment", "attend")),
+    ],
+)
+def test_examples_are_the_same_when_read_from_disk(generator, tmp_path, name, changes):
+    made = list(generator(name, train=10, **changes).examples("train"))
+    store = Store(tmp_path)
+    assert store.write("train", made) == 10
+    for before, after in zip(made, store.read("train"), strict=True):
+        assert content(before) == content(after)
+        np.testing.assert_array_equal(before.answer, after.answer)
+        assert before.meta == after.meta
+        np.testing.assert_array_equal(before.target.weights, after.target.weights)
+        np.testing.assert_array_equal(before.target.query_mask, after.target.query_mask)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -33,10 +33,10 @@ def test_the_answer_is_the_nearest_in_that_direction(examples):
         axis, sign = AXES[relation]
         along = places(example, axis)
         ahead = {d: sign * (p - along[anchor]) for d, p in along.items() if d != anchor}
-        assert min(abs(step) for step in ahead.values()) >= 2
+        assert min(abs(step) for step in ahead.values()) >= 3
         steps = sorted((step, digit) for digit, step in ahead.items() if step > 0)
         assert example.answer == str(steps[0][1])
-        assert len(steps) == 1 or steps[1][0] - steps[0][0] >= 2
+        assert len(steps) == 1 or steps[1][0] - steps[0][0] >= 3
         assert example.meta["relation"] == relation
 
 

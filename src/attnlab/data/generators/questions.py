@@ -16,7 +16,7 @@ from attnlab.data.generators.scenes import Digit, Painter, Scene
 from attnlab.data.targets.images import box_target
 from attnlab.errors import UserError
 
-MARGIN = 2.0  # pixels by which one middle has to lie beyond another, to the eye
+MARGIN = 3.0  # pixels by which one middle has to lie beyond another, to the eye
 
 
 class Direction(NamedTuple):
