@@ -19,26 +19,32 @@ from attnlab.data.codec import Item
 
 
 class BatchOrder(Sampler[list[int]]):
-    """Which examples make which batch: shuffled, near-equal lengths together, split over ranks."""
+    """Which examples make which batch: shuffled, near-equal lengths together.
+
+    With several processes each takes its share of a batch `world` times as large, so that a step
+    sees the same examples as one process with a batch of that size.
+    """
 
     def __init__(
         self, lengths: Sequence[int], size: int, bucket: int, seed: int, rank: int, world: int
     ) -> None:
         self.lengths = np.asarray(lengths)
-        self.size, self.bucket, self.seed = size, bucket, seed
+        self.size, self.bucket, self.seed = size * world, bucket, seed
         self.rank, self.world = rank, world
         self.epoch = 0
         self.skip = 0  # batches of this epoch that are done already
 
     def __len__(self) -> int:
-        """Batches of a whole epoch on one rank: the same number on every rank."""
-        batches = -(-len(self.lengths) // self.size)
-        return batches if self.world == 1 else max(batches // self.world, 1)
+        """Batches of a whole epoch, the same number in every process."""
+        return -(-len(self.lengths) // self.size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        batches = self._batches()
-        places = range(self.rank, len(self) * self.world, self.world)
-        return iter([batches[i % len(batches)] for i in places][self.skip :])
+        return iter([self._share(batch) for batch in self._batches()[self.skip :]])
+
+    def _share(self, batch: list[int]) -> list[int]:
+        """Every process gets equally many: the first ones again where they do not come out even."""
+        missing = -len(batch) % self.world
+        return (batch + batch[:1] * missing)[self.rank :: self.world]
 
     def _batches(self) -> list[list[int]]:
         random = np.random.default_rng((self.seed, self.epoch))

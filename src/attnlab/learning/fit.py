@@ -141,5 +141,7 @@ def _quieten() -> None:
         ".*Checkpoint directory.*",
         ".*You're resuming from a checkpoint that ended before the epoch ended.*",
         ".*sync_dist.*",
+        ".*FSDP2-wrapped module.*returned a view tensor.*",
+        ".*could not find the monitored key.*",
     ):
         warnings.filterwarnings("ignore", message)

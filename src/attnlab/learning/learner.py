@@ -64,11 +64,12 @@ class Learner(pl.LightningModule):
     def _log_training(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
         """Loggers are called by hand: `self.log` costs more than a small model's step."""
         figures = {"loss": loss, **{f"loss_{name}": value for name, value in terms.items()}}
-        figures["lr"] = torch.tensor(self.trainer.optimizers[0].param_groups[0]["lr"])
-        values = {f"train/{name}": value.item() for name, value in figures.items()}
+        means = self.trainer.strategy.reduce(torch.stack(list(figures.values())), reduce_op="mean")
+        values = {f"train/{n}": v for n, v in zip(figures, means.tolist(), strict=True)}  # type: ignore[union-attr]
+        values["train/lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
         for logger in self.loggers:
             logger.log_metrics(values, self.global_step)
-        self.log("loss", loss, prog_bar=True, logger=False)
+        self.log("loss", values["train/loss"], prog_bar=True, logger=False)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         with Tap(self.model, self.task.map) as tap:

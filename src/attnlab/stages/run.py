@@ -72,6 +72,9 @@ class Run:
     @contextmanager
     def tracked(self) -> Iterator[None]:
         """The status says `running` inside, and afterwards how it ended."""
+        if _is_follower():
+            yield
+            return
         self.set_status("running", pid=os.getpid(), started=time.time())
         try:
             yield
@@ -85,10 +88,11 @@ class Run:
 
 def start(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Run:
     """The folder for a run with this config: a new one, or the one that `resume` names."""
-    if FOLDER_VARIABLE in os.environ and _is_follower():
-        return Run(Path(os.environ[FOLDER_VARIABLE]), config, plain)
-    folder = _choose_folder(config, plain)
+    told = os.environ.get(FOLDER_VARIABLE) if _is_follower() else None
+    folder = Path(told) if told else _choose_folder(config, plain)
     run = Run(folder, config, plain)
+    if _is_follower():
+        return run
     os.environ[FOLDER_VARIABLE] = str(folder)
     try:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -202,4 +206,5 @@ def _read_status(folder: Path) -> dict[str, Any]:
 
 def _is_follower() -> bool:
     """Whether this process is one of several of the same run, and not the first."""
-    return int(os.environ.get("LOCAL_RANK", "0")) > 0 or int(os.environ.get("NODE_RANK", "0")) > 0
+    ranks = ("LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID")
+    return any(int(os.environ.get(name, "0")) > 0 for name in ranks)
