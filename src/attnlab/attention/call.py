@@ -69,6 +69,11 @@ class Call:
         """Broadcasts to batch x maps x queries x keys; None where every key is allowed."""
         return self.mask.allowed(self.positions, self.keys)
 
+    @property
+    def allowed_is_none(self) -> bool:
+        """Whether every query may look at every key, known without making `allowed`."""
+        return self.mask.keys is None and self.mask.custom is None and not self.mask.rules
+
     @cached_property
     def position_bias(self) -> Tensor | None:
         """What positions add to the logits; broadcasts to batch x maps x queries x keys."""

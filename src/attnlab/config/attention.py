@@ -266,9 +266,7 @@ class BigBird(Structure, kind="bigbird", target=f"{STRUCTURES}.patterns:BigBirdS
     block: int = Field(gt=0, description="positions in a block")
     window: int = Field(ge=0, description="blocks seen on each side")
     global_blocks: int = Field(ge=0, description="blocks at the start that see and are seen by all")
-    random_blocks: int = Field(
-        ge=0, description="blocks picked at random for each block of queries"
-    )
+    random_blocks: int = Field(ge=0, description="blocks that each block picks at random")
     seed: int = Field(ge=0, description="of the random blocks")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from attnlab.attention.call import Call
-from attnlab.attention.kernels import linear, nystrom, reference, sdpa
+from attnlab.attention.kernels import additive, flex, linear, measured, nystrom, reference, sdpa
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.combinations import KERNELS, kernels_for
 
@@ -33,7 +35,9 @@ class KernelRoute(Protocol):
 
 ROUTES: dict[str, KernelRoute] = {
     "reference": reference.Reference(),
+    "additive": additive.AdditiveKernel(),
     "sdpa": sdpa.Sdpa(),
+    "flex": flex.Flex(),
     "linear": linear.LinearKernel(),
     "nystrom": nystrom.NystromKernel(),
 }
@@ -43,20 +47,31 @@ class KernelChoice:
     """The kernels that can serve one mechanism, and the choice among them call by call."""
 
     def __init__(self, config: AttentionConfig) -> None:
-        self.names = [n for n in kernels_for(config) if n in ROUTES]
+        self.names = [name for name in reversed(kernels_for(config)) if name != "reference"]
         self.forced = None if config.kernel == "auto" else config.kernel
 
     def route(self, call: Call) -> KernelRoute:
         """The forced kernel, or the one expected to be fastest."""
         if self.forced is not None:
             return ROUTES[self.forced]
-        if len(self.names) == 1:
-            return ROUTES["reference"]
-        device = call.query.device.type
-        dropping = call.attention.training and call.attention.dropout > 0
-        for name in reversed(self.names):
-            kernel = KERNELS[name]
-            drops = kernel.drops_weights or not dropping
-            if device in kernel.devices and drops and ROUTES[name].can(call):
+        for name in self.names:
+            if _allowed(name, call) and _faster(name, call):
                 return ROUTES[name]
         return ROUTES["reference"]
+
+
+def _allowed(name: str, call: Call) -> bool:
+    kernel, attention = KERNELS[name], call.attention
+    dropping = attention.training and attention.dropout > 0
+    if dropping and not kernel.drops_weights and call.query.device.type == "cpu":
+        return False  # on CUDA the fused kernels drop weights at no cost
+    return call.query.device.type in kernel.devices and ROUTES[name].can(call)
+
+
+def _faster(name: str, call: Call) -> bool:
+    """What was measured against the reference; a kernel that was not is taken to be faster."""
+    training = "train" if torch.is_grad_enabled() else "infer"
+    masked = "plain" if call.allowed_is_none else "masked"
+    curve = measured.curve(call.query.device.type, name, f"{training}-{masked}")
+    length = math.sqrt(call.queries * call.keys)
+    return curve is None or curve.ratio(length) <= 1

@@ -66,7 +66,8 @@ class LearnedEntmax(_Sparse):
         return 1 + self.raw_alpha.sigmoid()
 
     def project(self, logits: Tensor) -> Tensor:
-        return entmax_bisect(logits, alpha=self.alpha.to(logits.dtype)[None], dim=-1)
+        alpha = self.alpha.to(logits.dtype)[None]
+        return entmax_bisect(logits, alpha=alpha, dim=-1)  # pyright: ignore[reportArgumentType]
 
 
 def _out_of_reach(logits: Tensor, allowed: Tensor) -> Tensor:

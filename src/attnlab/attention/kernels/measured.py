@@ -1,0 +1,59 @@
+"""What was measured: where one kernel overtakes another on this kind of machine.
+
+The figures shipped with the package are a file beside this; `python -m
+attnlab.attention.kernels.measure` measures the machine at hand and puts its figures in the cache
+folder, where they are found first.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+from bisect import bisect_left
+from dataclasses import dataclass
+from pathlib import Path
+
+SHIPPED = Path(__file__).with_name("measured.json")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Time of a kernel over that of the reference, at some lengths."""
+
+    lengths: tuple[int, ...]  # geometric mean of queries and keys
+    ratios: tuple[float, ...]
+
+    def ratio(self, length: float) -> float:
+        """The ratio at a length, interpolated on a logarithmic scale."""
+        if length <= self.lengths[0]:
+            return self.ratios[0]
+        if length >= self.lengths[-1]:
+            return self.ratios[-1]
+        after = bisect_left(self.lengths, length)
+        low, high = self.lengths[after - 1], self.lengths[after]
+        share = math.log(length / low) / math.log(high / low)
+        return self.ratios[after - 1] * (1 - share) + self.ratios[after] * share
+
+
+def cached_path() -> Path:
+    """Where figures of this machine are kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "attnlab" / "measured.json"
+
+
+@functools.cache
+def curve(device: str, kernel: str, case: str) -> Curve | None:
+    """The curve of a kernel in a case (`train-masked`, say), if it was measured."""
+    found = _figures().get(device, {}).get(kernel, {}).get(case)
+    if not found:
+        return None
+    lengths = sorted(int(length) for length in found)
+    return Curve(tuple(lengths), tuple(found[str(length)] for length in lengths))
+
+
+@functools.cache
+def _figures() -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+    path = cached_path() if cached_path().exists() else SHIPPED
+    return json.loads(path.read_text())["ratios"]
