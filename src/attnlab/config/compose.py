@@ -51,7 +51,10 @@ def compose(overrides: Sequence[str] = (), folder: Path | None = None) -> DictCo
     """What Hydra makes of `conf/` and the overrides; raises Hydra's own errors."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(folder or config_dir()), version_base="1.3"):
-        return hydra_compose(CONFIG_NAME, overrides=list(overrides))
+        try:
+            return hydra_compose(CONFIG_NAME, overrides=list(overrides))
+        except ValueError as error:  # Hydra's way to refuse `debug=null`
+            raise HydraException(f"{error}; to choose none of a group: '~group'") from None
 
 
 def load(overrides: Sequence[str] = (), folder: Path | None = None) -> tuple[Config, dict]:

@@ -36,8 +36,13 @@ class Hparams(Section):
     name: str = Field(description="name of the study; the same name goes on where it stopped")
     trials: int = Field(gt=0, description="runs in all")
     jobs: int = Field(gt=0, description="runs at the same time")
-    monitor: str = Field(description="figure of metrics.json to improve")
+    monitor: str = Field(
+        pattern=r"^(train|val)/.+", description="figure over training to improve, by its best value"
+    )
     direction: Literal["minimize", "maximize"] = Field(description="which way is better")
+    pruner: Literal["none", "median"] = Field(
+        description="give up trials that are worse than the median of those before"
+    )
     search: dict[str, Any] = Field(
         description="key -> {choice: [...]} | {low:, high:, log: true} | {low:, high:, step:}"
     )

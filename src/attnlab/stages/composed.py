@@ -24,11 +24,13 @@ Stage = Callable[[Config, dict[str, Any], list[str]], None]
 
 
 def train(arguments: list[str]) -> None:
-    """Prepare, train, evaluate, report: whatever `stages` names."""
+    """Prepare, train, evaluate, report: whatever `stages` names. With `hparams`, many times."""
 
     def go(config: Config, plain: dict[str, Any], overrides: list[str]) -> None:
-        from attnlab.stages.train import main
-
+        if config.hparams is None:
+            from attnlab.stages.train import main
+        else:
+            from attnlab.stages.search import main
         main(config, plain, overrides)
 
     _composed(go, arguments)

@@ -1,49 +1,112 @@
 """Many runs: each job in an OS process of its own, in a folder that the same command finds again.
 
-A crash stays with its job, memory is given back, and the sweep can be started again: jobs that
-are finished are skipped, jobs that were cut off go on.
+A crash stays with its job, memory is given back, and the sweep can be started again, longer if
+need be: jobs that are finished are skipped, jobs that were cut off go on.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import subprocess
+import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from attnlab.errors import RunError
+from rich.console import Console
+from rich.table import Table
+
+from attnlab.config import compose
+from attnlab.errors import ConfigError, RunError
+from attnlab.stages.places import STILL_RUNNING, Place, Watch
+from attnlab.stages.run import fingerprint
+
+LOG_LINES_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep: what it is asked for, and where it lives."""
+
+    name: str  # the overrides that tell it from the other jobs
+    overrides: tuple[str, ...]
+    folder: Path
+
+    @property
+    def command(self) -> list[str]:
+        """The process that does it, from the start or from where it was cut off."""
+        place = f"paths.run={quoted(str(self.folder))}"
+        entry = [sys.executable, "-m", "attnlab", "train", "trainer.progress=false"]
+        return [*entry, *self.overrides, place, "resume=auto"]
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.txt"
+
+    def is_finished(self) -> bool:
+        return _json(self.folder / "status.json").get("state") == "finished"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one job ended."""
+    """How a job stands, or how it ended."""
 
     job: str
-    state: str  # finished | skipped | failed
-    seconds: float
     folder: str
+    state: str = "waiting"  # waiting | running | finished | skipped | failed | stopped | pruned
+    seconds: float = 0.0
     message: str = ""
+    figures: dict[str, Any] = field(default_factory=dict)
 
 
 class Sweep:
-    """Jobs in one folder, with a status file that says how each one ended."""
+    """Jobs in one folder, with a file that says how each of them stands."""
 
-    def __init__(self, folder: Path, jobs: int) -> None:
-        self.folder, self.jobs = folder, jobs
-        self.status_file = folder / "status.jsonl"
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path, place: Place) -> None:
+        self.folder, self.place = folder, place
+        self.change = threading.Lock()
+        self.outcomes: dict[str, Outcome] = {}
+        self.status_file = folder / "status.json"
+        self.stopping = False
 
-    def run_all(self, jobs: Sequence[Sequence[str]]) -> list[Outcome]:
-        """Run them; a `RunError` in the end if some failed."""
-        outcomes = self.run(jobs)
+    def plan(self, jobs: Sequence[Sequence[str]]) -> list[Job]:
+        """A folder for each, by config: the mistakes of all of them are told before one starts."""
+        planned, mistakes = [], {}
+        shared = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
+        for overrides in jobs:
+            try:
+                _, plain = compose.load(overrides)
+            except ConfigError as error:
+                mistakes |= {str(mistake): mistake for mistake in error.mistakes}
+            else:
+                name = " ".join(o for o in overrides if o not in shared) or "default"
+                planned.append(Job(name, tuple(overrides), self._folder(overrides, plain)))
+        if mistakes:
+            raise ConfigError(list(mistakes.values()), compose.NEXT_COMMAND)
+        return planned
+
+    def _folder(self, overrides: Sequence[str], plain: dict[str, Any]) -> Path:
+        """The same for the same overrides, as long as `conf/` makes the same config of them."""
+        text = " ".join(overrides)
+        digest = hashlib.sha256(f"{fingerprint(plain)} {text}".encode()).hexdigest()[:8]
+        words = re.sub(r"[^\w.=+-]+", "_", text)[:80].strip("_") or "default"
+        return self.folder / f"{words}-{digest}"
+
+    def run_all(self, overrides: Sequence[Sequence[str]]) -> list[Outcome]:
+        """Run them all and show how they compare; a `RunError` in the end if some failed."""
+        jobs = self.plan(overrides)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.status_file = self.folder / f"status-{_digest(jobs)}.json"
+        print(f"{len(jobs)} jobs, {self.place.at_once} at a time; {self.status_file}", flush=True)
+        outcomes = self._run(jobs)
+        show(outcomes)
         failed = [outcome for outcome in outcomes if outcome.state == "failed"]
         if failed:
             raise RunError(
@@ -52,55 +115,107 @@ class Sweep:
             )
         return outcomes
 
-    def run(self, jobs: Sequence[Sequence[str]]) -> list[Outcome]:
-        """Run them all; one that fails does not stop the others."""
-        print(f"{len(jobs)} jobs, {self.jobs} at a time; status: {self.status_file}", flush=True)
-        outcomes: list[Outcome] = []
-        with ThreadPoolExecutor(self.jobs) as pool:
-            for done in as_completed([pool.submit(self._run_one, job) for job in jobs]):
-                outcome = done.result()
-                outcomes.append(outcome)
-                with self.status_file.open("a") as file:
-                    file.write(json.dumps(asdict(outcome)) + "\n")
-                text = f"[{len(outcomes)}/{len(jobs)}] {outcome.job}: {outcome.state}"
-                print(f"{text} ({outcome.seconds:.0f} s) {outcome.message}".rstrip(), flush=True)
-        return outcomes
+    def _run(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """One that fails does not stop the others."""
+        for job in jobs:
+            self.note(Outcome(job.name, str(job.folder)))
+        with ThreadPoolExecutor(self.place.at_once) as pool:
+            futures = [pool.submit(self.run_one, job) for job in jobs]
+            with self.stoppable(pool):
+                for count, done in enumerate(as_completed(futures), 1):
+                    announce(done.result(), f"[{count}/{len(jobs)}] ")
+        return [self.outcomes[str(job.folder)] for job in jobs]
 
-    def _run_one(self, overrides: Sequence[str]) -> Outcome:
-        name = re.sub(r"[^\w.=,+-]+", "_", ",".join(overrides)) or "default"
-        folder, started = self.folder / name[:120], time.monotonic()
-        if _state(folder) == "finished":
-            return Outcome(name, "skipped", 0.0, str(folder), "finished before")
-        folder.mkdir(exist_ok=True)
-        command = [*_entry(), *overrides, f"paths.run={folder}", "resume=auto"]
-        with (folder / "log.txt").open("a") as log:
-            code = subprocess.run(
-                command, env=self._environment(), stdout=log, stderr=log, check=False
-            ).returncode
-        seconds = time.monotonic() - started
+    @contextmanager
+    def stoppable(self, pool: ThreadPoolExecutor) -> Iterator[None]:
+        """Inside, Ctrl-C and SIGTERM let the running jobs save, and start no other."""
+        in_main = threading.current_thread() is threading.main_thread()
+        previous = signal.signal(signal.SIGTERM, signal.default_int_handler) if in_main else None
+        try:
+            yield
+        except BaseException as error:
+            self.stopping = True
+            pool.shutdown(wait=False, cancel_futures=True)
+            self.place.stop()
+            if isinstance(error, KeyboardInterrupt):
+                raise RunError("stopped; the same command goes on from here") from None
+            raise
+        finally:
+            if in_main:
+                signal.signal(signal.SIGTERM, previous)
+
+    def run_one(self, job: Job, watch: Watch | None = None) -> Outcome:
+        """Run a job and wait for it, unless it is finished."""
+        outcome, started = Outcome(job.name, str(job.folder)), time.monotonic()
+        if job.is_finished():
+            return self.note(replace(outcome, state="skipped", figures=_figures(job.folder)))
+        job.folder.mkdir(parents=True, exist_ok=True)
+        self.note(replace(outcome, state="running"))
+        code = self.place.run(job.command, job.log, watch)
+        outcome = replace(outcome, seconds=round(time.monotonic() - started, 1))
         if code == 0:
-            return Outcome(name, "finished", seconds, str(folder))
-        last = (folder / "log.txt").read_text(errors="replace").strip().splitlines()[-3:]
-        message = f"exit code {code}: " + " | ".join(last)
-        return Outcome(name, "failed", seconds, str(folder), message)
+            return self.note(replace(outcome, state="finished", figures=_figures(job.folder)))
+        interrupted = _json(job.folder / "status.json").get("state") == "interrupted"
+        state = "stopped" if self.stopping or interrupted else "failed"
+        return self.note(replace(outcome, state=state, message=_reason(code, job.log)))
 
-    def _environment(self) -> dict[str, str]:
-        """The processors are shared out, unless the user has said otherwise."""
-        threads = max((os.cpu_count() or 1) // self.jobs, 1)
-        return {"OMP_NUM_THREADS": str(threads)} | dict(os.environ)
+    def note(self, outcome: Outcome) -> Outcome:
+        """Into the status file, written whole or not at all."""
+        with self.change:
+            self.outcomes[outcome.folder] = outcome
+            self.status_file.parent.mkdir(parents=True, exist_ok=True)
+            draft = self.status_file.with_name(f".{self.status_file.name}.part")
+            content = [asdict(each) for each in self.outcomes.values()]
+            draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            draft.replace(self.status_file)
+        return outcome
 
 
-def _entry() -> list[str]:
-    return [sys.executable, "-m", "attnlab", "train"]
+def announce(outcome: Outcome, prefix: str = "") -> None:
+    """One line for a job that ended; the end of its log if it failed."""
+    seconds = f" ({outcome.seconds:.0f} s)" if outcome.seconds else ""
+    print(f"{prefix}{outcome.job}: {outcome.state}{seconds}", flush=True)
+    if outcome.message:
+        print("    " + outcome.message.replace("\n", "\n    "), flush=True)
 
 
-def _state(folder: Path) -> Any:
+def show(outcomes: Sequence[Outcome]) -> None:
+    """The figures of the jobs side by side."""
+    names = list(dict.fromkeys(name for outcome in outcomes for name in outcome.figures))
+    table = Table("job", "state", *names)
+    for outcome in outcomes:
+        values = [outcome.figures.get(name) for name in names]
+        cells = ["" if value is None else f"{value:.4f}" for value in values]
+        table.add_row(outcome.job, outcome.state, *cells)
+    Console().print(table)
+
+
+def quoted(value: str) -> str:
+    """A text as a value in Hydra's grammar, whatever characters it holds."""
+    return "'" + re.sub(r"(\\*)(?='|$)", r"\1\1", value).replace("'", r"\'") + "'"
+
+
+def _reason(code: int, log: Path) -> str:
+    if code == STILL_RUNNING:
+        return "another process is at this job"
+    ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
+    return "\n".join([f"{ended}; {log}", *lines[-LOG_LINES_SHOWN:]])
+
+
+def _figures(folder: Path) -> dict[str, float]:
+    """The figures of the test split that compare jobs."""
+    metrics = _json(folder / "metrics.json")
+    return {**metrics.get("answer", {}), **metrics.get("attention", {})}
+
+
+def _json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads((folder / "status.json").read_text()).get("state")
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
-        return None
+        return {}
 
 
-def digest(jobs: Sequence[Sequence[str]]) -> str:
-    """Names a sweep by its jobs, so that the same command finds it again."""
-    return hashlib.sha256(json.dumps([list(job) for job in jobs]).encode()).hexdigest()[:8]
+def _digest(jobs: Sequence[Job]) -> str:
+    """Names a sweep by its jobs."""
+    return hashlib.sha256(json.dumps([job.folder.name for job in jobs]).encode()).hexdigest()[:8]

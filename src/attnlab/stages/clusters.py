@@ -1,0 +1,129 @@
+"""Places elsewhere: SLURM through submitit, and Ray.
+
+The job stays the same command in a process of its own, so a job that a scheduler cuts off and
+queues again goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from attnlab.errors import UserError
+from attnlab.stages.places import POLL_SECONDS, Watch
+
+
+class Task:
+    """A command as the far machine runs it: pickled, sent, called."""
+
+    def __init__(self, command: Sequence[str], log: Path, folder: Path) -> None:
+        self.command, self.log, self.folder = list(command), log, folder
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __call__(self) -> int:
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command, cwd=self.folder, stdout=output, stderr=subprocess.STDOUT
+            )
+        try:
+            # Not `wait`: it holds a lock that `end`, called by a signal handler, would wait for.
+            while self.process.poll() is None:
+                time.sleep(POLL_SECONDS)
+        except BaseException:
+            self.end()
+            raise
+        return self.process.returncode
+
+    def checkpoint(self) -> Any:
+        """What submitit calls before a time-out or a preemption: save, end, queue again."""
+        from submitit.helpers import DelayedSubmission
+
+        self.end()
+        return DelayedSubmission(Task(self.command, self.log, self.folder))
+
+    def end(self) -> None:
+        """Ask the process to save, and wait for it to end."""
+        if self.process is not None and self.process.returncode is None:
+            os.kill(self.process.pid, signal.SIGTERM)
+            os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
+
+
+class Submitit:
+    """Jobs of a SLURM cluster; `local` stands in for one on this machine."""
+
+    def __init__(
+        self,
+        cluster: Literal["slurm", "local"],
+        at_once: int,
+        folder: Path,
+        settings: dict[str, Any],
+    ) -> None:
+        import submitit
+
+        self.at_once = at_once
+        try:
+            self.executor = submitit.AutoExecutor(folder=folder / "submitit", cluster=cluster)
+            self.executor.update_parameters(**settings)
+        except (
+            NameError,
+            TypeError,
+            RuntimeError,
+        ) as error:  # a key that it does not know; no SLURM
+            raise UserError(f"hydra.launcher: {' '.join(str(error).split())}") from None
+        self.jobs: list[submitit.Job[int]] = []
+
+    def run(self, command: Sequence[str], log: Path, watch: Watch | None = None) -> int:
+        from submitit.core.utils import UncompletedJobError
+
+        job = self.executor.submit(Task(command, log.absolute(), Path.cwd()))
+        self.jobs.append(job)
+        try:
+            return int(job.result())
+        except UncompletedJobError as error:
+            with log.open("a") as output:
+                output.write(f"{error}\n")
+            return 1
+
+    def stop(self) -> None:
+        for job in self.jobs:
+            if not job.done():
+                job.cancel()
+
+
+class Ray:
+    """Jobs of a Ray cluster, each with the processors and GPUs it asks for."""
+
+    def __init__(self, at_once: int, init: dict[str, Any], remote: dict[str, Any]) -> None:
+        try:
+            import ray  # pyright: ignore[reportMissingImports]
+        except ModuleNotFoundError:
+            raise UserError(
+                "hydra/launcher=ray: Ray is not installed; try: pip install 'attnlab[ray]'"
+            ) from None
+        self.at_once, self.ray = at_once, ray
+        ray.init(**init)
+        self.remote = ray.remote(max_retries=0, **remote)(_call)
+        self.references: list[Any] = []
+
+    def run(self, command: Sequence[str], log: Path, watch: Watch | None = None) -> int:
+        reference = self.remote.remote(Task(command, log.absolute(), Path.cwd()))
+        self.references.append(reference)
+        try:
+            return int(self.ray.get(reference))
+        except self.ray.exceptions.RayError as error:
+            with log.open("a") as output:
+                output.write(f"{error}\n")
+            return 1
+
+    def stop(self) -> None:
+        for reference in self.references:
+            self.ray.cancel(reference)
+
+
+def _call(task: Task) -> int:
+    return task()

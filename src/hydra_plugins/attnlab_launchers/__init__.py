@@ -1,0 +1,1 @@
+"""Hydra launchers: where the jobs of `python train.py -m ...` run."""

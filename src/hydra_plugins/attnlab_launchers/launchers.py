@@ -1,0 +1,79 @@
+"""Each job of `python train.py -m ...` is a process of its own: here, on SLURM or on Ray.
+
+The settings and their defaults stand in `conf/hydra/launcher/*.yaml`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from attnlab.errors import UserError
+from attnlab.stages.places import Place, Processes
+from attnlab.stages.sweep import Sweep
+
+
+class SweepLauncher(Launcher):
+    """Hands the jobs to a `Sweep`."""
+
+    def __init__(self, jobs: int, **settings: Any) -> None:
+        if not isinstance(jobs, int) or jobs < 1:
+            raise UserError(f"hydra.launcher.jobs: {jobs!r} is not a whole number above 0")
+        self.jobs = jobs
+        self.settings: dict[str, Any] = {
+            key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            for key, value in settings.items()
+        }
+        self.folder = Path()
+        self.search_path: list[str] = []
+
+    @abstractmethod
+    def place(self) -> Place:
+        """Where the jobs run."""
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self.folder = Path(config.paths.runs) / "sweeps"
+        given = config.hydra.overrides.hydra
+        self.search_path = [o for o in given if o.startswith("hydra.searchpath")]
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        jobs = [[*self.search_path, *overrides] for overrides in job_overrides]
+        Sweep(self.folder, self.place()).run_all(jobs)
+        return [JobReturn(overrides=job, status=JobStatus.COMPLETED) for job in jobs]
+
+
+class ProcessLauncher(SweepLauncher):
+    """Processes of this machine."""
+
+    def place(self) -> Place:
+        return Processes(self.jobs, **self.settings)
+
+
+class SubmititLauncher(SweepLauncher):
+    """Jobs of SLURM, or of submitit's stand-in for it on this machine."""
+
+    def place(self) -> Place:
+        from attnlab.stages.clusters import Submitit
+
+        settings = dict(self.settings)
+        return Submitit(settings.pop("cluster"), self.jobs, self.folder, settings)
+
+
+class RayLauncher(SweepLauncher):
+    """Jobs of a Ray cluster."""
+
+    def place(self) -> Place:
+        from attnlab.stages.clusters import Ray
+
+        return Ray(self.jobs, **self.settings)

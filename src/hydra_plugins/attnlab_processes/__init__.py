@@ -1,1 +1,0 @@
-"""Hydra launcher `processes`: one OS process for each job of a sweep."""
