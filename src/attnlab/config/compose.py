@@ -18,7 +18,9 @@ from typing import Any
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
@@ -30,9 +32,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from attnlab.config.rules import broken_rules
 from attnlab.config.schema import Config
 from attnlab.config.section import Section, Variant
-from attnlab.config.rules import broken_rules
 from attnlab.errors import ConfigError, Mistake, UserError, suggest
 
 CONFIG_NAME = "config"
@@ -114,6 +116,15 @@ def import_plugins(modules: Sequence[str]) -> None:
             if error.name != name.split(".")[0]:
                 raise
             raise UserError(f"plugins: no module '{name}' in {os.getcwd()} or installed") from None
+
+
+def jobs_of_sweep(overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides of each job that `-m` makes of these; themselves where they do not parse."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        return BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+    except HydraException:
+        return [list(overrides)]
 
 
 def diagnose(overrides: Sequence[str], folder: Path | None = None) -> list[Mistake]:

@@ -51,7 +51,8 @@ def _composed(go: Stage, arguments: list[str]) -> None:
     """Compose the config from the arguments, check it, and go."""
     if arguments[:1] == ["--params"]:
         return _from_params(go, Path(arguments[1]), arguments[2:])
-    overrides = get_args_parser().parse_args(arguments).overrides
+    given = get_args_parser().parse_args(arguments)
+    overrides = given.overrides
 
     @hydra.main(
         version_base="1.3", config_path=str(compose.config_dir()), config_name=compose.CONFIG_NAME
@@ -63,8 +64,13 @@ def _composed(go: Stage, arguments: list[str]) -> None:
     program, sys.argv = sys.argv, [sys.argv[0], *arguments]
     try:
         run()
-    except compose.COMPOSITION_ERRORS:
-        raise ConfigError(compose.diagnose(overrides), compose.NEXT_COMMAND) from None
+    except (*compose.COMPOSITION_ERRORS, ValueError) as error:
+        # `debug=null` is a ValueError in Hydra; one from inside a run is none of ours
+        if isinstance(error, ValueError) and "group override" not in str(error):
+            raise
+        jobs = compose.jobs_of_sweep(overrides) if given.multirun else [overrides]
+        found = {str(mistake): mistake for job in jobs for mistake in compose.diagnose(job)}
+        raise ConfigError(list(found.values()), compose.NEXT_COMMAND) from None
     finally:
         sys.argv = program
     return None

@@ -24,8 +24,6 @@ class SweepLauncher(Launcher):
     """Hands the jobs to a `Sweep`."""
 
     def __init__(self, jobs: int, **settings: Any) -> None:
-        if not isinstance(jobs, int) or jobs < 1:
-            raise UserError(f"hydra.launcher.jobs: {jobs!r} is not a whole number above 0")
         self.jobs = jobs
         self.settings: dict[str, Any] = {
             key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
@@ -41,6 +39,8 @@ class SweepLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
+        if not isinstance(self.jobs, int) or self.jobs < 1:
+            raise UserError(f"hydra.launcher.jobs: {self.jobs!r} is not a whole number above 0")
         self.folder = Path(config.paths.runs) / "sweeps"
         given = config.hydra.overrides.hydra
         self.search_path = [o for o in given if o.startswith("hydra.searchpath")]
