@@ -78,8 +78,11 @@ def _composed(go: Stage, arguments: list[str]) -> None:
 
 def _from_params(go: Stage, path: Path, overrides: list[str]) -> None:
     """The config of a params.yaml, which DVC composes, with a few values set on top."""
-    from attnlab.stages.params import read
+    from attnlab.stages import params
 
-    composed = OmegaConf.merge(read(path), OmegaConf.from_dotlist(overrides))
+    composed = OmegaConf.merge(params.read(path), OmegaConf.from_dotlist(overrides))
     assert isinstance(composed, DictConfig)
-    go(*compose.check(composed), overrides)
+    config, plain = compose.check(composed)
+    if config.paths.run:
+        params.forget_stale(config, plain)
+    go(config, plain, overrides)

@@ -8,15 +8,23 @@ says what `conf/` says is refused.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import shlex
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from attnlab.config import compose
+from attnlab.config.schema import Config
 from attnlab.errors import UserError
+from attnlab.stages.run import Run, fingerprint
 
 HEADER = "# attnlab params"
+MADE_FROM = "made_from.json"
 
 
 def main(arguments: list[str]) -> None:
@@ -46,6 +54,41 @@ def read(path: Path) -> DictConfig:
     loaded = OmegaConf.load(path)
     assert isinstance(loaded, DictConfig)
     return loaded
+
+
+def forget_stale(config: Config, plain: dict[str, Any]) -> None:
+    """Make room in DVC's run folder, unless what is there is the beginning of this very run.
+
+    DVC starts a stage because something changed, so a run that ended, or that began with another
+    config, other code or other data, is of no use. One that was cut off goes on.
+    """
+    folder = Path(config.paths.run or "")
+    marker, run = folder / MADE_FROM, Run(folder, config, plain)
+    made_from = {"config": fingerprint(plain), "code": _code(), "data": _data(config)}
+    before = json.loads(marker.read_text()) if marker.is_file() else {}
+    ended = run.status.get("state") == "finished"
+    if marker.is_file() and (ended or before != made_from):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.write_text(json.dumps(made_from, indent=2) + "\n")
+
+
+def _code() -> str:
+    """Hash of the package's source."""
+    package = Path(__file__).resolve().parents[1]
+    return _hash(package.rglob("*.py"))
+
+
+def _data(config: Config) -> str:
+    """Hash of what the prepare stage says it wrote."""
+    return _hash(Path(config.paths.prepared).glob("*/meta.json"))
+
+
+def _hash(paths: Iterable[Path]) -> str:
+    total = hashlib.sha256()
+    for path in sorted(paths):
+        total.update(path.name.encode() + path.read_bytes())
+    return total.hexdigest()[:12]
 
 
 def _content(overrides: list[str]) -> str:
