@@ -29,6 +29,7 @@ class Call:
     """Queries and keys as the score compares them, and who may look at what."""
 
     attention: Attention
+    source: Tensor  # batch x queries x query_dim, as they came in
     asked: Tensor  # batch x maps x queries x width, as the heads made them
     query: Tensor  # batch x maps x queries x width, prepared by the score
     key: Tensor  # batch x key_maps x keys x width, prepared by the score

@@ -110,7 +110,7 @@ class Attention(nn.Module):
             context = self.kernel_for(call).context(call)
         if state is not None:
             _advance(state, grown, past, query.shape[1])
-        return self.heads.merge(context, query)
+        return self.heads.merge(context, call.source)
 
     def weights(
         self,
@@ -190,32 +190,24 @@ class Attention(nn.Module):
         state: State | None,
     ) -> tuple[Call, State | None]:
         """Project both sides; with a state, also the state as it is after this call."""
-        mask = mask or Mask()
+        mask, grown = mask or Mask(), None
         start = 0 if state is None else state.position
-        grown = None
-        if state is None or state.grows:
-            if key is None:
-                raise ValueError(f"{self.site}: keys are needed, there is no state that has them")
-            same = key is query
-            cleaned = _clean(key, mask)
-            value = cleaned if value is key else None if value is None else _clean(value, mask)
-            query = cleaned if same else query
-            projected = self._project_keys(cleaned, mask, 0 if state is None else state.length)
+        if state is not None and not state.grows:
+            projected, values, mask = _present(state.key), state.value, state.mask & mask
+        else:
+            query, key, value = _cleaned(query, key, value, mask)
+            projected = self._project_keys(key, mask, 0 if state is None else state.length)
             values = None if value is None else self.heads.values(value, mask.keys)
             if state is not None:
                 grown = state.with_keys(projected, values, mask)
-                projected, mask = _present(grown.key), grown.mask
-                values = grown.value
-        else:
-            projected, values = _present(state.key), state.value
-            mask = state.mask & mask
+                projected, values, mask = _present(grown.key), grown.value, grown.mask
         positions = torch.arange(start, start + query.shape[1], device=query.device)
         asked = self.heads.queries(self.position.mark_query(query, positions))
-        turned = self.position.turn_query(asked, positions)
         call = Call(
             self,
+            query,
             asked,
-            self.score.prepare_query(turned),
+            self.score.prepare_query(self.position.turn_query(asked, positions)),
             projected,
             values,
             replace(mask, patterns=(*mask.patterns, *self.structure.patterns())),
@@ -264,6 +256,18 @@ def _clean(tensor: Tensor, mask: Mask) -> Tensor:
     if mask.keys is None:
         return tensor
     return tensor.masked_fill(~mask.keys[:, :, None], 0)
+
+
+def _cleaned(
+    query: Tensor, key: Tensor | None, value: Tensor | None, mask: Mask
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """All three without what stands in the padding; what was one tensor stays one."""
+    if key is None:
+        raise ValueError("keys are needed: there is no state that has them")
+    clean = _clean(key, mask)
+    if value is not None:
+        value = clean if value is key else _clean(value, mask)
+    return clean if query is key else query, clean, value
 
 
 def _present(tensor: Tensor | None) -> Tensor:

@@ -126,7 +126,7 @@ class Uniform(Score, kind="uniform", target=f"{SCORES}.location:Uniform"):
 class Spatial(Score, kind="spatial", target=f"{SCORES}.spatial:Spatial"):
     """A convolution over the mean and maximum of each cell's channels (Woo et al. 2018, CBAM)."""
 
-    form = "blind"
+    form = "picture"
     kernel_size: int = Field(gt=0, description="side of the convolution; odd")
 
 
@@ -203,7 +203,7 @@ class Reinforce(Normalizer, kind="reinforce", target=f"{NORMALIZERS}.hard:Reinfo
 
 
 class Monotonic(Normalizer, kind="monotonic", target=f"{NORMALIZERS}.monotonic:Monotonic"):
-    """The chance to stop at each key, going on where the last query stopped (Raffel et al. 2017)."""
+    """The chance to stop at each key, onwards from the last query (Raffel et al. 2017)."""
 
     form = "recurrent"
     noise: float = Field(ge=0, description="noise on the logits in training, to make them decided")

@@ -6,7 +6,8 @@ Whether exponentials overflow is a flag on the device: the host does not wait fo
 """
 
 # ruff: noqa: N803, PLR0913, PLR0917  (a Triton kernel names its constants and has many arguments)
-# pyright: reportArgumentType=false  (Triton types its launch arguments as its own constants)
+# Triton types the arguments of a launch as its own constants:
+# pyright: reportArgumentType=false
 from __future__ import annotations
 
 from typing import Any

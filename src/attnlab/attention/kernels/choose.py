@@ -48,7 +48,8 @@ class KernelChoice:
 
     def __init__(self, config: AttentionConfig) -> None:
         self.names = [name for name in reversed(kernels_for(config)) if name != "reference"]
-        self.forced = None if config.kernel == "auto" else config.kernel
+        # a kernel for what one role leaves out (landmarks, say) is not meant for that role
+        self.forced = config.kernel if config.kernel in kernels_for(config) else None
 
     def route(self, call: Call) -> KernelRoute:
         """The forced kernel, or the one expected to be fastest."""

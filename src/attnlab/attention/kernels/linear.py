@@ -34,8 +34,7 @@ class LinearKernel(Reference):
         counted = torch.cat([value, torch.ones_like(value[..., :1])], dim=-1)
         total = _causal(query, key, counted) if call.mask.rules else query @ (key.mT @ counted)
         context, mass = total[..., :-1], total[..., -1:]
-        tiny = torch.finfo(mass.dtype).tiny
-        return (context / mass.clamp_min(tiny)).to(call.value.dtype)
+        return (context / mass.masked_fill(mass == 0, 1)).to(call.value.dtype)
 
 
 def _causal(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

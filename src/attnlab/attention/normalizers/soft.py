@@ -82,7 +82,8 @@ class Proportion(Normalizer):
 
     def forward(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
         kept = logits if allowed is None else logits.masked_fill(~allowed, 0)
-        return kept / kept.sum(-1, keepdim=True).clamp_min(torch.finfo(kept.dtype).tiny)
+        total = kept.sum(-1, keepdim=True)
+        return kept / total.masked_fill(total == 0, 1)
 
 
 def lowered(logits: Tensor, allowed: Tensor) -> Tensor:

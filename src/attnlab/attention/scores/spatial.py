@@ -14,7 +14,7 @@ class Spatial(Score):
     """A convolution over the mean and maximum of each cell's channels (Woo et al. 2018, "CBAM",
     the spatial half). Cells form `mask.grid`, or one row where the mask names no grid."""
 
-    form = "blind"
+    form = "picture"
 
     def __init__(self, shape: Shape, *, kernel_size: int) -> None:
         super().__init__(shape)
