@@ -216,3 +216,16 @@ def test_batches_move_pick_and_withhold():
     assert batch.row_mask.sum(-1).tolist() == [3, 3, 0]
     assert torch.equal(batch.select(slice(1, 3)).query_mask, batch.query_mask[1:3])
     assert batch.to("meta").weights.device.type == "meta"
+
+
+@given(st.data())
+def test_shuffled_gold_is_wrong_but_of_the_same_make(data):
+    target = data.draw(targets())
+    wrong = target.shuffled(np.random.default_rng(data.draw(st.integers(0, 99))))
+    for right, shuffled in zip(matrices(target), matrices(wrong), strict=True):
+        kept = target.key_mask
+        np.testing.assert_array_equal(np.sort(right[:, kept]), np.sort(shuffled[:, kept]))
+        np.testing.assert_array_equal(right[:, ~kept], shuffled[:, ~kept])
+    order = np.arange(9.0, dtype=np.float32)[None]
+    many = AttentionTarget(order, np.ones(1, bool), np.ones(9, bool), kind="soft")
+    assert not np.array_equal(many.shuffled(np.random.default_rng(0)).weights, order)

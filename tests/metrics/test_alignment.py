@@ -7,6 +7,9 @@ import pytest
 import torch
 from maps import random_batch, random_maps
 
+from attnlab.data.groups import Groups
+from attnlab.data.target_batch import collate_targets, regroup_maps
+from attnlab.data.targets.alignments import alignment_target, parse_pharaoh
 from attnlab.metrics.alignment import AlignmentErrorRate
 from attnlab.metrics.links import Argmax, symmetrise
 
@@ -54,6 +57,39 @@ def test_pooled_counts_are_not_the_mean_over_sentences():
         pooled.update(weights, target)
         apart.append(alone.compute()["aer"])
     assert pooled.compute()["aer"] != pytest.approx(np.mean(apart))
+
+
+def figures_of(weights, target):
+    metric = AlignmentErrorRate(Argmax(minimum=0.0))
+    metric.update(weights, target)
+    return metric.compute()
+
+
+def test_pieces_have_to_become_words_before_they_are_scored():
+    """Three pieces of one wrong word are three errors of pieces, but one of words."""
+    links = parse_pharaoh("0-0 1-1", index_base=0)
+    words = alignment_target(links, sources=2, targets=2, keys="source")
+    queries = Groups.of_pieces([0, 1, 1, 1], words=2)
+    pieces = words.regroup_queries(queries)
+    wrong = torch.tensor([[[1.0, 0.0]] * 4])  # every piece looks at the first word
+    as_pieces = figures_of(wrong, collate_targets([pieces], 4, 2))
+    carried = regroup_maps(wrong, [queries.reverse()], [Groups.same(2)])
+    as_words = figures_of(carried, collate_targets([words], 2, 2))
+    assert as_pieces["aer"] == pytest.approx(3 / 4)
+    assert as_words["aer"] == pytest.approx(1 / 2)
+
+
+def test_index_base_and_direction_change_the_figure():
+    line, weights = "1-1 2-2 3-2", torch.eye(3)[None]
+    target = alignment_target(parse_pharaoh(line, 1), 3, 3, keys="source")
+    right = figures_of(weights, collate_targets([target], 3, 3))
+    shifted = alignment_target(parse_pharaoh(line, 0), 4, 4, keys="source")
+    wrong_base = figures_of(torch.eye(4)[None], collate_targets([shifted], 4, 4))
+    turned = alignment_target(parse_pharaoh(line, 1), 3, 3, keys="target")
+    other_side = figures_of(weights.flip(1), collate_targets([turned], 3, 3))
+    assert right["aer"] == pytest.approx(1 - 4 / 6)
+    assert wrong_base["aer"] == pytest.approx(1 - 4 / 7)
+    assert other_side["aer"] != pytest.approx(right["aer"])
 
 
 def marks(*pairs):

@@ -28,9 +28,9 @@ def work(rank, where):
     for seed in range(rank, 5, 2):  # three batches for the one, two for the other
         target = random_batch(seed, examples=3 + seed)
         metric.update(random_maps(seed, target), target)
-    figures = metric.compute()
+    figures, intervals = metric.compute(), metric.intervals(resamples=10)
     if rank == 1:
-        print(figures["aer"])
+        print(figures["aer"], intervals["aer"].mean)
     dist.destroy_process_group()
 
 if __name__ == "__main__":
@@ -87,7 +87,8 @@ def test_two_processes_give_the_figure_of_one(tmp_path):
     for seed in range(5):
         target = random_batch(seed, examples=3 + seed)
         alone.update(random_maps(seed, target), target)
-    assert float(done.stdout) == pytest.approx(alone.compute()["aer"])
+    expected = pytest.approx(alone.compute()["aer"])
+    assert [float(word) for word in done.stdout.split()] == [expected, expected]
 
 
 def test_half_precision_maps_are_pooled_in_double():

@@ -23,7 +23,7 @@ from attnlab.objectives.attention import (
     SurePossible,
 )
 
-SHARED = {"on": "pooling", "weight": 1.0, "schedule": Constant(kind="constant")}
+SHARED = {"map": "pooling", "weight": 1.0, "schedule": Constant(kind="constant")}
 HEADS = 3
 EVERY = [
     CrossEntropy(**SHARED),
@@ -97,6 +97,23 @@ def test_loss_is_the_mean_over_annotated_rows(objective, row_loss, kind):
         losses_by_loop(log_weights, target, lambda p, t: relative_entropy(t, p)), rel=1e-5
     )
     assert loss.rows.item() == target.rows().sum().item()
+
+
+def test_relations_compare_which_rows_are_alike():
+    target, temperature = random_batch(9, "soft"), 0.5
+    log_weights = log_map(random_logits(target, heads=1), target)
+    values = []
+    for b in range(len(target.weights)):
+        rows = target.rows()[b].nonzero().flatten().tolist()
+        student = log_weights[b, 0, rows].detach().double().exp().numpy()
+        teacher = target.distribution()[b, rows].double().numpy()
+        relations = []
+        for maps in (student, teacher):
+            alike = np.exp(np.sqrt(maps) @ np.sqrt(maps).T / temperature)
+            relations.append(alike / alike.sum(1, keepdims=True))
+        values += [relative_entropy(t, s) for s, t in zip(*relations, strict=True)]
+    loss = Relations(temperature=temperature, **SHARED)(log_weights, target)
+    assert loss.value.item() == pytest.approx(np.mean(values), rel=1e-4)
 
 
 @pytest.mark.parametrize("sure", [0.0, 0.3, 1.0])
@@ -205,7 +222,7 @@ def test_gold_on_forbidden_keys_is_reported_and_left_out():
 def test_schedules_shape_the_weight():
     from attnlab.config.objective import Decay, Warmup
 
-    settings = {"on": "pooling", "weight": 2.0}
+    settings = {"map": "pooling", "weight": 2.0}
     warm = CrossEntropy(**settings, schedule=Warmup(kind="warmup", steps=4))
     assert [warm.weight_at(step) for step in (0, 1, 3, 9)] == [0.5, 1.0, 2.0, 2.0]
     fall = CrossEntropy(**settings, schedule=Decay(kind="decay", start=10, steps=10, final=0.5))

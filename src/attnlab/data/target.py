@@ -51,6 +51,22 @@ class AttentionTarget:
         """The same shape with no row annotated: what is left when a target is withheld."""
         return replace(self, query_mask=np.zeros_like(self.query_mask))
 
+    def shuffled(self, random: np.random.Generator) -> AttentionTarget:
+        """Wrong gold of the same shape and size, as a negative control for training.
+
+        The visible keys change places, for all rows alike, so that each row keeps as many marks.
+        """
+        order = np.arange(len(self.key_mask))
+        visible = np.flatnonzero(self.key_mask)
+        order[visible] = random.permutation(visible)
+        return replace(
+            self,
+            weights=self.weights[:, order],
+            possible=None if self.possible is None else self.possible[:, order],
+            annotators=tuple(matrix[:, order] for matrix in self.annotators),
+            points=None if self.points is None else self.points[:, order],
+        )
+
     def soft(self) -> AttentionTarget:
         """The same gold as a distribution, so that regrouping keeps mass instead of marks."""
         weights = self.distribution()

@@ -76,17 +76,18 @@ def spearman(one: Tensor, other: Tensor, keys: Tensor) -> Tensor:
 
 def kendall(one: Tensor, other: Tensor, keys: Tensor) -> Tensor:
     """Kendall's tau-b of each row over its visible keys, NaN if either is constant."""
-    values = torch.full(keys.shape[:-1], torch.nan, dtype=torch.double, device=one.device)
-    for i, j in keys.any(-1).nonzero().tolist():  # row by row: pairs of keys are many
-        visible = keys[i, j]
-        values[i, j] = _tau(one[i, j][visible], other[i, j][visible])
-    return values
+    rows = [_tau(*example) for example in zip(one, other, keys, strict=True)]
+    return torch.stack(rows)
 
 
-def _tau(one: Tensor, other: Tensor) -> Tensor:
-    first = (one[:, None] - one).sign().double()  # keys x keys
-    second = (other[:, None] - other).sign().double()
-    return (first * second).sum() / (first.abs().sum() * second.abs().sum()).sqrt()
+def _tau(one: Tensor, other: Tensor, keys: Tensor) -> Tensor:
+    """Tau-b of each row of one example, from all pairs of visible keys; queries x keys each."""
+    pairs = keys[:, :, None] & keys[:, None, :]  # queries x keys x keys
+    first, second = (
+        (values[:, :, None] - values[:, None, :]).sign().double() * pairs for values in (one, other)
+    )
+    untied = first.abs().sum((1, 2)) * second.abs().sum((1, 2))
+    return (first * second).sum((1, 2)) / untied.sqrt()
 
 
 def _centred(values: Tensor, keys: Tensor) -> Tensor:

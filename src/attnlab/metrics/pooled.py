@@ -14,7 +14,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from attnlab.data.target_batch import TargetBatch
-from attnlab.metrics.intervals import Interval, Values, bootstrap_pooled
+from attnlab.metrics.intervals import Interval, Values, interval, resampled_sums
 
 
 class PooledMetric(Metric, ABC):
@@ -55,12 +55,16 @@ class PooledMetric(Metric, ABC):
     def intervals(
         self, confidence: float = 0.95, resamples: int = 1000, seed: int = 0
     ) -> dict[str, Interval]:
-        """Every figure with its bootstrap interval over the examples seen by this process."""
-        table = self.statistics()
+        """Every figure with its bootstrap interval over the examples of all processes.
+
+        Where there are several, each has to call it.
+        """
+        with self.sync_context():
+            table = self.statistics()
+        now = self.score(table.sum(0))
+        drawn = self.score(resampled_sums(table, resamples, seed))  # resamples x figures
         return {
-            name: bootstrap_pooled(
-                table, lambda sums, i=i: self.score(sums)[..., i], confidence, resamples, seed
-            )
+            name: interval(float(now[i]), drawn[:, i], confidence)
             for i, name in enumerate(self.figures)
         }
 

@@ -119,8 +119,9 @@ class MeanAveragePrecision(Metric):
     def intervals(
         self, confidence: float = 0.95, resamples: int = 200, seed: int = 0
     ) -> dict[str, Interval]:
-        """Every figure with its bootstrap interval over examples."""
-        detections, gold = self._tables()
+        """Every figure with its bootstrap interval over the examples of all processes."""
+        with self.sync_context():
+            detections, gold = self._tables()
         random = np.random.default_rng(seed)
         examples = len(gold)
         drawn = random.multinomial(examples, np.full(examples, 1 / examples), size=resamples)
