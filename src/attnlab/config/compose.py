@@ -7,7 +7,6 @@ a `Mistake` with its full key; all of them are collected before the user is told
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 import types
 import typing
@@ -83,14 +82,8 @@ def resolve(composed: DictConfig) -> dict[str, Any]:
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError([_from_omegaconf(error)], NEXT_COMMAND) from None
-    return _on_is_a_word(plain)
-
-
-def _on_is_a_word(value: Any) -> Any:
-    """YAML 1.1 reads the key `on:` as true; here it names the map that an objective is on."""
-    if isinstance(value, dict):
-        return {"on" if key is True else key: _on_is_a_word(v) for key, v in value.items()}
-    return value
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
 
 
 def find_mistakes(plain: dict[str, Any]) -> Iterator[Mistake]:
@@ -107,15 +100,15 @@ def find_mistakes(plain: dict[str, Any]) -> Iterator[Mistake]:
 
 def import_plugins(modules: Sequence[str]) -> None:
     """Import the user's modules, which register their variants; the folder they start in counts."""
-    if modules and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    if modules and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
     for name in modules:
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name != name.split(".")[0]:
                 raise
-            raise UserError(f"plugins: no module '{name}' in {os.getcwd()} or installed") from None
+            raise UserError(f"plugins: no module '{name}' in {Path.cwd()} or installed") from None
 
 
 def jobs_of_sweep(overrides: Sequence[str]) -> list[list[str]]:
@@ -188,7 +181,9 @@ def _from_pydantic(details: ErrorDetails, plain: dict[str, Any]) -> Mistake:
         problem = f"unknown kind '{kind}'" if kind else "no kind given"
         return Mistake(f"{key}.kind", problem, suggest(kind, allowed))
     if details["type"] == "literal_error":
-        allowed = [option.strip("'") for option in context["expected"].replace(" or ", ", ").split(", ")]
+        allowed = [
+            option.strip("'") for option in context["expected"].replace(" or ", ", ").split(", ")
+        ]
         return Mistake(key, f"{given!r} is not allowed", suggest(str(given), allowed))
     return Mistake(key, f"{given!r} is not allowed", details["msg"].removeprefix("Input "))
 
@@ -217,7 +212,9 @@ def _fields(path: Sequence[str], plain: Any) -> Iterator[str]:
 
 
 def _section_of(annotation: Any) -> type[Section] | None:
-    options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else [annotation]
+    options = (
+        typing.get_args(annotation) if isinstance(annotation, types.UnionType) else [annotation]
+    )
     sections = [o for o in options if isinstance(o, type) and issubclass(o, Section)]
     return sections[0] if sections else None
 

@@ -41,7 +41,7 @@ class Learner(pl.LightningModule):
         """The loss to minimise, and its terms by name."""
         with ExitStack() as stack:
             taps = {
-                name: stack.enter_context(Tap(self.model, objective.on))
+                name: stack.enter_context(Tap(self.model, objective.map))
                 for name, objective in self.objectives.items()
                 if objective.weight_at(self.global_step)
             }
