@@ -12,6 +12,7 @@ from maps import random_batch, random_maps
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import pearsonr
 
+from attnlab.errors import UserError
 from attnlab.metrics.controls import controls
 from attnlab.metrics.saliency import (
     AucJudd,
@@ -152,7 +153,7 @@ def test_information_gain_is_bits_over_the_baseline():
 
 def test_points_are_needed_where_points_are_meant():
     target = random_batch(0, "soft")
-    with pytest.raises(ValueError, match="nss needs fixation points"):
+    with pytest.raises(UserError, match="nss needs fixation points"):
         Nss().update(random_maps(0, target), target)
 
 

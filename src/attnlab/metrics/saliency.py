@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from attnlab.data.target_batch import TargetBatch
+from attnlab.errors import UserError
 from attnlab.metrics.correlation import correlation
 from attnlab.metrics.pooled import RowMetric
 from attnlab.metrics.ranked import rank
@@ -95,7 +96,10 @@ class PointMetric(RowMetric):
     def points(self, target: TargetBatch) -> Tensor:
         """Fixation counts on visible keys: batch x queries x keys, double."""
         if target.points is None:
-            raise ValueError(f"{self.name} needs fixation points, which this target does not have")
+            raise UserError(
+                f"metrics.figures: {self.name} needs fixation points, which the data do not have; "
+                "try: python train.py metrics=gaze"
+            )
         return target.points.double() * target.keys()
 
 
