@@ -31,7 +31,12 @@ def small_run(folder: Path, *overrides: str) -> list[str]:
 def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
     """Run to the end and hand back what was printed."""
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=REPOSITORY, env=environment(), **options  # type: ignore[call-overload]
+        command,
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env=environment(),
+        **options,  # type: ignore[call-overload]
     )
 
 

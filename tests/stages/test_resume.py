@@ -34,8 +34,12 @@ def steps_done(folder: Path) -> int:
 def stop_after(command: list[str], folder: Path, steps: int, number: signal.Signals) -> str:
     """Start the command, send it a signal once it has done some steps; what it printed."""
     with subprocess.Popen(
-        command, cwd=REPOSITORY, env=environment(), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        command,
+        cwd=REPOSITORY,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     ) as process:
         deadline = time.monotonic() + 120
         while steps_done(folder) < steps and process.poll() is None:
@@ -61,7 +65,9 @@ def test_resumed_run_equals_the_uninterrupted_one(
 ) -> None:
     command = small_run(tmp_path, *LONGER, f"paths.run={tmp_path / 'run'}")
     printed = stop_after([*command, "resume=auto"], tmp_path / "run", 8, number)
-    stopped_at = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["global_step"]
+    stopped_at = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)[
+        "global_step"
+    ]
     assert 0 < stopped_at < 20, "stopped within the first epoch"
     if number == signal.SIGTERM:
         assert "stopped by SIGTERM at step" in printed

@@ -9,6 +9,7 @@ from pydantic import Field
 from attnlab.config import dataset_generators  # noqa: F401 - opens the slot's choices
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.dataset import Dataset
+from attnlab.config.metrics import MapMetrics
 from attnlab.config.model import Model
 from attnlab.config.objective import ObjectiveConfig
 from attnlab.config.section import Section
@@ -72,6 +73,7 @@ class Config(Section):
     task: Task
     dataset: Dataset
     objective: ObjectiveConfig
+    metrics: MapMetrics
     trainer: Trainer
     logger: Logger
     hparams: Hparams | None

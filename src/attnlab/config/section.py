@@ -12,9 +12,16 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    create_model,
+    model_validator,
+)
 from pydantic.functional_validators import ModelWrapValidatorHandler
-from pydantic_core import PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 
 class Section(BaseModel):
@@ -62,6 +69,21 @@ class Variant(Section):
             context = {"kind": value["kind"], "allowed": list(cls.choices)}
             raise PydanticCustomError("unknown_kind", "unknown kind '{kind}'", context)
         return schema.model_validate(value)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """A slot is one of its choices, told apart by their kind."""
+        if SLOTS.get(cls.slot) is not cls:
+            return handler(core_schema)
+        options: list[JsonSchemaValue] = []
+        for kind, choice in cls.choices.items():
+            schema = handler.resolve_ref_schema(handler(choice.__pydantic_core_schema__))
+            options.append(
+                schema | {"properties": schema["properties"] | {"kind": {"const": kind}}}
+            )
+        return {"oneOf": options}
 
     def settings(self) -> dict[str, Any]:
         """The keyword arguments of the implementing class; kind and name are for people."""

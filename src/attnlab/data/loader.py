@@ -7,8 +7,8 @@ and nothing twice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ class BatchOrder(Sampler[list[int]]):
 
     def __len__(self) -> int:
         """Batches of a whole epoch, the same number in every process."""
-        return -(-len(self.lengths) // self.size)
+        return math.ceil(len(self.lengths) / self.size)
 
     def __iter__(self) -> Iterator[list[int]]:
         return iter([self._share(batch) for batch in self._batches()[self.skip :]])
@@ -61,12 +61,12 @@ class Loader(DataLoader[Any]):
     """A `DataLoader` that can be stopped after any batch and goes on from there."""
 
     def __init__(
-        self, items: Sequence[Item], order: BatchOrder, looks_at: str, workers: int, pin: bool
+        self, items: Sequence[Item], order: BatchOrder, workers: int, pin: bool
     ) -> None:
         super().__init__(
             items,  # type: ignore[arg-type]  # any sequence serves
             batch_sampler=order,
-            collate_fn=partial(collate, looks_at=looks_at),
+            collate_fn=collate,
             num_workers=workers,
             pin_memory=pin,
             persistent_workers=False,
@@ -90,11 +90,11 @@ class Loader(DataLoader[Any]):
         self.order.epoch, self.order.skip = state["epoch"], state["skip"]
 
 
-def eval_loader(items: Sequence[Item], size: int, looks_at: str, pin: bool) -> DataLoader[Any]:
+def eval_loader(items: Sequence[Item], size: int, pin: bool) -> DataLoader[Any]:
     """Batches in the order of the items."""
     return DataLoader(
         items,  # type: ignore[arg-type]  # any sequence serves
         batch_size=size,
-        collate_fn=partial(collate, looks_at=looks_at),
+        collate_fn=collate,
         pin_memory=pin,
     )

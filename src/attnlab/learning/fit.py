@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,6 @@ from lightning.pytorch.callbacks import (
     EarlyStopping,
     EMAWeightAveraging,
     ModelCheckpoint,
-    TQDMProgressBar,
 )
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.profilers import SimpleProfiler
@@ -24,6 +24,7 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Str
 
 from attnlab.config.trainer import Trainer as Settings
 from attnlab.learning.checkpoint import AtomicCheckpointIO
+from attnlab.learning.progress import progress
 from attnlab.learning.safety import KeepFailedBatch, RandomState, StopOnSignal
 
 
@@ -37,7 +38,10 @@ def seed_everything(seed: int, settings: Settings) -> None:
 
 
 def build_trainer(
-    settings: Settings, folder: Path, loggers: Sequence[Logger], resume_command: str,
+    settings: Settings,
+    folder: Path,
+    loggers: Sequence[Logger],
+    resume_command: str,
     callbacks: Sequence[Callback] = (),
 ) -> pl.Trainer:
     """The trainer that the settings describe; it writes below `folder` alone."""
@@ -57,7 +61,7 @@ def build_trainer(
         gradient_clip_val=settings.clip_norm,
         deterministic="warn" if settings.deterministic else False,
         fast_dev_run=settings.fast_dev_run,
-        enable_progress_bar=settings.progress,
+        enable_progress_bar=settings.progress and sys.stderr.isatty(),
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=settings.log_every,
@@ -115,7 +119,7 @@ def _optional_callbacks(settings: Settings) -> list[Callback]:
             )
         )
     if settings.progress:
-        callbacks.append(TQDMProgressBar(refresh_rate=settings.log_every))
+        callbacks.append(progress(settings.log_every))
     return callbacks
 
 

@@ -27,6 +27,7 @@ class Learner(pl.LightningModule):
         model: nn.Module,
         task: Task,
         objectives: dict[str, AttentionObjective],
+        judge: Judge,
         settings: TrainerSettings,
         total_steps: int,
         about: dict[str, Any],
@@ -35,7 +36,7 @@ class Learner(pl.LightningModule):
         self.model = model
         self.task, self.objectives, self.settings = task, objectives, settings
         self.total_steps, self.about = total_steps, about
-        self.judge = Judge(task)
+        self.judge = judge
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss to minimise, and its terms by name."""

@@ -15,12 +15,15 @@ from attnlab.data.batch import Batch
 from attnlab.errors import RunError
 
 
-class Interrupted(RunError):
+STEPS_TO_AGREE = 10
+
+
+class InterruptedRunError(RunError):
     """Somebody asked the run to stop; its state is saved."""
 
 
 class StopOnSignal(pl.Callback):
-    """SIGTERM and Ctrl-C finish the step, save, and say how to go on. A second one stops at once."""
+    """SIGTERM and Ctrl-C finish the step, save, and say how to go on; a second one stops at once."""
 
     def __init__(self, checkpoint: Path, resume_command: str) -> None:
         self.checkpoint, self.resume_command = checkpoint, resume_command
@@ -37,12 +40,22 @@ class StopOnSignal(pl.Callback):
             signal.signal(each, signal.default_int_handler if previous is None else previous)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
-        if trainer.strategy.reduce_boolean_decision(bool(self.received), all=False):
-            trainer.save_checkpoint(self.checkpoint)
-            raise Interrupted(
-                f"stopped by {self.received or 'a signal to another process'} at step "
-                f"{trainer.global_step}; saved {self.checkpoint}\n  go on with: {self.resume_command}"
-            )
+        if not self._stopping(trainer):
+            return
+        trainer.save_checkpoint(self.checkpoint)
+        sender = self.received or "a signal to another process"
+        raise InterruptedRunError(
+            f"stopped by {sender} at step {trainer.global_step}; saved {self.checkpoint}"
+            f"\n  go on with: {self.resume_command}"
+        )
+
+    def _stopping(self, trainer: pl.Trainer) -> bool:
+        """Processes of one run agree on it, now and then: asking one another takes time."""
+        if trainer.world_size == 1:
+            return bool(self.received)
+        if trainer.global_step % STEPS_TO_AGREE:
+            return False
+        return trainer.strategy.reduce_boolean_decision(bool(self.received), all=False)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for number, previous in self.previous.items():
@@ -69,8 +82,9 @@ class KeepFailedBatch(pl.Callback):
         look = pl_module.device.type == "cpu" or trainer.global_step % self.check_every == 0
         if look and not torch.isfinite(outputs["loss"]):
             raise RunError(
-                f"the loss is {outputs['loss'].item()} at step {trainer.global_step}; the batch is in "
-                f"{self._keep()}\n  try: a lower trainer.optimizer.lr, or trainer.clip_norm=1.0"
+                f"the loss is {outputs['loss'].item()} at step {trainer.global_step}; "
+                f"the batch is in {self._keep()}"
+                "\n  try: a lower trainer.optimizer.lr, or trainer.clip_norm=1.0"
             )
 
     def on_exception(

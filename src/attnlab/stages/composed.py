@@ -53,26 +53,29 @@ def _composed(go: Stage, arguments: list[str]) -> None:
         return _from_params(go, Path(arguments[1]), arguments[2:])
     given = get_args_parser().parse_args(arguments)
     overrides = given.overrides
+    failures: list[Exception] = []
 
     @hydra.main(
         version_base="1.3", config_path=str(compose.config_dir()), config_name=compose.CONFIG_NAME
     )
     def run(composed: DictConfig) -> None:
-        go(*compose.check(composed), overrides)
+        try:
+            go(*compose.check(composed), overrides)
+        except Exception as error:  # Hydra would print its own lines about it
+            failures.append(error)
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us, not to Hydra's own printing
     program, sys.argv = sys.argv, [sys.argv[0], *arguments]
     try:
         run()
-    except (*compose.COMPOSITION_ERRORS, ValueError) as error:
-        # `debug=null` is a ValueError in Hydra; one from inside a run is none of ours
-        if isinstance(error, ValueError) and "group override" not in str(error):
-            raise
+    except (*compose.COMPOSITION_ERRORS, ValueError):  # `debug=null` is a ValueError in Hydra
         jobs = compose.jobs_of_sweep(overrides) if given.multirun else [overrides]
         found = {str(mistake): mistake for job in jobs for mistake in compose.diagnose(job)}
         raise ConfigError(list(found.values()), compose.NEXT_COMMAND) from None
     finally:
         sys.argv = program
+    if failures:
+        raise failures[0]
     return None
 
 

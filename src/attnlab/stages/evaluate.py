@@ -23,6 +23,7 @@ from attnlab.explain.trust import MAP_CHANGES
 from attnlab.learning.judge import Judge
 from attnlab.learning.learner import Learner
 from attnlab.metrics.controls import PositionPrior, controls
+from attnlab.metrics.plausibility import map_metrics
 from attnlab.metrics.text import ExactMatch
 from attnlab.report.examples import ShownExample, draw_maps, save_examples
 from attnlab.stages.prepare import prepared_data
@@ -62,20 +63,24 @@ def evaluate(run: Run) -> Figures:
 def _judge(run: Run, prepared: Prepared, learner: Learner) -> Figures:
     """One pass over the test split with the model as it is, and one for each changed map."""
     model, task = learner.model, learner.task
-    judge = Judge(task).to(learner.device)
-    known_nothing: dict[str, Judge] = {}
     changed = {name: ExactMatch() for name in MAP_CHANGES}
     shown: list[ShownExample] = []
     examples = prepared.examples("test")
-    prior = PositionPrior.fit(e.target for e in prepared.examples("train")[:2000] if e.target)
-    for batch in _batches(run, prepared, learner.device):
+    known = (prepared.codec.target(example) for example in prepared.examples("train")[:2000])
+    prior = PositionPrior.fit(target for target in known if target is not None)
+
+    def new_judge() -> Judge:
+        return Judge(task, map_metrics(run.config.metrics, prior)).to(learner.device)
+
+    judge, known_nothing = new_judge(), dict[str, Judge]()
+    for number, batch in enumerate(_batches(run, prepared, learner.device)):
         with Tap(model, task.map) as tap:
             scores = model(batch)
         weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
         answers = model.answer(batch)  # type: ignore[operator]
         judge.update(batch, scores, answers, weights)
-        for name, map_ in controls(batch.target, prior).items():
-            known_nothing.setdefault(name, Judge(task)).look(map_, batch)
+        for name, map_ in controls(batch.target, prior, seed=number).items():
+            known_nothing.setdefault(name, new_judge()).look(map_, batch)
         texts = task.texts(answers)
         for name, change in MAP_CHANGES.items():
             with Intervention(model, task.map, change):
@@ -96,8 +101,10 @@ def _judge(run: Run, prepared: Prepared, learner: Learner) -> Figures:
 def _batches(run: Run, prepared: Prepared, device: torch.device) -> Iterator[Batch]:
     codec, size = prepared.codec, run.config.trainer.batches.eval_size
     items = [codec.encode(example, i) for i, example in enumerate(prepared.examples("test"))]
-    loader = eval_loader(items, size, codec.looks_at, pin=False)
-    for batch in track(loader, "evaluating", disable=not run.config.trainer.progress, transient=True):
+    loader = eval_loader(items, size, pin=False)
+    for batch in track(
+        loader, "evaluating", disable=not run.config.trainer.progress, transient=True
+    ):
         yield batch.to(device)
 
 

@@ -1,13 +1,13 @@
 """`Run`: the folder of one run, and what is known about it.
 
-    runs/<name>/<start>/
-      config.yaml     the checked config, every key
-      status.json     running | finished | failed | interrupted, and how it was started
-      checkpoints/    last.ckpt, best.ckpt
-      history.csv     figures over training
-      metrics.json    figures of the evaluation
-      maps/           pictures
-      report.html
+runs/<name>/<start>/
+  config.yaml     the checked config, every key
+  status.json     running | finished | failed | interrupted, and how it was started
+  checkpoints/    last.ckpt, best.ckpt
+  history.csv     figures over training
+  metrics.json    figures of the evaluation
+  maps/           pictures
+  report.html
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Run:
         try:
             yield
         except BaseException as error:
-            interrupted = type(error).__name__ in ("Interrupted", "KeyboardInterrupt")
+            interrupted = type(error).__name__ in ("InterruptedRunError", "KeyboardInterrupt")
             state = "interrupted" if interrupted else "failed"
             self.set_status(state, ended=time.time(), message=str(error).splitlines()[:1])
             raise
@@ -139,7 +139,9 @@ def _choose_folder(config: Config, plain: dict[str, Any]) -> Path:
     if named and (named / "status.json").is_file():
         if config.resume == "auto":
             return _same_config(named, plain)
-        raise UserError(f"paths.run: {named} holds a run already; try: resume=auto, or another folder")
+        raise UserError(
+            f"paths.run: {named} holds a run already; try: resume=auto, or another folder"
+        )
     if config.resume == "auto" and not named:
         unfinished = _unfinished(Path(config.paths.runs) / config.name, fingerprint(plain))
         if unfinished:

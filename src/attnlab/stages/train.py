@@ -21,8 +21,10 @@ from attnlab.learning.checkpoint import provenance, read_checkpoint
 from attnlab.learning.data_module import PreparedData
 from attnlab.learning.fit import build_trainer, seed_everything
 from attnlab.learning.history import History
+from attnlab.learning.judge import Judge
 from attnlab.learning.learner import Learner
 from attnlab.learning.safety import is_out_of_memory, out_of_memory
+from attnlab.metrics.plausibility import map_metrics
 from attnlab.models.model import build_model
 from attnlab.objectives.attention import AttentionObjective
 from attnlab.stages import evaluate, report
@@ -94,7 +96,8 @@ def build_learner(run: Run, prepared: Prepared, total_steps: int = 0) -> Learner
         model.compile()
     task = config.task.build(prepared.codec)
     about = provenance(run.plain, prepared.digest)
-    return Learner(model, task, objectives(config), config.trainer, total_steps, about)
+    judge = Judge(task, map_metrics(config.metrics))
+    return Learner(model, task, objectives(config), judge, config.trainer, total_steps, about)
 
 
 def objectives(config: Config) -> dict[str, AttentionObjective]:
@@ -129,11 +132,17 @@ def load_learner(run: Run, prepared: Prepared) -> Learner:
         learner.load_state_dict(read_checkpoint(best)["state_dict"])
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip()
-        raise RunError(f"{best}: does not fit the model of {run.folder}/config.yaml: {reason}") from None
+        raise RunError(
+            f"{best}: does not fit the model of {run.folder}/config.yaml: {reason}"
+        ) from None
     return learner.eval()
 
 
 def device(config: Config) -> torch.device:
     """Where to judge and explain: the GPU if training used one."""
     wants_gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if wants_gpu else torch.device("cpu")
+    return (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if wants_gpu
+        else torch.device("cpu")
+    )

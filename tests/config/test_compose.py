@@ -1,0 +1,145 @@
+"""Composition and checking: every mistake, at once, in plain words."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from attnlab.config import compose
+from attnlab.config.rules import broken_rules
+from attnlab.errors import ConfigError, UserError
+from attnlab.stages.schema import schema
+
+CONF = compose.config_dir()
+OPTIONS = sorted(
+    f"{path.parent.relative_to(CONF)}={path.stem}"
+    for path in CONF.rglob("*.yaml")
+    if path.parent != CONF
+)
+
+
+def mistakes(*overrides: str, folder: Path | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        compose.load(overrides, folder)
+    return [str(mistake) for mistake in caught.value.mistakes]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_yaml_begins_with_a_command_that_composes(option: str) -> None:
+    group, _, name = option.partition("=")
+    lines = (CONF / group / f"{name}.yaml").read_text().splitlines()
+    command = lines[1] if lines[0].startswith("# @package") else lines[0]
+    words = shlex.split(command.removeprefix("# "))
+    assert words[0] in ("python", "torchrun"), command
+    # A sweep's command (-m) is checked with the first of its values.
+    overrides = [w.split(",")[0] if "-m" in words else w for w in words if "=" in w and w[0] != "-"]
+    compose.load(overrides)
+
+
+def test_default_config_is_right_and_fits_its_json_schema() -> None:
+    config, plain = compose.load()
+    assert config.name == "dates-recurrent-additive"
+    jsonschema.validate(plain, schema())
+    wrong = plain | {"attention": plain["attention"] | {"score": {"kind": "none of ours"}}}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(wrong, schema())
+
+
+def test_all_mistakes_are_shown_at_once() -> None:
+    found = mistakes(
+        "attention=additve",
+        "trainer.max_epoch=3",
+        "+model.foo=3",
+        "trainer.precision=fp8",
+        "seed=-1",
+    )
+    assert len(found) == 5
+    assert found[0].startswith("attention: no option 'additve'; did you mean 'additive'? allowed: ")
+    assert found[1].startswith(
+        "trainer.max_epoch: unknown key; did you mean 'max_epochs'? allowed: "
+    )
+    assert "seed: -1 is not allowed; should be greater than or equal to 0" in found
+    assert any(line.startswith("model.foo: unknown key; allowed: ") for line in found)
+    allowed = "trainer.precision: 'fp8' is not allowed; allowed: 16-mixed, 32-true, bf16-mixed"
+    assert allowed in found
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("attnetion=dot", "attnetion: unknown key; did you mean 'attention'?"),
+        ("trainer.lr=1", "trainer.lr: unknown key; did you mean 'trainer.optimizer.lr'?"),
+        (
+            "attention.score.kind=aditive",
+            "attention.score.kind: unknown kind 'aditive'; did you mean",
+        ),
+        (
+            "trainer.max_epochs=many",
+            "trainer.max_epochs: 'many' is not allowed; should be a valid integer",
+        ),
+        (
+            "trainer.batches.size=0",
+            "trainer.batches.size: 0 is not allowed; should be greater than 0",
+        ),
+        ("~trainer.batches.size", "trainer.batches.size: missing"),
+        ("name=${nowhere}", "name: Interpolation key 'nowhere' not found"),
+        ("trainer.devices=2", "trainer.strategy: 'single' serves one device; did you mean 'ddp'?"),
+        (
+            "trainer.max_epochs=-1",
+            "trainer.max_epochs: no end: max_epochs and max_steps are both -1",
+        ),
+        (
+            "trainer.precision=16-mixed",
+            "trainer.precision: 16-mixed is some 60 times slower on a CPU",
+        ),
+        ("a{b", "a{b: not of the form key=value"),
+    ],
+)
+def test_mistake_is_one_plain_line(override: str, line: str) -> None:
+    found = mistakes(override)
+    assert len(found) == 1
+    assert found[0].startswith(line), found[0]
+
+
+def user_conf(tmp_path: Path, experiment: str) -> Path:
+    """A copy of `conf/` with one more experiment in it."""
+    folder = tmp_path / "conf"
+    for path in CONF.rglob("*.yaml"):
+        copy = folder / path.relative_to(CONF)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(path.read_text())
+    (folder / "experiment" / "mine.yaml").write_text("# @package _global_\n" + experiment)
+    return folder
+
+
+def test_typo_in_an_experiment_is_refused(tmp_path: Path) -> None:
+    folder = user_conf(tmp_path, "trainer:\n  max_epoch: 3\n")
+    found = mistakes("experiment=mine", folder=folder)
+    assert found[0].startswith("trainer.max_epoch: unknown key; did you mean 'max_epochs'?")
+
+
+def test_broken_yaml_names_file_and_line(tmp_path: Path) -> None:
+    folder = user_conf(tmp_path, "trainer: [1, 2\nseed: 3\n")
+    assert "mine.yaml, line" in mistakes("experiment=mine", folder=folder)[0]
+
+
+def test_rules_hold_for_every_trainer() -> None:
+    for path in (CONF / "trainer").glob("*.yaml"):
+        config, _ = compose.load([f"trainer={path.stem}"])
+        assert not list(broken_rules(config))
+
+
+def test_checking_needs_no_torch() -> None:
+    code = "import sys; from attnlab.config import compose; compose.load(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_plugin_that_does_not_exist() -> None:
+    with pytest.raises(UserError, match="plugins: no module 'no_such_plugin' in "):
+        compose.load(["plugins=[no_such_plugin]"])

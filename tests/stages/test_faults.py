@@ -1,0 +1,112 @@
+"""What goes wrong in a run ends with one clear line, the right exit code, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from attnlab.config import compose
+from attnlab.errors import RunError, UserError
+from attnlab.stages import train
+from attnlab.stages.run import fingerprint, open_run, start
+from tests.commands import SMALL, run, small_run
+
+
+def settings(folder: Path, *overrides: str) -> list[str]:
+    paths = [f"paths.runs={folder / 'runs'}", f"paths.prepared={folder / 'prepared'}"]
+    return [*SMALL, *paths, *overrides]
+
+
+def train_here(folder: Path, *overrides: str) -> None:
+    config, plain = compose.load(settings(folder, *overrides))
+    train.main(config, plain, list(overrides))
+
+
+def status(folder: Path) -> dict[str, object]:
+    return json.loads((folder / "status.json").read_text())
+
+
+def test_loss_that_is_no_number(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    exploding = ["trainer.optimizer.lr=1e30", "trainer.clip_norm=null"]
+    done = run(small_run(tmp_path, *exploding, f"paths.run={folder}"))
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-2:]
+    assert last[0].startswith("attnlab: the loss is nan at step ")
+    assert last[0].endswith(f"; the batch is in {folder}/failed_batch.pt")
+    assert last[1] == "  try: a lower trainer.optimizer.lr, or trainer.clip_norm=1.0"
+    assert status(folder)["state"] == "failed"
+    kept = torch.load(folder / "failed_batch.pt", weights_only=True)
+    assert kept["inputs"]["text"].shape[0] == 16
+
+
+def test_memory_that_does_not_suffice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def demand(self: object, batch: object) -> torch.Tensor:
+        return torch.empty(10**15)  # more than any machine has
+
+    monkeypatch.setattr("attnlab.models.model.Generator.forward", demand)
+    with pytest.raises(RunError) as caught:
+        train_here(tmp_path, f"paths.run={tmp_path / 'run'}")
+    kept = tmp_path / "run" / "failed_batch.pt"
+    assert str(caught.value).splitlines()[0] == f"out of memory; the batch is in {kept}"
+    assert "half of trainer.batches.size with trainer.accumulate=2" in str(caught.value)
+    assert kept.is_file()
+    assert status(tmp_path / "run")["state"] == "failed"
+
+
+@pytest.mark.parametrize("key", ["paths.runs", "paths.prepared"])
+def test_folder_that_cannot_be_written(key: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        train_here(tmp_path, f"{key}=/dev/null/nowhere")
+    assert str(caught.value).startswith(f"{key}: cannot write to /dev/null/nowhere")
+
+
+def test_run_folder_that_is_taken(tmp_path: Path) -> None:
+    config, plain = compose.load(settings(tmp_path, f"paths.run={tmp_path / 'run'}"))
+    start(config, plain, [])
+    with pytest.raises(UserError) as caught:
+        start(config, plain, [])
+    folder = tmp_path / "run"
+    line = f"paths.run: {folder} holds a run already; try: resume=auto, or another folder"
+    assert str(caught.value) == line
+
+
+def test_resume_with_another_config_says_what_differs(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    config, plain = compose.load(settings(tmp_path, f"paths.run={folder}", "attention=dot"))
+    start(config, plain, ["attention=dot"])
+    config, plain = compose.load(settings(tmp_path, f"resume={folder}"))
+    with pytest.raises(UserError) as caught:
+        start(config, plain, [])
+    text = str(caught.value)
+    assert text.startswith(f"resume: {folder} was started with another config (")
+    assert "attention.name: 'dot' there, 'additive' here" in text
+    assert text.endswith(f"try: python train.py attention=dot resume={folder}")
+
+
+def test_damaged_checkpoint_stops_a_resume(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    here = [f"paths.run={folder}", "resume=auto"]
+    config, plain = compose.load(settings(tmp_path, *here))
+    start(config, plain, here)
+    (folder / "checkpoints" / "last.ckpt").write_bytes(b"half of a checkpoint")
+    with pytest.raises(UserError) as caught:
+        train_here(tmp_path, *here)
+    assert str(caught.value).startswith(f"{folder}/checkpoints/last.ckpt: damaged, or no checkpoint")
+    assert (folder / "checkpoints" / "last.ckpt").read_bytes() == b"half of a checkpoint"
+
+
+def test_open_run_names_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a run's folder"):
+        open_run(tmp_path)
+
+
+def test_fingerprint_ignores_what_does_not_change_the_result() -> None:
+    _, one = compose.load(["logger=files", "resume=auto", "paths.runs=elsewhere"])
+    _, other = compose.load()
+    _, changed = compose.load(["seed=1"])
+    assert fingerprint(one) == fingerprint(other)
+    assert fingerprint(one) != fingerprint(changed)

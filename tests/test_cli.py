@@ -1,0 +1,78 @@
+"""The front door: what it says, how fast, and with which exit code."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+
+from attnlab.cli import COMMANDS, main
+from tests.commands import REPOSITORY, environment, run
+
+TRAIN = [sys.executable, "train.py"]
+
+
+def test_train_py_and_attnlab_train_are_the_same_code() -> None:
+    one = run([*TRAIN, "--cfg", "job"])
+    other = run([sys.executable, "-m", "attnlab", "train", "--cfg", "job"])
+    assert one.returncode == other.returncode == 0
+    assert one.stdout == other.stdout
+    assert "seed: 0" in one.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds", "code"),
+    [(["--cfg", "job"], 1.0, 0), (["--help"], 1.3, 0), (["trainer.max_epoch=3"], 1.3, 2)],
+)
+def test_answers_in_about_a_second(arguments: list[str], seconds: float, code: int) -> None:
+    """The least of five: other tests run at the same time. benchmarks/answers.py gives medians."""
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        assert run([*TRAIN, *arguments]).returncode == code
+        times.append(time.perf_counter() - started)
+    assert min(times) <= seconds, statistics.median(times)
+
+
+def test_mistakes_end_with_code_2_and_the_next_command() -> None:
+    done = run([*TRAIN, "attention=additve", "seed=-1"])
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert lines[0] == "attnlab: 2 mistakes:"
+    assert lines[1].startswith("  attention: no option 'additve'; did you mean 'additive'?")
+    assert lines[2] == "  seed: -1 is not allowed; should be greater than or equal to 0"
+    assert lines[3] == "  try: python train.py --cfg job   (shows every key with its value)"
+
+
+def test_shell_completion_knows_groups_and_keys() -> None:
+    def complete(line: str) -> list[str]:
+        command = [*TRAIN, "-sc", "query=bash"]
+        variables = environment() | {"COMP_LINE": line, "COMP_POINT": str(len(line))}
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=REPOSITORY, env=variables, check=True
+        )
+        return done.stdout.split()
+
+    assert "attention=additive" in complete("python train.py attention=add")
+    assert "trainer.max_epochs=" in complete("python train.py trainer.max_e")
+
+
+def test_overview_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown for name in COMMANDS)
+
+
+def test_unknown_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trian"]) == 2
+    assert "no stage 'trian'; did you mean 'train'?" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", os.devnull]) == 2
+    assert capsys.readouterr().err.startswith(f"attnlab: {os.devnull}: not a run's folder")
