@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
@@ -23,11 +25,19 @@ from tests.attention.mechanisms import (
     roles,
 )
 
-CASES = [
-    pytest.param(names, role, id="-".join((*names, role)))
-    for names in pairwise()
-    for role in roles(combined(names))
-]
+
+
+def _cases() -> Iterator[tuple[Names, str]]:
+    """Each combination in cross-attention, and in one or the other kind of self-attention."""
+    for index, names in enumerate(pairwise()):
+        usable = roles(combined(names))
+        own = [role for role in usable if role != "cross"]
+        yield names, "cross"
+        if own:
+            yield names, own[index % len(own)]
+
+
+CASES = [pytest.param(names, role, id="-".join((*names, role))) for names, role in _cases()]
 every = pytest.mark.parametrize(("names", "role"), CASES)
 COMPLETE = ("softmax", "sparsemax", "entmax", "learned_entmax", "top_k", "gumbel", "reinforce")
 

@@ -71,13 +71,13 @@ class Mask:
     @property
     def rules(self) -> tuple[Pattern, ...]:
         """All rules over positions, the named ones included."""
-        causal = (Causal(),) if self.causal else ()
+        causal = (Causal(),) if self.causal and Causal() not in self.patterns else ()
         window = (Window(*self.window),) if self.window is not None else ()
         return causal + window + self.patterns
 
     @property
     def only_causal(self) -> bool:
-        return self.causal and len(self.rules) == 1 and self.keys is None and self.custom is None
+        return self.rules == (Causal(),) and self.keys is None and self.custom is None
 
     def allowed(self, positions: Tensor, keys: int) -> Tensor | None:
         """Which keys each query may look at; None where nothing is forbidden.

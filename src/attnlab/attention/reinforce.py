@@ -34,7 +34,7 @@ class MovingBaseline(nn.Module):
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
 
     def forward(self, reward: Tensor) -> Tensor:
-        now = reward.detach().mean()
+        now = reward.detach().mean().to(self.mean)
         if self.training:
             mixed = torch.lerp(now, self.mean, self.momentum)
             self.mean.copy_(torch.where(self.started, mixed, now))

@@ -72,7 +72,7 @@ class Sigmoid(Normalizer):
         if self.bias is not None:
             return logits + self.bias
         if allowed is None:
-            return logits - torch.log(torch.tensor(float(logits.shape[-1])))
+            return logits - math.log(logits.shape[-1])
         keys = allowed.expand(logits.shape).sum(-1, keepdim=True).clamp_min(1)  # padding is no key
         return logits - keys.to(logits.dtype).log()
 

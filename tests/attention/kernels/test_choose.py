@@ -1,0 +1,129 @@
+"""Which kernel is taken, and that the user can overrule it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from attnlab.attention.kernels import measured
+from attnlab.attention.kernels.choose import ROUTES
+from attnlab.attention.mask import Mask
+from attnlab.attention.mechanism import Attention
+from attnlab.config.combinations import KERNELS
+from tests.attention.mechanisms import DIM, attention, inputs, named
+
+
+def _taken(mechanism: Attention, mask: Mask | None = None, length: int = 6) -> str:
+    x, _ = inputs("self", keys=length)
+    call, _ = mechanism._call(x, x, x, mask, None)
+    route = mechanism.kernel_for(call)
+    return next(name for name, known in ROUTES.items() if known is route)
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Writes figures as `measure` would; the ones at hand come back afterwards."""
+
+    def write(ratios: dict) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        path = measured.cached_path()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"ratios": ratios}))
+        _forget()
+
+    yield write
+    monkeypatch.undo()
+    _forget()
+
+
+def _forget() -> None:
+    measured.curve.cache_clear()
+    measured._figures.cache_clear()
+
+
+def test_every_kernel_of_the_table_is_there() -> None:
+    assert set(KERNELS) == set(ROUTES)
+
+
+def test_measured_figures_decide(figures) -> None:
+    curve = {"8": 2.0, "64": 0.5}
+    figures({"cpu": {"sdpa": {"train-plain": curve, "train-masked": {"8": 0.5}}}})
+    mechanism = attention(named("multihead"), "self")
+    assert _taken(mechanism, length=8) == "reference"
+    assert _taken(mechanism, length=60) == "sdpa"
+    assert _taken(mechanism, Mask(causal=True), length=8) == "sdpa"
+
+
+def test_a_curve_is_interpolated_on_a_logarithmic_scale() -> None:
+    curve = measured.Curve((16, 64), (2.0, 1.0))
+    assert curve.ratio(1) == 2
+    assert curve.ratio(32) == pytest.approx(1.5)
+    assert curve.ratio(10_000) == 1
+
+
+def test_shipped_figures_cover_what_is_dispatched() -> None:
+    ratios = json.loads(measured.SHIPPED.read_text())["ratios"]["cpu"]
+    assert set(ratios) == {"sdpa", "additive"}
+    for cases in ratios.values():
+        assert set(cases) == {"train-plain", "train-masked", "infer-plain", "infer-masked"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel"), [("linear", "linear"), ("nystrom", "nystrom"), ("entmax", "additive")]
+)
+def test_the_special_kernel_is_taken(name: str, kernel: str, figures) -> None:
+    figures({})
+    assert _taken(attention(named(name), "self")) == kernel
+
+
+def test_the_user_overrules() -> None:
+    for kernel in ("reference", "sdpa"):
+        assert _taken(attention(named("multihead", kernel=kernel), "self")) == kernel
+
+
+def test_dropped_weights_are_left_to_the_reference_on_a_cpu(figures) -> None:
+    figures({})
+    mechanism = attention(named("multihead", dropout=0.1), "self")
+    assert _taken(mechanism.eval()) == "sdpa"
+    assert _taken(mechanism.train()) == "reference"
+
+
+def test_linear_attention_leaves_other_masks_to_the_reference(figures) -> None:
+    figures({})
+    mechanism = attention(named("linear"), "self")
+    assert _taken(mechanism, Mask(causal=True)) == "linear"
+    assert _taken(mechanism, Mask(window=(1, 1))) == "reference"
+
+
+@pytest.mark.parametrize("kernel", ["sdpa", "reference"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("mask", ["none", "padding", "causal", "window", "custom"])
+def test_low_precision_is_no_worse_than_torch(kernel: str, dtype: torch.dtype, mask: str) -> None:
+    """|ours - exact| <= 2 |torch in that precision - exact|, the criterion of FlashAttention."""
+    torch.manual_seed(0)
+    masks = {
+        "none": Mask(),
+        "padding": Mask(keys=torch.arange(48) < torch.tensor([48, 30])[:, None]),
+        "causal": Mask(causal=True),
+        "window": Mask(window=(5, 3)),
+        "custom": Mask(custom=torch.rand(2, 1, 48, 48) > 0.3),
+    }
+    chosen = masks[mask]
+    config = named("scaled_dot", kernel=kernel)
+    dims = dict.fromkeys(("query_dim", "key_dim", "value_dim"), DIM)
+    mechanism = Attention(config, **dims, output_dim=None, site="encoder.self.0")
+    x = torch.randn(2, 48, DIM, dtype=torch.float64)
+    allowed = chosen.allowed(torch.arange(48), 48)
+    allowed = torch.ones(2, 1, 48, 48, dtype=torch.bool) if allowed is None else allowed
+    logits = (x @ x.mT / DIM**0.5)[:, None].masked_fill(~allowed, float("-inf"))
+    exact = (logits.softmax(-1) @ x[:, None])[:, 0]
+    low = x.to(dtype)
+    rounded = (low @ low.mT / DIM**0.5)[:, None].masked_fill(~allowed, float("-inf"))
+    theirs = (rounded.softmax(-1) @ low[:, None])[:, 0]
+    ours = mechanism(low, low, low, chosen)
+    rows = slice(None) if chosen.keys is None else chosen.keys
+    error, bound = (ours - exact)[rows].abs().max(), (theirs - exact)[rows].abs().max()
+    assert error <= 2 * bound + 1e-6
