@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from attnlab.errors import UserError
 
 
 def main(arguments: list[str]) -> None:
-    """Print the command; nothing is uploaded without being asked."""
+    """Print the commands; nothing is uploaded without being asked."""
     parser = argparse.ArgumentParser(prog="attnlab sync", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of the run")
     folder = parser.parse_args(arguments).run
-    found = sorted(folder.glob("wandb/offline-run-*"))
+    found = sorted(folder.glob("wandb/offline-run-*"))  # one for each time it was resumed
     if not found:
-        raise UserError(f"{folder}: no offline W&B run in it; it was made with logger=wandb?")
+        raise UserError(f"{folder}: no offline W&B run in it; was it made with logger=wandb?")
     print("wandb login    # once; needs an account")
-    for path in found:
-        print(f"wandb sync {path}")
+    print(shlex.join(["wandb", "sync", *map(str, found)]))

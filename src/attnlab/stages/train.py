@@ -27,6 +27,7 @@ from attnlab.learning.safety import is_out_of_memory, out_of_memory
 from attnlab.metrics.plausibility import map_metrics
 from attnlab.models.model import build_model
 from attnlab.objectives.attention import AttentionObjective
+from attnlab.report.dashboard import log_evaluation
 from attnlab.stages import evaluate, report
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, resume_command, start
@@ -82,7 +83,7 @@ def finish(run: Run, wandb: WandbLogger | None) -> None:
     if "evaluate" not in run.config.stages:
         return
     figures = evaluate.evaluate(run)
-    dashboard.log_evaluation(wandb, figures, run.folder)
+    log_evaluation(wandb, figures, run.folder)
     if "report" in run.config.stages:
         report.write(run)
     evaluate.show(run, figures)
