@@ -2,27 +2,101 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.section import Variant
 
 
+class Image(Variant, slot="image"):
+    """How pictures become cells that can be attended to."""
+
+    @property
+    def stride(self) -> int:
+        """Pixels of a cell, each way."""
+        raise NotImplementedError
+
+
+class Convolution(Image, kind="convolution", target="attnlab.models.vision:Convolution"):
+    """Blocks of convolutions, each with a shortcut (He et al. 2016); a cell is an output place."""
+
+    channels: list[int] = Field(min_length=1, description="channels of each block")
+    strides: list[Literal[1, 2]] = Field(min_length=1, description="2 halves both sides, 1 keeps")
+
+    @model_validator(mode="after")
+    def _as_many_strides(self) -> Self:
+        if len(self.channels) != len(self.strides):
+            raise ValueError(f"{len(self.channels)} channels beside {len(self.strides)} strides")
+        return self
+
+    @property
+    def stride(self) -> int:
+        return math.prod(self.strides)
+
+
+class Patches(Image, kind="patches", target="attnlab.models.vision:Patches"):
+    """Squares of pixels, each through the same linear layer (Dosovitskiy et al. 2021)."""
+
+    size: int = Field(gt=0, description="pixels of a patch, each way")
+
+    @property
+    def stride(self) -> int:
+        return self.size
+
+
+class Audio(Variant, slot="audio"):
+    """How waveforms become steps that can be attended to."""
+
+    @property
+    def stride(self) -> int:
+        """Frames of a step."""
+        raise NotImplementedError
+
+
+class LogMel(Audio, kind="log_mel", target="attnlab.models.sound:LogMel"):
+    """Log-mel spectrum, then convolutions over time (as in Gulati et al. 2020 and Whisper)."""
+
+    bands: int = Field(gt=0, description="mel bands")
+    window: float = Field(ge=1, description="length of the window, in hops")
+    channels: list[int] = Field(description="channels of each convolution over time")
+    strides: list[Literal[1, 2]] = Field(description="2 halves the number of steps, 1 keeps it")
+
+    @model_validator(mode="after")
+    def _as_many_strides(self) -> Self:
+        if len(self.channels) != len(self.strides):
+            raise ValueError(f"{len(self.channels)} channels beside {len(self.strides)} strides")
+        return self
+
+    @property
+    def stride(self) -> int:
+        return math.prod(self.strides)
+
+
 class Model(Variant, slot="model"):
-    """An encoder, and the head or decoder that the task asks for."""
+    """A front for each form of input, an encoder, and the decoder or head that the task asks for."""
 
     name: str = Field(description="shown in run names and tables")
     dim: int = Field(gt=0, description="width of the hidden states")
     dropout: float = Field(ge=0, lt=1, description="share of activations dropped in training")
+    image: Image = Field(description="the front of inputs that are pictures")
+    audio: Audio = Field(description="the front of inputs that are sounds")
+    prediction: AttentionConfig | None = Field(
+        description="a layer between encoder and decoder that predicts where each part of the "
+        "answer looks; what follows sees the input through it alone. null is none"
+    )
 
 
 class Recurrent(Model, kind="recurrent", target="attnlab.models.recurrent:Recurrent"):
     """Recurrent encoder; recurrent decoder that attends to it (Bahdanau et al. 2015)."""
 
     cell: Literal["lstm", "gru"] = Field(description="the recurrent cell")
-    layers: int = Field(gt=0, description="recurrent layers in encoder and in decoder")
+    encoder_layers: int = Field(
+        ge=0, description="recurrent layers of the encoder; 0 attends to what the front sees"
+    )
+    decoder_layers: int = Field(gt=0, description="recurrent layers of the decoder")
     embedding_dim: int = Field(gt=0, description="width of the embeddings")
     bidirectional: bool = Field(description="encoder reads both ways")
     query: Literal["state", "previous_state"] = Field(
@@ -34,7 +108,7 @@ class Recurrent(Model, kind="recurrent", target="attnlab.models.recurrent:Recurr
 class Transformer(Model, kind="transformer", target="attnlab.models.transformer:Transformer"):
     """Transformer encoder, and decoder where the task generates (Vaswani et al. 2017)."""
 
-    encoder_layers: int = Field(gt=0, description="layers of the encoder")
+    encoder_layers: int = Field(ge=0, description="layers of the encoder")
     decoder_layers: int = Field(gt=0, description="layers of the decoder")
     feedforward_dim: int = Field(gt=0, description="hidden width of the feed-forward blocks")
     embedding_positions: Literal["sinusoidal", "learned", "none"] = Field(

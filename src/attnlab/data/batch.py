@@ -26,7 +26,8 @@ class Batch:
     """What a training step works on."""
 
     inputs: dict[str, Padded]
-    answer: Padded  # units: batch x length, end mark included; label: batch x 1
+    answer: Padded  # units: batch x length, end mark included; label, item: batch x 1;
+    # boxes: batch x boxes x 5; pixels: batch x height x width
     target: TargetBatch
     index: Tensor  # batch: places of the examples in their split
 
@@ -58,18 +59,17 @@ class Batch:
 
 
 def pad(tensors: Sequence[Tensor], value: float = PAD) -> Padded:
-    """Tensors that differ in their first size only; a single number counts as length one."""
-    tensors = [t if t.dim() else t[None] for t in tensors]
+    """Tensors that differ in their first size only, side by side."""
     lengths = torch.tensor([len(t) for t in tensors])
     values = torch.nn.utils.rnn.pad_sequence(list(tensors), batch_first=True, padding_value=value)
     return Padded(values, torch.arange(values.shape[1]) < lengths[:, None])
 
 
-def collate(items: Sequence[Item], looks_at: str) -> Batch:
-    """Items to a batch; `looks_at` names the input whose units are the keys of the target."""
+def collate(items: Sequence[Item]) -> Batch:
+    """Items to a batch; gold is padded to the most queries and keys that an item of it has."""
     inputs = {name: pad([item.inputs[name] for item in items]) for name in items[0].inputs}
-    answer = pad([item.answer for item in items])
-    queries, keys = answer.values.shape[1], inputs[looks_at].values.shape[1]
-    shapes = [(item.answer.numel(), len(item.inputs[looks_at])) for item in items]
+    shapes = [(item.queries, item.keys) for item in items]
+    queries, keys = (max(sizes) for sizes in zip(*shapes, strict=True))
     target = collate_targets([item.target for item in items], queries, keys, shapes)
+    answer = pad([item.answer for item in items])
     return Batch(inputs, answer, target, torch.tensor([item.index for item in items]))

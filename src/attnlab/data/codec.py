@@ -1,99 +1,104 @@
-"""`Codec`: an example as tensors, and what a model says as units or labels again."""
+"""`Codec`: an example as tensors, and what a model says as words again.
+
+It states what was found in the training data: the form and size of every input and of the answer.
+A model is built from that alone.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
+from attnlab.data.answers import Answer, answer_of, fit_answer
 from attnlab.data.example import Example
+from attnlab.data.grain import Grain, at_groups, first_rows
+from attnlab.data.groups import Groups
+from attnlab.data.inputs import Input, Text, fit_input, input_of
 from attnlab.data.target import AttentionTarget
-from attnlab.data.vocabulary import EOS, Vocabulary
-from attnlab.errors import UserError
+from attnlab.data.vocabulary import Vocabulary
 
-AnswerForm = Literal["units", "label"]
+FILE = "vocabulary.json"
 
 
 @dataclass(frozen=True)
 class Item:
     """One example as tensors, not yet in a batch."""
 
-    inputs: dict[str, Tensor]  # text: length; image: channels x height x width; audio: samples
-    answer: Tensor  # units: length with end mark; label: one number
-    target: AttentionTarget | None
+    inputs: dict[str, Tensor]  # text: length; picture: channels x height x width; sound: samples
+    answer: Tensor
+    target: AttentionTarget | None  # queries x keys, over what the model attends to
     index: int  # the example's place in its split
+    queries: int  # rows of its map
+    keys: int  # what the model attends to
 
 
+@dataclass(frozen=True)
 class Codec:
-    """The vocabularies of a prepared dataset: one for each text input, one for the answers."""
+    """What a prepared dataset holds, seen by a model of a certain grain."""
 
-    def __init__(
-        self, texts: dict[str, Vocabulary], answers: Vocabulary | list[str], looks_at: str
-    ) -> None:
-        self.texts = texts
-        self.answers = answers
-        self.looks_at = looks_at
+    inputs: dict[str, Input]
+    answers: Answer
+    looks_at: str  # the input whose units are the keys of gold
+    grain: Grain = Grain()
 
     @property
-    def form(self) -> AnswerForm:
-        """Whether an answer is a sequence of units or one label."""
-        return "units" if isinstance(self.answers, Vocabulary) else "label"
+    def form(self) -> str:
+        """The form of the answers."""
+        return self.answers.form
+
+    @property
+    def texts(self) -> dict[str, Vocabulary]:
+        """The vocabulary of every input that is text."""
+        return {n: i.vocabulary for n, i in self.inputs.items() if isinstance(i, Text)}
 
     @classmethod
     def fit(cls, examples: Sequence[Example]) -> Codec:
-        """Vocabularies of the training examples."""
-        first = examples[0]
-        names = [name for name, value in first.inputs.items() if isinstance(value, list)]
-        texts = {name: Vocabulary.of(e.inputs[name] for e in examples) for name in names}  # type: ignore[misc]
-        answers: Vocabulary | list[str]
-        if isinstance(first.answer, list):
-            answers = Vocabulary.of(e.answer for e in examples)  # type: ignore[misc]
-        else:
-            answers = sorted({str(e.answer) for e in examples})
-        return cls(texts, answers, first.looks_at)
+        """What the training examples hold."""
+        inputs = {name: fit_input(name, examples) for name in examples[0].inputs}
+        return cls(inputs, fit_answer(examples, inputs), examples[0].looks_at)
+
+    def seen_at(self, grain: Grain) -> Codec:
+        """The same for a model of another grain."""
+        return replace(self, grain=grain)
 
     def encode(self, example: Example, index: int) -> Item:
-        """The example's numbers; an answer of units ends with the end mark."""
-        inputs = {name: self._input(name, value) for name, value in example.inputs.items()}
-        return Item(inputs, self._answer(example), example.target, index)
+        """The example's numbers, with gold over the units that the model attends to."""
+        answer = self.answers.encode(example)
+        inputs = {name: self.inputs[name].encode(value) for name, value in example.inputs.items()}
+        shape = self.answers.queries(answer), len(self.groups(example))
+        return Item(inputs, answer, self.target(example, shape[0]), index, *shape)
 
-    def _input(self, name: str, value: Any) -> Tensor:
-        if name in self.texts:
-            return torch.tensor(self.texts[name].encode(value))  # length
-        return torch.from_numpy(np.array(value, dtype=np.float32))
+    def target(self, example: Example, queries: int | None = None) -> AttentionTarget | None:
+        """The example's gold over the units that the model attends to, for so many queries."""
+        if example.target is None:
+            return None
+        target = at_groups(example.target, self.groups(example))
+        return target if queries is None else first_rows(target, queries)
 
-    def _answer(self, example: Example) -> Tensor:
-        if isinstance(self.answers, Vocabulary):
-            return torch.tensor([*self.answers.encode(example.answer), EOS])  # type: ignore[arg-type]
-        label = str(example.answer)
-        if label not in self.answers:
-            raise UserError(f"example {example.id}: label '{label}' does not occur in training")
-        return torch.tensor(self.answers.index(label))
+    def groups(self, example: Example) -> Groups:
+        """From the units that the example's gold counts to those that the model attends to."""
+        name = self.looks_at
+        return self.inputs[name].groups(example.inputs[name], self.grain)
 
-    def text(self, answer: list[int]) -> str:
-        """An answer as one string: characters side by side, words apart."""
-        if isinstance(self.answers, Vocabulary):
-            return self.answers.joint.join(self.answers.decode(answer))
-        return self.answers[answer[0]]
+    def text(self, answer: Any) -> str:
+        """An answer, as nested lists, in one line for people."""
+        return self.answers.text(answer)
 
     def save(self, folder: Path) -> None:
-        for name, vocabulary in self.texts.items():
-            vocabulary.save(folder / f"vocabulary.{name}.json")
-        answers = self.answers.units if isinstance(self.answers, Vocabulary) else self.answers
-        content = {"form": self.form, "answers": answers, "looks_at": self.looks_at}
-        text = json.dumps(content | {"texts": list(self.texts)}, ensure_ascii=False, indent=0)
-        (folder / "vocabulary.json").write_text(text, encoding="utf-8")
+        described = {n: {"form": i.form, **i.describe()} for n, i in self.inputs.items()}
+        answer = {"form": self.form, **self.answers.describe()}
+        content = {"looks_at": self.looks_at, "inputs": described, "answer": answer}
+        text = json.dumps(content, ensure_ascii=False, indent=0)
+        (folder / FILE).write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Codec:
-        content = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
-        texts = {n: Vocabulary.load(folder / f"vocabulary.{n}.json") for n in content["texts"]}
-        answers = content["answers"]
-        is_units = content["form"] == "units"
-        return cls(texts, Vocabulary(answers) if is_units else answers, content["looks_at"])
+        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        inputs = {name: input_of(i.pop("form"), i) for name, i in content["inputs"].items()}
+        answer = content["answer"]
+        return cls(inputs, answer_of(answer.pop("form"), answer), content["looks_at"])

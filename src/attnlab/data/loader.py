@@ -60,9 +60,7 @@ class BatchOrder(Sampler[list[int]]):
 class Loader(DataLoader[Any]):
     """A `DataLoader` that can be stopped after any batch and goes on from there."""
 
-    def __init__(
-        self, items: Sequence[Item], order: BatchOrder, workers: int, pin: bool
-    ) -> None:
+    def __init__(self, items: Sequence[Item], order: BatchOrder, workers: int, pin: bool) -> None:
         super().__init__(
             items,  # type: ignore[arg-type]  # any sequence serves
             batch_sampler=order,

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,23 +16,33 @@ from attnlab import __version__
 from attnlab.config.dataset import Dataset
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
+from attnlab.data.grain import Grain
 from attnlab.data.store import Store
 from attnlab.errors import UserError
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+WRITTEN_BY = ("store.py", "codec.py", "inputs.py", "answers.py", "vocabulary.py")
 
 
 class Prepared:
     """A folder that `prepare` wrote: the splits, the vocabularies and what they were made from."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, grain: Grain = Grain()) -> None:
+        self.folder, self.grain = folder, grain
         path = folder / "meta.json"
         if not path.is_file():
             raise UserError(f"{folder}: no prepared data; try: attnlab prepare")
         self.meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        self.codec = Codec.load(folder)
+
+    @cached_property
+    def codec(self) -> Codec:
+        """The forms and vocabularies of the data, for a model of the grain asked for."""
+        return Codec.load(self.folder).seen_at(self.grain)
+
+    def seen_at(self, grain: Grain) -> Prepared:
+        """The same data for a model that attends to units of this grain."""
+        return Prepared(self.folder, grain)
 
     @property
     def digest(self) -> str:
@@ -45,7 +56,8 @@ class Prepared:
 def fingerprint(dataset: Dataset) -> str:
     """Changes with the settings that make the data and with the code that does."""
     folder = Path(inspect.getfile(dataset.implementation())).parent  # with the parts it is made of
-    source = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
+    parts = [*sorted(folder.glob("*.py")), *(Path(__file__).with_name(name) for name in WRITTEN_BY)]
+    source = b"".join(path.read_bytes() for path in parts)
     settings = json.dumps(dataset.settings(), sort_keys=True, default=str)
     return hashlib.sha256(settings.encode() + source).hexdigest()[:12]
 
@@ -68,8 +80,12 @@ def prepare(
             return prepared
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
-    except PermissionError as error:
-        raise UserError(f"paths.prepared: cannot write to {error.filename}") from None
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise UserError(
+            f"paths.prepared: cannot write to {folder} ({error.strerror}); "
+            "try: paths.prepared=OTHER_FOLDER"
+        ) from None
     return Prepared(folder)
 
 

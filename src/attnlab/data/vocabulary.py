@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
@@ -47,10 +45,3 @@ class Vocabulary:
             if number >= len(SPECIAL):
                 text.append(self.units[number])
         return text
-
-    def save(self, path: Path) -> None:
-        path.write_text(json.dumps(self.units, ensure_ascii=False, indent=0), encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: Path) -> Vocabulary:
-        return cls(json.loads(path.read_text(encoding="utf-8")))

@@ -45,8 +45,8 @@ class PreparedData(pl.LightningDataModule):
     def train_dataloader(self) -> Loader:
         items = self._train_items()
         order = self._order(items, *self._place())
-        looks_at, workers = self.prepared.codec.looks_at, self.settings.batches.workers
-        return Loader(items, order, looks_at, workers, torch.cuda.is_available())
+        workers = self.settings.batches.workers
+        return Loader(items, order, workers, torch.cuda.is_available())
 
     def _train_items(self) -> list[Item]:
         items, settings = self.split("train"), self.settings
@@ -54,7 +54,7 @@ class PreparedData(pl.LightningDataModule):
         return items[:few] if few else items
 
     def _order(self, items: list[Item], rank: int, world: int) -> BatchOrder:
-        lengths = [len(item.inputs[self.prepared.codec.looks_at]) for item in items]
+        lengths = [item.keys for item in items]
         batches = self.settings.batches
         return BatchOrder(lengths, batches.size, batches.bucket, self.seed, rank, world)
 
@@ -67,7 +67,7 @@ class PreparedData(pl.LightningDataModule):
     def _eval_loader(self, split: Split) -> DataLoader[Any]:
         rank, world = self._place()
         items, size = self.split(split)[rank::world], self.settings.batches.eval_size
-        return eval_loader(items, size, self.prepared.codec.looks_at, torch.cuda.is_available())
+        return eval_loader(items, size, torch.cuda.is_available())
 
     def _place(self) -> tuple[int, int]:
         """The rank of this process and how many there are; one where no trainer is attached."""

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from attnlab.data.batch import Batch
 from attnlab.learning.tasks import Task
-from attnlab.metrics.mass import MassOnGold, PointingGame
 from attnlab.metrics.pooled import MapMetric
-from attnlab.metrics.rationale import AveragePrecision
 
 
 class Judge(nn.Module):
     """Figures of one split; holds sums that every process adds to."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, maps: Sequence[MapMetric]) -> None:
         super().__init__()
         self.task = task
         self.loss = MeanMetric()
         self.answers = nn.ModuleList(task.metrics())
-        self.maps = nn.ModuleList([MassOnGold(), PointingGame(), AveragePrecision()])
+        self.maps = nn.ModuleList(maps)
 
     def update(self, batch: Batch, scores: Tensor, answers: Tensor, weights: Tensor) -> None:
-        """Scores batch x length x choices, answers batch x length, weights batch x queries x keys."""
-        self.loss.update(self.task.loss(scores, batch), batch.answer.mask.sum())
-        given, gold = self.task.texts(answers), self.task.texts(batch.answer.values)
-        for metric in self.answers:
-            metric.update(given, gold)  # type: ignore[operator]
+        """Scores and answers as the model gives them, weights batch x queries x keys."""
+        sums, places = self.task.losses(scores, batch)
+        self.loss.update(sums.sum() / places.sum().clamp_min(1), places.sum())
+        self.task.judge(self.answers, batch, scores, answers)
         self.look(weights, batch)
 
     def look(self, weights: Tensor, batch: Batch) -> None:

@@ -2,56 +2,234 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any, TypedDict, Unpack
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchmetrics import Metric
 
+from attnlab.data.answers import Boxes, Label, Pixels, Units
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
-from attnlab.metrics.pooled import PooledMetric
-from attnlab.metrics.text import CharacterError, ExactMatch
+from attnlab.data.inputs import Picture
+from attnlab.metrics.labels import Classification, SpanF1, TokenAccuracy
+from attnlab.metrics.recommendation import Recommendation
+from attnlab.metrics.regions import BoxIou, MeanAveragePrecision, SegmentationIou
+from attnlab.metrics.saliency import CorrelationCoefficient, KullbackLeibler
+from attnlab.metrics.text import CharacterError, ExactMatch, WordError
+from attnlab.metrics.translation import Bleu, Chrf
+from attnlab.objectives.attention import cross_entropy, entropy, reachable_gold
+from attnlab.objectives.regions import generalised_iou
+
+NOT_COUNTED = -100  # what cross-entropy leaves out
+CUTOFFS = (1, 10)  # ranks at which a ranking is judged
+
+
+class Shared(TypedDict):
+    """The settings that every task has."""
+
+    map: str
+    label_smoothing: float
 
 
 class Task:
-    """One form of answer. The loss is the same for units and labels: a choice at every place."""
+    """One form of answer: a choice at every place, unless a subclass says otherwise."""
 
-    def __init__(
-        self, codec: Codec, *, map: str, label_smoothing: float  # noqa: A002 - the config's word
-    ) -> None:
-        self.codec, self.map, self.label_smoothing = codec, map, label_smoothing
+    def __init__(self, codec: Codec, **shared: Unpack[Shared]) -> None:
+        self.codec = codec
+        self.map, self.label_smoothing = shared["map"], shared["label_smoothing"]
 
     def loss(self, scores: Tensor, batch: Batch) -> Tensor:
-        """Mean cross-entropy of the real places; scores: batch x length x choices."""
-        gold, mask = batch.answer
-        return F.cross_entropy(
-            scores.flatten(0, 1).float(),
-            gold.masked_fill(~mask, -100).flatten(),
+        """The mean over all places of the batch."""
+        sums, places = self.losses(scores, batch)
+        return sums.sum() / places.sum().clamp_min(1)
+
+    def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Each example's loss, summed over its places, and how many those are: both batch."""
+        gold = self.gold(batch)  # batch x places
+        losses = F.cross_entropy(
+            scores.flatten(0, 1).float(),  # scores: batch x places x choices
+            gold.flatten(),
+            reduction="none",
+            ignore_index=NOT_COUNTED,
             label_smoothing=self.label_smoothing,
         )
+        return losses.view(gold.shape).sum(1), (gold != NOT_COUNTED).sum(1)
+
+    def gold(self, batch: Batch) -> Tensor:
+        """The right choice at each place."""
+        gold, mask = batch.answer
+        return gold.masked_fill(~mask, NOT_COUNTED)
+
+    def metrics(self) -> list[Metric]:
+        """What judges answers; the first figure of the first one is the headline."""
+        raise NotImplementedError
+
+    def judge(self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor) -> None:
+        """Update metrics, by default those that compare texts."""
+        given, gold = self.texts(answers), self.texts(batch.answer.values)
+        for metric in metrics:
+            metric.update(given, gold)
 
     def texts(self, answers: Tensor) -> list[str]:
-        """Answers as people read them; answers: batch x length."""
+        """Answers as people read them."""
         return [self.codec.text(answer) for answer in answers.tolist()]
-
-    def metrics(self) -> list[PooledMetric]:
-        """Metrics of the answers as texts; the first figure of the first one is the headline."""
-        raise NotImplementedError
 
 
 class Generate(Task):
     """The answer is a sequence of units."""
 
-    def __init__(
-        self, codec: Codec, *, map: str, label_smoothing: float, max_length: int  # noqa: A002
-    ) -> None:
-        super().__init__(codec, map=map, label_smoothing=label_smoothing)
+    def __init__(self, codec: Codec, *, max_length: int, **shared: Unpack[Shared]) -> None:
+        super().__init__(codec, **shared)
         self.max_length = max_length
 
-    def metrics(self) -> list[PooledMetric]:
+    def metrics(self) -> list[Metric]:
+        assert isinstance(self.codec.answers, Units)
+        if self.codec.answers.vocabulary.joint:  # words
+            return [Bleu("none"), Chrf(word_order=0), WordError(), ExactMatch()]
         return [ExactMatch(), CharacterError()]
 
 
 class Classify(Task):
     """The answer is a label."""
 
-    def metrics(self) -> list[PooledMetric]:
-        return [ExactMatch()]
+    def metrics(self) -> list[Metric]:
+        assert isinstance(self.codec.answers, Label)
+        return [Classification(self.codec.answers.labels)]
+
+
+class Tag(Task):
+    """The answer is a tag for each unit of the input."""
+
+    def gold(self, batch: Batch) -> Tensor:
+        """The tags without the end mark that every sequence of units has: batch x length."""
+        gold, mask = batch.answer
+        counted = mask[:, 1:]  # the last real place, which holds the end mark, does not count
+        return gold[:, :-1].masked_fill(~counted, NOT_COUNTED)
+
+    def metrics(self) -> list[Metric]:
+        return [SpanF1(), TokenAccuracy()] if self._in_spans() else [TokenAccuracy()]
+
+    def judge(self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor) -> None:
+        gold = self.gold(batch)
+        counted = gold != NOT_COUNTED
+        for metric in metrics:
+            if isinstance(metric, SpanF1):
+                rows = zip(answers.tolist(), counted.sum(1).tolist(), strict=True)
+                given = [self._tags(tags[:length]) for tags, length in rows]
+                metric.update(given, [self._tags(tags) for tags in batch.answer.values.tolist()])
+            else:
+                metric.update(answers, gold, counted)
+
+    def _tags(self, numbers: list[int]) -> list[str]:
+        assert isinstance(self.codec.answers, Units)
+        return self.codec.answers.vocabulary.decode(numbers)
+
+    def _in_spans(self) -> bool:
+        """Whether tags mark the begin and inside of spans (BIO)."""
+        assert isinstance(self.codec.answers, Units)
+        tags = self.codec.answers.vocabulary.units
+        return "O" in tags and any(tag.startswith(("B-", "I-")) for tag in tags)
+
+
+class Rank(Task):
+    """The answer is the one right item among all there are."""
+
+    def metrics(self) -> list[Metric]:
+        return [Recommendation(CUTOFFS)]
+
+    def judge(self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor) -> None:
+        for metric in metrics:
+            metric.update(scores[:, 0], batch.answer.values[:, 0])
+
+
+class Attend(Task):
+    """The answer is the map: its divergence from gold is the loss."""
+
+    def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Scores are log weights: batch x heads x rows x keys."""
+        log_weights = scores.float()
+        gold, rows = reachable_gold(log_weights, batch.target), batch.target.rows()
+        divergence = (cross_entropy(log_weights, gold) - entropy(gold)).mean(1)  # batch x rows
+        return (divergence * rows).sum(1), rows.sum(1)
+
+    def metrics(self) -> list[Metric]:
+        return [CorrelationCoefficient(), KullbackLeibler()]
+
+    def judge(self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor) -> None:
+        for metric in metrics:
+            metric.update(answers, batch.target)
+
+
+class Locate(Task):
+    """The answer is boxes with their classes, in the order of gold."""
+
+    def __init__(self, codec: Codec, *, box_weight: float, **shared: Unpack[Shared]) -> None:
+        super().__init__(codec, **shared)
+        self.box_weight = box_weight
+
+    def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Class of each slot, and 1 - generalised IoU and distance of edges where it has a box.
+
+        Scores are batch x slots x (4 edges in parts of the picture + classes + none).
+        """
+        edges, kinds = scores.float().tensor_split([4], -1)
+        boxes, there = self._slots(batch, edges.shape[1])
+        gold = boxes[..., 4].long().masked_fill(~there, kinds.shape[-1] - 1)
+        smooth = self.label_smoothing
+        wrong = F.cross_entropy(
+            kinds.transpose(1, 2), gold, reduction="none", label_smoothing=smooth
+        )
+        picture = self.picture
+        size = edges.new_tensor([picture.width, picture.height]).repeat(2)
+        right = boxes[..., :4] / size
+        off = 1 - generalised_iou(edges, right) + 5 * (edges - right).abs().mean(-1)
+        total = wrong + self.box_weight * off * there  # batch x slots
+        return total.sum(1), torch.full_like(total[:, 0], total.shape[1])
+
+    def _slots(self, batch: Batch, slots: int) -> tuple[Tensor, Tensor]:
+        """The first boxes of each example, batch x slots x 5, and which of them exist."""
+        boxes, mask = batch.answer
+        missing = max(slots - boxes.shape[1], 0)
+        boxes = F.pad(boxes, (0, 0, 0, missing))[:, :slots]
+        return boxes, F.pad(mask, (0, missing))[:, :slots]
+
+    @property
+    def picture(self) -> Picture:
+        found = self.codec.inputs[self.codec.looks_at]
+        assert isinstance(found, Picture)
+        return found
+
+    def metrics(self) -> list[Metric]:
+        assert isinstance(self.codec.answers, Boxes)
+        return [BoxIou(), MeanAveragePrecision(self.codec.answers.classes)]
+
+    def judge(self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor) -> None:
+        said = [each[each[:, 4] >= 0] for each in answers]
+        gold = [boxes[mask] for boxes, mask in zip(*batch.answer, strict=True)]
+        for metric in metrics:
+            if isinstance(metric, MeanAveragePrecision):
+                metric.update([each[:, :5] for each in said], [each[:, 5] for each in said], gold)
+            else:
+                metric.update([each[:, :5] for each in said], gold)
+
+
+class Segment(Task):
+    """The answer is a class for each pixel."""
+
+    def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Scores are batch x classes x height x width."""
+        gold = batch.answer.values
+        smooth = self.label_smoothing
+        losses = F.cross_entropy(scores.float(), gold, reduction="none", label_smoothing=smooth)
+        return losses.flatten(1).sum(1), torch.full_like(losses[:, 0, 0], gold[0].numel())
+
+    def metrics(self) -> list[Metric]:
+        assert isinstance(self.codec.answers, Pixels)
+        return [SegmentationIou(self.codec.answers.classes)]
+
+    def judge(self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor) -> None:
+        for metric in metrics:
+            metric.update(answers, batch.answer.values)

@@ -1,124 +1,136 @@
-"""The whole model: an input becomes a memory, and a head answers from it."""
+"""The whole model: what the data hold, read by the parts of one kind, answered by a head."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from attnlab.attention.mask import Mask
-from attnlab.attention.mechanism import Attention
-from attnlab.config.attention import AttentionConfig
 from attnlab.config.schema import Config
-from attnlab.data.batch import Batch, Padded
+from attnlab.data.answers import Boxes, ItemAnswer, Label, Nothing, Pixels, Units
 from attnlab.data.codec import Codec
-from attnlab.data.vocabulary import BOS, EOS, PAD, Vocabulary
+from attnlab.data.inputs import Picture
 from attnlab.errors import UserError
+from attnlab.models.generator import Generator
+from attnlab.models.heads import Attender, Classifier, Ranker, Tagger
+from attnlab.models.parts import Parts
+from attnlab.models.prediction import AttentionPrediction
+from attnlab.models.reader import Reader
+from attnlab.models.regions import Locator, Segmenter
 
 
-class Parts(Protocol):
-    """What a kind of model has to offer: its building blocks, of matching widths."""
+@dataclass(frozen=True)
+class Plan:
+    """What a head is built from."""
 
-    dim: int
+    config: Config
+    codec: Codec
+    parts: Parts
+    reader: Reader
 
-    def embedding(self, vocabulary: int) -> nn.Module: ...
-    def encoder(self, attention: AttentionConfig) -> nn.Module: ...
-    def decoder(self, vocabulary: int, attention: AttentionConfig) -> nn.Module: ...
+    def prediction(self, places: int) -> AttentionPrediction | None:
+        """The layer that predicts where each place of the answer looks, if there is one."""
+        config = self.parts.prediction
+        return None if config is None else AttentionPrediction(self.parts, config, places)
 
-
-class Reader(nn.Module):
-    """Units of one text input to a memory."""
-
-    def __init__(self, embedding: nn.Module, encoder: nn.Module, reads: str) -> None:
-        super().__init__()
-        self.embedding, self.encoder, self.reads = embedding, encoder, reads
-
-    def forward(self, batch: Batch) -> Padded:
-        inputs = batch.inputs[self.reads]
-        return self.encoder(Padded(self.embedding(inputs.values), inputs.mask))
-
-
-class Generator(nn.Module):
-    """Answers with units, one after the other."""
-
-    def __init__(self, reader: Reader, decoder: nn.Module, max_length: int) -> None:
-        super().__init__()
-        self.reader, self.decoder, self.max_length = reader, decoder, max_length
-
-    def forward(self, batch: Batch) -> Tensor:
-        """Scores of each unit of the gold answer, given those before it: batch x length x vocabulary."""
-        return self.decoder(shifted(batch.answer.values), self.reader(batch))
-
-    @torch.no_grad()
-    def answer(self, batch: Batch) -> Tensor:
-        """The most likely unit at every step (greedy): batch x length, ending with the end mark."""
-        state = self.decoder.start(self.reader(batch))
-        units = batch.index.new_full((len(batch),), BOS)
-        ended = torch.zeros_like(units, dtype=torch.bool)
-        answers: list[Tensor] = []
-        for _ in range(self.max_length):
-            units = self.decoder.step(units, state).argmax(-1).masked_fill(ended, PAD)
-            answers.append(units)
-            ended = ended | (units == EOS)
-            if ended.all():
-                break
-        return torch.stack(answers, 1)
-
-
-def shifted(answer: Tensor) -> Tensor:
-    """What the decoder reads: the begin mark, then the answer without its last unit."""
-    begin = torch.full_like(answer[:, :1], BOS)
-    return torch.cat([begin, answer[:, :-1]], 1)  # batch x length
-
-
-class Classifier(nn.Module):
-    """Answers with a label: a learned query looks over the memory, what it finds decides."""
-
-    def __init__(self, reader: Reader, dim: int, labels: int, attention: AttentionConfig) -> None:
-        super().__init__()
-        self.reader = reader
-        self.query = nn.Parameter(dim**-0.5 * torch.randn(dim))
-        self.attention = Attention(
-            attention, query_dim=dim, key_dim=dim, value_dim=dim, output_dim=dim, site="pooling"
-        )
-        self.output = nn.Linear(self.attention.output_dim, labels)
-
-    def forward(self, batch: Batch) -> Tensor:
-        """Scores of the labels: batch x 1 x labels."""
-        memory = self.reader(batch)
-        query = self.query.expand(len(batch), 1, -1)  # batch x 1 x dim
-        mask = Mask(keys=memory.mask)
-        return self.output(self.attention(query, memory.values, memory.values, mask))
-
-    @torch.no_grad()
-    def answer(self, batch: Batch) -> Tensor:
-        """The most likely label: batch x 1."""
-        return self(batch).argmax(-1)
+    def picture(self) -> Picture:
+        """The picture that is looked at, for heads that answer with places in it."""
+        found = self.codec.inputs[self.codec.looks_at]
+        if not isinstance(found, Picture):
+            kind, name = self.config.task.kind, self.codec.looks_at
+            raise UserError(f"task.kind: '{kind}' looks at a picture; '{name}' is a {found.form}")
+        return found
 
 
 def build_model(config: Config, codec: Codec) -> nn.Module:
-    """The model that a config describes, for the vocabularies of the data."""
+    """The model that a config describes, for what the data hold."""
     parts: Parts = config.model.build()
-    reads = codec.looks_at
-    if reads not in codec.texts:
-        raise UserError(f"model.kind: '{config.model.kind}' reads text; {reads} is none")
-    encoder = parts.encoder(config.attention)
-    reader = Reader(parts.embedding(len(codec.texts[reads])), encoder, reads)
-    return HEADS[config.task.kind](config, codec, parts, reader)
+    fronts = {name: parts.front(found) for name, found in codec.inputs.items()}
+    reader = Reader(fronts, parts.encoder(), codec.looks_at, parts.front_width)
+    return HEADS[config.task.kind](Plan(config, codec, parts, reader))
 
 
-def _generator(config: Any, codec: Codec, parts: Parts, reader: Reader) -> nn.Module:
-    if not isinstance(codec.answers, Vocabulary):
-        raise UserError("task.kind: 'generate' needs answers of units; did you mean 'classify'?")
-    decoder = parts.decoder(len(codec.answers), config.attention)
-    return Generator(reader, decoder, config.task.max_length)
+def _generator(plan: Plan) -> nn.Module:
+    answers = plan.codec.answers
+    if not isinstance(answers, Units):
+        raise _wrong_answers(plan)
+    length: int = plan.config.task.max_length  # type: ignore[attr-defined]
+    decoder = plan.parts.decoder(len(answers.vocabulary), plan.config.attention)
+    return Generator(plan.reader, plan.prediction(length), decoder, length)
 
 
-def _classifier(config: Config, codec: Codec, parts: Parts, reader: Reader) -> nn.Module:
-    if isinstance(codec.answers, Vocabulary):
-        raise UserError("task.kind: 'classify' needs labels; did you mean 'generate'?")
-    return Classifier(reader, parts.dim, len(codec.answers), config.attention)
+def _classifier(plan: Plan) -> nn.Module:
+    answers = plan.codec.answers
+    if not isinstance(answers, Label):
+        raise _wrong_answers(plan)
+    output = nn.Linear(plan.parts.dim, len(answers.labels))
+    attention = plan.config.attention
+    return Classifier(plan.reader, plan.prediction(1), plan.parts, attention, output)
 
 
-HEADS = {"generate": _generator, "classify": _classifier}
+def _ranker(plan: Plan) -> nn.Module:
+    answers = plan.codec.answers
+    if not isinstance(answers, ItemAnswer):
+        raise _wrong_answers(plan)
+    dim, attention = plan.parts.dim, plan.config.attention
+    # Two layers: several items together may lead to the next, not each by itself.
+    layers = nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, len(answers.vocabulary))
+    return Ranker(plan.reader, plan.prediction(1), plan.parts, attention, nn.Sequential(*layers))
+
+
+def _tagger(plan: Plan) -> nn.Module:
+    answers = plan.codec.answers
+    if not isinstance(answers, Units):
+        raise _wrong_answers(plan)
+    return Tagger(plan.reader, plan.parts, plan.config.attention, len(answers.vocabulary))
+
+
+def _attender(plan: Plan) -> nn.Module:
+    answers = plan.codec.answers
+    if not isinstance(answers, Nothing):
+        raise _wrong_answers(plan)
+    return Attender(plan.reader, plan.parts, plan.config.attention, answers.rows)
+
+
+def _locator(plan: Plan) -> nn.Module:
+    answers = plan.codec.answers
+    if not isinstance(answers, Boxes):
+        raise _wrong_answers(plan)
+    sizes = answers.slots, answers.classes
+    return Locator(plan.reader, plan.parts, plan.config.attention, plan.picture(), *sizes)
+
+
+def _segmenter(plan: Plan) -> nn.Module:
+    answers = plan.codec.answers
+    if not isinstance(answers, Pixels):
+        raise _wrong_answers(plan)
+    attention, classes = plan.config.attention, answers.classes
+    return Segmenter(plan.reader, plan.parts, attention, plan.picture(), classes)
+
+
+HEADS: dict[str, Callable[[Plan], nn.Module]] = {
+    "generate": _generator,
+    "classify": _classifier,
+    "rank": _ranker,
+    "tag": _tagger,
+    "attend": _attender,
+    "locate": _locator,
+    "segment": _segmenter,
+}
+SUITABLE = {
+    "units": "generate or tag",
+    "label": "classify",
+    "item": "rank",
+    "nothing": "attend",
+    "boxes": "locate",
+    "pixels": "segment",
+}
+
+
+def _wrong_answers(plan: Plan) -> UserError:
+    form = plan.codec.form
+    return UserError(
+        f"task.kind: '{plan.config.task.kind}' does not go with answers of form '{form}' "
+        f"in dataset '{plan.config.dataset.name}'; did you mean '{SUITABLE[form]}'?"
+    )

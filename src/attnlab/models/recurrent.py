@@ -3,59 +3,62 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention.mask import Mask
-from attnlab.attention.mechanism import Attention
 from attnlab.config.attention import AttentionConfig
-from attnlab.data.batch import Padded
+from attnlab.models.memory import Memory
+from attnlab.models.parts import Parts, Shared
 
 CELLS: dict[str, type[nn.LSTM | nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
-class Recurrent:
+class Recurrent(Parts):
     """What `model=recurrent` builds: the parts, with their widths."""
 
     def __init__(
         self,
         *,
-        dim: int,
-        dropout: float,
         cell: Literal["lstm", "gru"],
-        layers: int,
+        encoder_layers: int,
+        decoder_layers: int,
         embedding_dim: int,
         bidirectional: bool,
         query: Literal["state", "previous_state"],
+        **shared: Unpack[Shared],
     ) -> None:
-        self.dim = dim
+        super().__init__(**shared)
         self.embedding_dim = embedding_dim
-        self.dropout = dropout
         self.bidirectional = bidirectional
         self.stepwise = query == "previous_state"
-        self.cell, self.layers = cell, layers
+        self.cell = cell
+        self.encoder_layers, self.decoder_layers = encoder_layers, decoder_layers
 
-    def embedding(self, vocabulary: int) -> nn.Module:
-        embedding = nn.Embedding(vocabulary, self.embedding_dim, padding_idx=0)
+    @property
+    def front_width(self) -> int:
+        return self.embedding_dim if self.encoder_layers else self.dim
+
+    def embedding(self, vocabulary: int, width: int) -> nn.Module:
+        embedding = nn.Embedding(vocabulary, width, padding_idx=0)
         return nn.Sequential(embedding, nn.Dropout(self.dropout))
 
-    def encoder(self, attention: AttentionConfig) -> nn.Module:
-        return RecurrentEncoder(self)
+    def encoder(self) -> nn.Module:
+        return RecurrentEncoder(self) if self.encoder_layers else nn.Identity()
 
     def decoder(self, vocabulary: int, attention: AttentionConfig) -> nn.Module:
         kind = StepwiseDecoder if self.stepwise else RecurrentDecoder
         return kind(self, vocabulary, attention)
 
-    def rnn(self, input_dim: int, hidden: int, bidirectional: bool = False) -> nn.LSTM | nn.GRU:
+    def rnn(self, sizes: tuple[int, int], layers: int, both_ways: bool) -> nn.LSTM | nn.GRU:
+        """`sizes` are those of inputs and states."""
         return CELLS[self.cell](
-            input_dim,
-            hidden,
-            self.layers,
+            *sizes,
+            layers,
             batch_first=True,
-            bidirectional=bidirectional,
-            dropout=self.dropout if self.layers > 1 else 0.0,
+            bidirectional=both_ways,
+            dropout=self.dropout if layers > 1 else 0.0,
         )
 
 
@@ -65,11 +68,11 @@ class RecurrentEncoder(nn.Module):
     def __init__(self, parts: Recurrent) -> None:
         super().__init__()
         directions = 2 if parts.bidirectional else 1
-        self.rnn = parts.rnn(parts.embedding_dim, parts.dim // directions, parts.bidirectional)
+        sizes = parts.embedding_dim, parts.dim // directions
+        self.rnn = parts.rnn(sizes, parts.encoder_layers, parts.bidirectional)
         self.dropout = nn.Dropout(parts.dropout)
-        self.dim = parts.dim // directions * directions
 
-    def forward(self, inputs: Padded) -> Padded:
+    def forward(self, inputs: Memory) -> Memory:
         lengths = inputs.mask.sum(1).clamp_min(1).cpu()
         packed = nn.utils.rnn.pack_padded_sequence(
             inputs.values, lengths, batch_first=True, enforce_sorted=False
@@ -77,14 +80,14 @@ class RecurrentEncoder(nn.Module):
         states, _ = nn.utils.rnn.pad_packed_sequence(
             self.rnn(packed)[0], batch_first=True, total_length=inputs.values.shape[1]
         )  # batch x length x dim
-        return Padded(self.dropout(states), inputs.mask)
+        return inputs._replace(values=self.dropout(states))
 
 
 @dataclass
 class RecurrentState:
     """What a decoder remembers between two steps."""
 
-    memory: Padded
+    memory: Memory
     hidden: Any  # what the cell keeps: layers x batch x dim, a pair of them for an LSTM
     attention: Any  # what the mechanism keeps: projected keys, earlier maps
 
@@ -95,8 +98,7 @@ class RecurrentState:
             if isinstance(self.hidden, tuple)
             else self.hidden[:, rows]
         )
-        memory = Padded(self.memory.values[rows], self.memory.mask[rows])
-        return RecurrentState(memory, hidden, self.attention.select(rows))
+        return RecurrentState(self.memory.select(rows), hidden, self.attention.select(rows))
 
 
 class RecurrentDecoder(nn.Module):
@@ -108,18 +110,12 @@ class RecurrentDecoder(nn.Module):
 
     def __init__(self, parts: Recurrent, vocabulary: int, attention: AttentionConfig) -> None:
         super().__init__()
-        self.embedding = parts.embedding(vocabulary)
+        self.embedding = parts.embedding(vocabulary, parts.embedding_dim)
         self.bridge = nn.Linear(parts.dim, parts.dim)
-        self.attention = Attention(
-            attention,
-            query_dim=parts.dim,
-            key_dim=parts.dim,
-            value_dim=parts.dim,
-            output_dim=parts.dim,
-            site="decoder.cross.0",
-        )
+        self.attention = parts.attention(attention, "decoder.cross.0")
         context_dim = self.attention.output_dim
-        self.rnn = parts.rnn(self._input_dim(parts, context_dim), parts.dim)
+        sizes = self._input_dim(parts, context_dim), parts.dim
+        self.rnn = parts.rnn(sizes, parts.decoder_layers, both_ways=False)
         self.mix = nn.Linear(parts.dim + context_dim, parts.dim)
         self.dropout = nn.Dropout(parts.dropout)
         self.output = nn.Linear(parts.dim, vocabulary)
@@ -127,16 +123,15 @@ class RecurrentDecoder(nn.Module):
     def _input_dim(self, parts: Recurrent, context_dim: int) -> int:
         return parts.embedding_dim
 
-    def forward(self, units: Tensor, memory: Padded) -> Tensor:
+    def forward(self, units: Tensor, memory: Memory) -> Tensor:
         """Scores of the next unit after each of `units`: batch x length x vocabulary."""
         states, _ = self.rnn(self.embedding(units), self.first_hidden(memory))
-        context = self.attention(states, memory.values, memory.values, Mask(keys=memory.mask))
+        context = self.attention(states, memory.values, memory.values, memory.visible())
         return self.scores(states, context)
 
-    def start(self, memory: Padded) -> RecurrentState:
+    def start(self, memory: Memory) -> RecurrentState:
         """The state before the first unit."""
-        keys = Mask(keys=memory.mask)
-        attention = self.attention.start(memory.values, memory.values, keys)
+        attention = self.attention.start(memory.values, memory.values, memory.visible())
         return RecurrentState(memory, self.first_hidden(memory), attention)
 
     def step(self, units: Tensor, state: RecurrentState) -> Tensor:
@@ -145,19 +140,17 @@ class RecurrentDecoder(nn.Module):
         return self.scores(states, self.attend(states, state))[:, 0]
 
     def attend(self, query: Tensor, state: RecurrentState) -> Tensor:
-        memory = state.memory
-        mask = Mask(keys=memory.mask)
-        return self.attention(query, memory.values, memory.values, mask, state=state.attention)
+        values = state.memory.values
+        return self.attention(query, values, values, state.memory.visible(), state=state.attention)
 
     def scores(self, states: Tensor, context: Tensor) -> Tensor:
         mixed = torch.tanh(self.mix(torch.cat([states, context], -1)))  # batch x length x dim
         return self.output(self.dropout(mixed))
 
-    def first_hidden(self, memory: Padded) -> Any:
+    def first_hidden(self, memory: Memory) -> Any:
         """The mean of the memory, through one layer, starts every layer of the decoder."""
-        real = memory.mask[..., None]
-        mean = (memory.values * real).sum(1) / real.sum(1).clamp_min(1)  # batch x dim
-        hidden = torch.tanh(self.bridge(mean)).expand(self.rnn.num_layers, -1, -1).contiguous()
+        started = torch.tanh(self.bridge(memory.mean()))  # batch x dim
+        hidden = started.expand(self.rnn.num_layers, -1, -1).contiguous()
         return (hidden, torch.zeros_like(hidden)) if isinstance(self.rnn, nn.LSTM) else hidden
 
 
@@ -167,7 +160,7 @@ class StepwiseDecoder(RecurrentDecoder):
     def _input_dim(self, parts: Recurrent, context_dim: int) -> int:
         return parts.embedding_dim + context_dim
 
-    def forward(self, units: Tensor, memory: Padded) -> Tensor:
+    def forward(self, units: Tensor, memory: Memory) -> Tensor:
         state = self.start(memory)
         steps = [self.step(unit, state) for unit in units.unbind(1)]
         return torch.stack(steps, 1)

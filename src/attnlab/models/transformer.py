@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -13,51 +13,49 @@ from torch import Tensor, nn
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.config.attention import AttentionConfig
-from attnlab.data.batch import Padded
 from attnlab.errors import UserError
+from attnlab.models.memory import Memory
+from attnlab.models.parts import Parts, Shared
 
 
-class Transformer:
+class Transformer(Parts):
     """What `model=transformer` builds: the parts, with their widths."""
 
     def __init__(
         self,
         *,
-        dim: int,
-        dropout: float,
         encoder_layers: int,
         decoder_layers: int,
         feedforward_dim: int,
         embedding_positions: Literal["sinusoidal", "learned", "none"],
         max_length: int,
         self_attention: AttentionConfig,
+        **shared: Unpack[Shared],
     ) -> None:
-        self.dim = self.embedding_dim = dim
-        self.dropout = dropout
+        super().__init__(**shared)
         self.encoder_layers, self.decoder_layers = encoder_layers, decoder_layers
         self.feedforward_dim = feedforward_dim
         self.positions, self.max_length = embedding_positions, max_length
         self.self_attention = self_attention
 
-    def embedding(self, vocabulary: int) -> nn.Module:
+    @property
+    def front_width(self) -> int:
+        return self.dim
+
+    def embedding(self, vocabulary: int, width: int) -> nn.Module:
         return PositionedEmbedding(self, vocabulary)
 
-    def encoder(self, attention: AttentionConfig) -> nn.Module:
+    def places(self) -> nn.Module:
+        return PlacedMemory(self)
+
+    def encoder(self) -> nn.Module:
         return TransformerEncoder(self)
 
     def decoder(self, vocabulary: int, attention: AttentionConfig) -> nn.Module:
         return TransformerDecoder(self, vocabulary, attention)
 
-    def attention(self, config: AttentionConfig, site: str) -> Attention:
-        return Attention(
-            config,
-            query_dim=self.dim,
-            key_dim=self.dim,
-            value_dim=self.dim,
-            output_dim=self.dim,
-            site=site,
-            max_length=self.max_length,
-        )
+    def attention(self, config: AttentionConfig, site: str, **sizes: int) -> Attention:
+        return super().attention(config, site, **{"max_length": self.max_length} | sizes)
 
 
 class PositionedEmbedding(nn.Module):
@@ -69,23 +67,46 @@ class PositionedEmbedding(nn.Module):
         nn.init.normal_(self.units.weight, std=parts.dim**-0.5)
         self.scale = math.sqrt(parts.dim)
         self.dropout = nn.Dropout(parts.dropout)
-        self.max_length = parts.max_length
-        self.places: Tensor | None
-        if parts.positions == "learned":
-            self.places = nn.Parameter(0.02 * torch.randn(parts.max_length, parts.dim))
-        else:
-            table = sinusoids(parts.max_length, parts.dim) if parts.positions != "none" else None
-            self.register_buffer("places", table, persistent=False)
+        self.places = Places(parts)
 
     def forward(self, units: Tensor, start: int = 0) -> Tensor:
         """Units batch x length, the first of them at place `start`: batch x length x dim."""
-        embedded = self.units(units) * self.scale
-        if self.places is not None:
-            end = start + units.shape[1]
-            if end > self.max_length:
-                raise UserError(f"model.max_length: {self.max_length} is less than the input's {end}")
-            embedded = embedded + self.places[start:end]
-        return self.dropout(embedded)
+        return self.dropout(self.places(self.units(units) * self.scale, start))
+
+
+class PlacedMemory(nn.Module):
+    """A memory whose states know their places."""
+
+    def __init__(self, parts: Transformer) -> None:
+        super().__init__()
+        self.places = Places(parts)
+
+    def forward(self, memory: Memory) -> Memory:
+        return memory._replace(values=self.places(memory.values))
+
+
+class Places(nn.Module):
+    """Adds to each state what stands for its place."""
+
+    table: Tensor | None
+
+    def __init__(self, parts: Transformer) -> None:
+        super().__init__()
+        self.max_length = parts.max_length
+        if parts.positions == "learned":
+            self.table = nn.Parameter(0.02 * torch.randn(parts.max_length, parts.dim))
+        else:
+            table = sinusoids(parts.max_length, parts.dim) if parts.positions != "none" else None
+            self.register_buffer("table", table, persistent=False)
+
+    def forward(self, states: Tensor, start: int = 0) -> Tensor:
+        """batch x length x dim, the first state being at place `start`."""
+        if self.table is None:
+            return states
+        end = start + states.shape[1]
+        if end > self.max_length:
+            raise UserError(f"model.max_length: {self.max_length} is less than the input's {end}")
+        return states + self.table[start:end]
 
 
 def sinusoids(length: int, dim: int) -> Tensor:
@@ -130,13 +151,12 @@ class TransformerEncoder(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(EncoderLayer(parts, i) for i in range(parts.encoder_layers))
         self.norm = nn.LayerNorm(parts.dim)
-        self.dim = parts.dim
 
-    def forward(self, inputs: Padded) -> Padded:
-        states, mask = inputs.values, Mask(keys=inputs.mask)
+    def forward(self, inputs: Memory) -> Memory:
+        states = inputs.values  # batch x length x dim
         for layer in self.layers:
-            states = layer(states, mask)
-        return Padded(self.norm(states), inputs.mask)
+            states = layer(states, inputs.visible())
+        return inputs._replace(values=self.norm(states))
 
 
 class DecoderLayer(nn.Module):
@@ -150,12 +170,12 @@ class DecoderLayer(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(parts.dim) for _ in range(3))
         self.dropout = nn.Dropout(parts.dropout)
 
-    def forward(self, states: Tensor, memory: Padded, caches: LayerCaches | None) -> Tensor:
+    def forward(self, states: Tensor, memory: Memory, caches: LayerCaches | None) -> Tensor:
         own, other = (caches.own, caches.memory) if caches else (None, None)
         normed = self.norms[0](states)  # batch x length x dim
         found = self.self_attention(normed, normed, normed, Mask(causal=True), state=own)
         states = states + self.dropout(found)
-        normed, mask = self.norms[1](states), Mask(keys=memory.mask)
+        normed, mask = self.norms[1](states), memory.visible()
         found = self.cross_attention(normed, memory.values, memory.values, mask, state=other)
         states = states + self.dropout(found)
         return states + self.dropout(self.feedforward(self.norms[2](states)))
@@ -173,15 +193,14 @@ class LayerCaches:
 class TransformerState:
     """What a decoder remembers between two steps."""
 
-    memory: Padded
+    memory: Memory
     caches: list[LayerCaches]
     length: int = 0
 
     def select(self, rows: Tensor) -> TransformerState:
         """The state of some of the sequences, in the order of `rows`."""
-        memory = Padded(self.memory.values[rows], self.memory.mask[rows])
         caches = [LayerCaches(c.own.select(rows), c.memory.select(rows)) for c in self.caches]
-        return TransformerState(memory, caches, self.length)
+        return TransformerState(self.memory.select(rows), caches, self.length)
 
 
 class TransformerDecoder(nn.Module):
@@ -195,16 +214,16 @@ class TransformerDecoder(nn.Module):
         self.norm = nn.LayerNorm(parts.dim)
         self.output = nn.Linear(parts.dim, vocabulary)
 
-    def forward(self, units: Tensor, memory: Padded) -> Tensor:
+    def forward(self, units: Tensor, memory: Memory) -> Tensor:
         """Scores of the next unit after each of `units`: batch x length x vocabulary."""
         return self._scores(self.embedding(units), memory, [None] * len(self.layers))
 
-    def start(self, memory: Padded) -> TransformerState:
+    def start(self, memory: Memory) -> TransformerState:
         """The state before the first unit."""
         caches = [
             LayerCaches(
                 layer.self_attention.start(None, None, Mask(causal=True)),
-                layer.cross_attention.start(memory.values, memory.values, Mask(keys=memory.mask)),
+                layer.cross_attention.start(memory.values, memory.values, memory.visible()),
             )
             for layer in self.layers
         ]
@@ -217,7 +236,7 @@ class TransformerDecoder(nn.Module):
         return self._scores(embedded, state.memory, state.caches)[:, 0]
 
     def _scores(
-        self, states: Tensor, memory: Padded, caches: Iterable[LayerCaches | None]
+        self, states: Tensor, memory: Memory, caches: Iterable[LayerCaches | None]
     ) -> Tensor:
         for layer, cache in zip(self.layers, caches, strict=True):
             states = layer(states, memory, cache)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -54,7 +55,8 @@ def evaluate(run: Run) -> Figures:
         "train_seconds": round(run.status.get("train_seconds", 0.0), 1),
         "evaluate_seconds": round(time.monotonic() - started, 1),
     }
-    text = json.dumps(figures, indent=2) + "\n"
+    figures = _defined(figures)
+    text = json.dumps(figures, indent=2, allow_nan=False) + "\n"
     (run.folder / "metrics.json").write_text(text, encoding="utf-8")
     return figures
 
@@ -118,6 +120,19 @@ def _shown(
     return rows
 
 
+def _defined(figures: Any) -> Any:
+    """A figure that is not defined is null: JSON has no NaN."""
+    if isinstance(figures, dict):
+        return {name: _defined(value) for name, value in figures.items()}
+    if isinstance(figures, list):
+        return [_defined(value) for value in figures]
+    return None if isinstance(figures, float) and math.isnan(figures) else figures
+
+
+def _number(value: float | None, form: str = ".4f") -> str:
+    return "" if value is None else format(value, form)
+
+
 def show(run: Run, figures: Figures) -> None:
     """The closing table, and where everything is."""
     console = Console()
@@ -126,12 +141,12 @@ def show(run: Run, figures: Figures) -> None:
     for column in ("", "", "test", "95% interval", "uniform", "oracle"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for name, value in figures["answer"].items():
-        table.add_row("answer", name, f"{value:.4f}", _range(figures, name))
+        table.add_row("answer", name, _number(value), _range(figures, name))
     for name, value in figures["attention"].items():
-        known = [f"{figures['controls'][control][name]:.4f}" for control in ("uniform", "oracle")]
-        table.add_row("attention", name, f"{value:.4f}", _range(figures, name), *known)
+        known = [_number(figures["controls"][control][name]) for control in ("uniform", "oracle")]
+        table.add_row("attention", name, _number(value), _range(figures, name), *known)
     for name, value in figures["trust"].items():
-        table.add_row("trust", f"changed by a {name} map", f"{value:.4f}")
+        table.add_row("trust", f"changed by a {name} map", _number(value))
     table.add_row("cost", "seconds of training", f"{figures['cost']['train_seconds']:.1f}")
     table.add_row("cost", "parameters", f"{figures['cost']['parameters']:,}")
     console.print(table)
@@ -142,4 +157,6 @@ def show(run: Run, figures: Figures) -> None:
 
 def _range(figures: Figures, name: str) -> str:
     low_high = figures["intervals"].get(name)
-    return f"{low_high[0]:.4f} - {low_high[1]:.4f}" if low_high else ""
+    if not low_high or None in low_high:
+        return ""
+    return f"{low_high[0]:.4f} - {low_high[1]:.4f}"

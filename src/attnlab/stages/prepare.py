@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from attnlab.config.schema import Config
+from attnlab.data.grain import Grain
 from attnlab.data.prepared import Prepared, fingerprint, prepare
 
 
@@ -16,6 +17,8 @@ def main(config: Config) -> None:
 
 
 def prepared_data(config: Config) -> Prepared:
-    """The prepared data of a config, made now if need be."""
+    """The prepared data of a config, made now if need be, with gold over what its model sees."""
     name = f"{config.dataset.name}-{fingerprint(config.dataset)}"
-    return prepare(config.dataset, Path(config.paths.prepared) / name, say=print)
+    prepared = prepare(config.dataset, Path(config.paths.prepared) / name, say=print)
+    side = config.model.image.stride
+    return prepared.seen_at(Grain(patch=(side, side), stride=config.model.audio.stride))

@@ -1,0 +1,208 @@
+"""Forms of answer: units, one label, an item, boxes, a class for each pixel, or the map itself.
+
+Each turns an answer into a tensor and what a model says into words again, and says how many
+queries a gold map of such an answer has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attnlab.data.example import Example
+from attnlab.data.inputs import Input, Text
+from attnlab.data.vocabulary import EOS, Vocabulary
+from attnlab.errors import UserError
+
+
+class Answer(Protocol):
+    """What was found of the answers."""
+
+    form: str
+
+    def encode(self, example: Example) -> Tensor: ...
+
+    def queries(self, answer: Tensor) -> int:
+        """How many rows the gold map of an encoded answer has."""
+        ...
+
+    def text(self, answer: Any) -> str:
+        """An encoded answer, as nested lists, in one line for people."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """As plain values, from which `answer_of` makes it again."""
+        ...
+
+
+@dataclass(frozen=True)
+class Units:
+    """A sequence of units: text to be written, or one tag for each unit of the input."""
+
+    vocabulary: Vocabulary
+    form = "units"
+
+    def encode(self, example: Example) -> Tensor:
+        """length, the end mark included."""
+        return torch.tensor([*self.vocabulary.encode(example.answer), EOS])  # type: ignore[arg-type]
+
+    def queries(self, answer: Tensor) -> int:
+        return len(answer)
+
+    def text(self, answer: Sequence[int]) -> str:
+        return self.vocabulary.joint.join(self.vocabulary.decode(answer))
+
+    def describe(self) -> dict[str, Any]:
+        return {"units": self.vocabulary.units}
+
+
+@dataclass(frozen=True)
+class Label:
+    """One of the labels seen in training."""
+
+    labels: list[str]
+    form = "label"
+
+    def encode(self, example: Example) -> Tensor:
+        """1."""
+        label = str(example.answer)
+        if label not in self.labels:
+            raise UserError(f"example {example.id}: label '{label}' does not occur in training")
+        return torch.tensor([self.labels.index(label)])
+
+    def queries(self, answer: Tensor) -> int:
+        return 1
+
+    def text(self, answer: Sequence[int]) -> str:
+        return self.labels[answer[0]]
+
+    def describe(self) -> dict[str, Any]:
+        return {"labels": self.labels}
+
+
+@dataclass(frozen=True)
+class ItemAnswer:
+    """One of the items that the input `items` is made of, the likeliest first."""
+
+    vocabulary: Vocabulary
+    form = "item"
+
+    def encode(self, example: Example) -> Tensor:
+        """1."""
+        return torch.tensor(self.vocabulary.encode([str(example.answer)]))
+
+    def queries(self, answer: Tensor) -> int:
+        return 1
+
+    def text(self, answer: Sequence[int]) -> str:
+        return self.vocabulary.units[answer[0]]
+
+    def describe(self) -> dict[str, Any]:
+        return {"units": self.vocabulary.units}
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Boxes with their classes, in an order of their own; each row of gold belongs to one."""
+
+    slots: int  # most boxes that a training example has
+    classes: int
+    form = "boxes"
+
+    def encode(self, example: Example) -> Tensor:
+        """boxes x 5: left, top, right, bottom, class."""
+        return torch.from_numpy(np.array(example.answer, dtype=np.float32).reshape(-1, 5))
+
+    def queries(self, answer: Tensor) -> int:
+        return self.slots
+
+    def text(self, answer: Sequence[Sequence[float]]) -> str:
+        """Class at the box's left top corner, to whole pixels; rows without a class are none."""
+        return " ".join(
+            f"{int(box[4])}@{round(box[0])},{round(box[1])}" for box in answer if box[4] >= 0
+        )
+
+    def describe(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A class for every pixel; 0 is the background."""
+
+    classes: int
+    form = "pixels"
+
+    def encode(self, example: Example) -> Tensor:
+        """height x width."""
+        return torch.from_numpy(np.array(example.answer, dtype=np.int64))
+
+    def queries(self, answer: Tensor) -> int:
+        return 1
+
+    def text(self, answer: Any) -> str:
+        """Each class that is seen, and how many pixels it has."""
+        seen, counts = np.unique(np.asarray(answer), return_counts=True)
+        return " ".join(f"{c}:{n}" for c, n in zip(seen, counts, strict=True) if c > 0)
+
+    def describe(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """No answer besides the map itself."""
+
+    rows: int
+    form = "nothing"
+
+    def encode(self, example: Example) -> Tensor:
+        """One place for each row of the map."""
+        return torch.zeros(self.rows)
+
+    def queries(self, answer: Tensor) -> int:
+        return len(answer)
+
+    def text(self, answer: Any) -> str:
+        return ""
+
+    def describe(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def fit_answer(examples: Sequence[Example], inputs: dict[str, Input]) -> Answer:
+    """The form of the training examples' answers, and what occurs in them."""
+    first = examples[0].answer
+    if first is None:
+        targets = [e.target for e in examples if e.target is not None]
+        return Nothing(max((len(target.query_mask) for target in targets), default=1))
+    if isinstance(first, list):
+        return Units(Vocabulary.of(e.answer for e in examples))  # type: ignore[misc]
+    if isinstance(first, np.ndarray):
+        return _fit_array(first, [np.asarray(e.answer) for e in examples])
+    answers = sorted({str(e.answer) for e in examples})
+    items = inputs.get("items")
+    if isinstance(items, Text):
+        known = items.vocabulary.units
+        return ItemAnswer(Vocabulary([*known, *(a for a in answers if a not in set(known))]))
+    return Label(answers)
+
+
+def _fit_array(first: np.ndarray, answers: Sequence[np.ndarray]) -> Answer:
+    if first.ndim == 2 and first.shape[1] == 5:
+        classes = max((int(a[:, 4].max()) for a in answers if len(a)), default=0) + 1
+        return Boxes(max(len(a) for a in answers), classes)
+    return Pixels(int(max(a.max() for a in answers)) + 1)
+
+
+def answer_of(form: str, content: dict[str, Any]) -> Answer:
+    """The answer that `describe` wrote down."""
+    if form in ("units", "item"):
+        vocabulary = Vocabulary(content["units"])
+        return Units(vocabulary) if form == "units" else ItemAnswer(vocabulary)
+    return {"label": Label, "boxes": Boxes, "pixels": Pixels, "nothing": Nothing}[form](**content)

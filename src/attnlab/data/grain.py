@@ -1,0 +1,57 @@
+"""`Grain`: how coarse the units are that a model attends to, and gold maps over those units.
+
+A gold map counts words, pixels or frames of sound. A model may attend to cells of several pixels
+or steps of several frames: its grain says which of the one make one of the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from attnlab.data.groups import Groups
+from attnlab.data.target import AttentionTarget
+
+
+@dataclass(frozen=True)
+class Grain:
+    """How many units of the data, each way, make one that the model attends to."""
+
+    patch: tuple[int, int] = (1, 1)  # pixels of a cell: height and width
+    stride: int = 1  # frames of a step
+
+
+def cells(height: int, width: int, patch: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of cells in a picture; the last ones may be cut off by its edge."""
+    return -(-height // patch[0]), -(-width // patch[1])
+
+
+@lru_cache(maxsize=1024)
+def picture_groups(height: int, width: int, patch: tuple[int, int]) -> Groups:
+    """Pixels to cells."""
+    return Groups.of_patches(height, width, patch)
+
+
+@lru_cache(maxsize=4096)
+def sound_groups(frames: int, stride: int) -> Groups:
+    """Frames to steps."""
+    return Groups.of_frames(frames, stride, stride)
+
+
+def at_groups(target: AttentionTarget, groups: Groups) -> AttentionTarget:
+    """Gold over the model's units; as it was where they are those of the data."""
+    return target if len(groups) == groups.old else target.regroup_keys(groups)
+
+
+def first_rows(target: AttentionTarget, rows: int) -> AttentionTarget:
+    """Gold of the first rows only."""
+    if len(target.query_mask) <= rows:
+        return target
+    return replace(
+        target,
+        weights=target.weights[:rows],
+        query_mask=target.query_mask[:rows],
+        possible=None if target.possible is None else target.possible[:rows],
+        annotators=tuple(matrix[:rows] for matrix in target.annotators),
+        points=None if target.points is None else target.points[:rows],
+    )

@@ -1,0 +1,37 @@
+"""`Memory`: what a decoder or head attends to."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from attnlab.attention.mask import Mask
+
+
+class Memory(NamedTuple):
+    """States of what was read, padded, and how they may be looked at."""
+
+    values: Tensor  # batch x keys x width
+    mask: Tensor  # batch x keys, bool: True where real; padding comes last
+    grid: tuple[int, int] | None = None  # rows and columns, where keys are the cells of a picture
+    causal: bool = False  # the n-th query may look at the first n keys only
+
+    def visible(self) -> Mask:
+        """The same as attention takes it."""
+        return Mask(keys=self.mask, causal=self.causal, grid=self.grid)
+
+    def select(self, rows: Tensor) -> Memory:
+        """The memory of some of the examples, in the order of `rows`."""
+        return self._replace(values=self.values[rows], mask=self.mask[rows])
+
+    def mean(self) -> Tensor:
+        """The mean of the real states: batch x width."""
+        real = self.mask[..., None]
+        return (self.values * real).sum(1) / real.sum(1).clamp_min(1)
+
+    def last(self) -> Tensor:
+        """The last real state: batch x width."""
+        place = (self.mask.sum(1) - 1).clamp_min(0)  # batch
+        return self.values[torch.arange(len(place), device=place.device), place]

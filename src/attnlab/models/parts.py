@@ -1,0 +1,95 @@
+"""`Parts`: what a kind of model has to offer - its building blocks, of matching widths."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TypedDict, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from attnlab.attention.mechanism import Attention
+from attnlab.config.attention import AttentionConfig
+from attnlab.config.model import Audio, Image
+from attnlab.data.batch import Padded
+from attnlab.data.inputs import Input, Picture, Sound, Text
+from attnlab.models.memory import Memory
+
+
+class Shared(TypedDict):
+    """The settings that every kind of model has."""
+
+    dim: int
+    dropout: float
+    image: Image
+    audio: Audio
+    prediction: AttentionConfig | None
+
+
+class Parts(ABC):
+    """Fronts, encoder and decoder of one kind; a subclass says what the last two are."""
+
+    def __init__(self, **shared: Unpack[Shared]) -> None:
+        self.dim, self.dropout = shared["dim"], shared["dropout"]
+        self.image, self.audio = shared["image"], shared["audio"]
+        self.prediction = shared["prediction"]
+
+    @property
+    @abstractmethod
+    def front_width(self) -> int:
+        """The width of what the encoder reads."""
+
+    @abstractmethod
+    def embedding(self, vocabulary: int, width: int) -> nn.Module:
+        """Numbers of units, batch x length, to vectors."""
+
+    @abstractmethod
+    def encoder(self) -> nn.Module:
+        """From what the fronts see to a memory of width `dim`."""
+
+    @abstractmethod
+    def decoder(self, vocabulary: int, attention: AttentionConfig) -> nn.Module:
+        """Units one after the other, with `start` and `step` to generate them."""
+
+    def front(self, found: Input) -> nn.Module:
+        """What turns one input into a memory of width `front_width`."""
+        if isinstance(found, Text):
+            return TextFront(self.embedding(len(found.vocabulary), self.front_width))
+        if isinstance(found, Picture):
+            return self.image.build(found, self.front_width)
+        if isinstance(found, Sound):
+            return nn.Sequential(self.audio.build(found, self.front_width), self.places())
+        raise TypeError(f"no front for inputs of form {found.form}")
+
+    def places(self) -> nn.Module:
+        """What tells an encoder the order of a memory; nothing where it reads in order."""
+        return nn.Identity()
+
+    def attention(self, config: AttentionConfig, site: str, **sizes: int) -> Attention:
+        """A mechanism between states of width `dim`, unless `sizes` say otherwise."""
+        widths = dict.fromkeys(("query_dim", "key_dim", "value_dim", "output_dim"), self.dim)
+        return Attention(config, **(widths | sizes), site=site)  # type: ignore[arg-type]
+
+
+class TextFront(nn.Module):
+    """Units as vectors."""
+
+    def __init__(self, embedding: nn.Module) -> None:
+        super().__init__()
+        self.embedding = embedding
+
+    def forward(self, inputs: Padded) -> Memory:
+        return Memory(self.embedding(inputs.values), inputs.mask)
+
+
+class Queries(nn.Module):
+    """Learned queries, moved by what the input asks: batch x count x dim."""
+
+    def __init__(self, count: int, dim: int) -> None:
+        super().__init__()
+        self.learned = nn.Parameter(dim**-0.5 * torch.randn(count, dim))
+        self.moved = nn.Linear(dim, dim)
+
+    def forward(self, asks: Tensor) -> Tensor:
+        """asks: batch x dim."""
+        return self.learned + self.moved(asks)[:, None]
