@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 ALL := -c constraints.txt -e '.[dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow lint types bench clean
+.PHONY: help setup run test test-end-to-end test-slow lint format types bench clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed  ## create .venv and install everything, at the locked versions
 
@@ -30,12 +30,19 @@ run: setup  ## train the default experiment: no network, no account, no GPU
 test: setup  ## the default test suite
 	$(BIN)/python -m pytest -n 2
 
-test-slow: setup  ## the long end-to-end tests
-	$(BIN)/python -m pytest -n 1 -m slow
+test-end-to-end: setup  ## one long test: the default experiment from a fresh clone
+	$(BIN)/python -m pytest -m slow tests/test_end_to_end.py
+
+test-slow: setup  ## every long test
+	$(BIN)/python -m pytest -m slow
 
 lint: setup  ## ruff, format and rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+format: setup  ## let ruff write what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 
 types: setup  ## pyright
 	$(BIN)/pyright

@@ -28,18 +28,18 @@ def small_run(folder: Path, *overrides: str) -> list[str]:
     return [sys.executable, str(REPOSITORY / "train.py"), *SMALL, *paths, *overrides]
 
 
-def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], threads: int = 1) -> subprocess.CompletedProcess[str]:
     """Run to the end and hand back what was printed."""
     return subprocess.run(
         command,
         capture_output=True,
         text=True,
         cwd=REPOSITORY,
-        env=environment(),
-        **options,  # type: ignore[call-overload]
+        env=environment(threads),
+        check=False,
     )
 
 
-def environment() -> dict[str, str]:
-    """One thread, so that tests side by side do not hinder one another."""
-    return dict(os.environ) | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+def environment(threads: int = 1) -> dict[str, str]:
+    """By default one thread, so that tests side by side do not hinder one another."""
+    return dict(os.environ) | {"OMP_NUM_THREADS": str(threads), "COLUMNS": "120"}

@@ -1,0 +1,80 @@
+"""Every command of the README is run, on little data where it trains."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from attnlab.cli import main
+from attnlab.stages.run import FOLDER_VARIABLE
+from tests.commands import REPOSITORY, SMALL, run
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+# A line may show two commands side by side, with spaces between; what follows # is a remark.
+COMMANDS = [
+    command.strip()
+    for block in BLOCKS
+    for line in block.splitlines()
+    for command in re.split(r"\s{2,}", line.split(" #")[0])
+    if command.strip()
+]
+TRAINING = [shlex.split(c)[2:] for c in COMMANDS if c.startswith("python train.py")]
+ONLY_SHOW = {"--cfg", "--help"}
+OWN_PROCESSES = {"-m", "trainer=ddp_sim", "hparams=lr"}  # start others like themselves
+
+
+def small(folder: Path) -> list[str]:
+    return [*SMALL, f"paths.runs={folder / 'runs'}", f"paths.prepared={folder / 'prepared'}"]
+
+
+@pytest.fixture
+def readme_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's example of a score of one's own, where Python finds it."""
+    code = re.search(r"```python\n# my_scores.py\n(.*?)```", README, re.DOTALL)
+    assert code is not None
+    (tmp_path / "my_scores.py").write_text(code.group(1))
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_every_command_of_the_readme_is_known_here() -> None:
+    known = ("python train.py", "attnlab evaluate", "attnlab report", "attnlab sync")
+    others = [command for command in COMMANDS if not command.startswith(known)]
+    # `make` is what sets up and runs these tests; test_dvc.py runs `dvc repro` on a fresh clone.
+    assert others == ["make run", "make test", "dvc repro"]
+
+
+@pytest.mark.usefixtures("readme_plugin")
+@pytest.mark.parametrize(
+    "words", [w for w in TRAINING if not (ONLY_SHOW | OWN_PROCESSES) & set(w)], ids=" ".join
+)
+def test_training(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    # The README's own words come last, so that they win over what makes the run small.
+    assert main(["train", *small(tmp_path), *words]) == 0
+    if "debug=fast_dev_run" not in words:
+        (report,) = tmp_path.glob("runs/*/*/report.html")
+        for command in ("evaluate", "report"):
+            assert main([command, str(report.parent)]) == 0
+
+
+@pytest.mark.parametrize(
+    "words", [w for w in TRAINING if (ONLY_SHOW | OWN_PROCESSES) & set(w)], ids=" ".join
+)
+def test_in_its_own_process(words: list[str], tmp_path: Path) -> None:
+    first = [] if ONLY_SHOW & set(words) else small(tmp_path)
+    if "trainer=ddp_sim" in words:
+        first = [word for word in first if not word.startswith("trainer.max")]
+        words = [*words, "trainer.max_epochs=1"]
+    done = run([sys.executable, str(REPOSITORY / "train.py"), *first, *words])
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_sync_says_how(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "wandb" / "offline-run-1").mkdir(parents=True)
+    assert main(["sync", str(tmp_path)]) == 0
+    assert f"wandb sync {tmp_path}/wandb/offline-run-1" in capsys.readouterr().out
