@@ -1,1 +1,1 @@
-"""Figures that anyone can measure again: `python -m benchmarks.NAME`, written to docs/results.md."""
+"""Figures that anyone can measure again: `python -m benchmarks.NAME` writes docs/results.md."""

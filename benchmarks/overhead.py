@@ -14,7 +14,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -44,7 +44,7 @@ class Stopwatch(pl.Callback):
         if batch_idx == self.warmup:
             self.started = time.perf_counter()
 
-    def on_train_batch_end(self, *arguments: Any) -> None:
+    def on_train_batch_end(self, *step: Any) -> None:  # type: ignore[override]
         self.ended = time.perf_counter()
 
 
@@ -64,8 +64,8 @@ def bare(run: Run, prepared: Prepared, steps: int, warmup: int) -> float:
     learner, data = fresh(run, prepared)
     settings = run.config.trainer
     learner.trainer = _NoTrainer()  # type: ignore[assignment]
-    chosen = learner.configure_optimizers()
-    optimizer, schedule = chosen["optimizer"], chosen["lr_scheduler"]["scheduler"]  # type: ignore[index]
+    chosen = cast("dict[str, Any]", learner.configure_optimizers())
+    optimizer, schedule = chosen["optimizer"], chosen["lr_scheduler"]["scheduler"]
     batches = iter(data.train_dataloader())
     started = 0.0
     for step in range(steps):
@@ -105,12 +105,16 @@ def main() -> None:
     config, plain = compose.load(overrides)
     prepared = prepared_data(config)
     ratios, frames, bares = [], [], []
-    for _ in range(options.rounds):
+    for number in range(options.rounds + 1):
         with tempfile.TemporaryDirectory() as folder:
             run = Run(Path(folder), config, plain)
-            bares.append(1000 * bare(run, prepared, options.steps, warmup))
-            frames.append(1000 * frame(run, prepared, options.steps, warmup))
-            ratios.append(frames[-1] / bares[-1])
+            one = 1000 * bare(run, prepared, options.steps, warmup)
+            other = 1000 * frame(run, prepared, options.steps, warmup)
+        if number:  # the first round warms the process up
+            bares.append(one)
+            frames.append(other)
+            ratios.append(other / one)
+            print(f"bare {one:.1f} ms, frame {other:.1f} ms", flush=True)
     ratio = statistics.median(ratios)
     table = [
         "| | ms a step (median of rounds) |",

@@ -16,7 +16,7 @@ from attnlab import __version__
 from attnlab.config.dataset import Dataset
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
-from attnlab.data.grain import Grain
+from attnlab.data.grain import OWN, Grain
 from attnlab.data.store import Store
 from attnlab.errors import UserError
 
@@ -28,7 +28,7 @@ WRITTEN_BY = ("store.py", "codec.py", "inputs.py", "answers.py", "vocabulary.py"
 class Prepared:
     """A folder that `prepare` wrote: the splits, the vocabularies and what they were made from."""
 
-    def __init__(self, folder: Path, grain: Grain = Grain()) -> None:
+    def __init__(self, folder: Path, grain: Grain = OWN) -> None:
         self.folder, self.grain = folder, grain
         path = folder / "meta.json"
         if not path.is_file():

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import wandb
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers.wandb import WandbLogger
 from wandb.errors import Error as WandbError
 
 from attnlab.config.schema import Logger as Settings
 from attnlab.errors import UserError
+from attnlab.learning.processes import is_first_process
 
 Entries = dict[str, Any]
 STEP = "trainer/global_step"
@@ -27,7 +27,7 @@ def connect(
 
     The same id goes on with the same W&B run. Only `about` tells where the run comes from.
     """
-    if settings.wandb == "disabled" or getattr(rank_zero_only, "rank", 0) != 0:
+    if settings.wandb == "disabled" or not is_first_process():
         return None
     os.environ.setdefault("WANDB_DATA_DIR", str((folder / "wandb").absolute()))  # not in $HOME
     try:

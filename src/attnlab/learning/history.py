@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from attnlab.learning.processes import is_first_process
 
 
 class History(Logger):
@@ -26,13 +27,13 @@ class History(Logger):
     def version(self) -> str:
         return ""
 
-    @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *rest: Any, **more: Any) -> None:
         """The config stands in config.yaml."""
 
-    @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """A row in the table of each prefix: `train/loss` is column `loss` of train.csv."""
+        if not is_first_process():
+            return
         rows: dict[str, dict[str, Any]] = {}
         for key, value in metrics.items():
             prefix, slash, name = key.partition("/")
@@ -41,10 +42,9 @@ class History(Logger):
         for prefix, row in rows.items():
             self._append(self.folder / f"{prefix}.csv", row)
 
-    @rank_zero_only
     def forget_from(self, step: int) -> None:
         """Drop what was written at a step or later: a resumed run writes it again."""
-        for path in self.folder.glob("*.csv"):
+        for path in self.folder.glob("*.csv") if is_first_process() else ():
             rows = read(path)
             kept = [row for row in rows if int(row["step"]) < step]
             if len(kept) < len(rows):

@@ -14,7 +14,6 @@ import torch
 from attnlab.data.batch import Batch
 from attnlab.errors import RunError
 
-
 STEPS_TO_AGREE = 10
 
 
@@ -23,7 +22,7 @@ class InterruptedRunError(RunError):
 
 
 class StopOnSignal(pl.Callback):
-    """SIGTERM and Ctrl-C finish the step, save, and say how to go on; a second one stops at once."""
+    """SIGTERM and Ctrl-C finish the step, save, say how to go on; a second one stops at once."""
 
     def __init__(self, checkpoint: Path, resume_command: str) -> None:
         self.checkpoint, self.resume_command = checkpoint, resume_command
@@ -39,7 +38,9 @@ class StopOnSignal(pl.Callback):
         for each, previous in self.previous.items():
             signal.signal(each, signal.default_int_handler if previous is None else previous)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: pl.Trainer, *step: Any
+    ) -> None:
         if not self._stopping(trainer):
             return
         trainer.save_checkpoint(self.checkpoint)
@@ -75,8 +76,8 @@ class KeepFailedBatch(pl.Callback):
     ) -> None:
         self.batch = batch
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *rest: Any
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *step: Any
     ) -> None:
         # On a GPU each look at the loss waits for the device: not at every step.
         look = pl_module.device.type == "cpu" or trainer.global_step % self.check_every == 0
@@ -142,7 +143,7 @@ class RandomState(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.restored = state_dict
 
-    def on_train_batch_start(self, *arguments: Any) -> None:
+    def on_train_batch_start(self, *step: Any) -> None:  # type: ignore[override]
         """Only now: setting up the loaders draws random numbers that the first run drew earlier."""
         if self.restored is None:
             return

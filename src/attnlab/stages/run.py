@@ -30,6 +30,7 @@ import yaml
 from attnlab.config.compose import check
 from attnlab.config.schema import Config
 from attnlab.errors import UserError, suggest
+from attnlab.learning.processes import is_first_process
 
 FOLDER_VARIABLE = "ATTNLAB_RUN"  # tells the other processes of a distributed run where it lives
 NOT_PART_OF_THE_RESULT = ("resume", "paths", "logger", "name", "hparams", "stages")
@@ -72,7 +73,7 @@ class Run:
     @contextmanager
     def tracked(self) -> Iterator[None]:
         """The status says `running` inside, and afterwards how it ended."""
-        if _is_follower():
+        if not is_first_process():
             yield
             return
         self.set_status("running", pid=os.getpid(), started=time.time())
@@ -88,10 +89,10 @@ class Run:
 
 def start(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Run:
     """The folder for a run with this config: a new one, or the one that `resume` names."""
-    told = os.environ.get(FOLDER_VARIABLE) if _is_follower() else None
+    told = None if is_first_process() else os.environ.get(FOLDER_VARIABLE)
     folder = Path(told) if told else _choose_folder(config, plain)
     run = Run(folder, config, plain)
-    if _is_follower():
+    if not is_first_process():
         return run
     os.environ[FOLDER_VARIABLE] = str(folder)
     try:
@@ -204,9 +205,3 @@ def _read_status(folder: Path) -> dict[str, Any]:
         return json.loads((folder / "status.json").read_text())
     except (OSError, json.JSONDecodeError):
         return {}
-
-
-def _is_follower() -> bool:
-    """Whether this process is one of several of the same run, and not the first."""
-    ranks = ("LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID")
-    return any(int(os.environ.get(name, "0")) > 0 for name in ranks)

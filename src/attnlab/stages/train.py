@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.loggers.wandb import WandbLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from attnlab.config.schema import Config
 from attnlab.data.prepared import Prepared
@@ -23,6 +22,7 @@ from attnlab.learning.fit import build_trainer, seed_everything
 from attnlab.learning.history import History
 from attnlab.learning.judge import Judge
 from attnlab.learning.learner import Learner
+from attnlab.learning.processes import is_first_process
 from attnlab.learning.safety import is_out_of_memory, out_of_memory
 from attnlab.metrics.plausibility import map_metrics
 from attnlab.models.model import build_model
@@ -48,7 +48,7 @@ def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Non
         wandb = dashboard.connect(config.logger, run.folder, config.name, run.wandb_id(), about)
         with dashboard.closed_at_end(wandb):
             train(run, prepared, overrides, wandb)
-            if rank_zero_only.rank == 0 and not config.trainer.fast_dev_run:
+            if is_first_process() and not config.trainer.fast_dev_run:
                 finish(run, wandb)
 
 
@@ -74,7 +74,7 @@ def train(
             raise out_of_memory(error) from error
         raise
     before = run.status.get("train_seconds", 0.0) if checkpoint else 0.0
-    if rank_zero_only.rank == 0:
+    if is_first_process():
         run.set_status("running", train_seconds=before + time.monotonic() - started)
 
 

@@ -1,0 +1,12 @@
+"""Which of the processes of a distributed run this one is."""
+
+from __future__ import annotations
+
+import os
+
+RANKS = ("LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID")  # Lightning's, torchrun's, SLURM's
+
+
+def is_first_process() -> bool:
+    """Whether this process is the only one of its run, or the first of several: it alone writes."""
+    return all(int(os.environ.get(name, "0")) == 0 for name in RANKS)
