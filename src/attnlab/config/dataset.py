@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,12 @@ class Dataset(Variant, slot="dataset"):
         description="share of the training examples that keep their attention target"
     )
 
+    targets: Literal["gold", "permuted"] = Field(
+        description="what training learns maps from: each example's own gold, or, as a negative "
+        "control, that of another example"
+    )
+
     def settings(self) -> dict[str, Any]:
         """The source makes whole examples: its name and what is withheld are others' business."""
-        return {k: v for k, v in super().settings().items() if k not in ("name", "supervision")}
+        others = ("name", "supervision", "targets")
+        return {k: v for k, v in super().settings().items() if k not in others}

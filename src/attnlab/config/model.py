@@ -76,7 +76,7 @@ class LogMel(Audio, kind="log_mel", target="attnlab.models.sound:LogMel"):
 
 
 class Model(Variant, slot="model"):
-    """A front for each form of input, an encoder, and the decoder or head that the task asks for."""
+    """A front for each form of input, an encoder, and what the task asks for to answer."""
 
     name: str = Field(description="shown in run names and tables")
     dim: int = Field(gt=0, description="width of the hidden states")

@@ -12,7 +12,7 @@ from attnlab.errors import Mistake
 
 def broken_rules(config: Config) -> Iterator[Mistake]:
     """Mistakes that no single field shows."""
-    for rule in (_mechanisms, _length, _devices, _presets):
+    for rule in (_mechanisms, _prediction, _length, _devices, _presets):
         yield from rule(config)
 
 
@@ -20,6 +20,15 @@ def _mechanisms(config: Config) -> Iterator[Mistake]:
     yield from attention.mistakes(config.attention, "attention")
     if isinstance(config.model, Transformer):
         yield from attention.mistakes(config.model.self_attention, "model.self_attention")
+    if config.model.prediction is not None:
+        yield from attention.mistakes(config.model.prediction, "model.prediction")
+
+
+def _prediction(config: Config) -> Iterator[Mistake]:
+    answered = ("generate", "classify", "rank")
+    if config.model.prediction is not None and config.task.kind not in answered:
+        problem = f"task '{config.task.kind}' answers from the input's own states"
+        yield Mistake("model.prediction", problem, f"allowed with: {', '.join(answered)}")
 
 
 def _length(config: Config) -> Iterator[Mistake]:

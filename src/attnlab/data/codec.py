@@ -16,7 +16,7 @@ from torch import Tensor
 
 from attnlab.data.answers import Answer, answer_of, fit_answer
 from attnlab.data.example import Example
-from attnlab.data.grain import Grain, at_groups, first_rows
+from attnlab.data.grain import OWN, Grain, at_groups, first_rows
 from attnlab.data.groups import Groups
 from attnlab.data.inputs import Input, Text, fit_input, input_of
 from attnlab.data.target import AttentionTarget
@@ -44,7 +44,7 @@ class Codec:
     inputs: dict[str, Input]
     answers: Answer
     looks_at: str  # the input whose units are the keys of gold
-    grain: Grain = Grain()
+    grain: Grain = OWN
 
     @property
     def form(self) -> str:

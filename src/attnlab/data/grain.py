@@ -21,6 +21,9 @@ class Grain:
     stride: int = 1  # frames of a step
 
 
+OWN = Grain()  # that of the data themselves
+
+
 def cells(height: int, width: int, patch: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of cells in a picture; the last ones may be cut off by its edge."""
     return -(-height // patch[0]), -(-width // patch[1])

@@ -13,7 +13,7 @@ from attnlab.config.trainer import Trainer
 from attnlab.data.codec import Item
 from attnlab.data.loader import BatchOrder, Loader, eval_loader
 from attnlab.data.prepared import Prepared, Split
-from attnlab.data.supervision import withhold
+from attnlab.data.supervision import supervised
 
 
 class PreparedData(pl.LightningDataModule):
@@ -29,7 +29,7 @@ class PreparedData(pl.LightningDataModule):
         if split not in self.items:
             examples = self.prepared.examples(split)
             if split == "train":
-                examples = withhold(examples, self.dataset.supervision)
+                examples = supervised(examples, self.dataset.supervision, self.dataset.targets)
             codec = self.prepared.codec
             self.items[split] = [codec.encode(example, i) for i, example in enumerate(examples)]
         return self.items[split]

@@ -29,20 +29,22 @@ class Reader(nn.Module):
         self, fronts: dict[str, nn.Module], encoder: nn.Module, looks_at: str, width: int
     ) -> None:
         super().__init__()
-        self.fronts = nn.ModuleDict(fronts)
+        self.names = tuple(fronts)
+        self.fronts = nn.ModuleList(fronts.values())
         self.encoder, self.looks_at = encoder, looks_at
         self.kinds = nn.Embedding(len(fronts), width) if len(fronts) > 1 else None
 
     def forward(self, batch: Batch) -> Reading:
-        seen = {name: front(batch.inputs[name]) for name, front in self.fronts.items()}
+        fronts = zip(self.names, self.fronts, strict=True)
+        seen = [front(batch.inputs[name]) for name, front in fronts]
         if self.kinds is None:
-            memory = self.encoder(seen[self.looks_at])
+            memory = self.encoder(seen[0])
             return Reading(memory, memory.last() if memory.grid is None else memory.mean())
         marked = [
             memory._replace(values=memory.values + kind)
-            for memory, kind in zip(seen.values(), self.kinds.weight, strict=True)
+            for memory, kind in zip(seen, self.kinds.weight, strict=True)
         ]
-        read = dict(zip(seen, encoded_together(self.encoder, marked), strict=True))
+        read = dict(zip(self.names, encoded_together(self.encoder, marked), strict=True))
         memory = read.pop(self.looks_at)
         return Reading(memory, torch.stack([other.mean() for other in read.values()]).sum(0))
 

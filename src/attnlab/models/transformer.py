@@ -110,7 +110,7 @@ class Places(nn.Module):
 
 
 def sinusoids(length: int, dim: int) -> Tensor:
-    """Sines and cosines of geometrically growing wavelengths (Vaswani et al. 2017): length x dim."""
+    """Sines and cosines of growing wavelengths (Vaswani et al. 2017): length x dim."""
     rates = torch.exp(torch.arange(0, dim, 2) * (-math.log(10000.0) / dim))  # dim / 2
     angles = torch.arange(length)[:, None] * rates  # length x dim / 2
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :dim]

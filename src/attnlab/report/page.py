@@ -47,24 +47,31 @@ def page(
 
 
 def _table(figures: dict[str, Any]) -> str:
-    rows = ["<tr><th></th><th>test</th><th>95% interval</th><th>uniform</th><th>position prior</th>"
-            "<th>oracle</th></tr>"]
+    rows = [
+        "<tr><th></th><th>test</th><th>95% interval</th><th>uniform</th><th>position prior</th>"
+        "<th>oracle</th></tr>"
+    ]
     for group in ("answer", "attention", "trust"):
         for name, value in figures[group].items():
             interval = figures["intervals"].get(name)
             known = [
-                f"{figures['controls'][c][name]:.3f}" if group == "attention" else ""
+                _number(figures["controls"][c][name], ".3f") if group == "attention" else ""
                 for c in ("uniform", "position", "oracle")
             ]
             label = f"answers changed by a {name} map" if group == "trust" else name
             cells = [
                 f"{group}: {label}",
-                f"{value:.4f}",
+                _number(value, ".4f"),
                 f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "",
                 *known,
             ]
             rows.append("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>")
     return f"<table>{''.join(rows)}</table>"
+
+
+def _number(value: float | None, form: str) -> str:
+    """A figure that is not defined stays empty."""
+    return "" if value is None else format(value, form)
 
 
 def _curve(name: str, points: Sequence[tuple[int, float]]) -> str:
@@ -76,7 +83,9 @@ def _curve(name: str, points: Sequence[tuple[int, float]]) -> str:
     low, high = min(values), max(values)
     across = width / max(steps[-1] - steps[0], 1)
     up = height / ((high - low) or 1.0)
-    path = " ".join(f"{(s - steps[0]) * across:.1f},{height - (v - low) * up:.1f}" for s, v in points)
+    path = " ".join(
+        f"{(s - steps[0]) * across:.1f},{height - (v - low) * up:.1f}" for s, v in points
+    )
     svg = (
         f"<svg width={width} height={height + 8} viewBox='-2 -4 {width + 4} {height + 8}'>"
         f"<polyline points='{path}' fill=none stroke=#2b6cb0 stroke-width=1.8 /></svg>"
