@@ -73,7 +73,9 @@ def pairwise() -> list[Names]:
     for pair in sorted(missing):
         if pair not in missing:
             continue
-        best = max(_completions(pair, options, dice), key=lambda c: len(_pairs(c) & missing), default=None)
+        best = max(
+            _completions(pair, options, dice), key=lambda c: len(_pairs(c) & missing), default=None
+        )
         if best is not None:
             found.append(best)
             missing -= _pairs(best)
@@ -107,7 +109,7 @@ def attention(config: AttentionConfig, role: str = "cross", seed: int = 0) -> At
     built = Attention(config, **dims, output_dim=None, site=site, max_length=32).double().eval()
     with torch.no_grad():
         for parameter in built.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
     return built
 
 

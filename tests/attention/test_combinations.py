@@ -26,7 +26,6 @@ from tests.attention.mechanisms import (
 )
 
 
-
 def _cases() -> Iterator[tuple[Names, str]]:
     """Each combination in cross-attention, and in one or the other kind of self-attention."""
     for index, names in enumerate(pairwise()):
@@ -132,7 +131,9 @@ def test_routes_agree(names: Names, role: str) -> None:
     if is_recurrent(config) or not kernels:
         kernels = ["reference"]  # query by query there is no other way; it must be stable
     for mask in _masks(role, len(query), query.shape[1]):
-        if form(mechanism.config.structure) == "landmarks" and (mask.rules or mask.custom is not None):
+        if form(mechanism.config.structure) == "landmarks" and (
+            mask.rules or mask.custom is not None
+        ):
             continue
         reference = _context_and_gradients(mechanism, "reference", query, key, mask)
         for kernel in [k for k in kernels if _can(mechanism, k, query, key, mask)]:
@@ -156,7 +157,7 @@ def _masks(role: str, batch: int, queries: int) -> list[Mask]:
 def _can(mechanism: Attention, kernel: str, query: Tensor, key: Tensor, mask: Mask) -> bool:
     from attnlab.attention.kernels.choose import ROUTES
 
-    call, _ = mechanism._call(query, key, key, mask, None)
+    call = mechanism.call(query, key, key, mask)
     return ROUTES[kernel].can(call)
 
 

@@ -71,9 +71,7 @@ def test_causal_corner_is_at_the_top_left() -> None:
 
 def test_rows_and_select_cut_the_same_mask() -> None:
     torch.manual_seed(0)
-    mask = Mask(
-        keys=torch.rand(3, 4) > 0.2, causal=True, custom=torch.rand(3, 1, 5, 4) > 0.3
-    )
+    mask = Mask(keys=torch.rand(3, 4) > 0.2, causal=True, custom=torch.rand(3, 1, 5, 4) > 0.3)
     whole = mask.allowed(torch.arange(5), 4)
     rows = mask.rows([1, 4]).allowed(torch.tensor([1, 4]), 4)
     examples = mask.select(torch.tensor([2, 0])).allowed(torch.arange(5), 4)

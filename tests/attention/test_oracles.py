@@ -57,7 +57,7 @@ def test_score_of_each_pair(kind: str) -> None:
             for qs, ks in zip(query, key, strict=True)
         ]
     )
-    call, _ = mechanism._call(query, key, None, None, None)
+    call = mechanism.call(query, key)
     torch.testing.assert_close(call.logits[:, 0], expected)
     if normalizer == "softmax":
         expected = expected.softmax(-1)
@@ -254,7 +254,7 @@ def test_local_p_is_a_gaussian_round_a_predicted_place() -> None:
 def test_coverage_adds_the_sum_of_past_maps() -> None:
     mechanism = attention(named("coverage"))
     query, key = inputs("cross")
-    call, _ = mechanism._call(query, key, None, None, None)
+    call = mechanism.call(query, key)
     weights = mechanism.weights(query, key)[:, 0]
     total = torch.zeros(2, 6, dtype=torch.float64)
     for step in range(4):
@@ -268,7 +268,7 @@ def test_hierarchical_is_a_product_of_two_levels() -> None:
     query, key = inputs("cross", queries=1)
     segments = torch.tensor([[0, 0, 1, 1, 1, 2]]).expand(2, -1)
     weights = mechanism.weights(query, key, Mask(segments=segments))[:, 0, 0]
-    call, _ = mechanism._call(query, key, None, None, None)
+    call = mechanism.call(query, key)
     score, upper = mechanism.score, query @ mechanism.structure.upper[0]
     for example in range(2):
         within, pooled = [], []

@@ -63,7 +63,10 @@ def test_shared_keys_are_multihead_with_repeated_weights(name: str) -> None:
     shared, own = _attention(name), _attention("multihead")
     repeat = HEADS // shared.heads.groups
     with torch.no_grad():
-        for one, other in ((own.heads.key, shared.heads.key), (own.heads.value, shared.heads.value)):
+        for one, other in (
+            (own.heads.key, shared.heads.key),
+            (own.heads.value, shared.heads.value),
+        ):
             rows = other.weight.unflatten(0, (shared.heads.groups, -1))
             one.weight.copy_(rows.repeat_interleave(repeat, 0).flatten(0, 1))
         own.heads.query.load_state_dict(shared.heads.query.state_dict())
@@ -96,9 +99,7 @@ def test_keras_additive_attention() -> None:
     keys = torch.tensor([[True] * 5, [True, True, True, False, False]])
     layer.build([query.shape, value.shape, key.shape])
     layer.set_weights([score.energy.detach().flatten().numpy()])
-    context, weights = layer(
-        [query, value, key], mask=[None, keys], return_attention_scores=True
-    )
+    context, weights = layer([query, value, key], mask=[None, keys], return_attention_scores=True)
     mask = Mask(keys=keys)
     torch.testing.assert_close(mechanism(query, key, value, mask), _cpu(context))
     torch.testing.assert_close(mechanism.weights(query, key, mask)[:, 0], _cpu(weights))

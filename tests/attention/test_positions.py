@@ -12,18 +12,30 @@ from attnlab.attention.mechanism import Attention
 from tests.attention.mechanisms import DIM, attention, choices, combined, inputs
 
 SCALE = 1 / math.sqrt(DIM)
-ORACLES = {"none", "sinusoidal", "learned", "shaw", "t5", "alibi", "rope", "transformer_xl", "cosine"}
+ORACLES = {
+    "none",
+    "sinusoidal",
+    "learned",
+    "shaw",
+    "t5",
+    "alibi",
+    "rope",
+    "transformer_xl",
+    "cosine",
+}
 
 
 def _mechanism(position: str, **changes: object) -> Attention:
-    score, normalizer = ("relu", "proportion") if position == "cosine" else ("scaled_dot", "softmax")
+    score, normalizer = (
+        ("relu", "proportion") if position == "cosine" else ("scaled_dot", "softmax")
+    )
     config = combined((score, normalizer, "global", position, "one"))
     own = config.position.model_copy(update=changes)
     return attention(config.model_copy(update={"position": own}), "self")
 
 
 def _logits(mechanism: Attention, x: Tensor) -> Tensor:
-    call, _ = mechanism._call(x, x, None, None, None)
+    call = mechanism.call(x, x)
     return call.logits[:, 0]
 
 

@@ -19,6 +19,7 @@ from attnlab.attention.parts import Normalize, Past, spread
 from attnlab.attention.recurrence import Rollout, roll_out
 
 if TYPE_CHECKING:
+    from attnlab.attention.kernels.choose import KernelRoute
     from attnlab.attention.mechanism import Attention
 
 Rows = Tensor | Sequence[int] | slice
@@ -37,13 +38,10 @@ class Call:
     mask: Mask
     start: int  # position of the first query
     past: Past | None = None  # recurrent mechanisms: what earlier queries looked at
-    picked: Tensor | None = (
-        None  # positions of the queries, where they are not start, start + 1, ...
-    )
+    picked: Tensor | None = None  # where the queries stand, if not at start, start + 1, ...
     whole: Call | None = None  # the call with all queries, where this has some of them
-    used: Tensor | None = (
-        None  # batch x heads x queries x keys: the weights that forward took, if any
-    )
+    kernel: KernelRoute | None = None  # the kernel to use, where it is not to be chosen
+    used: Tensor | None = None  # batch x heads x queries x keys: the weights that forward took
 
     @property
     def queries(self) -> int:
@@ -57,6 +55,11 @@ class Call:
     def from_start(self) -> bool:
         """Whether query i is at position i."""
         return self.start == 0 and self.picked is None
+
+    @cached_property
+    def route(self) -> KernelRoute:
+        """The kernel that serves this call."""
+        return self.kernel or self.attention.kernel_for(self)
 
     @cached_property
     def positions(self) -> Tensor:
@@ -84,7 +87,7 @@ class Call:
     @cached_property
     def logits(self) -> Tensor:
         """batch x maps x queries x keys, fp32 or wider, before any mask."""
-        logits = self.attention.kernel_for(self).logits(self)
+        logits = self.route.logits(self)
         if self.position_bias is not None:
             logits = logits + self.position_bias
         return self.attention.heads.mix_logits(logits)

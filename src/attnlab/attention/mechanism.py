@@ -95,7 +95,7 @@ class Attention(nn.Module):
         state: State | None = None,
     ) -> Tensor:
         """batch x queries x output_dim; with a state, queries go on where the last call ended."""
-        call, grown = self._call(query, key, value, mask, state)
+        call, grown = self.call_and_state(query, key, value, mask, state)
         for watcher in self.attached.watchers:
             watcher.see(call)
         past = None
@@ -103,14 +103,18 @@ class Attention(nn.Module):
             rolled = self._roll(call, drawn=True)
             call.used, past = rolled.weights, rolled.past
             context = self._weighted(call.used, call)
-        elif self.attached.transforms or not self.kernel_for(call).fused:
-            call.used = self._changed(call.weigh(self.normalizer), call)
-            context = self._weighted(call.used, call)
         else:
-            context = self.kernel_for(call).context(call)
+            context = self.attend(call)
         if state is not None:
             _advance(state, grown, past, query.shape[1])
         return self.heads.merge(context, call.source)
+
+    def attend(self, call: Call) -> Tensor:
+        """batch x heads x queries x width: the context of a call, by its kernel."""
+        if call.route.fused and not self.attached.transforms:
+            return call.route.context(call)
+        call.used = self._changed(call.weigh(self.normalizer), call)
+        return self._weighted(call.used, call)
 
     def weights(
         self,
@@ -123,7 +127,7 @@ class Attention(nn.Module):
         state: State | None = None,
     ) -> Tensor:
         """batch x heads x queries x keys, fp32: before dropout, nothing drawn; the state stays."""
-        call, _ = self._call(query, key, None, mask, state)
+        call = self.call(query, key, None, mask, state)
         return self.maps(call, rows=rows, heads=heads)
 
     def log_weights(
@@ -137,7 +141,7 @@ class Attention(nn.Module):
         state: State | None = None,
     ) -> Tensor:
         """The logarithm of `weights`, finite everywhere: forbidden keys are very negative."""
-        call, _ = self._call(query, key, None, mask, state)
+        call = self.call(query, key, None, mask, state)
         return self.maps(call, rows=rows, heads=heads, log=True)
 
     def maps(
@@ -181,7 +185,18 @@ class Attention(nn.Module):
     def extra_repr(self) -> str:
         return f"site={self.site}, mechanism={self.config.name}, kernel={self.config.kernel}"
 
-    def _call(
+    def call(
+        self,
+        query: Tensor,
+        key: Tensor | None,
+        value: Tensor | None = None,
+        mask: Mask | None = None,
+        state: State | None = None,
+    ) -> Call:
+        """Everything that one use of this attention starts from; the state stays as it is."""
+        return self.call_and_state(query, key, value, mask, state)[0]
+
+    def call_and_state(
         self,
         query: Tensor,
         key: Tensor | None,

@@ -18,7 +18,13 @@ from tests.attention.mechanisms import attention, inputs, named
 
 Run = Callable[[Tensor, Tensor, Tensor], Tensor]
 needs_compiler = pytest.mark.skipif(native.library() is None, reason="there is no C compiler")
-SHAPES = [(2, 3, 5, 7, 11), (1, 1, 1, 1, 1), (3, 1, 4, 16, 8), (1, 2, 130, 65, 32), (2, 4, 1, 80, 64)]
+SHAPES = [
+    (2, 3, 5, 7, 11),
+    (1, 1, 1, 1, 1),
+    (3, 1, 4, 16, 8),
+    (1, 2, 130, 65, 32),
+    (2, 4, 1, 80, 64),
+]
 WAYS = [
     pytest.param(NativeAdditive.apply, id="native", marks=needs_compiler),
     pytest.param(ChunkedAdditive.apply, id="chunked"),
@@ -42,7 +48,7 @@ def _draw(shape: tuple[int, ...], scale: float = 1.0) -> list[Tensor]:
 
 def _all(run: Run, drawn: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
     """Scores and the three gradients."""
-    leaves = [t.to(dtype).requires_grad_() for t in drawn[:3]]
+    leaves = [t.detach().clone().to(dtype).requires_grad_() for t in drawn[:3]]
     scores = run(*leaves)
     scores.backward(drawn[3].to(dtype))
     return [scores.detach(), *(leaf.grad for leaf in leaves)]
@@ -163,7 +169,7 @@ def test_low_precision_adds_up_in_fp32(dtype: torch.dtype) -> None:
     """The only error is that of the rounded inputs."""
     mechanism = attention(named("additive")).to(dtype)
     query, key = (t.to(dtype) for t in inputs("cross"))
-    call, _ = mechanism._call(query, key, None, None, None)
+    call = mechanism.call(query, key)
     exact = _naive(call.query.double(), call.key.double(), mechanism.score.energy.double()[..., 0])
     assert call.logits.dtype == torch.float32
     torch.testing.assert_close(call.logits.double(), exact, atol=1e-6, rtol=1e-5)

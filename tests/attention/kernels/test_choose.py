@@ -18,7 +18,7 @@ from tests.attention.mechanisms import DIM, attention, inputs, named
 
 def _taken(mechanism: Attention, mask: Mask | None = None, length: int = 6) -> str:
     x, _ = inputs("self", keys=length)
-    call, _ = mechanism._call(x, x, x, mask, None)
+    call = mechanism.call(x, x, x, mask)
     route = mechanism.kernel_for(call)
     return next(name for name, known in ROUTES.items() if known is route)
 

@@ -187,7 +187,7 @@ def test_statistics_never_hold_the_map() -> None:
     class Largest(TorchDispatchMode):
         size = 0
 
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # noqa: ANN
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
             made = function(*args, **(kwargs or {}))
             if isinstance(made, Tensor):
                 Largest.size = max(Largest.size, made.numel())
@@ -217,7 +217,7 @@ def test_self_attention_that_grows_gives_statistics_too() -> None:
 @pytest.mark.parametrize("cross", NAMED)
 @pytest.mark.parametrize("stepwise", [False, True])
 def test_intervention_changes_the_context(cross: str, stepwise: bool) -> None:
-    """The same weights leave the output as it is; uniform ones give what uniform attention gives."""
+    """The same weights leave the output as it is, others do not, and nothing stays."""
     model, batch = Decoder(cross, stepwise), _batch()
     plain = model(*batch)
     with Intervention(model, "decoder.cross.0", lambda weights, allowed: weights):
@@ -236,7 +236,7 @@ def test_intervention_changes_the_context(cross: str, stepwise: bool) -> None:
     per_call = 1 if stepwise or is_recurrent(named(cross)) else 4
     assert seen[0][0] == (3, heads, per_call, 6)
     assert seen[0][1] is not None
-    if cross != "uniform" and cross != "se":
+    if cross not in ("uniform", "se"):
         assert not torch.allclose(changed, plain)
     torch.testing.assert_close(model(*batch), plain)
 
