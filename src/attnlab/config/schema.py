@@ -45,6 +45,7 @@ class Hparams(Section):
         description="give up trials that are worse than the median of those before"
     )
     search: dict[str, Any] = Field(
+        min_length=1,
         description="key -> {choice: [...]} | {low:, high:, log: true} | {low:, high:, step:}"
     )
 

@@ -8,11 +8,10 @@ validation split; the test split is not looked at (`evaluate` is for the setting
 from __future__ import annotations
 
 import csv
-import json
 import math
 import shlex
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +20,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from attnlab.config import compose
 from attnlab.config.schema import Config, Hparams
-from attnlab.errors import ConfigError, Mistake, RunError, UserError, suggest
+from attnlab.errors import ConfigError, RunError, UserError, suggest
 from attnlab.stages.places import Processes, held
 from attnlab.stages.run import fingerprint
-from attnlab.stages.sweep import Outcome, Sweep, announce, quoted
+from attnlab.stages.search_space import check, draw, override
+from attnlab.stages.sweep import Outcome, Sweep, announce
 
 try:
     import optuna
@@ -36,10 +35,8 @@ try:
 except ModuleNotFoundError:
     raise UserError("hparams: needs Optuna; try: pip install 'attnlab[sweep]'") from None
 
-FORMS = ({"choice"}, {"low", "high"}, {"low", "high", "log"}, {"low", "high", "step"})
 MINE = ("hparams", "~hparams", "resume=", "stages=", "paths.run=")  # not for the trials
 TRIAL = ("stages=[prepare,train]", "~hparams")
-Space = Mapping[str, Any]  # one entry of `hparams.search`
 
 
 def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> None:
@@ -47,8 +44,8 @@ def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Non
     settings = config.hparams
     assert settings is not None
     others = (*MINE, *(f"{key}=" for key in settings.search))
-    base = [override for override in overrides if not override.startswith(others)]
-    check(settings, base)
+    base = [word for word in overrides if not word.startswith(others)]
+    check(settings.search, base)
     folder = Path(config.paths.runs) / "hparams" / settings.name
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder / ".lock") as lock:
@@ -57,74 +54,6 @@ def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Non
         study = open_study(settings, folder, fingerprint(plain), config.seed)
         Search(settings, study, folder, base).run()
         show(study, settings, base)
-
-
-def check(settings: Hparams, base: Sequence[str]) -> None:
-    """Every key, range and choice; raises `ConfigError` with all mistakes."""
-    mistakes = []
-    for key, space in settings.search.items():
-        wrong = list(_wrong_form(f"hparams.search.{key}", space))
-        mistakes += wrong or _wrong_values(key, space, base)
-    if mistakes:
-        raise ConfigError(mistakes, compose.NEXT_COMMAND)
-
-
-def _wrong_form(where: str, space: Any) -> Iterator[Mistake]:
-    """What is wrong with an entry as such."""
-    if not isinstance(space, dict) or set(space) not in FORMS:
-        given = space if not isinstance(space, dict) else ", ".join(space) or "nothing"
-        known = {key for form in FORMS for key in form}
-        unknown = [key for key in space if key not in known] if isinstance(space, dict) else []
-        hint = suggest(unknown[0], known) if unknown else ""
-        forms = "a range is choice: [...] | low, high | low, high, log | low, high, step"
-        yield Mistake(where, f"'{given}' is no range", f"{hint} {forms}".strip())
-    elif "choice" in space:
-        scalars = str | int | float | bool | None
-        if not isinstance(space["choice"], list) or not space["choice"]:
-            yield Mistake(f"{where}.choice", "needs a list with at least one value")
-        elif not all(isinstance(value, scalars) for value in space["choice"]):
-            yield Mistake(
-                f"{where}.choice", "holds more than plain values", "name a group's option"
-            )
-    else:
-        yield from _wrong_range(where, space)
-
-
-def _wrong_range(where: str, space: Space) -> Iterator[Mistake]:
-    numbers = {key: space[key] for key in ("low", "high", "step") if key in space}
-    for key, value in numbers.items():
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):
-            yield Mistake(f"{where}.{key}", f"{value!r} is not a number", "write 1.0e-3, not 1e-3")
-            return
-    if numbers["low"] >= numbers["high"]:
-        yield Mistake(where, f"low {numbers['low']} is not below high {numbers['high']}")
-    if space.get("log") and numbers["low"] <= 0:
-        yield Mistake(f"{where}.low", f"{numbers['low']} has no logarithm", "a low above 0")
-    if numbers.get("step", 1) <= 0:
-        yield Mistake(f"{where}.step", f"{numbers['step']} is not above 0")
-
-
-def _wrong_values(key: str, space: Space, base: Sequence[str]) -> list[Mistake]:
-    """What the config itself has against the ends of a range, or against one of the choices."""
-    mistakes: dict[str, Mistake] = {}
-    for value in space.get("choice") or (space["low"], space["high"]):
-        try:
-            compose.load(["~hparams", *base, override(key, value)])
-        except ConfigError as error:
-            mistakes |= {str(mistake): mistake for mistake in error.mistakes}
-    return list(mistakes.values())
-
-
-def override(key: str, value: Any) -> str:
-    """A setting as the command line takes it."""
-    if isinstance(value, str):
-        plain = value.replace("_", "").isalnum()
-        return f"{key}={value if plain else quoted(value)}"
-    return f"{key}={json.dumps(value)}"
 
 
 def open_study(settings: Hparams, folder: Path, mark: str, seed: int) -> optuna.Study:
@@ -187,7 +116,7 @@ class Search:
     def _trial(self, start: Callable[[], Trial]) -> Outcome:
         trial = start()
         space = self.settings.search
-        chosen = [override(key, _draw(trial, key, space[key])) for key in space]
+        chosen = [override(key, draw(trial, key, space[key])) for key in space]
         name = f"trial {trial.number}: {' '.join(chosen)}"
         try:
             with self.composing:
@@ -208,6 +137,9 @@ class Search:
             self.study.tell(trial, state=TrialState.FAIL)
         elif outcome.state in ("finished", "skipped"):
             best = progress.best()
+            if best is None:
+                self.study.tell(trial, state=TrialState.FAIL)
+                return replace(outcome, state="failed", message=f"{self.settings.monitor} is nan")
             self.study.tell(trial, best)
             return replace(outcome, figures={self.settings.monitor: best})
         return outcome
@@ -233,33 +165,23 @@ class Progress:
             self.hopeless = self.hopeless or (bool(values) and self.trial.should_prune())
         return self.hopeless
 
-    def best(self) -> float:
-        """The best value of all validations."""
-        values = self._values()
-        if not values:
-            columns = [name for row in self._rows()[:1] for name in row if name != "step"]
+    def best(self) -> float | None:
+        """The best value of all validations; None if none of them is a number."""
+        columns = [name for row in self._rows()[:1] for name in row if name != "step"]
+        if self.name not in columns:
             hint = suggest(self.settings.monitor, [f"{self.path.stem}/{c}" for c in columns])
             raise UserError(f"hparams.monitor: no figure '{self.settings.monitor}'; {hint}")
-        return min(values) if self.settings.direction == "minimize" else max(values)
+        choose = min if self.settings.direction == "minimize" else max
+        return choose(self._values(), default=None)
 
     def _values(self) -> list[float]:
-        return [float(row[self.name]) for row in self._rows() if row.get(self.name)]
+        values = [float(row[self.name]) for row in self._rows() if row.get(self.name)]
+        return [value for value in values if math.isfinite(value)]
 
     def _rows(self) -> list[dict[str, str]]:
         """Whole lines: the run may be at the next one just now."""
         text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
         return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
-
-
-def _draw(trial: Trial, key: str, space: Space) -> Any:
-    """A value for one setting."""
-    if "choice" in space:
-        return trial.suggest_categorical(key, space["choice"])
-    low, high, step = space["low"], space["high"], space.get("step")
-    whole = all(isinstance(value, int) for value in (low, high, step or 1))
-    if whole:
-        return trial.suggest_int(key, low, high, step=step or 1, log=space.get("log", False))
-    return trial.suggest_float(key, low, high, step=step, log=space.get("log", False))
 
 
 def show(study: optuna.Study, settings: Hparams, base: Sequence[str]) -> None:
