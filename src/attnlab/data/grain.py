@@ -20,13 +20,12 @@ class Grain:
     patch: tuple[int, int] = (1, 1)  # pixels of a cell: height and width
     stride: int = 1  # frames of a step
 
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of cells in a picture; the last ones may be cut off by its edge."""
+        return -(-height // self.patch[0]), -(-width // self.patch[1])
+
 
 OWN = Grain()  # that of the data themselves
-
-
-def cells(height: int, width: int, patch: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of cells in a picture; the last ones may be cut off by its edge."""
-    return -(-height // patch[0]), -(-width // patch[1])
 
 
 @lru_cache(maxsize=1024)

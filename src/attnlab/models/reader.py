@@ -52,7 +52,7 @@ class Reader(nn.Module):
 def encoded_together(encoder: nn.Module, parts: list[Memory]) -> list[Memory]:
     """Several memories through an encoder as one sequence, without padding in between."""
     mask = torch.cat([part.mask for part in parts], 1)  # batch x all keys
-    order = (~mask).long().argsort(1, stable=True)  # real keys first
+    order = (~mask).long().argsort(dim=1, stable=True)  # real keys first
     values = _taken(torch.cat([part.values for part in parts], 1), order)
     encoded = encoder(Memory(values, mask.gather(1, order)))
     states = _taken(encoded.values, order.argsort(1))  # batch x all keys x dim

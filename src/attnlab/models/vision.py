@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnlab.data.batch import Padded
-from attnlab.data.grain import cells
+from attnlab.data.grain import Grain
 from attnlab.data.inputs import Picture
 from attnlab.models.memory import Memory
 
@@ -18,7 +18,7 @@ class Front(nn.Module):
     def __init__(self, picture: Picture, width: int, stride: int) -> None:
         super().__init__()
         self.picture, self.stride = picture, stride
-        self.grid = cells(picture.height, picture.width, (stride, stride))
+        self.grid = Grain((stride, stride)).grid(picture.height, picture.width)
         self.rows = nn.Parameter(0.1 * torch.randn(self.grid[0], 1, width))
         self.columns = nn.Parameter(0.1 * torch.randn(1, self.grid[1], width))
 

@@ -10,43 +10,54 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from attnlab.data.codec import Codec
 from attnlab.data.example import Example
+from attnlab.data.inputs import Picture, Sound
 
 Map = npt.NDArray[np.float32]
+Rows = list[list[float]]
+
+BANDS = 32  # of a spectrum that is looked at
 
 
 @dataclass(frozen=True)
 class ShownExample:
-    """One example as a report shows it. Maps are rounded: they are looked at, not computed with."""
+    """One example as a report shows it. Numbers are rounded: they are looked at, not computed with.
+
+    What is attended to (the keys) are units of a text, cells of a picture or steps of a sound; of
+    the last two `image` holds what they look like.
+    """
 
     id: str
     keys: list[str]  # the units that are looked at
-    queries: list[str]  # the units of the gold answer, or its label
+    queries: list[str]  # what the rows of the map belong to
     gold: str
     prediction: str
-    map: list[list[float]]  # queries x keys: the model's
-    gold_map: list[list[float]]  # queries x keys: rows without gold are zero
+    map: Rows  # queries x keys: the model's
+    gold_map: Rows  # queries x keys: rows without gold are zero
     meta: dict[str, object]
+    grid: tuple[int, int] | None = None  # rows and columns, where keys are cells of a picture
+    image: Rows | None = None  # pixels, or the spectrum of a sound: rows x columns, 0 to 1
 
     @classmethod
-    def of(cls, example: Example, prediction: str, weights: Map) -> ShownExample:
-        """From an example of text and the model's map of it (padded)."""
-        source, answer = example.inputs[example.looks_at], example.answer
-        keys = [str(unit) for unit in source] if isinstance(source, list) else []
-        queries = list(answer) if isinstance(answer, list) else [str(answer)]
-        gold_map = np.zeros((len(queries), len(keys)))
-        if example.target is not None:
-            gold_map = example.target.distribution() * example.target.query_mask[:, None]
-        joint = "" if all(len(unit) == 1 for unit in queries) else " "
+    def of(cls, example: Example, codec: Codec, prediction: str, weights: Map) -> ShownExample:
+        """From an example and the model's map of it (padded: queries x keys)."""
+        queries, keys = _queries(example), _keys(example, codec)
+        target, gold_map = codec.target(example), np.zeros((len(queries), len(keys)))
+        if target is not None:
+            rows = target.distribution() * target.query_mask[:, None]
+            gold_map[: len(rows)] = rows[: len(queries)]
         return cls(
             id=example.id,
             keys=keys,
             queries=queries,
-            gold=joint.join(queries),
+            gold=codec.text(codec.answers.encode(example).tolist()),
             prediction=prediction,
-            map=np.round(weights[: len(queries), : len(keys)], 4).tolist(),
-            gold_map=np.round(gold_map, 4).tolist(),
+            map=_rounded(weights[: len(queries), : len(keys)]),
+            gold_map=_rounded(gold_map),
             meta=example.meta,
+            grid=_grid(example, codec),
+            image=_image(example, codec),
         )
 
     def mass_on_gold(self) -> float | None:
@@ -54,6 +65,59 @@ class ShownExample:
         pairs = zip(self.map, self.gold_map, strict=True)
         masses = [sum(w for w, g in zip(*rows, strict=True) if g) for rows in pairs if any(rows[1])]
         return sum(masses) / len(masses) if masses else None
+
+
+def _queries(example: Example) -> list[str]:
+    """The units of the answer, the classes of its boxes, or the one thing that is answered."""
+    answer = example.answer
+    if isinstance(answer, list):
+        return list(answer)
+    if isinstance(answer, np.ndarray) and answer.ndim == 2 and answer.shape[1] == 5:
+        return [str(int(box[4])) for box in answer]
+    rows = 1 if example.target is None else len(example.target.query_mask)
+    return ["" if isinstance(answer, np.ndarray | None) else str(answer)] * rows
+
+
+def _keys(example: Example, codec: Codec) -> list[str]:
+    """Units as they are; cells by row and column; steps by their number."""
+    seen = example.inputs[example.looks_at]
+    if isinstance(seen, list):
+        return [str(unit) for unit in seen]
+    grid = _grid(example, codec)
+    if grid is not None:
+        return [f"{row},{column}" for row in range(grid[0]) for column in range(grid[1])]
+    return [str(step) for step in range(len(codec.groups(example)))]
+
+
+def _grid(example: Example, codec: Codec) -> tuple[int, int] | None:
+    found = codec.inputs[example.looks_at]
+    return codec.grain.grid(found.height, found.width) if isinstance(found, Picture) else None
+
+
+def _image(example: Example, codec: Codec) -> Rows | None:
+    found, seen = codec.inputs[example.looks_at], example.inputs[example.looks_at]
+    if isinstance(found, Picture):
+        return _rounded(_stretched(np.asarray(seen).mean(0)))
+    if isinstance(found, Sound):
+        return _rounded(_stretched(_spectrum(np.asarray(seen), found.hop)))
+    return None
+
+
+def _spectrum(samples: Map, hop: int) -> Map:
+    """Logarithm of the energy, low frequencies last: bands x frames."""
+    whole = np.pad(samples, (0, -len(samples) % hop))
+    energy = np.abs(np.fft.rfft(whole.reshape(-1, hop) * np.hanning(hop), n=2 * BANDS)) ** 2
+    return np.log(energy[:, 1:].T[::-1] + 1e-3).astype(np.float32)
+
+
+def _stretched(image: Map) -> Map:
+    """From 0 to 1."""
+    low, high = float(image.min()), float(image.max())
+    return (image - low) / max(high - low, 1e-9)
+
+
+def _rounded(matrix: npt.NDArray[np.floating]) -> Rows:
+    return np.round(np.asarray(matrix, np.float64), 4).tolist()
 
 
 def save_examples(examples: Sequence[ShownExample], path: Path) -> None:
@@ -67,35 +131,3 @@ def load_examples(path: Path) -> list[ShownExample]:
     if not path.is_file():
         return []
     return [ShownExample(**item) for item in json.loads(path.read_text(encoding="utf-8"))]
-
-
-def draw_maps(examples: Sequence[ShownExample], folder: Path) -> list[Path]:
-    """A picture of each map: darkness is weight, a frame marks gold."""
-    from matplotlib.figure import Figure
-
-    folder.mkdir(exist_ok=True)
-    paths: list[Path] = []
-    for example in examples:
-        queries, keys = len(example.queries), len(example.keys)
-        figure = Figure(figsize=(1.2 + 0.24 * keys, 1.0 + 0.26 * queries), dpi=130)
-        axes = figure.add_subplot()
-        axes.imshow(np.array(example.map), cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        for row, column in zip(*np.nonzero(np.array(example.gold_map)), strict=True):
-            axes.add_patch(_frame(row, column))
-        axes.set_xticks(range(keys), [unit.replace(" ", "␣") for unit in example.keys])
-        axes.set_yticks(range(queries), example.queries)
-        axes.tick_params(length=0, labelsize=9)
-        axes.set_title(f"gold {example.gold}   answer {example.prediction}", fontsize=9, loc="left")
-        for spine in axes.spines.values():
-            spine.set_color("#cccccc")
-        figure.tight_layout()
-        paths.append(folder / f"{example.id}.png")
-        figure.savefig(paths[-1])
-    return paths
-
-
-def _frame(row: int, column: int):  # noqa: ANN202 - a matplotlib patch, imported late
-    from matplotlib.patches import Rectangle
-
-    corner = (column - 0.5, row - 0.5)
-    return Rectangle(corner, 1, 1, fill=False, edgecolor="#d1495b", linewidth=1.1)

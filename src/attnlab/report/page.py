@@ -53,7 +53,7 @@ def _table(figures: dict[str, Any]) -> str:
     ]
     for group in ("answer", "attention", "trust"):
         for name, value in figures[group].items():
-            interval = figures["intervals"].get(name)
+            interval = figures["intervals"].get(name) or [None]
             known = [
                 _number(figures["controls"][c][name], ".3f") if group == "attention" else ""
                 for c in ("uniform", "position", "oracle")
@@ -62,7 +62,7 @@ def _table(figures: dict[str, Any]) -> str:
             cells = [
                 f"{group}: {label}",
                 _number(value, ".4f"),
-                f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "",
+                f"{interval[0]:.3f} to {interval[1]:.3f}" if None not in interval else "",
                 *known,
             ]
             rows.append("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>")

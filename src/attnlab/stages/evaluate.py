@@ -18,20 +18,25 @@ from torch import Tensor
 
 from attnlab.attention.probes import Intervention, Tap
 from attnlab.data.batch import Batch
+from attnlab.data.codec import Codec
 from attnlab.data.loader import eval_loader
 from attnlab.data.prepared import Prepared
 from attnlab.explain.trust import MAP_CHANGES
 from attnlab.learning.judge import Judge
 from attnlab.learning.learner import Learner
 from attnlab.metrics.controls import PositionPrior, controls
+from attnlab.metrics.intervals import Interval
 from attnlab.metrics.plausibility import map_metrics
 from attnlab.metrics.text import ExactMatch
-from attnlab.report.examples import ShownExample, draw_maps, save_examples
+from attnlab.report.examples import ShownExample, save_examples
+from attnlab.report.maps import draw_maps
+from attnlab.report.head_maps import HeadMaps
+from attnlab.report.scores import save_scores
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
 
 Figures = dict[str, Any]
-SHOWN = 50  # examples kept for the report
+SHOWN = 200  # examples kept for the report
 
 
 def main(arguments: list[str]) -> None:
@@ -67,6 +72,7 @@ def _judge(run: Run, prepared: Prepared, learner: Learner) -> Figures:
     model, task = learner.model, learner.task
     changed = {name: ExactMatch() for name in MAP_CHANGES}
     shown: list[ShownExample] = []
+    heads, losses = HeadMaps(), list[tuple[float, float]]()
     examples = prepared.examples("test")
     known = (prepared.codec.target(example) for example in prepared.examples("train")[:2000])
     prior = PositionPrior.fit(target for target in known if target is not None)
@@ -76,8 +82,10 @@ def _judge(run: Run, prepared: Prepared, learner: Learner) -> Figures:
 
     judge, known_nothing = new_judge(), dict[str, Judge]()
     for number, batch in enumerate(_batches(run, prepared, learner.device)):
-        with Tap(model, task.map) as tap:
+        rows = batch.target.row_mask.sum(1).tolist()[: SHOWN - len(shown)]
+        with Tap(model, task.map) as tap, heads.watch(model, rows):
             scores = model(batch)
+        losses += zip(*(side.tolist() for side in task.losses(scores, batch)), strict=True)
         weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
         answers = model.answer(batch)  # type: ignore[operator]
         judge.update(batch, scores, answers, weights)
@@ -87,10 +95,15 @@ def _judge(run: Run, prepared: Prepared, learner: Learner) -> Figures:
         for name, change in MAP_CHANGES.items():
             with Intervention(model, task.map, change):
                 changed[name].update(texts, task.texts(model.answer(batch)))  # type: ignore[operator]
-        shown += _shown(batch, examples, texts, weights)[: max(SHOWN - len(shown), 0)]
+        shown += _shown(batch, examples, prepared.codec, texts, weights)[: max(SHOWN - len(shown), 0)]
     save_examples(shown, run.folder / "examples.json")
+    heads.save(run.folder)
+    ids = [example.id for example in examples]
+    save_scores(run.folder, ids, losses, [*judge.answers, *judge.maps], changed)
     draw_maps(shown[: run.config.logger.maps_examples], run.folder / "maps")
     intervals = {k: v for m in (*judge.answers, *judge.maps) for k, v in m.intervals().items()}  # type: ignore[operator]
+    trust = {f"trust/{k}": m.intervals()["exact_match"] for k, m in changed.items()}
+    intervals |= {k: Interval(1 - i.mean, 1 - i.high, 1 - i.low) for k, i in trust.items()}
     return {
         "answer": {k: v for k, v in judge.compute().items() if "/" not in k},
         "attention": judge.compute_maps(),
@@ -111,12 +124,12 @@ def _batches(run: Run, prepared: Prepared, device: torch.device) -> Iterator[Bat
 
 
 def _shown(
-    batch: Batch, examples: list[Any], texts: list[str], weights: Tensor
+    batch: Batch, examples: list[Any], codec: Codec, texts: list[str], weights: Tensor
 ) -> list[ShownExample]:
     rows: list[ShownExample] = []
     for i, place in enumerate(batch.index.tolist()):
         example = examples[place]
-        rows.append(ShownExample.of(example, texts[i], weights[i].float().cpu().numpy()))
+        rows.append(ShownExample.of(example, codec, texts[i], weights[i].float().cpu().numpy()))
     return rows
 
 

@@ -1,0 +1,73 @@
+"""Maps of every attention of a model, head by head, for the examples that a report shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from torch import nn
+
+from attnlab.attention.mechanism import role_of
+from attnlab.attention.probes import Probe, sites
+from attnlab.report.packed import Packed, pack
+
+FILE = "heads.json"
+MOST_WEIGHTS = 2**16  # of one head's map: 256 x 256
+MOST_CHARACTERS = 5_000_000  # of all maps together, so that a page stays light
+
+Heads = dict[str, Packed]  # site -> heads x queries x keys
+
+
+class HeadMaps:
+    """Collects maps, example by example, until there are enough."""
+
+    def __init__(self) -> None:
+        self.examples: list[Heads] = []
+        self.characters = 0
+
+    @property
+    def full(self) -> bool:
+        return self.characters >= MOST_CHARACTERS
+
+    @contextmanager
+    def watch(self, model: nn.Module, queries: Sequence[int]) -> Iterator[None]:
+        """Keep the maps of the first examples of a batch, which have so many queries each."""
+        names = list(sites(model))
+        with ExitStack() as stack:
+            probes = [
+                stack.enter_context(Probe(model, names, examples=[place]))
+                for place in range(0 if self.full else len(queries))
+            ]
+            yield
+        for probe, rows in zip(probes, queries, strict=False):
+            if not self.full:
+                self._keep(_packed(probe, rows))
+
+    def _keep(self, heads: Heads) -> None:
+        self.examples.append(heads)
+        self.characters += sum(len(packed["data"]) for packed in heads.values())
+
+    def save(self, folder: Path) -> None:
+        (folder / FILE).write_text(json.dumps(self.examples), encoding="utf-8")
+
+
+def load_heads(folder: Path) -> list[Heads]:
+    """The maps of the first examples; none where nothing was kept."""
+    path = folder / FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+
+def _packed(probe: Probe, queries: int) -> Heads:
+    """The maps of one example without the padding of its batch."""
+    found: Heads = {}
+    for site, maps in probe.maps().items():
+        weights = maps[0].float().cpu().numpy()  # heads x queries x keys
+        seen = weights.any((0, 1)).nonzero()[0]
+        keys = int(seen[-1]) + 1 if len(seen) else 0
+        rows = keys if role_of(site) == "self" else queries
+        weights = weights[:, :rows, :keys]
+        if weights[0].size <= MOST_WEIGHTS:
+            found[site] = pack(weights, bits=8)
+    return found

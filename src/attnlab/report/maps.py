@@ -1,0 +1,121 @@
+"""Pictures of maps: darkness is weight, a frame marks gold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from attnlab.report.examples import Rows, ShownExample
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+GOLD = "#d1495b"
+EDGE = "#cccccc"
+MOST_ROWS = 8  # of a map over a picture that are drawn, each as a picture of its own
+
+
+def draw_maps(examples: Sequence[ShownExample], folder: Path) -> list[Path]:
+    """A picture of each example's map."""
+    folder.mkdir(exist_ok=True)
+    paths: list[Path] = []
+    for example in examples:
+        paths.append(folder / f"{example.id}.png")
+        draw_map(example).savefig(paths[-1], dpi=130)
+    return paths
+
+
+def draw_map(example: ShownExample) -> Figure:
+    """The map over what it looks at."""
+    if example.grid is not None:
+        figure = _over_picture(example, example.grid)
+    elif example.image is not None:
+        figure = _under_spectrum(example)
+    else:
+        figure = _matrix(example)
+    figure.tight_layout()
+    return figure
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height))
+
+
+def _title(example: ShownExample) -> str:
+    if not example.gold:  # the map itself is the answer
+        return ""
+    return f"gold {example.gold}   answer {example.prediction}"
+
+
+def _matrix(example: ShownExample) -> Figure:
+    """Queries by keys, with the units at the edges."""
+    queries, keys = len(example.queries), len(example.keys)
+    figure = _new_figure(1.2 + 0.24 * keys, 1.0 + 0.26 * queries)
+    axes = figure.add_subplot()
+    _show_map(axes, example.map)
+    upright = any(len(unit) > 1 for unit in example.keys)
+    labels = [unit.replace(" ", "␣") for unit in example.keys]
+    axes.set_xticks(range(keys), labels, rotation=90 if upright else 0)
+    axes.set_yticks(range(queries), example.queries)
+    axes.set_title(_title(example), fontsize=9, loc="left")
+    _frame_gold(axes, example.gold_map)
+    return figure
+
+
+def _under_spectrum(example: ShownExample) -> Figure:
+    """The sound's spectrum, and below it queries by steps on the same axis of time."""
+    figure = _new_figure(7.4, 1.9 + 0.24 * len(example.queries))
+    above, below = figure.subplots(2, 1, height_ratios=[1.2, 0.24 * len(example.queries)])
+    above.imshow(np.array(example.image), cmap="gray_r", aspect="auto")
+    above.set(xticks=[], yticks=[])
+    above.set_title(_title(example), fontsize=9, loc="left")
+    _show_map(below, example.map)
+    below.set_yticks(range(len(example.queries)), example.queries)
+    below.set_xticks([])
+    _frame_gold(below, example.gold_map)
+    return figure
+
+
+def _over_picture(example: ShownExample, grid: tuple[int, int]) -> Figure:
+    """The picture, then the map of each query laid over it."""
+    rows = range(min(len(example.queries), MOST_ROWS))
+    figure = _new_figure(2.6 * (1 + len(rows)), 2.9)
+    plain, *others = figure.subplots(1, 1 + len(rows))
+    image = np.array(example.image)
+    plain.imshow(image, cmap="gray")
+    plain.set_title(_title(example).replace("   ", "\n"), fontsize=8, loc="left")
+    for axes, row in zip(others, rows, strict=True):
+        weights = np.array(example.map[row]).reshape(grid)
+        whole = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
+        axes.imshow(image, cmap="gray")
+        axes.imshow(weights, cmap="Blues", alpha=0.65, extent=whole, vmin=0)
+        axes.set_title(example.queries[row], fontsize=8)
+        gold = np.array(example.gold_map[row]).reshape(grid)
+        scale = image.shape[1] / grid[1], image.shape[0] / grid[0]
+        _frame_gold(axes, (gold > gold.max() / 4).astype(float).tolist(), scale)
+    for axes in (plain, *others):
+        axes.set(xticks=[], yticks=[])
+    return figure
+
+
+def _show_map(axes: Axes, weights: Rows) -> None:
+    axes.imshow(np.array(weights), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.tick_params(length=0, labelsize=9)
+    for spine in axes.spines.values():
+        spine.set_color(EDGE)
+
+
+def _frame_gold(axes: Axes, gold: Rows, scale: tuple[float, float] = (1.0, 1.0)) -> None:
+    """A frame round every marked entry; `scale` is the width and height of one."""
+    from matplotlib.patches import Rectangle
+
+    wide, high = scale
+    for row, column in zip(*np.nonzero(np.array(gold)), strict=True):
+        corner = column * wide - 0.5, row * high - 0.5
+        axes.add_patch(Rectangle(corner, wide, high, fill=False, edgecolor=GOLD, linewidth=1.1))
