@@ -1,122 +1,134 @@
-"""One HTML page for a run: no network, nothing to install, opens from disk."""
+"""The explorer: runs, their figures and their maps as one HTML file that needs nothing else."""
 
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.resources import files
 from typing import Any
 
+import numpy as np
+
+from attnlab.report.compare import Difference
 from attnlab.report.examples import ShownExample
+from attnlab.report.head_maps import Heads
+from attnlab.report.packed import pack
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1d2733; max-width: 68rem; margin: 2rem auto;
-       padding: 0 1rem; background: #fff }
-h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
-table { border-collapse: collapse } td, th { padding: .25rem .9rem .25rem 0; text-align: right }
-td:first-child, th:first-child { text-align: left } th { color: #5b6877; font-weight: 500 }
-tr + tr td { border-top: 1px solid #e6eaee }
-.curves { display: flex; flex-wrap: wrap; gap: 1.5rem } figure { margin: 0 }
-figcaption { color: #5b6877; font-size: .85rem }
-.example { margin: 1.2rem 0; overflow-x: auto } .wrong { color: #b3261e }
-.map { border-collapse: separate; border-spacing: 1px; font: 13px ui-monospace, monospace }
-.map td, .map th { padding: 0; width: 1.35rem; min-width: 1.35rem; height: 1.35rem;
-       text-align: center; border: 0; color: #1d2733; font-weight: 400 }
-.map td.gold { box-shadow: inset 0 0 0 2px #d1495b }
-"""
+SCRIPTS = ("theme", "unpack", "svg", "figures", "maps", "charts", "examples", "example", "page")
+Curves = dict[str, list[tuple[int, float]]]
 
 
-def page(
-    title: str,
-    figures: dict[str, Any],
-    curves: dict[str, Sequence[tuple[int, float]]],
-    examples: Sequence[ShownExample],
-) -> str:
-    """The whole page."""
-    parts = [
-        f"<h1>{html.escape(title)}</h1>",
-        "<h2>Is the answer good, is the attention right, can it be trusted</h2>",
-        _table(figures),
-        "<h2>Training</h2>",
-        f"<div class=curves>{''.join(_curve(name, points) for name, points in curves.items())}</div>",
-        "<h2>Where it looked</h2>",
-        "<p>Darkness is the model's weight, a red frame marks gold. The least right come first.</p>",
-        *(_example(example) for example in sorted(examples, key=_how_right)),
-    ]
-    head = f"<meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>"
-    return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>"
+@dataclass(frozen=True)
+class ReportedRun:
+    """What the other stages left of one run."""
+
+    name: str
+    folder: str
+    settings: dict[str, Any]  # dotted keys of its config
+    figures: dict[str, Any]  # metrics.json
+    curves: Curves
+    examples: list[ShownExample]
+    heads: list[Heads]  # of the first examples
+    losses: dict[str, float]  # by example
+    drawn: str  # what the maps of examples belong to: the task's own map
 
 
-def _table(figures: dict[str, Any]) -> str:
-    rows = [
-        "<tr><th></th><th>test</th><th>95% interval</th><th>uniform</th><th>position prior</th>"
-        "<th>oracle</th></tr>"
-    ]
-    for group in ("answer", "attention", "trust"):
-        for name, value in figures[group].items():
-            interval = figures["intervals"].get(name) or [None]
-            known = [
-                _number(figures["controls"][c][name], ".3f") if group == "attention" else ""
-                for c in ("uniform", "position", "oracle")
+def page(title: str, runs: Sequence[ReportedRun], differences: Sequence[Difference]) -> str:
+    """The whole file."""
+    data = {
+        "title": title,
+        "runs": [_run(run) for run in runs],
+        "settings": _settings(runs),
+        "differences": [asdict(difference) for difference in differences],
+        "examples": _examples(runs),
+    }
+    # `<` could end the script element or open a comment in it.
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    script = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
+    parts = {"style": _asset("style.css"), "script": script, "title": html.escape(title)}
+    whole = _asset("page.html")
+    for name, part in parts.items():
+        whole = whole.replace(f"{{{{{name}}}}}", part)
+    return whole.replace("{{data}}", text)  # last: data may hold anything
+
+
+def _asset(name: str) -> str:
+    return (files("attnlab.report") / "explorer" / name).read_text(encoding="utf-8")
+
+
+def _run(run: ReportedRun) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "folder": run.folder,
+        "figures": run.figures,
+        "curves": run.curves,
+        "drawn": run.drawn,
+    }
+
+
+def _settings(runs: Sequence[ReportedRun]) -> dict[str, list[Any]]:
+    """The keys of the config in which runs differ, with the value of each run."""
+    keys = dict.fromkeys(key for run in runs for key in run.settings)
+    values = {key: [run.settings.get(key) for run in runs] for key in keys}
+    return {key: found for key, found in values.items() if any(v != found[0] for v in found)}
+
+
+def _examples(runs: Sequence[ReportedRun]) -> list[dict[str, Any]]:
+    """Examples of the first run, each with what every run made of it."""
+    places = [{example.id: i for i, example in enumerate(run.examples)} for run in runs]
+    return [
+        _example(example)
+        | {
+            "runs": [
+                _seen_by(run, place[example.id], example) if example.id in place else None
+                for run, place in zip(runs, places, strict=True)
             ]
-            label = f"answers changed by a {name} map" if group == "trust" else name
-            cells = [
-                f"{group}: {label}",
-                _number(value, ".4f"),
-                f"{interval[0]:.3f} to {interval[1]:.3f}" if None not in interval else "",
-                *known,
-            ]
-            rows.append("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>")
-    return f"<table>{''.join(rows)}</table>"
-
-
-def _number(value: float | None, form: str) -> str:
-    """A figure that is not defined stays empty."""
-    return "" if value is None else format(value, form)
-
-
-def _curve(name: str, points: Sequence[tuple[int, float]]) -> str:
-    """A line from the first step to the last, as SVG."""
-    if len(points) < 2:
-        return ""
-    width, height = 300, 110
-    steps, values = [p[0] for p in points], [p[1] for p in points]
-    low, high = min(values), max(values)
-    across = width / max(steps[-1] - steps[0], 1)
-    up = height / ((high - low) or 1.0)
-    path = " ".join(
-        f"{(s - steps[0]) * across:.1f},{height - (v - low) * up:.1f}" for s, v in points
-    )
-    svg = (
-        f"<svg width={width} height={height + 8} viewBox='-2 -4 {width + 4} {height + 8}'>"
-        f"<polyline points='{path}' fill=none stroke=#2b6cb0 stroke-width=1.8 /></svg>"
-    )
-    caption = f"{html.escape(name)}: {values[0]:.3g} to {values[-1]:.3g} in {steps[-1]} steps"
-    return f"<figure>{svg}<figcaption>{caption}</figcaption></figure>"
-
-
-def _example(example: ShownExample) -> str:
-    wrong = "" if example.prediction == example.gold else " class=wrong"
-    said = (
-        f"<p>{html.escape(example.id)}: gold <b>{html.escape(example.gold)}</b>, "
-        f"answer <b{wrong}>{html.escape(example.prediction)}</b></p>"
-    )
-    head = "".join(f"<th>{html.escape(unit)}</th>" for unit in example.keys)
-    rows = [
-        f"<tr><th>{html.escape(query)}</th>{_cells(weights, gold)}</tr>"
-        for query, weights, gold in zip(example.queries, example.map, example.gold_map, strict=True)
+        }
+        for example in (runs[0].examples if runs else [])
     ]
-    table = f"<table class=map><tr><th></th>{head}</tr>{''.join(rows)}</table>"
-    return f"<div class=example>{said}{table}</div>"
 
 
-def _cells(weights: Sequence[float], gold: Sequence[float]) -> str:
-    return "".join(
-        f"<td{' class=gold' if g else ''} title='{w:.3f}' "
-        f"style='background:rgba(43,108,176,{min(w, 1):.3f})'></td>"
-        for w, g in zip(weights, gold, strict=True)
-    )
+def _example(example: ShownExample) -> dict[str, Any]:
+    """What is the same in all runs."""
+    form = "picture" if example.grid else "sound" if example.image else "text"
+    image = None if example.image is None else pack(example.image, bits=8)
+    return {
+        "id": example.id,
+        "form": form,
+        "keys": example.keys,
+        "queries": example.queries,
+        "gold": example.gold,
+        "meta": example.meta,
+        "grid": example.grid,
+        "image": image,
+    }
 
 
-def _how_right(example: ShownExample) -> float:
-    mass = example.mass_on_gold()
-    return 1.0 if mass is None else mass
+def _seen_by(run: ReportedRun, place: int, same: ShownExample) -> dict[str, Any] | None:
+    """One run's answer and maps; nothing where it looked at something else."""
+    example = run.examples[place]
+    if (example.gold, len(example.queries)) != (same.gold, len(same.queries)):
+        return None
+    return {
+        "prediction": example.prediction,
+        "right": example.prediction == example.gold,
+        "loss": run.losses.get(example.id),
+        "mass": _mass_on_marked(example),
+        "map": pack(example.map),
+        "gold": pack(example.gold_map),
+        "keys": None if example.keys == same.keys else example.keys,  # of another grain
+        "grid": example.grid,
+        "heads": run.heads[place] if place < len(run.heads) else {},
+    }
+
+
+def _mass_on_marked(example: ShownExample) -> float | None:
+    """The weight on keys that the page frames: of soft gold, those in the upper half."""
+    weights, gold = np.array(example.map), np.array(example.gold_map)
+    rows = gold.any(-1)
+    if not rows.any():
+        return None
+    marked = (gold >= gold.max(-1, keepdims=True) / 2) & (gold > 0)
+    return round(float((weights * marked).sum(-1)[rows].mean()), 4)

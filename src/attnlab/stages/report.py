@@ -1,41 +1,108 @@
-"""`attnlab report RUN`: one HTML page with the figures, the curves and the maps of a run."""
+"""`attnlab report RUN [RUN ...]`: runs, their figures and their maps as one HTML page.
+
+The page needs no network and opens from disk. Of several runs it shows the same examples side by
+side, and whether their figures differ by more than chance.
+
+    attnlab report runs/dates-recurrent-additive/20260101-120000
+    attnlab report runs/dates-*/* --output comparison.html
+    attnlab report runs/dates-recurrent-additive/20260101-120000 --export figures
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from attnlab.errors import UserError
 from attnlab.learning.history import read
+from attnlab.report.compare import differences
 from attnlab.report.examples import load_examples
-from attnlab.report.page import page
+from attnlab.report.export import export
+from attnlab.report.head_maps import load_heads
+from attnlab.report.page import Curves, ReportedRun, page
+from attnlab.report.scores import PER_EXAMPLE, RESAMPLES, read_table
 from attnlab.stages.run import Run, open_run
 
 
 def main(arguments: list[str]) -> None:
-    """Write the page of a run that is evaluated."""
-    parser = argparse.ArgumentParser(prog="attnlab report", description=__doc__)
-    parser.add_argument("runs", nargs="+", help="folders of runs")
-    for folder in parser.parse_args(arguments).runs:
-        print(write(open_run(folder)))
+    """Write the page of runs that are evaluated."""
+    parser = argparse.ArgumentParser(
+        prog="attnlab report",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run")
+    parser.add_argument("--output", metavar="FILE", help="where the page goes")
+    parser.add_argument("--export", metavar="FOLDER", help="figures as SVG and PNG as well")
+    chosen = parser.parse_args(arguments)
+    runs = [open_run(folder) for folder in chosen.runs]
+    output = Path(chosen.output) if chosen.output else None
+    if output is None:
+        output = runs[0].folder / "report.html" if len(runs) == 1 else Path("comparison.html")
+    print(write(runs, output))
+    if chosen.export:
+        folder = Path(chosen.export)
+        pictures = export(output, load_examples(runs[0].folder / "examples.json"), folder)
+        print(f"{folder}: {len(pictures)} files")
 
 
-def write(run: Run) -> Path:
+def write(runs: Sequence[Run], output: Path) -> Path:
     """The page, from the files that the other stages wrote."""
+    reported = [_reported(run) for run in runs]
+    tables = [read_table(run.folder / RESAMPLES) for run in runs]
+    ids = [read_table(run.folder / PER_EXAMPLE).get("id", []) for run in runs]
+    found = differences([run.figures for run in reported], tables, ids)
+    title = reported[0].name if len(runs) == 1 else _title([run.name for run in reported])
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(page(title, reported, found), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--output: cannot write {output} ({error.strerror})") from None
+    return output
+
+
+def _title(names: Sequence[str]) -> str:
+    different = list(dict.fromkeys(names))
+    if len(different) == 1:
+        return f"{different[0]}, {len(names)} runs"
+    return " against ".join(different) if len(different) <= 3 else f"{len(names)} runs compared"
+
+
+def _reported(run: Run) -> ReportedRun:
     metrics = run.folder / "metrics.json"
     if not metrics.is_file():
         raise UserError(f"{metrics}: missing; try: attnlab evaluate {run.folder}")
-    figures = json.loads(metrics.read_text(encoding="utf-8"))
-    examples = load_examples(run.folder / "examples.json")
-    path = run.folder / "report.html"
-    path.write_text(page(run.config.name, figures, curves(run), examples), encoding="utf-8")
-    return path
+    scores = read_table(run.folder / PER_EXAMPLE)
+    return ReportedRun(
+        name=run.config.name,
+        folder=str(run.folder),
+        settings=_flat(run.plain),
+        figures=json.loads(metrics.read_text(encoding="utf-8")),
+        curves=curves(run),
+        examples=load_examples(run.folder / "examples.json"),
+        heads=load_heads(run.folder),
+        losses={i: float(x) for i, x in zip(scores.get("id", []), scores.get("loss", []))},  # noqa: B905
+        drawn=run.config.task.map,
+    )
 
 
-def curves(run: Run) -> dict[str, list[tuple[int, float]]]:
+def _flat(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys of what makes a run's result; names of groups are enough of a name."""
+    flat: dict[str, Any] = {}
+    for key, value in plain.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif prefix or key == "seed":
+            flat[f"{prefix}{key}"] = value
+    return {key: v for key, v in flat.items() if not key.startswith(("paths.", "logger."))}
+
+
+def curves(run: Run) -> Curves:
     """Every figure of training and validation over the steps."""
-    found: dict[str, list[tuple[int, float]]] = {}
+    found: Curves = {}
     for path in sorted((run.folder / "history").glob("*.csv")):
         for row in read(path):
             step = int(row.pop("step"))

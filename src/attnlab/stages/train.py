@@ -85,7 +85,7 @@ def finish(run: Run, wandb: WandbLogger | None) -> None:
     figures = evaluate.evaluate(run)
     log_evaluation(wandb, figures, run.folder)
     if "report" in run.config.stages:
-        report.write(run)
+        report.write([run], run.folder / "report.html")
     evaluate.show(run, figures)
 
 

@@ -1,0 +1,92 @@
+// Closing figures with what knows nothing and what knows all, and curves of training.
+
+const CONTROLS = ["uniform", "random", "permuted", "position", "oracle"];
+
+/** A step of 1, 2 or 5 times a power of ten, not below `rough`. */
+function niceStep(rough) {
+  const power = 10 ** Math.floor(Math.log10(rough || 1));
+  return power * [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999);
+}
+
+/** Figures of one group, a line each: value, interval and controls of every run. */
+function dotChart(lines, palette) {
+  const width = 430, left = 154, right = 64, high = 30, axis = width - left - right;
+  const picture = canvas(width, lines.length * high + 26, "figures with intervals and controls");
+  lines.forEach(({ name, values, controls }, i) => {
+    const y = i * high + 16;
+    const known = [...values.flatMap((v) => [v.value, v.high]), ...controls.map((c) => c.value)].filter((v) => v !== null && v !== undefined);
+    const most = Math.max(...known, 0) <= 1 ? 1 : Math.max(...known), least = Math.min(...known, 0) < -1 ? Math.min(...known) : Math.min(...known, 0) < 0 ? -1 : 0;
+    const at = (v) => left + (axis * (v - least)) / (most - least || 1);
+    picture.append(label(words(name), 0, y + 4, palette.ink, { size: 12.5 }));
+    picture.append(svg("line", { x1: left, x2: left + axis, y1: y, y2: y, stroke: palette.line }));
+    controls.forEach(({ name: who, value }) => {
+      if (value === null || value === undefined) return;
+      const x = at(value);
+      picture.append(who === "oracle"
+        ? svg("path", { d: `M${x - 4},${y + 4}l4,-8l4,8z`, fill: "none", stroke: palette.soft, "stroke-width": 1.2 })
+        : svg("line", { x1: x, x2: x, y1: y - 6, y2: y + 6, stroke: palette.soft, "stroke-width": who === "uniform" ? 2 : 1 }));
+    });
+    values.forEach(({ value, low, high: top }, run) => {
+      if (value === null || value === undefined) return;
+      const fill = palette.runs[run % palette.runs.length], off = values.length > 1 ? (run - (values.length - 1) / 2) * Math.min(5, 18 / values.length) : 0;
+      if (low !== undefined) picture.append(svg("line", { x1: at(low), x2: at(top), y1: y + off, y2: y + off, stroke: fill, "stroke-width": 3.4, "stroke-opacity": 0.4, "stroke-linecap": "round" }));
+      picture.append(svg("circle", { cx: at(value), cy: y + off, r: 3.9, fill, stroke: palette.paper, "stroke-width": 1 }));
+    });
+    if (values.length === 1) picture.append(label(number(values[0].value), width - 2, y + 4, palette.ink, { anchor: "end", size: 12.5, weight: 500 }));
+  });
+  const y = lines.length * high + 14;
+  const shownControls = lines.some((line) => line.controls.length);
+  if (shownControls) picture.append(label("│ controls: uniform (bold), random, permuted, position    △ oracle", 0, y + 4, palette.soft, { size: 10.5 }));
+  hover(picture, (event) => {
+    const line = lines[Math.floor((pointIn(picture, event)[1] - 1) / high)];
+    return line ? tellFigure(line) : "";
+  });
+  return picture;
+}
+
+function tellFigure({ name, values, controls }) {
+  const runs = values.map(({ value, low, high }, run) => {
+    const who = values.length > 1 ? `${letter(run)}  ` : "";
+    return `${who}${number(value)}${low === undefined ? "" : `  (${number(low)} to ${number(high)})`}`;
+  });
+  const known = controls.map((control) => `${control.name} ${number(control.value)}`);
+  return [words(name), ...runs, ...known].join("\n");
+}
+
+/** Lines over steps: { points, colour, faint } each. */
+function curveChart(name, lines, palette) {
+  const width = 260, height = 150, left = 40, right = 8, top = 24, bottom = 22;
+  const picture = canvas(width, height, `${name} over training steps`);
+  const points = lines.flatMap((line) => line.points);
+  const steps = points.map((p) => p[0]), values = points.map((p) => p[1]);
+  const first = Math.min(...steps), last = Math.max(...steps, first + 1);
+  const ticks = axisTicks(Math.min(...values), Math.max(...values));
+  const low = ticks[0], high = ticks[ticks.length - 1];
+  const x = (s) => left + ((width - left - right) * (s - first)) / (last - first);
+  const y = (v) => height - bottom - ((height - top - bottom) * (v - low)) / (high - low || 1);
+  picture.append(label(words(name), 0, 12, palette.ink, { size: 12.5, weight: 500 }));
+  ticks.forEach((tick) => {
+    picture.append(svg("line", { x1: left, x2: width - right, y1: y(tick), y2: y(tick), stroke: palette.line }));
+    picture.append(label(`${+tick.toPrecision(3)}`, left - 6, y(tick) + 3.5, palette.soft, { anchor: "end", size: 10.5 }));
+  });
+  picture.append(label(`${last} steps`, width - right, height - 6, palette.soft, { anchor: "end", size: 10.5 }));
+  lines.forEach(({ points: own, colour, faint }) => {
+    const path = own.map(([s, v], i) => `${i ? "L" : "M"}${x(s).toFixed(1)},${y(v).toFixed(1)}`).join("");
+    picture.append(svg("path", { d: path, fill: "none", stroke: colour(palette), "stroke-width": faint ? 1.1 : 1.8, "stroke-opacity": faint ? 0.55 : 1, "stroke-linejoin": "round" }));
+    if (!faint && own.length < 30) own.forEach(([s, v]) => picture.append(svg("circle", { cx: x(s), cy: y(v), r: 2.1, fill: colour(palette) })));
+  });
+  hover(picture, (event) => {
+    const step = first + ((pointIn(picture, event)[0] - left) / (width - left - right)) * (last - first);
+    return lines.map(({ points: own, said }) => {
+      const [s, v] = own.reduce((best, p) => (Math.abs(p[0] - step) < Math.abs(best[0] - step) ? p : best));
+      return `${said}  ${number(v)}  at step ${s}`;
+    }).join("\n");
+  });
+  return picture;
+}
+
+function axisTicks(low, high) {
+  const step = niceStep((high - low || Math.abs(high) || 1) / 3);
+  const first = Math.floor(low / step + 1e-9), last = Math.ceil(high / step - 1e-9);
+  return Array.from({ length: Math.max(last - first, 1) + 1 }, (_, i) => (first + i) * step);
+}

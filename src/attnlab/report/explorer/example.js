@@ -1,0 +1,116 @@
+// One example: what was said, where each run looked, and every head at a glance.
+
+const OWN = "own"; // the map that the run's figures judge
+
+/** The sites of all runs in order, the judged map first. */
+function sitesOf(example) {
+  const names = example.runs.filter(Boolean).flatMap((run) => Object.keys(run.heads));
+  return [OWN, ...new Set(names)];
+}
+
+function headsAt(example, site) {
+  const counts = example.runs.filter(Boolean).map((run) => run.heads[site]?.shape[0] ?? 0);
+  return site === OWN ? 0 : Math.max(...counts);
+}
+
+/** Names of the rows and columns of a site's map; what is over is the begin or end mark. */
+function unitsAt(example, run, site, [queries, keys]) {
+  const own = run.keys ?? example.keys;
+  const role = site.split(".").find((part) => ["self", "cross", "pooling"].includes(part));
+  const written = site.startsWith("decoder") && role === "self";
+  const fill = (units, count) => Array.from({ length: count }, (_, i) => units[i] ?? "∎");
+  const begun = ["▷", ...example.queries];
+  if (written) return { queries: fill(example.queries, queries), keys: fill(begun, keys) };
+  return { queries: fill(role === "self" ? own : example.queries, queries), keys: fill(own, keys) };
+}
+
+/** What `drawMap` asks for, of one run's map at the site and head that are chosen. */
+async function mapAsked(example, run, state, width) {
+  const { site, head, view, marks } = state;
+  const seen = await seenBy(example, run);
+  const gold = rowsOf(await unpack(run.gold));
+  if (site === OWN) {
+    const model = rowsOf(await unpack(run.map));
+    return { model, gold, view, marks, queries: example.queries, keys: run.keys ?? example.keys, seen, width };
+  }
+  const packed = run.heads[site];
+  if (!packed) return null;
+  const { shape, values } = await unpack(packed);
+  const model = rowsOf({ shape, values }, head === "mean" ? "mean" : Math.min(head, shape[0] - 1));
+  const units = unitsAt(example, run, site, shape.slice(-2));
+  const picture = seen.form === "picture" && shape[2] === seen.grid[0] * seen.grid[1] && shape[1] === example.queries.length;
+  const sound = seen.form === "sound" && shape[2] === (run.keys ?? example.keys).length && !site.includes("self");
+  const fits = !site.includes("self");
+  const over = seen.form === "text" || picture || sound ? seen : { form: "text" };
+  const wider = fits ? model.map((row, q) => Float64Array.from(row, (_, k) => gold[q]?.[k] ?? 0)) : null;
+  return { model, gold: wider, view: wider ? view : "model", marks: marks && wider, ...units, seen: over, width };
+}
+
+const looks = new WeakMap();
+
+/** The picture or spectrogram that keys are parts of, as an address. */
+async function seenBy(example, run) {
+  if (example.form === "text") return { form: "text" };
+  const { shape: [height, width], values } = await unpack(example.image);
+  const colours = example.form === "sound" ? ["#fbfbfa", "#8c96a3", "#141b24"] : ["#000000", "#ffffff"];
+  if (!looks.has(example)) looks.set(example, painted(width, height, (r, c) => ramp(colours, values[r * width + c])));
+  const keys = run.keys ?? example.keys;
+  const cells = example.form === "picture" ? keys.map((key) => `row ${key.replace(",", ", column ")}`) : keys;
+  return { form: example.form, image: looks.get(example), width, height, grid: run.grid ?? example.grid, cells, seconds: secondsOf(example, width) };
+}
+
+function secondsOf(example, frames) {
+  const { sample_rate: rate, hop } = example.meta;
+  return rate && hop ? (frames * hop) / rate : frames;
+}
+
+/** The text without what is drawn: question and answers. */
+function answersOf(example, several) {
+  const list = html("dl", { class: "answers" });
+  const say = (what, ...value) => list.append(html("div", {}, html("dt", {}, what), html("dd", {}, ...value)));
+  if (example.gold) say("gold", html("span", { class: "said" }, example.gold));
+  example.runs.forEach((run, i) => {
+    if (!run) return;
+    const who = several ? `run ${letter(i)}` : "answer";
+    const verdict = run.right ? html("span", { class: "right" }, " ✓") : html("span", { class: "wrong" }, " ✗");
+    if (example.gold) say(who, html("span", { class: "said" }, ...compared(run.prediction, example.gold)), verdict);
+    if (run.mass !== null) say(several ? `on gold, ${letter(i)}` : "weight on gold", percent(run.mass));
+    if (run.loss !== null) say(several ? `loss, ${letter(i)}` : "loss", number(run.loss));
+  });
+  return list;
+}
+
+/** A prediction, underlined where it leaves gold. */
+function compared(prediction, gold) {
+  if (prediction.length !== gold.length || prediction === gold) return [prediction || "(nothing)"];
+  return [...prediction].map((c, i) => (c === gold[i] ? c : html("span", { class: "differs" }, c)));
+}
+
+/** Every head of every layer of one run, small. */
+async function headGrid(example, run, state) {
+  const sites = Object.keys(run.heads);
+  const most = Math.max(...sites.map((site) => run.heads[site].shape[0]));
+  const rows = await Promise.all(sites.map(async (site) => ({ site, ...(await unpack(run.heads[site])) })));
+  return (palette) => {
+    const size = 92, gap = 16, left = 150, tall = size + 26;
+    const picture = canvas(left + most * (size + gap), rows.length * tall + 4, "every head of every layer");
+    rows.forEach(({ site, shape, values }, i) => {
+      picture.append(label(site, 0, i * tall + size / 2 + 4, palette.ink, { size: 12 }));
+      for (let head = 0; head < shape[0]; head += 1) picture.append(thumb(site, head, rowsOf({ shape, values }, head), [left + head * (size + gap), i * tall + 2], size, state, palette));
+    });
+    return picture;
+  };
+}
+
+function thumb(site, head, rows, [x, y], size, state, palette) {
+  const peak = Math.max(...rows.map((row) => Math.max(...row)));
+  const current = state.site === site && state.head === head;
+  const share = Math.min(rows.length / rows[0].length, 1);
+  const high = Math.max(size * share, 14), wide = rows.length > rows[0].length ? Math.max((size * rows[0].length) / rows.length, 14) : size;
+  const href = painted(rows[0].length, rows.length, (q, k) => shade(rows[q][k], peak, "model", palette, palette.heat));
+  const said = `${site}, head ${head + 1}`;
+  return svg("g", { role: "button", tabindex: 0, "aria-label": said, "data-site": site, "data-head": head },
+    svg("rect", { x: x - 1, y: y - 1, width: wide + 2, height: high + 2, fill: "none", stroke: current ? palette.gold : palette.line, "stroke-width": current ? 2.4 : 1 }),
+    svg("image", { href, x, y, width: wide, height: high, preserveAspectRatio: "none", style: "image-rendering:pixelated" }),
+    label(`${head + 1}`, x, y + high + 13, palette.soft, { size: 10.5 }));
+}
