@@ -89,9 +89,13 @@ def paired_bootstrap(
     difference = np.asarray(system, np.float64) - np.asarray(baseline, np.float64)
     means = resampled_sums(difference.reshape(-1, 1), resamples, seed)[:, 0] / len(difference)
     mean = float(difference.mean())
-    turned = min((means <= 0).sum(), (means >= 0).sum())
-    p = min(1.0, 2 * (turned + 1) / (resamples + 1))
-    return interval(mean, means, confidence), float(p)
+    return interval(mean, means, confidence), two_sided_p(means)
+
+
+def two_sided_p(differences: Values) -> float:
+    """Twice the share of resampled differences that have the other sign, never zero."""
+    turned = min((differences <= 0).sum(), (differences >= 0).sum())
+    return float(min(1.0, 2 * (turned + 1) / (len(differences) + 1)))
 
 
 def resampled_sums(table: Values, resamples: int, seed: int) -> Values:
