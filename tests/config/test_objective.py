@@ -50,7 +50,7 @@ def test_no_objective_and_several():
         ("objective.attention.weight=-1", "objective.attention.weight"),
         ("objective/attention=cross_entrop", "objective/attention"),
         ("objective.attention.kind=msee", "objective.attention.kind"),
-        ("objective.attention.map=''", "objective.attention.map"),
+        ("objective.attention.on=''", "objective.attention.on"),
     ],
 )
 def test_what_is_wrong_is_named(override, where):

@@ -14,7 +14,7 @@ from attnlab.data.target import AttentionTarget
 from attnlab.data.target_batch import collate_targets
 from attnlab.objectives.attention import CrossEntropy
 
-OBJECTIVE = CrossEntropy(map="pooling", weight=1.0, schedule=Constant(kind="constant"))
+OBJECTIVE = CrossEntropy(on="pooling", weight=1.0, schedule=Constant(kind="constant"))
 
 
 def one_hot(queries: int, keys: int, annotated: int | None = None) -> AttentionTarget:

@@ -82,8 +82,14 @@ def resolve(composed: DictConfig) -> dict[str, Any]:
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError([_from_omegaconf(error)], NEXT_COMMAND) from None
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+    return _on_is_a_word(plain)
+
+
+def _on_is_a_word(value: Any) -> Any:
+    """YAML 1.1 reads the bare key `on` as true; here it says which map an objective is on."""
+    if isinstance(value, dict):
+        return {"on" if key is True else key: _on_is_a_word(v) for key, v in value.items()}
+    return value
 
 
 def find_mistakes(plain: dict[str, Any]) -> Iterator[Mistake]:

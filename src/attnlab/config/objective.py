@@ -38,7 +38,7 @@ class Decay(Schedule, kind="decay", target=f"{SCHEDULES}:Decay"):
 class AttentionObjective(Variant, slot="attention_objective"):
     """A loss on a map. Which map, how much, and when; the kind says which loss."""
 
-    map: str = Field(
+    on: str = Field(
         min_length=1,
         description="the map: decoder.cross.-1, decoder.cross.-2/head=0, encoder.self.3/heads=mean",
     )

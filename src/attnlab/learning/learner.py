@@ -42,7 +42,7 @@ class Learner(pl.LightningModule):
         """The loss to minimise, and its terms by name."""
         with ExitStack() as stack:
             taps = {
-                name: stack.enter_context(Tap(self.model, objective.map))
+                name: stack.enter_context(Tap(self.model, objective.on))
                 for name, objective in self.objectives.items()
                 if objective.weight_at(self.global_step)
             }

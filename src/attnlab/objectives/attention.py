@@ -34,7 +34,7 @@ class AttentionLoss:
 class Shared(TypedDict):
     """The settings that every attention objective has."""
 
-    map: str
+    on: str
     weight: float
     schedule: Schedule
 
@@ -43,11 +43,11 @@ class AttentionObjective(ABC):
     """A loss on the log-weights of one site: the mean over heads and counted rows.
 
     `log_weights` is batch x heads x queries x keys; masked keys hold -inf or something near it.
-    Each head that the selector `map` picked is trained towards the same gold.
+    Each head that the selector `on` picked is trained towards the same gold.
     """
 
     def __init__(self, **shared: Unpack[Shared]) -> None:
-        self.map = shared["map"]
+        self.on = shared["on"]
         self.weight = shared["weight"]
         self.schedule: schedules.Schedule = shared["schedule"].build()
 
