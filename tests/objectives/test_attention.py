@@ -23,7 +23,7 @@ from attnlab.objectives.attention import (
     SurePossible,
 )
 
-SHARED = {"map": "pooling", "weight": 1.0, "schedule": Constant(kind="constant")}
+SHARED = {"on": "pooling", "weight": 1.0, "schedule": Constant(kind="constant")}
 HEADS = 3
 EVERY = [
     CrossEntropy(**SHARED),
@@ -222,7 +222,7 @@ def test_gold_on_forbidden_keys_is_reported_and_left_out():
 def test_schedules_shape_the_weight():
     from attnlab.config.objective import Decay, Warmup
 
-    settings = {"map": "pooling", "weight": 2.0}
+    settings = {"on": "pooling", "weight": 2.0}
     warm = CrossEntropy(**settings, schedule=Warmup(kind="warmup", steps=4))
     assert [warm.weight_at(step) for step in (0, 1, 3, 9)] == [0.5, 1.0, 2.0, 2.0]
     fall = CrossEntropy(**settings, schedule=Decay(kind="decay", start=10, steps=10, final=0.5))

@@ -13,7 +13,7 @@ from attnlab.config.objective import Constant
 from attnlab.data.target_batch import collate_targets
 from attnlab.objectives.regularisers import Entropy, Guided, Sparsity
 
-SHARED = {"map": "pooling", "weight": 1.0, "schedule": Constant(kind="constant")}
+SHARED = {"on": "pooling", "weight": 1.0, "schedule": Constant(kind="constant")}
 EVERY = [
     Guided(width=0.2, **SHARED),
     Entropy(seek="focused", **SHARED),
