@@ -3,17 +3,20 @@
     python -m attnlab.attention.kernels.measure                 # for this machine, kept in ~/.cache
     python -m attnlab.attention.kernels.measure --output FILE   # elsewhere
 
-Takes about two minutes on a CPU. What is timed is the attention itself, without projections.
+Takes about four minutes on a CPU. What is timed is the attention itself, without projections.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import platform
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,25 +96,29 @@ def best_times(runs: list[Callable[[], None]], seconds: float) -> list[float]:
     return best
 
 
-def measure(device: str, seconds: float) -> dict[str, dict[str, dict[str, float]]]:
-    """kernel -> case -> length -> time over the reference's time."""
+def measure(device: str, seconds: float, passes: int) -> dict[str, dict[str, dict[str, float]]]:
+    """kernel -> case -> length -> time over the reference's time, the median of some passes."""
+    attentions = {name: mechanism(score).to(device) for name, (score, _) in MEASURED.items()}
+    cells = [
+        (kernel, train, masked, length)
+        for kernel, (_, longest) in MEASURED.items()
+        for train, masked in itertools.product((True, False), repeat=2)
+        for length in LENGTHS
+        if length <= longest
+    ]
+    ratios: dict[tuple[str, bool, bool, int], list[float]] = {cell: [] for cell in cells}
+    for _ in range(passes):  # far apart in time, so that a busy minute spoils one of them at most
+        for cell in cells:
+            kernel, train, masked, length = cell
+            call = ready_call(attentions[kernel], max(1, min(32, 512 // length)), length, masked)
+            runs = [partial(run_once, call, name, train) for name in (kernel, "reference")]
+            fast, plain = best_times(runs, seconds)
+            ratios[cell].append(fast / plain)
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for kernel, (score, longest) in MEASURED.items():
-        attention = mechanism(score).to(device)
-        for train in (True, False):
-            for masked in (True, False):
-                case = f"{'train' if train else 'infer'}-{'masked' if masked else 'plain'}"
-                ratios = found.setdefault(kernel, {}).setdefault(case, {})
-                for length in [n for n in LENGTHS if n <= longest]:
-                    batch = max(1, min(32, 512 // length))
-                    call = ready_call(attention, batch, length, masked)
-                    runs = [
-                        lambda k=k, c=call, t=train: run_once(c, k, t)
-                        for k in (kernel, "reference")
-                    ]
-                    fast, plain = best_times(runs, seconds)
-                    ratios[str(length)] = round(fast / plain, 3)
-                    print(f"{kernel} {case} {length}: {ratios[str(length)]}", flush=True)
+    for (kernel, train, masked, length), values in ratios.items():
+        case = f"{'train' if train else 'infer'}-{'masked' if masked else 'plain'}"
+        lengths = found.setdefault(kernel, {}).setdefault(case, {})
+        lengths[str(length)] = round(statistics.median(values), 3)
     return found
 
 
@@ -119,13 +126,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--output", type=Path, default=measured.cached_path())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--seconds", type=float, default=0.6, help="time for each comparison")
+    parser.add_argument("--seconds", type=float, default=0.2, help="time for each comparison")
+    parser.add_argument("--passes", type=int, default=3, help="the median of so many is taken")
     options = parser.parse_args()
     figures = {
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "ratios": {options.device: measure(options.device, options.seconds)},
+        "ratios": {options.device: measure(options.device, options.seconds, options.passes)},
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(figures, indent=1) + "\n")
