@@ -72,8 +72,8 @@ function curveChart(name, lines, palette) {
   picture.append(label(`${last} steps`, width - right, height - 6, palette.soft, { anchor: "end", size: 10.5 }));
   lines.forEach(({ points: own, colour, faint }) => {
     const path = own.map(([s, v], i) => `${i ? "L" : "M"}${x(s).toFixed(1)},${y(v).toFixed(1)}`).join("");
-    picture.append(svg("path", { d: path, fill: "none", stroke: colour(palette), "stroke-width": faint ? 1.1 : 1.8, "stroke-opacity": faint ? 0.55 : 1, "stroke-linejoin": "round" }));
-    if (!faint && own.length < 30) own.forEach(([s, v]) => picture.append(svg("circle", { cx: x(s), cy: y(v), r: 2.1, fill: colour(palette) })));
+    picture.append(svg("path", { d: path, fill: "none", stroke: colour(palette), "stroke-width": faint ? 1.2 : 1.8, "stroke-opacity": faint ? 0.6 : 1, "stroke-linejoin": "round" }));
+    if (!faint && own.length < 60) own.forEach(([s, v]) => picture.append(svg("circle", { cx: x(s), cy: y(v), r: 2.1, fill: colour(palette) })));
   });
   hover(picture, (event) => {
     const step = first + ((pointIn(picture, event)[0] - left) / (width - left - right)) * (last - first);

@@ -1,11 +1,18 @@
 // One example: what was said, where each run looked, and every head at a glance.
 
+const THUMB = 92;
 const OWN = "own"; // the map that the run's figures judge
 
 /** The sites of all runs in order, the judged map first. */
 function sitesOf(example) {
   const names = example.runs.filter(Boolean).flatMap((run) => Object.keys(run.heads));
   return [OWN, ...new Set(names)];
+}
+
+/** Whether gold says anything about a site: not about what looks at itself. */
+function hasGold(example, site) {
+  const judged = example.runs.some((run) => run && run.mass !== null);
+  return judged && !site.split(".").includes("self");
 }
 
 function headsAt(example, site) {
@@ -30,8 +37,8 @@ async function mapAsked(example, run, state, width) {
   const seen = await seenBy(example, run);
   const gold = rowsOf(await unpack(run.gold));
   if (site === OWN) {
-    const model = rowsOf(await unpack(run.map));
-    return { model, gold, view, marks, queries: example.queries, keys: run.keys ?? example.keys, seen, width };
+    const model = rowsOf(await unpack(run.map)), known = hasGold(example, site);
+    return { model, gold: known ? gold : null, view: known ? view : "model", marks: marks && known, queries: example.queries, keys: run.keys ?? example.keys, seen, width };
   }
   const packed = run.heads[site];
   if (!packed) return null;
@@ -40,9 +47,8 @@ async function mapAsked(example, run, state, width) {
   const units = unitsAt(example, run, site, shape.slice(-2));
   const picture = seen.form === "picture" && shape[2] === seen.grid[0] * seen.grid[1] && shape[1] === example.queries.length;
   const sound = seen.form === "sound" && shape[2] === (run.keys ?? example.keys).length && !site.includes("self");
-  const fits = !site.includes("self");
   const over = seen.form === "text" || picture || sound ? seen : { form: "text" };
-  const wider = fits ? model.map((row, q) => Float64Array.from(row, (_, k) => gold[q]?.[k] ?? 0)) : null;
+  const wider = hasGold(example, site) ? model.map((row, q) => Float64Array.from(row, (_, k) => gold[q]?.[k] ?? 0)) : null;
   return { model, gold: wider, view: wider ? view : "model", marks: marks && wider, ...units, seen: over, width };
 }
 
@@ -90,23 +96,38 @@ function compared(prediction, gold) {
 async function headGrid(example, run, state) {
   const sites = Object.keys(run.heads);
   const most = Math.max(...sites.map((site) => run.heads[site].shape[0]));
-  const rows = await Promise.all(sites.map(async (site) => ({ site, ...(await unpack(run.heads[site])) })));
+  const grid = run.grid ?? example.grid;
+  const rows = await Promise.all(sites.map(async (site) => inGrid({ site, ...(await unpack(run.heads[site])) }, grid)));
   return (palette) => {
-    const size = 92, gap = 16, left = 150, tall = size + 26;
-    const picture = canvas(left + most * (size + gap), rows.length * tall + 4, "every head of every layer");
+    const gap = 16, left = 150, sizes = rows.map(({ shape }) => thumbSize(shape));
+    const tops = sizes.reduce((sums, [, high]) => [...sums, sums[sums.length - 1] + high + 30], [2]);
+    const picture = canvas(left + most * (THUMB + gap), tops[rows.length], "every head of every layer");
     rows.forEach(({ site, shape, values }, i) => {
-      picture.append(label(site, 0, i * tall + size / 2 + 4, palette.ink, { size: 12 }));
-      for (let head = 0; head < shape[0]; head += 1) picture.append(thumb(site, head, rowsOf({ shape, values }, head), [left + head * (size + gap), i * tall + 2], size, state, palette));
+      picture.append(label(site, 0, tops[i] + sizes[i][1] / 2 + 4, palette.ink, { size: 12 }));
+      for (let head = 0; head < shape[0]; head += 1) {
+        const place = [left + head * (THUMB + gap), tops[i], ...sizes[i]];
+        picture.append(thumb(site, head, rowsOf({ shape, values }, head), place, state, palette));
+      }
     });
     return picture;
   };
 }
 
-function thumb(site, head, rows, [x, y], size, state, palette) {
+/** One query's weights on the cells of a picture, row by row as the picture has them. */
+function inGrid(map, grid) {
+  const [heads, queries, keys] = map.shape;
+  return grid && queries === 1 && keys === grid[0] * grid[1] ? { ...map, shape: [heads, ...grid] } : map;
+}
+
+/** Width and height of a small map of this shape. */
+function thumbSize(shape) {
+  const [queries, keys] = shape.slice(-2), longer = Math.max(queries, keys);
+  return [keys, queries].map((units) => Math.max((THUMB * units) / longer, 14));
+}
+
+function thumb(site, head, rows, [x, y, wide, high], state, palette) {
   const peak = Math.max(...rows.map((row) => Math.max(...row)));
   const current = state.site === site && state.head === head;
-  const share = Math.min(rows.length / rows[0].length, 1);
-  const high = Math.max(size * share, 14), wide = rows.length > rows[0].length ? Math.max((size * rows[0].length) / rows.length, 14) : size;
   const href = painted(rows[0].length, rows.length, (q, k) => shade(rows[q][k], peak, "model", palette, palette.heat));
   const said = `${site}, head ${head + 1}`;
   return svg("g", { role: "button", tabindex: 0, "aria-label": said, "data-site": site, "data-head": head },

@@ -175,16 +175,20 @@ function frameGold(picture, { gold }, [x, y], [first, count], { cell, high, name
 function overPicture(asked, palette) {
   const { values, gold, marks, view, peak, queries, seen, width } = asked;
   const [down, across] = seen.grid;
-  const several = values.length > 1;
-  const wide = several ? Math.min(240, width) : Math.min(380, width), high = (wide * seen.height) / seen.width;
-  const columns = Math.max(Math.min(Math.floor((width + 20) / (wide + 20)), values.length), 1);
-  const tall = high + (several ? 26 : 4), bottom = Math.ceil(values.length / columns) * (tall + 14);
+  const panels = values.length + 1; // the first is the picture as it is
+  const wide = Math.min(values.length > 1 ? 240 : 340, width), high = (wide * seen.height) / seen.width;
+  const columns = Math.max(Math.min(Math.floor((width + 20) / (wide + 20)), panels), 1);
+  const head = queries.some((query) => query) && values.length > 1 ? 22 : 2, tall = high + head + 14;
+  const bottom = Math.ceil(panels / columns) * tall;
+  const corner = (panel) => [(panel % columns) * (wide + 20), Math.floor(panel / columns) * tall + head];
+  const look = ([x, y]) => svg("image", { href: seen.image, x, y, width: wide, height: high, preserveAspectRatio: "none", style: "image-rendering:pixelated" });
   const picture = canvas(Math.max(columns * (wide + 20) - 20, 300), bottom + 26, "the picture, blue where the weight lies");
   const cell = [(wide * Math.ceil(seen.width / across)) / seen.width, (high * Math.ceil(seen.height / down)) / seen.height];
+  picture.append(look(corner(0)));
   values.forEach((row, q) => {
-    const x = (q % columns) * (wide + 20), y = Math.floor(q / columns) * (tall + 14) + (several ? 20 : 0);
-    if (several) picture.append(label(shown(queries[q] ?? ""), x, y - 6, palette.ink, { size: SAID }));
-    picture.append(svg("image", { href: seen.image, x, y, width: wide, height: high, preserveAspectRatio: "none", style: "image-rendering:pixelated" }));
+    const [x, y] = corner(q + 1);
+    if (head > 2) picture.append(label(shown(queries[q] ?? ""), x, y - 6, palette.ink, { size: SAID }));
+    picture.append(look([x, y]));
     row.forEach((value, k) => {
       const share = peak > 0 ? Math.abs(value) / peak : 0;
       if (share < 0.004) return;
@@ -199,9 +203,9 @@ function overPicture(asked, palette) {
   legend(picture, asked, palette, 0, bottom, view === "difference" ? palette.heat : ["#000000", "#3d9bff"]);
   hover(picture, (event) => {
     const [px, py] = pointIn(picture, event);
-    const column = Math.floor(px / (wide + 20)), line = Math.floor(py / (tall + 14)), q = line * columns + column;
-    const k = cellAt(px - column * (wide + 20), py - line * (tall + 14) - (several ? 20 : 0), cell, down, across);
-    return q < values.length && column < columns && k !== null ? describe({ ...asked, keys: seen.cells }, q, k) : "";
+    const panel = Math.floor(py / tall) * columns + Math.floor(px / (wide + 20)), q = panel - 1;
+    const [x, y] = corner(panel), k = cellAt(px - x, py - y, cell, down, across);
+    return q >= 0 && q < values.length && k !== null ? describe({ ...asked, keys: seen.cells }, q, k) : "";
   });
   return picture;
 }

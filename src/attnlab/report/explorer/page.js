@@ -49,6 +49,12 @@ const QUESTIONS = {
   answer: "Is the answer good?", attention: "Is the attention right?", trust: "Does the attention decide?",
 };
 
+const SAYS = {
+  answer: "Every figure of the test data, with its 95 % interval.",
+  attention: "The map against gold, with its 95 % interval and what maps reach that know nothing, or all.",
+  trust: "The share of answers that change when another map takes the place of the model's own.",
+};
+
 function linesOf(group) {
   const names = [...new Set(runs.flatMap((run) => Object.keys(run.figures[group] ?? {})))];
   return names.map((name) => ({
@@ -89,8 +95,8 @@ function showVerdict() {
       const between = low === undefined ? "" : `${unit(low)} – ${unit(high)}`;
       box.append(html("p", { class: "headline" }, value === null ? "–" : unit(value), html("small", {}, between)), html("p", { class: "says" }, sentence(group, first)));
     }
-    const said = group === "trust" ? lines.map((line) => ({ ...line, name: `changed by ${line.name}` })) : lines;
-    box.append(figure(`figures-${group}`, (palette) => dotChart(said, palette)));
+    if (several) box.append(html("p", { class: "says" }, SAYS[group]));
+    box.append(figure(`figures-${group}`, (palette) => dotChart(lines, palette)));
     return box;
   })));
 }
@@ -121,8 +127,8 @@ function showCurves() {
   const keys = [...new Set(runs.flatMap((run) => Object.keys(run.curves)))];
   const names = [...new Set(keys.map((key) => key.slice(key.indexOf("/") + 1)))];
   const charts = names.map((name) => {
-    const lines = runs.flatMap(({ curves }, i) => ["train", "val"].filter((split) => curves[`${split}/${name}`]?.length > 1).map((split) => ({
-      points: curves[`${split}/${name}`], faint: split === "train" && `val/${name}` in curves,
+    const lines = runs.flatMap(({ curves }, i) => ["train", "val"].filter((split) => curves[`${split}/${name}`]?.length).map((split) => ({
+      points: curves[`${split}/${name}`], faint: split === "train",
       said: several ? `${letter(i)} ${split}` : split, colour: (palette) => palette.runs[i % palette.runs.length],
     })));
     return lines.length ? figure(`curve-${name.replace(/\//g, "-")}`, (palette) => curveChart(name.replace("attention/", "attention: "), lines, palette)) : null;
@@ -186,9 +192,10 @@ function toolbar(example) {
   const heads = html("select", { id: "head", onchange: (event) => change({ head: event.target.value === "mean" ? "mean" : Number(event.target.value) }) },
     option("mean", "mean of all", String(state.head)), ...Array.from({ length: count }, (_, i) => option(String(i), `${i + 1} of ${count}`, String(state.head))));
   heads.disabled = !count;
+  const noGold = !hasGold(example, state.site), now = noGold ? "model" : state.view;
   const views = html("div", { class: "segmented", role: "group", "aria-label": "What is shown" },
-    ...VIEWS.map((view) => html("button", { "aria-pressed": String(state.view === view), "data-view": view, onclick: () => change({ view }) }, view)));
-  const marks = html("input", { type: "checkbox", id: "marks", checked: state.marks, onchange: (event) => change({ marks: event.target.checked }) });
+    ...VIEWS.map((view) => html("button", { "aria-pressed": String(now === view), "data-view": view, disabled: noGold && view !== "model", onclick: () => change({ view }) }, view)));
+  const marks = html("input", { type: "checkbox", id: "marks", checked: state.marks, disabled: noGold, onchange: (event) => change({ marks: event.target.checked }) });
   return html("div", { class: "bar" }, html("div", { class: "controls" }, html("label", {}, "Layer", layers), html("label", {}, "Head", heads)),
     views, html("label", { class: "check" }, marks, "gold frames"));
 }
