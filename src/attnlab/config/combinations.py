@@ -247,7 +247,8 @@ def _refused(config: AttentionConfig, where: str, unwanted: str, reason: str) ->
         chosen = getattr(config, part)
         if form(chosen) == unwanted:
             allowed = ", ".join(k for k, f in _kinds(part) if f != unwanted)
-            yield Mistake(f"{where}.{part}", f"'{chosen.kind}' {reason}", f"allowed: {allowed}")
+            hint = f"allowed: {allowed}; or model=recurrent, which does not attend to itself"
+            yield Mistake(f"{where}.{part}", f"'{chosen.kind}' {reason}", hint)
 
 
 def _without_effect(config: AttentionConfig, where: str) -> Iterator[Mistake]:

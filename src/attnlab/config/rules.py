@@ -12,7 +12,7 @@ from attnlab.errors import Mistake
 
 def broken_rules(config: Config) -> Iterator[Mistake]:
     """Mistakes that no single field shows."""
-    for rule in (_mechanisms, _prediction, _length, _devices, _presets):
+    for rule in (_mechanisms, _places, _prediction, _length, _devices, _presets):
         yield from rule(config)
 
 
@@ -22,6 +22,19 @@ def _mechanisms(config: Config) -> Iterator[Mistake]:
         yield from attention.mistakes(config.model.self_attention, "model.self_attention")
     if config.model.prediction is not None:
         yield from attention.mistakes(config.model.prediction, "model.prediction")
+
+
+def _places(config: Config) -> Iterator[Mistake]:
+    """Mechanisms where the model cannot use them."""
+    model = config.model
+    if not isinstance(model, Transformer):
+        yield from attention.usable_for(config.attention, "attention", {"cross"})
+        return
+    generates = config.task.kind == "generate" and model.decoder_layers > 0
+    own = ({"self"} if model.encoder_layers else set()) | ({"causal"} if generates else set())
+    yield from attention.usable_for(model.self_attention, "model.self_attention", own or {"self"})
+    if model.self_attention != config.attention:
+        yield from attention.usable_for(config.attention, "attention", {"cross"})
 
 
 def _prediction(config: Config) -> Iterator[Mistake]:
