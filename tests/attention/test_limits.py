@@ -126,3 +126,11 @@ def test_every_parameter_learns(name: str) -> None:
     for label, parameter in mechanism.named_parameters():
         if parameter.requires_grad and label not in ("score.bias", "heads.key.bias"):
             assert parameter.grad is not None, label
+
+
+@pytest.mark.parametrize("name", ["additive", "multihead", "entmax"])
+def test_can_be_exported(name: str) -> None:
+    """A graph of torch's own operators, with the same results."""
+    mechanism, (query, key) = attention(named(name)), inputs("cross")
+    exported = torch.export.export(mechanism, (query, key, key))
+    torch.testing.assert_close(exported.module()(query, key, key), mechanism(query, key, key))

@@ -41,6 +41,8 @@ class AdditiveKernel(Reference):
         score = call.attention.score
         if not isinstance(score, Additive):
             raise TypeError("the additive kernel serves additive scores")
+        if torch.compiler.is_compiling():
+            return super().logits(call)  # a graph to export has to be made of torch's operators
         return additive_scores(wide(call.query), wide(call.spread_key), wide(score.energy))
 
 

@@ -57,7 +57,7 @@ def _with_sink(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """One more key, which has the logit `extra` for every query and no value."""
     batch, maps, queries, _ = query.shape
-    column = extra.to(query.dtype).expand(maps)[None, :, None, None] / call.attention.score.scale
+    column = extra.to(query).expand(maps)[None, :, None, None] / call.attention.score.scale
     key = F.pad(key, (0, 1))  # batch x maps x keys x width + 1
     sink = torch.cat(
         [key.new_zeros(batch, maps, 1, key.shape[-1] - 1), column.expand(batch, -1, -1, -1)], -1

@@ -37,8 +37,8 @@ def statistics(selection: Selection, calls: Sequence[Call], rows_at_once: int) -
         received = mass if received is None else _longer(received, mass) + mass
     if received is None:
         raise RuntimeError(f"nothing passed {selection.attention.site} while probed")
-    join = lambda parts: torch.cat(parts, dim=2)  # noqa: E731
-    return Statistics(join(entropy), join(maximum), join(distance), received)
+    entropy, maximum, distance = (torch.cat(f, dim=2) for f in (entropy, maximum, distance))
+    return Statistics(entropy, maximum, distance, received)
 
 
 def _tiles(
