@@ -129,7 +129,7 @@ def role_mask(role: str, **fields: Any) -> Mask:
 
 def is_deterministic(config: AttentionConfig) -> bool:
     """Whether small changes of the input change the map little (and gradients tell how)."""
-    return config.normalizer.kind not in ("gumbel", "reinforce")
+    return config.normalizer.kind not in ("gumbel", "reinforce", "hard_kuma")
 
 
 def is_signed(config: AttentionConfig) -> bool:

@@ -107,6 +107,7 @@ class Normalizer(nn.Module):
 
     recurrent: ClassVar[bool] = False
     draws: ClassVar[bool] = False  # samples while training
+    needs_reward: ClassVar[bool] = False  # what it draws has no gradient: see `reinforce`
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()

@@ -202,6 +202,14 @@ class Reinforce(Normalizer, kind="reinforce", target=f"{NORMALIZERS}.hard:Reinfo
     """One key: drawn while training, learned by REINFORCE (Xu et al. 2015, Williams 1992)."""
 
 
+class HardKuma(Normalizer, kind="hard_kuma", target=f"{NORMALIZERS}.gates:HardKuma"):
+    """A gate for each key, drawn open, shut or in between (Bastings, Aziz, Titov 2019)."""
+
+    stretch: float = Field(
+        gt=0, le=1, description="how far beyond 0 and 1 a gate may be drawn before it is cut off"
+    )
+
+
 class Monotonic(Normalizer, kind="monotonic", target=f"{NORMALIZERS}.monotonic:Monotonic"):
     """The chance to stop at each key, onwards from the last query (Raffel et al. 2017)."""
 

@@ -104,6 +104,12 @@ class Recurrent(Model, kind="recurrent", target="attnlab.models.recurrent:Recurr
         "2015), or the previous one, step by step (Bahdanau et al. 2015)"
     )
 
+    @model_validator(mode="after")
+    def _halves_for_two_ways(self) -> Self:
+        if self.bidirectional and self.dim % 2:
+            raise ValueError(f"each way takes half of dim, which is odd: {self.dim}")
+        return self
+
 
 class Transformer(Model, kind="transformer", target="attnlab.models.transformer:Transformer"):
     """Transformer encoder, and decoder where the task generates (Vaswani et al. 2017)."""
@@ -115,6 +121,7 @@ class Transformer(Model, kind="transformer", target="attnlab.models.transformer:
         description="positions added to the embeddings; a mechanism may bring its own as well"
     )
     max_length: int = Field(gt=0, description="longest input or output the positions allow")
-    self_attention: AttentionConfig = Field(
-        description="the mechanism within encoder and decoder; by default that of `attention`"
+    self_attention: AttentionConfig | None = Field(
+        description="the mechanism within encoder and decoder; null is that of `attention`. "
+        "Another one: +attention@model.self_attention=multihead"
     )

@@ -18,7 +18,7 @@ def broken_rules(config: Config) -> Iterator[Mistake]:
 
 def _mechanisms(config: Config) -> Iterator[Mistake]:
     yield from attention.mistakes(config.attention, "attention")
-    if isinstance(config.model, Transformer):
+    if isinstance(config.model, Transformer) and config.model.self_attention is not None:
         yield from attention.mistakes(config.model.self_attention, "model.self_attention")
     if config.model.prediction is not None:
         yield from attention.mistakes(config.model.prediction, "model.prediction")
@@ -28,12 +28,16 @@ def _places(config: Config) -> Iterator[Mistake]:
     """Mechanisms where the model cannot use them."""
     model = config.model
     if not isinstance(model, Transformer):
-        yield from attention.usable_for(config.attention, "attention", {"cross"})
+        roles = {"self" if config.task.kind == "tag" else "cross"}
+        yield from attention.usable_for(config.attention, "attention", roles)
         return
     generates = config.task.kind == "generate" and model.decoder_layers > 0
     own = ({"self"} if model.encoder_layers else set()) | ({"causal"} if generates else set())
-    yield from attention.usable_for(model.self_attention, "model.self_attention", own or {"self"})
-    if model.self_attention != config.attention:
+    if model.self_attention is None:
+        yield from attention.usable_for(config.attention, "attention", own or {"self"})
+    else:
+        where = "model.self_attention"
+        yield from attention.usable_for(model.self_attention, where, own or {"self"})
         yield from attention.usable_for(config.attention, "attention", {"cross"})
 
 

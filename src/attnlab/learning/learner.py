@@ -10,7 +10,8 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from attnlab.attention.probes import Tap
+from attnlab.attention.probes import Tap, sites
+from attnlab.attention.reinforce import MovingBaseline, reinforce_loss
 from attnlab.config.trainer import Trainer as TrainerSettings
 from attnlab.data.batch import Batch
 from attnlab.learning.checkpoint import FORMAT
@@ -37,6 +38,8 @@ class Learner(pl.LightningModule):
         self.task, self.objectives, self.settings = task, objectives, settings
         self.total_steps, self.about = total_steps, about
         self.judge = judge
+        self.drawing = [site for site, each in sites(model).items() if each.normalizer.needs_reward]
+        self.baseline = MovingBaseline() if self.drawing else None
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss to minimise, and its terms by name."""
@@ -46,9 +49,15 @@ class Learner(pl.LightningModule):
                 for name, objective in self.objectives.items()
                 if objective.weight_at(self.global_step)
             }
+            drawn = [stack.enter_context(Tap(self.model, site)) for site in self.drawing]
             scores = self.model(batch)  # batch x length x choices
-        total = self.task.loss(scores, batch)
+        sums, places = self.task.losses(scores, batch)  # each batch
+        total = sums.sum() / places.sum().clamp_min(1)
         terms = {"task": total.detach()}
+        if self.baseline is not None:
+            reward = -sums.detach() / places.clamp_min(1)  # batch
+            for tap in drawn:
+                total = total + reinforce_loss(tap, reward, self.baseline)
         for name, tap in taps.items():
             objective = self.objectives[name]
             found = objective(tap.log_weights(), batch.target)

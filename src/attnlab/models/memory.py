@@ -26,6 +26,10 @@ class Memory(NamedTuple):
         """The memory of some of the examples, in the order of `rows`."""
         return self._replace(values=self.values[rows], mask=self.mask[rows])
 
+    def at_first(self) -> Tensor:
+        """What the first query may know of it: the mean, or the first state: batch x width."""
+        return self.values[:, 0] if self.causal else self.mean()
+
     def mean(self) -> Tensor:
         """The mean of the real states: batch x width."""
         real = self.mask[..., None]

@@ -47,7 +47,7 @@ def build_model(config: Config, codec: Codec) -> nn.Module:
     """The model that a config describes, for what the data hold."""
     parts: Parts = config.model.build()
     fronts = {name: parts.front(found) for name, found in codec.inputs.items()}
-    reader = Reader(fronts, parts.encoder(), codec.looks_at, parts.front_width)
+    reader = Reader(fronts, parts.encoder(config.attention), codec.looks_at, parts.front_width)
     return HEADS[config.task.kind](Plan(config, codec, parts, reader))
 
 

@@ -44,7 +44,7 @@ class Parts(ABC):
         """Numbers of units, batch x length, to vectors."""
 
     @abstractmethod
-    def encoder(self) -> nn.Module:
+    def encoder(self, attention: AttentionConfig) -> nn.Module:
         """From what the fronts see to a memory of width `dim`."""
 
     @abstractmethod

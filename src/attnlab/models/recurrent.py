@@ -44,43 +44,58 @@ class Recurrent(Parts):
         embedding = nn.Embedding(vocabulary, width, padding_idx=0)
         return nn.Sequential(embedding, nn.Dropout(self.dropout))
 
-    def encoder(self) -> nn.Module:
+    def encoder(self, attention: AttentionConfig) -> nn.Module:
         return RecurrentEncoder(self) if self.encoder_layers else nn.Identity()
 
     def decoder(self, vocabulary: int, attention: AttentionConfig) -> nn.Module:
         kind = StepwiseDecoder if self.stepwise else RecurrentDecoder
         return kind(self, vocabulary, attention)
 
-    def rnn(self, sizes: tuple[int, int], layers: int, both_ways: bool) -> nn.LSTM | nn.GRU:
+    def rnn(self, sizes: tuple[int, int], layers: int) -> nn.LSTM | nn.GRU:
         """`sizes` are those of inputs and states."""
         return CELLS[self.cell](
             *sizes,
             layers,
             batch_first=True,
-            bidirectional=both_ways,
             dropout=self.dropout if layers > 1 else 0.0,
         )
 
 
 class RecurrentEncoder(nn.Module):
-    """Reads the input, by default both ways; every position keeps a state."""
+    """Reads the input, by default both ways; every position keeps a state.
+
+    The way back reads each sequence turned round within its own length, so that padding comes
+    last on both ways and is never seen. (Packed sequences would do the same, but on a CPU a GRU
+    over a thousand packed steps took eleven times as long.)
+    """
 
     def __init__(self, parts: Recurrent) -> None:
         super().__init__()
-        directions = 2 if parts.bidirectional else 1
-        sizes = parts.embedding_dim, parts.dim // directions
-        self.rnn = parts.rnn(sizes, parts.encoder_layers, parts.bidirectional)
+        ways = 2 if parts.bidirectional else 1
+        inputs = [parts.embedding_dim, *[parts.dim] * (parts.encoder_layers - 1)]
+        self.layers = nn.ModuleList(
+            nn.ModuleList(parts.rnn((width, parts.dim // ways), 1) for _ in range(ways))
+            for width in inputs
+        )
         self.dropout = nn.Dropout(parts.dropout)
 
     def forward(self, inputs: Memory) -> Memory:
-        lengths = inputs.mask.sum(1).clamp_min(1).cpu()
-        packed = nn.utils.rnn.pack_padded_sequence(
-            inputs.values, lengths, batch_first=True, enforce_sorted=False
-        )
-        states, _ = nn.utils.rnn.pad_packed_sequence(
-            self.rnn(packed)[0], batch_first=True, total_length=inputs.values.shape[1]
-        )  # batch x length x dim
-        return inputs._replace(values=self.dropout(states))
+        states = inputs.values  # batch x length x width
+        turned = turned_round(inputs.mask)[..., None]  # batch x length x 1
+        for ahead, *back in self.layers:  # type: ignore[misc]
+            read = [ahead(states)[0]]
+            for way in back:
+                reverse = way(states.gather(1, turned.expand_as(states)))[0]
+                read.append(reverse.gather(1, turned.expand_as(reverse)))
+            states = self.dropout(torch.cat(read, -1))
+        return inputs._replace(values=states)
+
+
+def turned_round(mask: Tensor) -> Tensor:
+    """For each place that which mirrors it among the real ones; padding stays: batch x length."""
+    place = torch.arange(mask.shape[1], device=mask.device)
+    mirrored = mask.sum(1, keepdim=True) - 1 - place
+    return torch.where(mask, mirrored, place)
 
 
 @dataclass
@@ -115,7 +130,7 @@ class RecurrentDecoder(nn.Module):
         self.attention = parts.attention(attention, "decoder.cross.0")
         context_dim = self.attention.output_dim
         sizes = self._input_dim(parts, context_dim), parts.dim
-        self.rnn = parts.rnn(sizes, parts.decoder_layers, both_ways=False)
+        self.rnn = parts.rnn(sizes, parts.decoder_layers)
         self.mix = nn.Linear(parts.dim + context_dim, parts.dim)
         self.dropout = nn.Dropout(parts.dropout)
         self.output = nn.Linear(parts.dim, vocabulary)
@@ -148,8 +163,8 @@ class RecurrentDecoder(nn.Module):
         return self.output(self.dropout(mixed))
 
     def first_hidden(self, memory: Memory) -> Any:
-        """The mean of the memory, through one layer, starts every layer of the decoder."""
-        started = torch.tanh(self.bridge(memory.mean()))  # batch x dim
+        """What the memory shows at first, through one layer, starts every layer of the decoder."""
+        started = torch.tanh(self.bridge(memory.at_first()))  # batch x dim
         hidden = started.expand(self.rnn.num_layers, -1, -1).contiguous()
         return (hidden, torch.zeros_like(hidden)) if isinstance(self.rnn, nn.LSTM) else hidden
 

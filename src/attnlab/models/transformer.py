@@ -29,7 +29,7 @@ class Transformer(Parts):
         feedforward_dim: int,
         embedding_positions: Literal["sinusoidal", "learned", "none"],
         max_length: int,
-        self_attention: AttentionConfig,
+        self_attention: AttentionConfig | None,
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
@@ -48,8 +48,8 @@ class Transformer(Parts):
     def places(self) -> nn.Module:
         return PlacedMemory(self)
 
-    def encoder(self) -> nn.Module:
-        return TransformerEncoder(self)
+    def encoder(self, attention: AttentionConfig) -> nn.Module:
+        return TransformerEncoder(self, self.self_attention or attention)
 
     def decoder(self, vocabulary: int, attention: AttentionConfig) -> nn.Module:
         return TransformerDecoder(self, vocabulary, attention)
@@ -131,9 +131,9 @@ class FeedForward(nn.Sequential):
 class EncoderLayer(nn.Module):
     """Self-attention, then feed-forward, each around a residual connection."""
 
-    def __init__(self, parts: Transformer, number: int) -> None:
+    def __init__(self, parts: Transformer, number: int, attention: AttentionConfig) -> None:
         super().__init__()
-        self.self_attention = parts.attention(parts.self_attention, f"encoder.self.{number}")
+        self.self_attention = parts.attention(attention, f"encoder.self.{number}")
         self.feedforward = FeedForward(parts)
         self.norms = nn.ModuleList(nn.LayerNorm(parts.dim) for _ in range(2))
         self.dropout = nn.Dropout(parts.dropout)
@@ -147,9 +147,10 @@ class EncoderLayer(nn.Module):
 class TransformerEncoder(nn.Module):
     """A stack of layers; every position keeps a state."""
 
-    def __init__(self, parts: Transformer) -> None:
+    def __init__(self, parts: Transformer, attention: AttentionConfig) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(EncoderLayer(parts, i) for i in range(parts.encoder_layers))
+        numbers = range(parts.encoder_layers)
+        self.layers = nn.ModuleList(EncoderLayer(parts, i, attention) for i in numbers)
         self.norm = nn.LayerNorm(parts.dim)
 
     def forward(self, inputs: Memory) -> Memory:
@@ -164,7 +165,8 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, parts: Transformer, number: int, attention: AttentionConfig) -> None:
         super().__init__()
-        self.self_attention = parts.attention(parts.self_attention, f"decoder.self.{number}")
+        own = parts.self_attention or attention
+        self.self_attention = parts.attention(own, f"decoder.self.{number}")
         self.cross_attention = parts.attention(attention, f"decoder.cross.{number}")
         self.feedforward = FeedForward(parts)
         self.norms = nn.ModuleList(nn.LayerNorm(parts.dim) for _ in range(3))

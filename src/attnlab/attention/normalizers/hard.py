@@ -70,6 +70,8 @@ class Reinforce(_OneKey):
     """A key drawn from the softmax, without a gradient: `attention.reinforce` has the objective
     that trains it (Xu et al. 2015, "Show, Attend and Tell"; Williams 1992)."""
 
+    needs_reward = True
+
     def draw(self, logits: Tensor) -> Tensor:
         chances = logits.detach().softmax(-1)
         drawn = torch.multinomial(chances.flatten(0, -2), 1).view(chances.shape[:-1])

@@ -1,0 +1,56 @@
+"""Small models and batches for the tests of this folder."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from attnlab.config.compose import config_dir, load
+from attnlab.config.schema import Config
+from attnlab.data.batch import Batch, collate
+from attnlab.data.codec import Codec
+from attnlab.data.example import Example
+from attnlab.data.grain import Grain
+from attnlab.models.model import build_model
+
+SMALL = [
+    "model.dim=16",
+    "model.dropout=0",
+    "model.image.channels=[8,8]",
+    "model.audio.channels=[8,8]",
+    "logger=files",
+]
+WORDS = ["a", "b", "c", "d", "e", "f", "g"]
+
+
+def mechanisms() -> list[str]:
+    """The names of all mechanisms."""
+    return sorted(path.stem for path in (config_dir() / "attention").glob("*.yaml"))
+
+
+def small_config(*overrides: str) -> Config:
+    config, _ = load([*SMALL, *overrides])
+    return config
+
+
+def text_example(name: str, length: int, answer: object, random: np.random.Generator) -> Example:
+    return Example(name, {"text": random.choice(WORDS, length).tolist()}, answer)  # type: ignore[arg-type]
+
+
+def texts(answer_lengths: list[int], input_lengths: list[int]) -> list[Example]:
+    """Texts to be answered with texts."""
+    random = np.random.default_rng(0)
+    return [
+        text_example(str(i), n, random.choice(WORDS, m).tolist(), random)
+        for i, (m, n) in enumerate(zip(answer_lengths, input_lengths, strict=True))
+    ]
+
+
+def built(config: Config, examples: list[Example]) -> tuple[nn.Module, Batch, Codec]:
+    """A model for the examples with random weights, the examples as a batch, their codec."""
+    torch.manual_seed(0)
+    side = config.model.image.stride
+    codec = Codec.fit(examples).seen_at(Grain((side, side), config.model.audio.stride))
+    batch = collate([codec.encode(example, i) for i, example in enumerate(examples)])
+    return build_model(config, codec).eval(), batch, codec

@@ -1,0 +1,65 @@
+"""Writing step by step says the same as all steps at once, for every decoder and mechanism."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from attnlab.errors import ConfigError
+from attnlab.models.generator import shifted
+from tests.models.building import built, mechanisms, small_config, texts
+
+DECODERS = {
+    "recurrent": ["model=recurrent"],
+    "previous_state": ["model=recurrent", "model.query=previous_state"],
+    "transformer": ["model=transformer", "model.feedforward_dim=16", "model.encoder_layers=1"],
+}
+# Mechanisms that go query by query, or see all keys at once, cannot serve within a decoder.
+WITHIN = ["multihead", "rope", "alibi", "shaw", "window", "sparsemax", "linear", "off_by_one"]
+
+
+def assert_steps_equal(*overrides: str) -> None:
+    config = small_config("task.max_length=8", *overrides)
+    model, batch, _ = built(config, texts([3, 5], [6, 4]))
+    torch.manual_seed(1)  # some mechanisms draw random features
+    units = shifted(batch.answer.values)
+    with torch.no_grad():
+        memory = model.memory(batch, units.shape[1])
+        together = model.decoder(units, memory)  # batch x length x vocabulary
+        state = model.decoder.start(memory)
+        steps = torch.stack([model.decoder.step(u, state) for u in units.unbind(1)], 1)
+    torch.testing.assert_close(steps, together, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("mechanism", mechanisms())
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_steps_equal_teacher_forcing(decoder: str, mechanism: str) -> None:
+    """A mechanism without meaning between two sequences is refused by the config."""
+    own = ["+attention@model.self_attention=multihead"] if decoder == "transformer" else []
+    try:
+        assert_steps_equal(*DECODERS[decoder], *own, f"attention={mechanism}")
+    except ConfigError as error:
+        assert "has no meaning in a model without self-attention" in str(error)
+
+
+@pytest.mark.parametrize("mechanism", WITHIN)
+def test_steps_equal_within_a_transformer(mechanism: str) -> None:
+    assert_steps_equal(*DECODERS["transformer"], f"attention={mechanism}")
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_steps_equal_with_a_predicted_map(decoder: str) -> None:
+    own = ["attention=multihead"] if decoder == "transformer" else []
+    assert_steps_equal(*DECODERS[decoder], *own, "model.prediction=${attention}")
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_prediction_does_not_depend_on_how_many_places_are_asked_for(decoder: str) -> None:
+    """So that training (places of the answer) and writing (as many as may be) see the same."""
+    config = small_config("task.max_length=8", *DECODERS[decoder], "model.prediction=${attention}")
+    model, batch, _ = built(config, texts([3, 5], [6, 4]))
+    units = shifted(batch.answer.values)
+    with torch.no_grad():
+        few = model.decoder(units, model.memory(batch, units.shape[1]))
+        many = model.decoder(units, model.memory(batch, 8))
+    torch.testing.assert_close(few, many, atol=1e-5, rtol=1e-4)
