@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,7 @@ class ShownExample:
     meta: dict[str, object]
     grid: tuple[int, int] | None = None  # rows and columns, where keys are cells of a picture
     image: Rows | None = None  # pixels, or the spectrum of a sound: rows x columns, 0 to 1
+    beside: dict[str, str] = field(default_factory=dict)  # texts that are not looked at: questions
 
     @classmethod
     def of(cls, example: Example, codec: Codec, prediction: str, weights: Map) -> ShownExample:
@@ -58,6 +59,7 @@ class ShownExample:
             meta=example.meta,
             grid=_grid(example, codec),
             image=_image(example, codec),
+            beside=_beside(example),
         )
 
     def mass_on_gold(self) -> float | None:
@@ -65,6 +67,11 @@ class ShownExample:
         pairs = zip(self.map, self.gold_map, strict=True)
         masses = [sum(w for w, g in zip(*rows, strict=True) if g) for rows in pairs if any(rows[1])]
         return sum(masses) / len(masses) if masses else None
+
+
+def _beside(example: Example) -> dict[str, str]:
+    texts = {name: seen for name, seen in example.inputs.items() if isinstance(seen, list)}
+    return {name: " ".join(text) for name, text in texts.items() if name != example.looks_at}
 
 
 def _queries(example: Example) -> list[str]:

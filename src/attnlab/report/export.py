@@ -33,7 +33,9 @@ def browser() -> str | None:
     return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
-def export(page: Path, examples: Sequence[ShownExample], folder: Path, count: int = 8) -> list[Path]:
+def export(
+    page: Path, examples: Sequence[ShownExample], folder: Path, count: int = 8
+) -> list[Path]:
     """SVG and PNG of every figure of the page, with the maps of the first `count` examples."""
     folder.mkdir(parents=True, exist_ok=True)
     program = browser()

@@ -101,6 +101,7 @@ def _example(example: ShownExample) -> dict[str, Any]:
         "queries": example.queries,
         "gold": example.gold,
         "meta": example.meta,
+        "beside": example.beside,
         "grid": example.grid,
         "image": image,
     }

@@ -74,6 +74,7 @@ function secondsOf(example, frames) {
 function answersOf(example, several) {
   const list = html("dl", { class: "answers" });
   const say = (what, ...value) => list.append(html("div", {}, html("dt", {}, what), html("dd", {}, ...value)));
+  for (const [what, text] of Object.entries(example.beside)) say(what, html("span", { class: "said" }, text));
   if (example.gold) say("gold", html("span", { class: "said" }, example.gold));
   example.runs.forEach((run, i) => {
     if (!run) return;
@@ -83,7 +84,14 @@ function answersOf(example, several) {
     if (run.mass !== null) say(several ? `on gold, ${letter(i)}` : "weight on gold", percent(run.mass));
     if (run.loss !== null) say(several ? `loss, ${letter(i)}` : "loss", number(run.loss));
   });
+  for (const [what, fact] of factsOf(example)) say(what, String(fact));
   return list;
+}
+
+/** What the data say of an example in one word. */
+function factsOf({ meta, form }) {
+  const plain = Object.entries(meta).filter(([, fact]) => ["string", "number"].includes(typeof fact));
+  return form === "sound" ? [] : plain.slice(0, 4);
 }
 
 /** A prediction, underlined where it leaves gold. */

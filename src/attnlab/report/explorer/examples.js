@@ -38,7 +38,7 @@ const FILTERS = {
 
 function textOf(example) {
   const keys = example.keys.every((key) => [...key].length <= 1) ? example.keys.join("") : example.keys.join(" ");
-  return keys || Object.values(example.meta).join(" ");
+  return example.form === "text" ? keys : Object.values(example.beside).join(" ");
 }
 
 function chosen(examples, { search, sort, filter }) {
@@ -56,6 +56,6 @@ function index(examples) {
   examples.forEach((example, place) => {
     example.place = place;
     const said = example.runs.filter(Boolean).map((run) => run.prediction);
-    example.haystack = [example.id, textOf(example), example.gold, ...said, JSON.stringify(example.meta)].join("\n").toLowerCase();
+    example.haystack = [example.id, textOf(example), example.gold, ...Object.values(example.beside), ...said, JSON.stringify(example.meta)].join("\n").toLowerCase();
   });
 }

@@ -55,9 +55,8 @@ function markedText(asked, palette) {
   const picture = canvas(width, bottom + 26, "the text, each unit as dark as its weight");
   const marked = gold ? markedBy(gold[0]) : () => false;
   places.forEach(({ x: left, y, wide }, k) => {
-    const share = view === "difference" ? 0.35 * values[0][k] : values[0][k];
-    const fill = shade(share, peak, view, palette, palette.text);
-    picture.append(svg("rect", { x: left, y, width: wide, height: 22, rx: 3, fill }));
+    const fill = shade(values[0][k], peak, view, palette, palette.text);
+    picture.append(svg("rect", { class: "unit", x: left, y, width: wide, height: 22, rx: 3, fill }));
     if (marks && marked(k)) picture.append(svg("rect", { x: left + 1, y: y + 22.5, width: wide - 2, height: 2.5, fill: palette.gold }));
     picture.append(label(shown(keys[k]), left + 3, y + 16, palette.ink, { size, font }));
   });

@@ -6,14 +6,14 @@ const MONO = "ui-monospace, 'SF Mono', 'DejaVu Sans Mono', monospace";
 const LIGHT = {
   paper: "#fdfdfc", ink: "#1b2430", soft: "#55616f", line: "#dfe3e7", faint: "#f2f4f6",
   heat: ["#f4f6f8", "#b9d3ee", "#5b97d3", "#12427d"],
-  text: ["#fdfdfc", "#cfe1f4", "#86b6e6"], // behind ink, so never dark
+  text: ["#fdfdfc", "#cfe1f4", "#86b6e6"], textLess: "#f0b48c", // behind ink, so never dark
   more: "#1f5fa8", less: "#c2571a", gold: "#b3401f",
   runs: ["#1f5fa8", "#b3401f", "#1c6b45", "#7a3d94", "#8a6100", "#0d6e78", "#a02c62", "#4d5763"],
 };
 const DARK = {
   paper: "#12161b", ink: "#e4e8ec", soft: "#a3adb8", line: "#2e3640", faint: "#1f262e",
   heat: ["#1b2129", "#244a73", "#4d8fd1", "#cfe6ff"],
-  text: ["#12161b", "#1d3a5a", "#2b5f98"],
+  text: ["#12161b", "#1d3a5a", "#2b5f98"], textLess: "#8a4a1e",
   more: "#7fb2ea", less: "#f0a06b", gold: "#f0946f",
   runs: ["#7fb2ea", "#f0946f", "#6fc79a", "#c79be0", "#dcb75a", "#63c3cf", "#ee8fb8", "#b6c0ca"],
 };
@@ -36,7 +36,8 @@ function ramp(colours, share) {
 function shade(value, peak, view, palette, colours) {
   const share = peak > 0 ? value / peak : 0;
   if (view !== "difference") return ramp(colours, Math.sqrt(Math.max(share, 0)));
-  return ramp([palette.less, colours[0], palette.more], (Math.sign(share) * Math.sqrt(Math.abs(share)) + 1) / 2);
+  const ends = colours === palette.text ? [palette.textLess, colours[2]] : [palette.less, palette.more];
+  return ramp([ends[0], colours[0], ends[1]], (Math.sign(share) * Math.sqrt(Math.abs(share)) + 1) / 2);
 }
 
 /** A figure with three telling digits. */
