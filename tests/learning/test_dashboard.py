@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from commands import environment, small_run
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from attnlab.config import compose
 from attnlab.config.schema import Logger
@@ -191,10 +190,11 @@ def test_an_error_is_read_back_as_exit_code(
     assert end["exit_code"] == 1
 
 
+@pytest.mark.parametrize("rank", ["LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID"])
 def test_other_processes_of_a_run_stay_silent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str
 ) -> None:
-    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    monkeypatch.setenv(rank, "1")
     assert dashboard.connect(settings(), tmp_path, "name", "abc12345", {}) is None
     assert not (tmp_path / "wandb").exists()
 
