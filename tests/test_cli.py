@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import statistics
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -29,13 +28,17 @@ def test_train_py_and_attnlab_train_are_the_same_code() -> None:
     [(["--cfg", "job"], 1.0, 0), (["--help"], 1.3, 0), (["trainer.max_epoch=3"], 1.3, 2)],
 )
 def test_answers_in_about_a_second(arguments: list[str], seconds: float, code: int) -> None:
-    """The least of five: other tests run at the same time. benchmarks/answers.py gives medians."""
+    """Seconds of work, the least of five runs: how long one waits depends on what else runs here.
+
+    `python -m benchmarks.answers` measures the waiting, on a machine that does nothing else.
+    """
     times = []
     for _ in range(5):
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert run([*TRAIN, *arguments]).returncode == code
-        times.append(time.perf_counter() - started)
-    assert min(times) <= seconds, statistics.median(times)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(times) <= seconds, times
 
 
 def test_mistakes_end_with_code_2_and_the_next_command() -> None:

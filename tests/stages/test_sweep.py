@@ -63,7 +63,7 @@ def test_a_sweep_that_is_stopped_goes_on(tmp_path: Path) -> None:
     """SIGTERM lets the running job save; the same command takes it up, then starts the other."""
     length = [
         "trainer.max_epochs=-1",
-        "trainer.max_steps=300",
+        "trainer.max_steps=1200",
         "trainer.checkpoints.every_steps=20",
     ]
     command = [*small_run(tmp_path, *TRAIN_ONLY, *length, "seed=0,1"), "-m"]

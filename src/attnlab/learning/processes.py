@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import os
 
+import torch.distributed
+
 RANKS = ("LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID")  # Lightning's, torchrun's, SLURM's
 
 
 def is_first_process() -> bool:
     """Whether this process is the only one of its run, or the first of several: it alone writes."""
     return all(int(os.environ.get(name, "0")) == 0 for name in RANKS)
+
+
+def part() -> None:
+    """Training together is over: what follows, one process does without waiting for others."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()

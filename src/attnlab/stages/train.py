@@ -15,14 +15,13 @@ from lightning.pytorch.loggers.wandb import WandbLogger
 from attnlab.config.schema import Config
 from attnlab.data.prepared import Prepared
 from attnlab.errors import RunError
-from attnlab.learning import dashboard
+from attnlab.learning import dashboard, processes
 from attnlab.learning.checkpoint import provenance, read_checkpoint
 from attnlab.learning.data_module import PreparedData
 from attnlab.learning.fit import build_trainer, seed_everything
 from attnlab.learning.history import History
 from attnlab.learning.judge import Judge
 from attnlab.learning.learner import Learner
-from attnlab.learning.processes import is_first_process
 from attnlab.learning.safety import is_out_of_memory, out_of_memory
 from attnlab.metrics.plausibility import map_metrics
 from attnlab.models.model import build_model
@@ -48,7 +47,7 @@ def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Non
         wandb = dashboard.connect(config.logger, run.folder, config.name, run.wandb_id(), about)
         with dashboard.closed_at_end(wandb):
             train(run, prepared, overrides, wandb)
-            if is_first_process() and not config.trainer.fast_dev_run:
+            if processes.is_first_process() and not config.trainer.fast_dev_run:
                 finish(run, wandb)
 
 
@@ -73,8 +72,9 @@ def train(
         if is_out_of_memory(error):
             raise out_of_memory(error) from error
         raise
+    processes.part()
     before = run.status.get("train_seconds", 0.0) if checkpoint else 0.0
-    if is_first_process():
+    if processes.is_first_process():
         run.set_status("running", train_seconds=before + time.monotonic() - started)
 
 
