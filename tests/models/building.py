@@ -15,9 +15,9 @@ from attnlab.data.grain import Grain
 from attnlab.models.model import build_model
 
 SMALL = [
+    "~experiment",
     "model.dim=16",
     "model.dropout=0",
-    "model.image.channels=[8,8]",
     "model.audio.channels=[8,8]",
     "logger=files",
 ]

@@ -1,0 +1,88 @@
+"""From examples to tensors and back, for every form of input and answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from attnlab.config.compose import load
+from attnlab.data.batch import collate
+from attnlab.data.codec import Codec
+from attnlab.data.example import Example
+from attnlab.data.grain import Grain
+from attnlab.data.vocabulary import EOS
+
+DATASETS = ["dates", "reviews", "canvas", "tones", "questions", "baskets", "recall"]
+VIEWS = ["classify", "locate", "segment", "attend"]
+ALL = [[f"dataset={name}"] for name in DATASETS] + [
+    ["dataset=canvas", f"dataset.task_view={view}"] for view in VIEWS[1:]
+]
+
+
+def examples_of(overrides: list[str], count: int = 200) -> list[Example]:
+    config, _ = load([*overrides, f"dataset.train={count}"])
+    return list(config.dataset.build().examples("train"))
+
+
+@pytest.mark.parametrize("overrides", ALL, ids="-".join)
+def test_saved_and_loaded_says_the_same(overrides: list[str], tmp_path: Path) -> None:
+    examples = examples_of(overrides)
+    codec = Codec.fit(examples)
+    codec.save(tmp_path)
+    again = Codec.load(tmp_path)
+    assert again.form == codec.form
+    for i, example in enumerate(examples[:5]):
+        one, other = codec.encode(example, i), again.encode(example, i)
+        assert torch.equal(one.answer, other.answer)
+        assert (one.queries, one.keys) == (other.queries, other.keys)
+        for name, tensor in one.inputs.items():
+            assert torch.equal(tensor, other.inputs[name])
+
+
+@pytest.mark.parametrize("overrides", ALL, ids="-".join)
+def test_gold_stays_gold_at_every_grain(overrides: list[str]) -> None:
+    """Marks stay marks, mass stays mass; batches have as many keys as gold counts."""
+    codec, examples = None, examples_of(overrides)
+    for grain in (Grain(), Grain((4, 4), 2), Grain((5, 5), 4)):
+        codec = Codec.fit(examples).seen_at(grain)
+        items = [codec.encode(example, i) for i, example in enumerate(examples[:8])]
+        batch = collate(items)
+        assert batch.target.weights.shape[2] == max(item.keys for item in items)
+        for row, (item, example) in enumerate(zip(items, examples, strict=False)):
+            assert item.target is not None and example.target is not None
+            assert item.target.weights.shape[1] == item.keys
+            annotated = example.target.weights.sum(1) > 0
+            kept = batch.target.weights[row].sum(-1)[: len(annotated)] > 0
+            assert kept.tolist()[: item.queries] == annotated.tolist()[: item.queries]
+            if example.target.kind == "soft":
+                before, after = example.target.weights.sum(), item.target.weights.sum()
+                assert after == pytest.approx(before, rel=1e-4)
+
+
+def test_answers_read_as_they_were_given() -> None:
+    codec = Codec.fit(examples_of(["dataset=dates"]))
+    example = examples_of(["dataset=dates"])[3]
+    item = codec.encode(example, 0)
+    assert item.answer[-1] == EOS
+    assert codec.text(item.answer.tolist()) == "".join(example.answer)  # type: ignore[arg-type]
+
+
+def test_keys_without_gold_are_still_counted() -> None:
+    examples = examples_of(["dataset=tones"])
+    codec = Codec.fit(examples).seen_at(Grain(stride=2))
+    with_gold = codec.encode(examples[0], 0)
+    without = codec.encode(replace(examples[0], target=None), 0)
+    assert (without.queries, without.keys) == (with_gold.queries, with_gold.keys)
+
+
+def test_more_boxes_than_training_has_keep_their_answer_and_lose_their_map() -> None:
+    picture = np.zeros((1, 16, 16), np.float32)
+    one = Example("a", {"image": picture}, np.zeros((1, 5), np.float32), looks_at="image")
+    codec = Codec.fit([one])
+    item = codec.encode(replace(one, answer=np.zeros((3, 5), np.float32)), 0)
+    assert len(item.answer) == 3
+    assert item.queries == 1

@@ -1,0 +1,163 @@
+"""Losses and judgements of each form of answer, against what can be said without them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from attnlab.data.batch import Batch, collate
+from attnlab.data.codec import Codec
+from attnlab.data.example import Example
+from attnlab.data.target import AttentionTarget
+from attnlab.data.vocabulary import EOS
+from attnlab.learning.tasks import Attend, Classify, Generate, Locate, Rank, Segment, Tag, Task
+
+SIZE = 16
+PICTURE = np.zeros((1, SIZE, SIZE), np.float32)
+SHARED: dict[str, Any] = {"map": "pooling", "label_smoothing": 0.0}
+
+
+def batched(examples: list[Example]) -> tuple[Codec, Batch]:
+    codec = Codec.fit(examples)
+    return codec, collate([codec.encode(example, i) for i, example in enumerate(examples)])
+
+
+def texts(answers: list[Any]) -> list[Example]:
+    return [Example(str(i), {"text": ["a", "b", "c"]}, answer) for i, answer in enumerate(answers)]
+
+
+def pictures(answers: list[Any]) -> list[Example]:
+    return [Example(str(i), {"image": PICTURE}, a, looks_at="image") for i, a in enumerate(answers)]
+
+
+def figures(task: Task, batch: Batch, scores: torch.Tensor, answers: torch.Tensor) -> dict:
+    metrics = task.metrics()
+    task.judge(metrics, batch, scores, answers)
+    return {name: value for metric in metrics for name, value in metric.compute().items()}
+
+
+def test_loss_is_the_mean_over_real_places() -> None:
+    codec, batch = batched(texts([["x", "y"], ["y"]]))
+    task = Generate(codec, max_length=5, **SHARED)
+    scores = torch.randn(2, 3, 6)
+    gold = batch.answer.values
+    places = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]  # the end marks among them
+    expected = np.mean([float(F.cross_entropy(scores[p], gold[p])) for p in places])
+    assert float(task.loss(scores, batch)) == pytest.approx(expected, rel=1e-5)
+    assert task.losses(scores, batch)[1].tolist() == [3, 2]
+
+
+def test_generated_words_and_characters_have_their_own_figures() -> None:
+    codec, batch = batched(texts([["x", "y"], ["y"]]))
+    characters = Generate(codec, max_length=5, **SHARED)
+    found = figures(characters, batch, torch.zeros(1), batch.answer.values)
+    assert found["exact_match"] == 1 and found["character_error"] == 0
+    codec, batch = batched(texts([["good", "day", "to", "you"], ["bye", "now", "my", "dear"]]))
+    words = Generate(codec, max_length=5, **SHARED)
+    assert next(iter(figures(words, batch, torch.zeros(1), batch.answer.values))) == "bleu"
+
+
+def test_tags_do_without_the_end_mark() -> None:
+    codec, batch = batched(texts([["O", "B-X", "I-X"], ["B-X", "O", "O"]]))
+    task = Tag(codec, **SHARED)
+    gold = task.gold(batch)
+    assert gold.shape == (2, 3) and EOS not in gold
+    right = figures(task, batch, torch.zeros(1), gold)
+    assert right["span_f1"] == 1 and right["token_accuracy"] == 1
+    wrong = gold.clone()
+    wrong[0, 2] = gold[0, 0]  # the span ends too early
+    found = figures(task, batch, torch.zeros(1), wrong)
+    assert found["span_f1"] == pytest.approx(0.5) and found["token_accuracy"] == pytest.approx(
+        5 / 6
+    )
+    perfect = F.one_hot(gold, len(codec.answers.vocabulary)) * 30.0  # type: ignore[attr-defined]
+    assert float(task.loss(perfect, batch)) < 1e-6
+
+
+def test_classes() -> None:
+    codec, batch = batched(texts(["no", "yes", "yes"]))
+    task = Classify(codec, **SHARED)
+    found = figures(task, batch, torch.zeros(1), torch.tensor([[0], [1], [0]]))
+    assert found["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_ranks() -> None:
+    examples = [
+        Example(str(i), {"items": ["x", "y"]}, answer, looks_at="items")
+        for i, answer in enumerate(["y", "z"])
+    ]
+    codec, batch = batched(examples)
+    scores = torch.zeros(2, 1, len(codec.answers.vocabulary))  # type: ignore[attr-defined]
+    scores[0, 0, batch.answer.values[0, 0]] = 2.0  # first
+    scores[1, 0, batch.answer.values[1, 0]] = 1.0
+    scores[1, 0, 0] = 2.0  # second
+    found = figures(Rank(codec, **SHARED), batch, scores, torch.zeros(1))
+    assert found["hr@1"] == pytest.approx(0.5) and found["hr@10"] == 1
+
+
+def locate() -> tuple[Locate, Batch, torch.Tensor]:
+    """The task, a batch, and scores that say exactly what gold says."""
+    gold = [
+        np.array([[0, 0, 8, 8, 0], [8, 8, 16, 12, 1]], np.float32),
+        np.array([[4, 4, 8, 8, 1]], np.float32),
+    ]
+    codec, batch = batched(pictures(gold))
+    task = Locate(codec, box_weight=1.0, **SHARED)
+    scores = torch.zeros(2, 2, 4 + 3)
+    scores[..., :4] = batch.answer.values[..., :4] / SIZE
+    for place, kind in {(0, 0): 0, (0, 1): 1, (1, 0): 1, (1, 1): 2}.items():
+        scores[(*place, 4 + kind)] = 30.0
+    return task, batch, scores
+
+
+def test_boxes_as_gold_has_them_cost_nothing() -> None:
+    task, batch, scores = locate()
+    assert float(task.loss(scores, batch)) < 1e-5
+    moved = scores.clone()
+    moved[1, 1, :4] += 0.3  # a slot without a box: its edges do not count
+    assert float(task.loss(moved, batch)) < 1e-5
+    moved[0, 0, :4] += 0.3
+    assert float(task.loss(moved, batch)) > 0.1
+
+
+def test_boxes_are_judged_without_empty_slots() -> None:
+    task, batch, _ = locate()
+    boxes, mask = batch.answer
+    kinds = boxes[..., 4].masked_fill(~mask, -1)
+    said = torch.cat([boxes[..., :4], kinds[..., None], torch.ones(2, 2, 1)], -1)
+    found = figures(task, batch, torch.zeros(1), said)
+    assert found["box_iou"] == pytest.approx(1) and found["map50"] == pytest.approx(1)
+    said[0, 1, 4] = -1  # one of three is not seen
+    assert figures(task, batch, torch.zeros(1), said)["box_iou"] == pytest.approx(2 / 3)
+
+
+def test_pixels() -> None:
+    gold = np.zeros((SIZE, SIZE), np.float32)
+    gold[:4, :4] = 2
+    codec, batch = batched(pictures([gold, gold]))
+    task = Segment(codec, **SHARED)
+    scores = F.one_hot(batch.answer.values, 3).permute(0, 3, 1, 2) * 30.0
+    assert float(task.loss(scores, batch)) < 1e-6
+    found = figures(task, batch, scores, batch.answer.values)
+    assert found["mean_iou"] == 1 and found["pixel_accuracy"] == 1
+    assert task.texts(batch.answer.values) == ["2:16", "2:16"]
+
+
+def test_map_as_the_answer_costs_its_divergence_from_gold() -> None:
+    weights = np.random.default_rng(0).random((1, SIZE * SIZE)).astype(np.float32)
+    on = np.ones(1, bool), np.ones(SIZE * SIZE, bool)
+    target = AttentionTarget(weights, *on, kind="soft")
+    examples = [replace(e, target=target) for e in pictures([None, None])]
+    codec, batch = batched(examples)
+    task = Attend(codec, **SHARED)
+    gold = batch.target.distribution()
+    assert float(task.loss(gold.log()[:, None], batch)) == pytest.approx(0, abs=1e-5)
+    flat = torch.full_like(gold, 1 / gold.shape[-1])
+    expected = float((gold * (gold / flat).log()).sum(-1).mean())
+    assert float(task.loss(flat.log()[:, None], batch)) == pytest.approx(expected, rel=1e-4)
+    assert figures(task, batch, torch.zeros(1), gold)["cc"] == pytest.approx(1)

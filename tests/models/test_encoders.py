@@ -1,0 +1,114 @@
+"""What stands beside an example in its batch does not change how it is read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from attnlab.data.batch import Padded, collate
+from attnlab.data.example import Example
+from attnlab.data.inputs import Sound
+from attnlab.models.memory import Memory
+from attnlab.models.reader import encoded_together
+from attnlab.models.recurrent import turned_round
+from attnlab.models.sound import LogMel
+from tests.models.building import built, small_config, texts
+
+ENCODERS = {
+    "lstm": ["model=recurrent", "model.encoder_layers=2"],
+    "gru": ["model=recurrent", "model.cell=gru"],
+    "one way": ["model=recurrent", "model.bidirectional=false"],
+    "none": ["model=convolutional"],
+    "transformer": ["model=transformer", "attention=multihead"],
+    "sparse": ["model=transformer", "attention=entmax"],
+    "linear": ["model=transformer", "attention=linear"],
+}
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_padding_changes_nothing(encoder: str) -> None:
+    examples = texts([2, 2, 2], [3, 9, 5])
+    model, batch, codec = built(small_config(*ENCODERS[encoder]), examples)
+    with torch.no_grad():
+        together = model.reader(batch)
+        for i, example in enumerate(examples):
+            alone = model.reader(collate([codec.encode(example, 0)]))
+            length = len(example.inputs["text"])  # type: ignore[arg-type]
+            states = together.memory.values[i : i + 1, :length]
+            torch.testing.assert_close(states, alone.memory.values, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(together.asks[i : i + 1], alone.asks, atol=1e-5, rtol=1e-4)
+
+
+def sounds(lengths: list[int]) -> list[Example]:
+    random = np.random.default_rng(0)
+    return [
+        Example(
+            str(i),
+            {"audio": random.standard_normal(length).astype(np.float32)},
+            ["1", "2"],
+            looks_at="audio",
+            meta={"sample_rate": 4000, "hop": 80},
+        )
+        for i, length in enumerate(lengths)
+    ]
+
+
+@pytest.mark.parametrize("model", ["recurrent", "transformer"])
+@pytest.mark.parametrize("strides", ["[1,1]", "[2,1]", "[2,2]"])
+def test_padding_changes_nothing_of_a_sound(model: str, strides: str) -> None:
+    config = small_config(f"model={model}", f"model.audio.strides={strides}", "attention=multihead")
+    examples = sounds([1600, 960, 1237])
+    made, batch, codec = built(config, examples)
+    with torch.no_grad():
+        memory = made.reader(batch).memory
+        for i, example in enumerate(examples):
+            item = codec.encode(example, 0)
+            alone = made.reader(collate([item])).memory
+            assert alone.values.shape[1] == item.keys == int(memory.mask[i].sum())
+            states = memory.values[i : i + 1, : item.keys]
+            torch.testing.assert_close(states, alone.values, atol=1e-4, rtol=1e-4)
+
+
+def test_spectrum_shows_each_tone_in_its_band_and_frame() -> None:
+    """Half a second of 440 Hz, then half a second of 1800 Hz."""
+    front = LogMel(Sound(8000, 80), 8, bands=40, window=3, channels=[8], strides=[1])
+    seconds = torch.arange(8000) / 8000
+    tone = torch.where(seconds < 0.5, 440.0, 1800.0)
+    spectrum = front.spectrum(torch.sin(2 * torch.pi * tone * seconds)[None])[0]  # frames x bands
+    assert spectrum.shape == (100, 40)
+    mel = 2595 * torch.log10(1 + torch.tensor([440.0, 1800.0, 4000.0]) / 700)
+    expected = mel[:2] / mel[2] * 41 - 1  # the band whose middle is nearest
+    loudest = spectrum.argmax(-1).float()
+    assert (loudest[1:49] - expected[0]).abs().max() <= 1
+    assert (loudest[51:99] - expected[1]).abs().max() <= 1
+
+
+def test_mask_of_a_sound_hides_silence_that_padding_added() -> None:
+    front = LogMel(Sound(4000, 80), 8, bands=20, window=2, channels=[8], strides=[2])
+    samples = torch.randn(2, 800)
+    mask = torch.arange(800) < torch.tensor([[800], [330]])
+    memory = front(Padded(samples * mask, mask))
+    assert memory.mask.sum(1).tolist() == [5, 3]  # ten frames, and five begun, two to a step
+
+
+def test_turned_round_mirrors_within_the_length() -> None:
+    mask = torch.arange(5) < torch.tensor([[5], [3], [0]])
+    expected = [[4, 3, 2, 1, 0], [2, 1, 0, 3, 4], [0, 1, 2, 3, 4]]
+    assert turned_round(mask).tolist() == expected
+
+
+def test_several_inputs_are_encoded_without_padding_in_between() -> None:
+    """An encoder that numbers what it reads: real keys of both parts come first, in order."""
+
+    def number(memory: Memory) -> Memory:
+        places = torch.arange(memory.mask.shape[1])[None, :, None]
+        return memory._replace(values=places.expand(len(memory.mask), -1, 1).float())
+
+    one = Memory(torch.zeros(2, 3, 1), torch.arange(3) < torch.tensor([[3], [1]]))
+    other = Memory(torch.zeros(2, 2, 1), torch.arange(2) < torch.tensor([[1], [2]]))
+    first, second = encoded_together(number, [one, other])  # type: ignore[arg-type]
+    assert first.values[0, :, 0].tolist() == [0, 1, 2]
+    assert second.values[0, 0, 0] == 3
+    assert first.values[1, 0, 0] == 0
+    assert second.values[1, :, 0].tolist() == [1, 2]
