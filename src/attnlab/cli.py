@@ -26,6 +26,7 @@ COMMANDS = {
     "train": Command("attnlab.stages.composed:train", "prepare, train, evaluate and report"),
     "prepare": Command("attnlab.stages.composed:prepare", "write the dataset's splits to disk"),
     "evaluate": Command("attnlab.stages.evaluate:main", "judge a run on its test split"),
+    "explain": Command("attnlab.stages.explain:main", "explain a run's answers, and test its maps"),
     "report": Command("attnlab.stages.report:main", "write the HTML report of a run"),
     "params": Command("attnlab.stages.params:main", "write params.yaml, which `dvc repro` reads"),
     "schema": Command("attnlab.stages.schema:main", "print the JSON schema of the config"),

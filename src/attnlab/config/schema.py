@@ -9,6 +9,7 @@ from pydantic import Field
 from attnlab.config import dataset_generators  # noqa: F401 - opens the slot's choices
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.dataset import Dataset
+from attnlab.config.explain import Explain
 from attnlab.config.metrics import MapMetrics
 from attnlab.config.model import Model
 from attnlab.config.objective import ObjectiveConfig
@@ -77,5 +78,6 @@ class Config(Section):
     metrics: MapMetrics
     trainer: Trainer
     logger: Logger
+    explain: Explain
     hparams: Hparams | None
     paths: Paths

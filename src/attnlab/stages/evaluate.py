@@ -21,7 +21,7 @@ from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
 from attnlab.data.loader import eval_loader
 from attnlab.data.prepared import Prepared
-from attnlab.explain.trust import MAP_CHANGES
+from attnlab.explain.trust.swaps import MAP_CHANGES
 from attnlab.learning.judge import Judge
 from attnlab.learning.learner import Learner
 from attnlab.metrics.controls import PositionPrior, controls

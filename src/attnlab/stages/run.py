@@ -33,7 +33,7 @@ from attnlab.errors import UserError, suggest
 from attnlab.learning.processes import is_first_process
 
 FOLDER_VARIABLE = "ATTNLAB_RUN"  # tells the other processes of a distributed run where it lives
-NOT_PART_OF_THE_RESULT = ("resume", "paths", "logger", "name", "hparams", "stages")
+NOT_PART_OF_THE_RESULT = ("resume", "paths", "logger", "explain", "name", "hparams", "stages")
 
 
 @dataclass(frozen=True)

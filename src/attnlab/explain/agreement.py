@@ -1,0 +1,76 @@
+"""How far explanations agree: with gold, and with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attnlab.data.target_batch import TargetBatch
+from attnlab.explain.subject import Subject
+from attnlab.metrics.correlation import kendall
+from attnlab.metrics.intervals import Interval, bootstrap
+from attnlab.metrics.rationale import AveragePrecision
+
+Scores = Mapping[str, Tensor]  # by method: batch x queries x keys
+
+
+@dataclass
+class Agreement:
+    """Average precision against gold, and Kendall's tau between every two methods.
+
+    What speaks for the answer comes first in the order that is held against gold; tau compares
+    how much units count, whether for or against. Both are kept example by example.
+    """
+
+    gold: dict[str, AveragePrecision] = field(default_factory=dict)
+    taus: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    undefined: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def update(self, scores: Scores, subject: Subject, target: TargetBatch) -> None:
+        for name, values in scores.items():
+            metric = self.gold.setdefault(name, AveragePrecision())
+            metric.update(fitted(values, target.weights.shape[1]), target)
+        for pair in combinations(scores, 2):
+            self._compare(pair, scores, subject)
+
+    def against_gold(self) -> dict[str, Interval]:
+        """Average precision by method; nothing where no example has gold."""
+        figures = {n: m.intervals()["average_precision"] for n, m in self.gold.items()}
+        return {name: each for name, each in figures.items() if np.isfinite(each.mean)}
+
+    def between(self) -> dict[tuple[str, str], tuple[Interval, int]]:
+        """Tau of each pair, with the number of decisions for which there is none."""
+        return {pair: (interval_of(taus), self.undefined[pair]) for pair, taus in self.taus.items()}
+
+    def _compare(self, pair: tuple[str, str], scores: Scores, subject: Subject) -> None:
+        means, undefined = magnitude_taus(scores[pair[0]], scores[pair[1]], subject)
+        self.taus.setdefault(pair, []).extend(means)
+        self.undefined[pair] = self.undefined.get(pair, 0) + undefined
+
+
+def magnitude_taus(one: Tensor, other: Tensor, subject: Subject) -> tuple[list[float], int]:
+    """Tau-b of the absolute scores: each example's mean, and for how many decisions it is NaN.
+
+    It is not defined where one side is the same for all units.
+    """
+    taus = kendall(one.abs(), other.abs(), subject.places)  # batch x queries
+    defined = subject.decisions & ~taus.isnan()
+    total = torch.where(defined, taus, 0.0).sum(1) / defined.sum(1)
+    return total.tolist(), int((subject.decisions & taus.isnan()).sum())
+
+
+def interval_of(values: list[float]) -> Interval:
+    """The mean over the examples that have a value, and its bootstrap interval."""
+    known = [value for value in values if np.isfinite(value)]
+    return bootstrap(known) if known else Interval(float("nan"), float("nan"), float("nan"))
+
+
+def fitted(scores: Tensor, rows: int) -> Tensor:
+    """So many rows, so that row n of an answer stands beside row n of gold."""
+    missing = rows - scores.shape[1]
+    return torch.nn.functional.pad(scores, (0, 0, 0, missing))  # a negative padding cuts

@@ -1,0 +1,101 @@
+"""`Explanations`: every method over a split, as one file for reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from attnlab.data.answers import Units
+from attnlab.data.codec import Codec
+from attnlab.data.example import Example
+from attnlab.data.inputs import Text
+from attnlab.data.target_batch import TargetBatch
+from attnlab.explain.agreement import Agreement
+from attnlab.explain.methods import Method, explained
+from attnlab.explain.subject import Subject
+from attnlab.metrics.intervals import Interval
+from attnlab.metrics.rationale import AveragePrecision
+
+DIGITS = 4  # significant ones that are written: scores are looked at, and ranked
+
+
+@dataclass
+class Explanations:
+    """Scores of every batch, and how far they agree."""
+
+    methods: Mapping[str, Method]
+    codec: Codec
+    scores: list[dict[str, Tensor]] = field(default_factory=list)  # for each batch
+    examples: list[dict[str, Any]] = field(default_factory=list)
+    agreement: Agreement = field(default_factory=Agreement)
+    controls: dict[str, AveragePrecision] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def explain(
+        self,
+        subject: Subject,
+        examples: Sequence[Example],
+        target: TargetBatch,
+        timed: Callable[[str, Callable[[], Tensor]], Tensor],
+    ) -> None:
+        """One batch by every method; `timed` runs one of them."""
+        scores: dict[str, Tensor] = {}
+        for name, method in self.methods.items():
+            scores[name] = timed(name, lambda method=method: explained(method, subject)).cpu()
+        self.scores.append(scores)
+        self.agreement.update(scores, subject, target)
+        self.examples += [
+            self._record(i, example, subject, scores) for i, example in enumerate(examples)
+        ]
+
+    def control(self, maps: Mapping[str, Tensor], target: TargetBatch) -> None:
+        """Maps that know nothing, or all, held against gold as explanations are."""
+        for name, weights in maps.items():
+            self.controls.setdefault(name, AveragePrecision()).update(weights, target)
+
+    def figures(self) -> dict[str, Any]:
+        """Agreement with gold and between methods, with controls."""
+        gold = self.agreement.against_gold()
+        known = {n: m.compute()["average_precision"] for n, m in self.controls.items()}
+        return {
+            "average_precision": {name: _plain(each) for name, each in gold.items()},
+            "controls": known if gold else {},
+            "kendall": [
+                {"methods": list(pair), **_plain(value), "undefined": undefined}
+                for pair, (value, undefined) in self.agreement.between().items()
+            ],
+        }
+
+    def _record(
+        self, i: int, example: Example, subject: Subject, scores: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        rows, keys = int(subject.decisions[i].sum()), int(subject.keys[i].sum())
+        answer = subject.batch.answer.values[i, :rows].tolist()
+        value = example.inputs[self.codec.looks_at]
+        looked = self.codec.inputs[self.codec.looks_at]
+        return {
+            "id": example.id,
+            "answer": self.codec.text(answer),
+            "queries": self._queries(answer),
+            "keys": value if isinstance(looked, Text) else None,
+            "grid": subject.seen.grid,
+            "scores": {n: _rounded(each[i, :rows, :keys]) for n, each in scores.items()},
+        }
+
+    def _queries(self, answer: list[int]) -> list[str]:
+        """What each decision chose."""
+        if isinstance(self.codec.answers, Units):
+            units = self.codec.answers.vocabulary.units
+            return [units[number] for number in answer]
+        return [self.codec.text(answer)]
+
+
+def _plain(value: Interval) -> dict[str, float]:
+    return {"value": value.mean, "low": value.low, "high": value.high}
+
+
+def _rounded(scores: Tensor) -> list[list[float]]:
+    return [[float(f"{value:.{DIGITS}g}") for value in row] for row in scores.tolist()]

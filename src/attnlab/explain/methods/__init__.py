@@ -1,0 +1,49 @@
+"""Explanations by name: how much each unit of the input counts for each decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor, nn
+
+from attnlab.config.explain import Explain
+from attnlab.data.batch import Batch, Padded
+from attnlab.explain.methods import erasure, flow, gradients, maps
+from attnlab.explain.subject import Subject
+
+Method = Callable[[Subject], Tensor]  # -> batch x queries x keys
+
+
+def methods(settings: Explain) -> dict[str, Method]:
+    """The methods that the settings name, in their order."""
+    known: dict[str, Method] = {
+        "attention": maps.attention,
+        "rollout": maps.rollout,
+        "flow": flow.flow,
+        "chefer": maps.chefer,
+        "gmar": maps.gmar,
+        "gradient_input": gradients.gradient_input,
+        "integrated_gradients": partial(gradients.integrated_gradients, steps=settings.steps),
+        "leave_one_out": erasure.leave_one_out,
+        "occlusion": partial(erasure.occlusion, reach=settings.reach),
+        "lime": partial(erasure.lime, samples=settings.samples),
+        "shap": partial(erasure.shap, samples=settings.samples),
+    }
+    return {name: known[name] for name in settings.methods}
+
+
+def attribute(
+    method: Method, model: nn.Module, site: str, batch: Batch, answer: Padded | None = None
+) -> Tensor:
+    """Scores of the input's units for each decision: batch x queries x keys, zero in the padding.
+
+    `site` is the map that is judged; the model's own answers are explained unless others are
+    given. Scores may be negative: such a unit speaks against the answer.
+    """
+    return explained(method, Subject.of(model, site, batch, answer))
+
+
+def explained(method: Method, subject: Subject) -> Tensor:
+    """The same for a subject: batch x queries x keys."""
+    return method(subject).detach().float() * subject.places

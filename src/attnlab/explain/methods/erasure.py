@@ -1,0 +1,140 @@
+"""What happens to the answer when units are erased."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attnlab.explain.subject import Subject
+
+
+def leave_one_out(subject: Subject) -> Tensor:
+    """How far the log odds fall when this unit alone is erased: batch x queries x keys."""
+    keys = subject.keys.shape[1]
+    kept = ~torch.eye(keys, dtype=torch.bool, device=subject.keys.device)
+    return _drops(subject, kept.expand(len(subject), -1, -1))
+
+
+def occlusion(subject: Subject, reach: int) -> Tensor:
+    """The same for a unit and its neighbours, on a line or in a picture (Zeiler & Fergus 2014).
+
+    A unit's score is the mean over all such windows that cover it: batch x queries x keys.
+    """
+    near = neighbours(subject, reach)  # keys x keys
+    drops = _drops(subject, ~near.expand(len(subject), -1, -1))  # batch x queries x centres
+    covering = (near & subject.keys[:, :, None]).to(drops)  # batch x centres x keys
+    return drops @ covering / covering.sum(1, keepdim=True).clamp_min(1)
+
+
+def neighbours(subject: Subject, reach: int) -> Tensor:
+    """Which units are at most `reach` apart, each way: keys x keys."""
+    places = torch.arange(subject.keys.shape[1], device=subject.keys.device)
+    if subject.seen.grid is None:
+        return (places[:, None] - places).abs() <= reach
+    rows, columns = places // subject.seen.grid[1], places % subject.seen.grid[1]
+    across = (columns[:, None] - columns).abs() <= reach
+    return across & ((rows[:, None] - rows).abs() <= reach)
+
+
+def lime(subject: Subject, samples: int) -> Tensor:
+    """Weights of a linear model of the log odds near the example (Ribeiro et al. 2016).
+
+    Random halves of the units are kept; a ridge regression is fitted, in which a sample counts
+    the more the more it keeps (their kernel for text: cosine distance, width 0.25).
+    """
+    random = torch.Generator().manual_seed(0)
+    drawn = torch.rand(len(subject), samples, subject.keys.shape[1], generator=random) < 0.5
+    kept = drawn.to(subject.keys.device) | ~subject.keys[:, None]
+    kept[:, 0] = True
+    share = (kept & subject.keys[:, None]).sum(-1) / subject.keys.sum(-1, keepdim=True)
+    weight = torch.exp(-((1 - share.double().sqrt()) ** 2) / (2 * 0.25**2))  # batch x samples
+    found = subject.where_kept(kept, Subject.log_odds).double()
+    return _ridge(kept.double(), found, weight, penalty=1.0)
+
+
+def shap(subject: Subject, samples: int) -> Tensor:
+    """Shapley values by weighted least squares (KernelSHAP, Lundberg & Lee 2017).
+
+    All coalitions where there are no more than `samples`, which is exact; else that many drawn
+    with the Shapley kernel, each with its complement (Covert & Lee 2021).
+    """
+    kept, weight = _coalitions(subject.keys, samples)
+    ends = torch.stack([torch.zeros_like(subject.keys), subject.keys], 1)
+    variants = torch.cat([ends, kept], 1)
+    found = subject.where_kept(variants, Subject.log_odds).double()
+    nothing, everything = found[:, 0], found[:, 1]  # batch x queries
+    gained = found[:, 2:] - nothing[:, None]
+    return _shares(kept.double(), gained, weight, everything - nothing, subject.keys)
+
+
+def _drops(subject: Subject, kept: Tensor) -> Tensor:
+    """How far the log odds fall in each variant, zero where nothing real was erased.
+
+    kept is batch x variants x keys; gives batch x queries x variants.
+    """
+    whole = torch.ones_like(kept[:, :1])
+    found = subject.where_kept(torch.cat([whole, kept], 1), Subject.log_odds)
+    drops = (found[:, :1] - found[:, 1:]).transpose(1, 2)
+    erased = (~kept & subject.keys[:, None]).any(-1)  # batch x variants
+    return drops * erased[:, None]
+
+
+def _ridge(kept: Tensor, found: Tensor, weight: Tensor, penalty: float) -> Tensor:
+    """Least squares with an intercept: batch x samples x keys, x queries, x none."""
+    share = (weight / weight.sum(1, keepdim=True))[..., None]
+    inputs = kept - (share * kept).sum(1, keepdim=True)
+    outputs = found - (share * found).sum(1, keepdim=True)
+    weighted = (weight[..., None] * inputs).transpose(1, 2)  # batch x keys x samples
+    ridge = penalty * torch.eye(kept.shape[-1], dtype=kept.dtype, device=kept.device)
+    return torch.linalg.solve(weighted @ inputs + ridge, weighted @ outputs).transpose(1, 2)
+
+
+def _shares(kept: Tensor, gained: Tensor, weight: Tensor, whole: Tensor, keys: Tensor) -> Tensor:
+    """Least squares whose solution sums to `whole` over the real keys: batch x queries x keys."""
+    weighted = (weight[..., None] * kept).transpose(1, 2)  # batch x keys x samples
+    batch, count = keys.shape
+    # Karush-Kuhn-Tucker: the last row and column hold the sum. The ridge settles what is open:
+    # padding, and keys that too few coalitions tell apart.
+    system = kept.new_zeros(batch, count + 1, count + 1)
+    ridge = 1e-10 * torch.eye(count, dtype=kept.dtype, device=kept.device)
+    system[:, :count, :count] = weighted @ kept + ridge
+    system[:, :count, count] = system[:, count, :count] = keys.to(kept)
+    right = torch.cat([weighted @ gained, whole[:, None]], 1)  # batch x keys + 1 x queries
+    return torch.linalg.solve(system, right)[:, :count].transpose(1, 2)
+
+
+def _coalitions(keys: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+    """Sets of units for each example, batch x samples x keys, and their weights."""
+    random = np.random.default_rng(0)
+    kept = np.zeros((*keys.shape[:1], samples, keys.shape[1]), bool)
+    weight = np.zeros(kept.shape[:2])
+    for i, real in enumerate(keys.cpu().numpy()):
+        players = np.flatnonzero(real)
+        chosen, counted = _coalitions_of(len(players), samples, random)
+        kept[i, : len(chosen), players] = chosen.T
+        weight[i, : len(chosen)] = counted
+    return torch.from_numpy(kept).to(keys.device), torch.from_numpy(weight).to(keys.device)
+
+
+def _coalitions_of(
+    players: int, samples: int, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Coalitions x players, neither empty nor whole, and the weight of each."""
+    if players < 2:
+        return np.zeros((0, players), bool), np.zeros(0)
+    sizes = np.arange(1, players)
+    if players < 32 and 2**players - 2 <= samples:
+        numbers = np.arange(1, 2**players - 1)
+        chosen = (numbers[:, None] >> np.arange(players)) & 1 > 0
+        size = chosen.sum(1)
+        ways = np.array([math.comb(players, s) for s in range(players + 1)])
+        return chosen, (players - 1) / (ways[size] * size * (players - size))
+    kernel = 1 / (sizes * (players - sizes))
+    drawn = random.choice(sizes, size=samples // 2, p=kernel / kernel.sum())
+    ranks = random.random((len(drawn), players)).argsort(1).argsort(1)
+    chosen = ranks < drawn[:, None]
+    both = np.concatenate([chosen, ~chosen])
+    return both, np.full(len(both), 1 / len(both))

@@ -1,0 +1,143 @@
+"""`Study`: the first examples of a test split, explained and put to the tests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from attnlab.config.explain import Explain
+from attnlab.data.batch import Batch, collate
+from attnlab.data.codec import Item
+from attnlab.data.example import Example
+from attnlab.data.prepared import Prepared
+from attnlab.explain.agreement import fitted
+from attnlab.explain.estimate import MIB, bytes_per_example, passes
+from attnlab.explain.explanations import Explanations
+from attnlab.explain.methods import explained, methods
+from attnlab.explain.subject import Subject
+from attnlab.explain.trust.adversarial_training import other_model, train_adversary
+from attnlab.explain.trust.battery import Named, Report, battery
+from attnlab.explain.trust.findings import Finding
+from attnlab.explain.trust.importance import JUDGES
+from attnlab.explain.trust.known import Known
+
+MOST_AT_ONCE = 512  # variants of examples in one pass; more do not make it faster
+MOST_IN_BATCH = 64  # examples explained together
+ORDERS = ("gradient_input", "leave_one_out")  # beside the map, what erasure follows
+NO_CONTROL = ("uniform", "random", "permuted")  # as orders all the same: random
+
+Step = Callable[[str], None]  # told what is being done
+Found = TypeVar("Found")
+
+
+@dataclass
+class Study:
+    """A model, examples, and what has been made of them so far."""
+
+    model: nn.Module
+    site: str
+    prepared: Prepared
+    settings: Explain
+    device: torch.device
+    examples: list[Example] = field(init=False)
+    items: list[Item] = field(init=False)
+    at_once: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        codec = self.prepared.codec
+        self.examples = self.prepared.examples("test")[: self.settings.examples]
+        self.items = [codec.encode(example, i) for i, example in enumerate(self.examples)]
+        longest = max(self.items, key=lambda item: item.keys)
+        self.bytes_each = bytes_per_example(self._subject([longest]))
+        room = self.settings.memory * MIB // max(self.bytes_each, 1)
+        self.at_once = min(max(room, 1), MOST_AT_ONCE)
+        # Explanations of one batch are compared by every test: the same batches throughout.
+        size = min(self.at_once, MOST_IN_BATCH)
+        self.parts = [self.items[i : i + size] for i in range(0, len(self.items), size)]
+        self.subjects = [self._subject(part) for part in self.parts]
+
+    @property
+    def estimate(self) -> str:
+        """What it will take, in one line."""
+        keys = sum(item.keys for item in self.items) / len(self.items)
+        named = self.settings.methods
+        each = passes(named, round(keys), self.settings.samples, self.settings.steps)
+        return (
+            f"{len(self.items)} examples of {keys:.0f} units, {len(named)} methods: about "
+            f"{each * len(self.items):,} forward passes, {self.at_once} at once, "
+            f"{self.at_once * self.bytes_each / MIB:.0f} MiB beside the model"
+        )
+
+    def explanations(self, step: Step) -> Explanations:
+        """Every method on every batch; `step` is told each method as it begins."""
+        codec = self.prepared.codec
+        found = Explanations(methods(self.settings), codec)
+        known = Known.fit(self.prepared.examples("train"), codec)
+        self.orders: list[Named] = []
+
+        def timed(name: str, run: Callable[[], Tensor]) -> Tensor:
+            step(name)
+            started = time.monotonic()
+            scores = run()
+            found.seconds[name] = found.seconds.get(name, 0.0) + time.monotonic() - started
+            return scores
+
+        for number, (subject, examples, batch) in enumerate(self._batches()):
+            found.explain(subject, examples, batch.target, timed)
+            maps = known.maps(batch.target, examples, codec, seed=number)
+            found.control(maps, batch.target)
+            rows = subject.decisions.shape[1]
+            gold = bool(batch.target.rows().any())
+            self.orders.append(
+                {
+                    name: fitted(each, rows)
+                    for name, each in maps.items()
+                    if name not in NO_CONTROL and (gold or name != "oracle")
+                }
+            )
+        return found
+
+    def report(self, explanations: Explanations, step: Step) -> Report:
+        """Every test of the map; what it needs and was not asked for is explained now."""
+        wanted = ["attention", *JUDGES]
+        missing = [name for name in wanted if name not in self.settings.methods]
+        extra = methods(self.settings.model_copy(update={"methods": missing}))
+        scores: list[Named] = []
+        for subject, named in zip(self.subjects, explanations.scores, strict=True):
+            more = {name: explained(method, subject) for name, method in extra.items()}
+            scores.append({name: each.to(self.device) for name, each in {**named, **more}.items()})
+        orders = [
+            {**known, **{name: named[name].abs() for name in ORDERS}}
+            for known, named in zip(self.orders, scores, strict=True)
+        ]
+        return battery(self.subjects, scores, orders, self.settings.trust, step)
+
+    def trained_adversary(self, fresh: nn.Module, step: Step) -> list[Finding]:
+        """Train `fresh`, a new model of the same kind, to look elsewhere; see how well it does."""
+        step("adversarial training")
+        batches = self._training_batches()
+        settings = self.settings.trust.training
+        train_adversary(self.model, fresh.to(self.device), self.site, batches, settings)
+        return other_model(self.subjects, fresh)
+
+    def _batches(self) -> Iterator[tuple[Subject, list[Example], Batch]]:
+        for subject, part in zip(self.subjects, self.parts, strict=True):
+            examples = [self.examples[item.index] for item in part]
+            yield subject, examples, collate(part).to(self.device)
+
+    def _training_batches(self) -> Iterator[Batch]:
+        """Examples of the training split at random, without end."""
+        codec, random = self.prepared.codec, torch.Generator().manual_seed(0)
+        items = [codec.encode(e, i) for i, e in enumerate(self.prepared.examples("train"))]
+        while True:
+            drawn = torch.randint(len(items), (MOST_IN_BATCH,), generator=random)
+            yield collate([items[i] for i in drawn.tolist()]).to(self.device)
+
+    def _subject(self, items: Sequence[Item]) -> Subject:
+        subject = Subject.of(self.model, self.site, collate(items).to(self.device))
+        return replace(subject, at_once=getattr(self, "at_once", 1))

@@ -1,0 +1,1 @@
+"""Tests of whether a map decides, and whether it points to what does."""

@@ -1,0 +1,92 @@
+"""A second model that answers as the first does and looks elsewhere (Wiegreffe & Pinter 2019).
+
+Maps found example by example need not come from any model. If one model can be trained to have
+them, the first one's maps are no unique explanation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from attnlab.attention.probes import Tap
+from attnlab.config.explain import AdversarialTraining
+from attnlab.data.batch import Batch
+from attnlab.explain.subject import Subject
+from attnlab.explain.trust import decided
+from attnlab.explain.trust.adversary import FAR
+from attnlab.explain.trust.findings import LITTLE, Finding, over_examples, percent
+
+
+def train_adversary(
+    base: nn.Module,
+    fresh: nn.Module,
+    site: str,
+    batches: Iterator[Batch],
+    settings: AdversarialTraining,
+) -> nn.Module:
+    """Train `fresh` to give the answers of `base` with other maps.
+
+    Their loss, total variation less a weight times the divergence of the maps, with Jensen and
+    Shannon's divergence in the place of Kullback and Leibler's, which has no upper limit.
+    """
+    base.eval()
+    fresh.train()
+    optimizer = torch.optim.Adam(fresh.parameters(), lr=settings.rate)
+    for _, batch in zip(range(settings.steps), batches, strict=False):
+        loss = _loss(base, fresh, site, batch, settings.divergence)
+        optimizer.zero_grad()
+        loss.backward()
+        clip_grad_norm_(fresh.parameters(), 1.0)
+        optimizer.step()
+    return fresh.eval()
+
+
+def other_model(subjects: Sequence[Subject], adversary: nn.Module) -> list[Finding]:
+    """How far its answers and its maps are from the first model's."""
+    answers: list[Tensor] = []
+    maps: list[Tensor] = []
+    with torch.no_grad():
+        for subject in subjects:
+            again = replace(subject, model=adversary)
+            differs = decided.changed(subject.distributions(), again.distributions(), subject)
+            answers.append(differs)
+            apart = _apart(decided.own_maps(subject).weights, decided.own_maps(again).weights)
+            maps.append(decided.mean_decision(apart, subject))
+    share, divergence = over_examples(answers), over_examples(maps)
+    same = share.mean < LITTLE and divergence.mean > FAR
+    says = "the map is one explanation among many" if same else "it takes other answers to do so"
+    return [
+        Finding(
+            "trained adversary",
+            "divergence of the maps",
+            divergence,
+            f"A model trained to look elsewhere has maps {divergence.mean:.2f} nats away and "
+            f"changes {percent(share.mean)} of the answers: {says}.",
+            {"limit": math.log(2)},
+        ),
+        Finding("trained adversary", "answers changed", share),
+    ]
+
+
+def _loss(base: nn.Module, fresh: nn.Module, site: str, batch: Batch, divergence: float) -> Tensor:
+    with torch.no_grad(), Tap(base, site) as tap:
+        answers = base(batch).softmax(-1)
+        own = tap.weights()
+    with Tap(fresh, site) as tap:
+        others = fresh(batch).softmax(-1)
+        apart = _apart(own, tap.weights())
+    real = batch.answer.mask
+    moved = decided.total_variation(answers, others)
+    return ((moved - divergence * apart) * real).sum() / real.sum().clamp_min(1)
+
+
+def _apart(one: Tensor, other: Tensor) -> Tensor:
+    """Divergence of the maps, the mean over heads: batch x queries."""
+    first, second = (w / w.sum(-1, keepdim=True).clamp_min(1e-30) for w in (one, other))
+    return decided.jensen_shannon(first, second).mean(1)

@@ -1,0 +1,105 @@
+"""How different a map may be while the answers stay as they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from attnlab.config.explain import Adversary
+from attnlab.explain.methods.gradients import differentiable
+from attnlab.explain.subject import Subject
+from attnlab.explain.trust import decided
+from attnlab.explain.trust.findings import Finding, over_examples, percent
+from attnlab.explain.trust.swaps import Given
+
+FAR = math.log(2) / 2  # half of the largest divergence that there is
+PENALTY = 500.0  # of what exceeds epsilon, beside the divergence (Jain & Wallace 2019)
+
+
+def adversarial_maps(subjects: Sequence[Subject], settings: Adversary) -> list[Finding]:
+    """The farthest maps with the same answers, searched for each example (Jain & Wallace 2019)."""
+    found = [divergence_reached(subject, settings) for subject in subjects]
+    value = over_examples(found)
+    far = float((torch.cat(found) > FAR).double().mean())
+    says = (
+        "the map is one explanation among many"
+        if far > 0.5
+        else "few other maps would explain these answers"
+    )
+    return [
+        Finding(
+            "adversarial",
+            "divergence with the same answers",
+            value,
+            f"For {percent(far)} of the examples a map that is far from this one (divergence over "
+            f"{FAR:.2f} nats) gives the same answer: {says}.",
+            known={"limit": math.log(2)},
+        )
+    ]
+
+
+def divergence_reached(subject: Subject, settings: Adversary) -> Tensor:
+    """The mean Jensen-Shannon divergence of the farthest maps that were found: batch.
+
+    Of all steps of both searches in which every decision stays within epsilon in total variation,
+    the farthest counts, so that what is found is possible, if not the most.
+    """
+    own = decided.own_maps(subject)
+    best = own.weights.new_zeros(len(subject))
+    with differentiable(), _still(subject), decided.remembered(subject):
+        for start in (_near(own), _opposite(own)):
+            best = torch.maximum(best, _search(subject, own, start, settings))
+    return best
+
+
+def _search(subject: Subject, own: decided.OwnMaps, start: Tensor, settings: Adversary) -> Tensor:
+    """Adam on the logits of the map, from a start: the farthest that was met, batch."""
+    whole = own.weights.sum(-1, keepdim=True).clamp_min(1e-30)
+    base = own.weights / whole  # batch x heads x queries x keys
+    best = base.new_zeros(len(subject))
+    answers = subject.distributions().detach()
+    logits = start.requires_grad_()
+    optimizer = torch.optim.Adam([logits], lr=settings.rate)
+    for _ in range(settings.steps):
+        maps = logits.masked_fill(~own.allowed, -1e9).softmax(-1)
+        apart = decided.jensen_shannon(maps, base).mean(1)  # batch x queries
+        divergence = decided.mean_decision(apart, subject)
+        other = decided.under(subject, Given(maps * whole))
+        moved = decided.total_variation(answers, other) * subject.decisions
+        same = (moved <= settings.epsilon).all(1)
+        best = torch.where(same & (divergence > best), divergence.detach(), best)
+        too_far = (moved - settings.epsilon).clamp_min(0).sum(1)
+        optimizer.zero_grad()
+        (PENALTY * too_far - divergence).sum().backward()
+        optimizer.step()
+    return best
+
+
+def _near(own: decided.OwnMaps) -> Tensor:
+    """The model's own map, where the divergence has no slope, with noise."""
+    random = torch.Generator().manual_seed(0)
+    noise = torch.randn(own.weights.shape, generator=random).to(own.weights)
+    return own.weights.clamp_min(1e-4).log() + noise
+
+
+def _opposite(own: decided.OwnMaps) -> Tensor:
+    """Nearly all weight on the key that has least of it."""
+    least = own.weights.masked_fill(~own.allowed, torch.inf).argmin(-1, keepdim=True)
+    return torch.zeros_like(own.weights).scatter(-1, least, 10.0)
+
+
+@contextmanager
+def _still(subject: Subject) -> Iterator[None]:
+    """The model's parameters take no part in gradients."""
+    learned = [p for p in subject.model.parameters() if p.requires_grad]
+    for parameter in learned:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learned:
+            parameter.requires_grad_(True)

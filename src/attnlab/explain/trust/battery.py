@@ -1,0 +1,116 @@
+"""All tests of a map, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attnlab.config.explain import Trust
+from attnlab.explain.subject import Subject
+from attnlab.explain.trust.adversary import adversarial_maps
+from attnlab.explain.trust.erased import OWN, RANDOM, Curves, erasure
+from attnlab.explain.trust.findings import Finding, percent, who_decides
+from attnlab.explain.trust.importance import importance
+from attnlab.explain.trust.limits import normalised
+from attnlab.explain.trust.randomised import Cascade, randomisation
+from attnlab.explain.trust.replaced import frozen_maps, permutation, uniform_maps
+
+Named = Mapping[str, Tensor]  # by name: batch x queries x keys
+TESTS = (
+    "permuted maps",
+    "uniform maps",
+    "frozen maps",
+    "adversarial maps",
+    "erasure",
+    "limits of erasure",
+    "importance",
+    "shuffled weights",
+)
+
+
+@dataclass
+class Report:
+    """What all tests found."""
+
+    findings: list[Finding] = field(default_factory=list)
+    curves: dict[str, Curves] = field(default_factory=dict)
+    cascade: Cascade = field(default_factory=list)
+
+    @property
+    def verdict(self) -> str:
+        """Whether the map decides, from the mildest of the changes to it."""
+        shares = {f.test: f.value.mean for f in self.findings if f.figure == "answers changed"}
+        kinds = [name for name in ("permuted", "uniform", "frozen") if name in shares]
+        least = min(kinds, key=lambda name: shares[name])
+        return (
+            f"A {least} map in the place of the model's changes {percent(shares[least])} of the "
+            f"answers: {who_decides(shares[least])}."
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """For trust.json."""
+        return {
+            "verdict": self.verdict,
+            "tests": [
+                {
+                    "test": f.test,
+                    "figure": f.figure,
+                    "value": f.value.mean,
+                    "low": f.value.low,
+                    "high": f.value.high,
+                    "undefined": f.undefined,
+                    "known": f.known,
+                    "verdict": f.verdict,
+                }
+                for f in self.findings
+            ],
+            "curves": self.curves,
+            "cascade": [{"part": part, "rank correlation": value} for part, value in self.cascade],
+        }
+
+
+def battery(
+    subjects: Sequence[Subject],
+    scores: Sequence[Named],
+    orders: Sequence[Named],
+    settings: Trust,
+    say: Callable[[str], None] = lambda test: None,
+) -> Report:
+    """Run every test; `say` is told the name of each as it begins.
+
+    `scores` are explanations of each subject, the map among them as `attention`; `orders` what
+    erasure follows besides it, such as controls.
+    """
+    report = Report()
+    random = [{RANDOM: torch.zeros_like(named[OWN])} for named in scores]
+    followed = [
+        {OWN: named[OWN], **same, **more}
+        for named, same, more in zip(scores, random, orders, strict=True)
+    ]
+
+    def erased() -> list[Finding]:
+        found, report.curves = erasure(subjects, followed, settings.fractions, settings.decisions)
+        return found
+
+    def shuffled() -> list[Finding]:
+        found, report.cascade = randomisation(subjects)
+        return found
+
+    tests = (
+        lambda: permutation(subjects, settings.permutations),
+        lambda: uniform_maps(subjects),
+        lambda: frozen_maps(subjects),
+        lambda: adversarial_maps(subjects, settings.adversary),
+        erased,
+        lambda: normalised(subjects, followed, settings.limits, settings.beam),
+        lambda: importance(subjects, scores),
+        shuffled,
+    )
+    for name, test in zip(TESTS, tests, strict=True):
+        say(name)
+        report.findings += test()
+    return report

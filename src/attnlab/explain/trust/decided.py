@@ -1,0 +1,101 @@
+"""What becomes of the decisions under another map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from attnlab.attention.probes import Intervention
+from attnlab.explain.methods.used import joined
+from attnlab.explain.subject import Subject, reader_of
+from attnlab.explain.trust.swaps import MapChange
+from attnlab.models.reader import Reading
+
+
+class OwnMaps(NamedTuple):
+    """What the model's own maps are, and where they might be other than zero."""
+
+    weights: Tensor  # batch x heads x queries x keys
+    allowed: Tensor  # the same shape, bool
+
+
+@torch.no_grad()
+def own_maps(subject: Subject) -> OwnMaps:
+    """The maps that the model's answers come from."""
+    weights: list[Tensor] = []
+    allowed: list[Tensor] = []
+
+    def keep(taken: Tensor, where: Tensor | None) -> Tensor:
+        weights.append(taken)
+        full = torch.ones_like(taken, dtype=torch.bool)
+        allowed.append(full if where is None else full & where)
+        return taken
+
+    with Intervention(subject.model, subject.site, keep):
+        subject.scores()
+    return OwnMaps(joined(weights), joined(allowed))
+
+
+def under(subject: Subject, change: MapChange) -> Tensor:
+    """Distributions over the choices, with the map changed: batch x queries x choices."""
+    with Intervention(subject.model, subject.site, change):
+        return subject.distributions()
+
+
+def total_variation(one: Tensor, other: Tensor) -> Tensor:
+    """Half the summed difference of two distributions: batch x queries."""
+    return (one - other).abs().sum(-1) / 2
+
+
+def changed(one: Tensor, other: Tensor, subject: Subject) -> Tensor:
+    """Whether any decision of an example is another one: batch, bool."""
+    differs = one.argmax(-1) != other.argmax(-1)
+    return (differs & subject.decisions).any(1)
+
+
+def mean_decision(values: Tensor, subject: Subject) -> Tensor:
+    """The mean over each example's real decisions: batch x queries -> batch."""
+    real = subject.decisions
+    return (values * real).sum(1) / real.sum(1).clamp_min(1)
+
+
+def jensen_shannon(one: Tensor, other: Tensor) -> Tensor:
+    """Divergence of two distributions in nats, at most ln 2: over the last axis."""
+    middle = (one + other) / 2
+    return (entropy(middle) - (entropy(one) + entropy(other)) / 2).clamp_min(0)
+
+
+def entropy(weights: Tensor) -> Tensor:
+    """In nats, over the last axis."""
+    return torch.special.entr(weights).sum(-1)
+
+
+@contextmanager
+def remembered(subject: Subject) -> Iterator[None]:
+    """The input is read once, for many passes that change only a map above the encoder."""
+    if subject.site.startswith("encoder"):
+        yield
+        return
+    reader = reader_of(subject.model)
+    with torch.no_grad():
+        reading = reader(subject.batch)
+    subject.model.reader = _Read(reader, reading)
+    try:
+        yield
+    finally:
+        subject.model.reader = reader
+
+
+class _Read(nn.Module):
+    """Stands where a reader was."""
+
+    def __init__(self, reader: nn.Module, reading: Reading) -> None:
+        super().__init__()
+        self.reader, self.reading = reader, reading
+
+    def forward(self, batch: object) -> Reading:
+        return self.reading

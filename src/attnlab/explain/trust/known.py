@@ -1,0 +1,47 @@
+"""Orders that know nothing of the model: where things usually are, how rare they are, and gold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from attnlab.data.codec import Codec
+from attnlab.data.example import Example
+from attnlab.data.target_batch import TargetBatch
+from attnlab.metrics.controls import KeyFrequency, PositionPrior, controls
+
+FITTED_ON = 2000  # examples of the training split
+
+
+@dataclass(frozen=True)
+class Known:
+    """What training examples say about where one looks."""
+
+    prior: PositionPrior | None
+    frequency: KeyFrequency | None
+
+    @classmethod
+    def fit(cls, examples: Sequence[Example], codec: Codec) -> Known:
+        """From training examples; no prior without gold, no frequency where units have no name."""
+        some = examples[:FITTED_ON]
+        targets = [target for e in some if (target := codec.target(e)) is not None]
+        named = _units(some, codec)
+        return cls(
+            PositionPrior.fit(targets) if targets else None,
+            KeyFrequency.fit(named) if named is not None else None,
+        )
+
+    def maps(
+        self, target: TargetBatch, examples: Sequence[Example], codec: Codec, seed: int
+    ) -> dict[str, Tensor]:
+        """Controls by name, each batch x gold rows x keys."""
+        return controls(target, self.prior, self.frequency, _units(examples, codec), seed)
+
+
+def _units(examples: Iterable[Example], codec: Codec) -> list[list[str]] | None:
+    """The units of the input that is looked at; None where it is no text."""
+    if codec.looks_at not in codec.texts:
+        return None
+    return [list(e.inputs[codec.looks_at]) for e in examples]  # type: ignore[arg-type]

@@ -1,0 +1,142 @@
+"""Areas between the least and the most that any order of this model and input could reach.
+
+Raw areas are not to be compared between models: one may not be able to reach what another one
+does. The normalised area can (Edin et al. 2025, arXiv 2408.08137).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from attnlab.explain.subject import Subject
+from attnlab.explain.trust.erased import OWN, RANDOM, Orders
+from attnlab.explain.trust.findings import Finding, over_examples
+from attnlab.explain.trust.orders import Decisions, ranks, sizes
+
+STEPS = 10  # erasures in all: units one by one where there are no more, else in groups
+
+
+class Limits(NamedTuple):
+    """The least and the most that an order was found to reach: decisions each."""
+
+    low: Tensor
+    high: Tensor
+
+
+def normalised(
+    subjects: Sequence[Subject], orders: Sequence[Orders], examples: int, beam: int
+) -> list[Finding]:
+    """Comprehensiveness and sufficiency of this map and of a random order, from 0 to 1."""
+    shares: dict[str, list[Tensor]] = {}
+    left = examples
+    for subject, named in zip(subjects, orders, strict=True):
+        some = torch.arange(min(left, len(subject)), device=subject.keys.device)
+        left -= len(some)
+        if not len(some):
+            break
+        decisions = Decisions.some(subject.select(some), at_most=1)
+        rows = {name: decisions.rows(named[name][some]) for name in (OWN, RANDOM)}
+        areas = {f"{n} down": area(decisions, row) for n, row in rows.items()}
+        areas |= {f"{n} up": area(decisions, -row) for n, row in rows.items()}
+        low, high = searched(decisions, beam, list(areas.values()))
+        spread = torch.where(high > low, high - low, torch.nan)
+        for name, found in areas.items():
+            shares.setdefault(name, []).append((found - low) / spread)
+    means = {name: over_examples(each) for name, each in shares.items()}
+    undefined = int(torch.cat(shares[f"{OWN} down"]).isnan().sum())
+    down, up = means[f"{OWN} down"], means[f"{OWN} up"]
+    known = {direction: means[f"{RANDOM} {direction}"].mean for direction in ("down", "up")}
+    return [
+        Finding(
+            "between limits",
+            "comprehensiveness",
+            down,
+            f"Of all orders of erasing, the worst being 0 and the best 1, this map's is at "
+            f"{down.mean:.2f}, a random one at {known['down']:.2f}.",
+            {RANDOM: known["down"]},
+            undefined,
+        ),
+        Finding(
+            "between limits", "sufficiency", up, known={RANDOM: known["up"]}, undefined=undefined
+        ),
+    ]
+
+
+def area(decisions: Decisions, scores: Tensor) -> Tensor:
+    """Mean fall of the probability while units are erased, greatest score first: decisions."""
+    keys = decisions.subject.keys
+    place = ranks(scores, keys)
+    kept = torch.stack([place >= size[:, None] for size in _grid(keys)], 1)
+    whole = torch.ones_like(kept[:, :1])
+    found = decisions.where_kept(torch.cat([whole, kept], 1))
+    return (found[:, :1] - found[:, 1:]).mean(1)
+
+
+def searched(decisions: Decisions, beam: int, known: Sequence[Tensor] = ()) -> Limits:
+    """The limits by beam search, or those among the areas already known if they are wider.
+
+    With a beam as wide as there are orders, and units erased one by one, the limits are exact.
+    """
+    high = _beam(decisions, beam, sign=1.0)
+    low = -_beam(decisions, beam, sign=-1.0)
+    areas = torch.stack([low, high, *known])
+    return Limits(areas.amin(0), areas.amax(0))
+
+
+def _grid(keys: Tensor) -> list[Tensor]:
+    """How many units are erased after each step: one list entry a step, each decisions."""
+    steps = min(STEPS, int(keys.sum(1).max()))
+    return [sizes(keys, (step + 1) / steps) for step in range(steps)]
+
+
+def _beam(decisions: Decisions, width: int, sign: float) -> Tensor:
+    """sign x the area of the best order that was found: decisions."""
+    keys = decisions.subject.keys
+    count, length = keys.shape
+    full = decisions.where_kept(torch.ones_like(keys)[:, None])  # decisions x 1
+    kept = keys[:, None].clone()  # decisions x beam x keys: what each order has left
+    total = full.new_zeros(count, 1)
+    before = torch.zeros_like(keys[:, 0], dtype=torch.long)
+    grid = _grid(keys)
+    for size in grid:
+        group = (size - before)[:, None, None]  # decisions x 1 x 1
+        before = size
+        alone = _one_less(decisions, kept)  # decisions x beam x keys
+        rank = (sign * alone).masked_fill(~kept, torch.inf).argsort(-1).argsort(-1)
+        children: list[Tensor] = []
+        for shift in range(min(width, length)):  # groups that begin with the n-th best unit
+            here = kept.sum(-1, keepdim=True)  # decisions x beam x 1
+            start = torch.minimum(torch.full_like(here, shift), (here - group).clamp_min(0))
+            children.append(kept & ~((rank >= start) & (rank < start + group)))
+        kept = torch.stack(children, 2).flatten(1, 2)
+        total = total.repeat_interleave(len(children), 1)
+        total = total + sign * (full - decisions.where_kept(kept))
+        kept, total = _best(kept, total, width)
+    return total.amax(1) / len(grid)
+
+
+def _one_less(decisions: Decisions, kept: Tensor) -> Tensor:
+    """The probability without one unit more: decisions x beam x keys."""
+    eye = torch.eye(kept.shape[-1], dtype=torch.bool, device=kept.device)
+    tried = kept[:, :, None] & ~eye  # decisions x beam x keys x keys
+    return decisions.where_kept(tried.flatten(1, 2)).unflatten(1, kept.shape[1:])
+
+
+def _best(kept: Tensor, total: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The orders that have come farthest; the same set of units need not be followed twice."""
+    same = (kept[:, :, None] == kept[:, None]).all(-1)  # decisions x beam x beam
+    better = (total[:, None] > total[:, :, None]) | (
+        (total[:, None] == total[:, :, None]) & _earlier(total.shape[1], total.device)
+    )
+    ranked = total.masked_fill((same & better).any(-1), -torch.inf)
+    value, place = ranked.topk(min(width, total.shape[1]), dim=1)
+    return kept.gather(1, place[..., None].expand(-1, -1, kept.shape[-1])), value
+
+
+def _earlier(count: int, device: torch.device) -> Tensor:
+    places = torch.arange(count, device=device)
+    return places[None, :] < places[:, None]

@@ -1,0 +1,67 @@
+"""Other maps in the place of the model's own, that know nothing or belong elsewhere.
+
+Jain & Wallace 2019 permute maps, Wiegreffe & Pinter 2019 make them uniform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+MapChange = Callable[[Tensor, Tensor | None], Tensor]
+
+
+def uniform(weights: Tensor, allowed: Tensor | None) -> Tensor:
+    """Every allowed key alike; both batch x heads x queries x keys."""
+    real = _allowed(weights, allowed)
+    return real / real.sum(-1, keepdim=True).clamp_min(1)
+
+
+class Permuted:
+    """The same weights on other allowed keys, in an order drawn anew for every row."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.random = torch.Generator().manual_seed(seed)
+
+    def __call__(self, weights: Tensor, allowed: Tensor | None) -> Tensor:
+        real = _allowed(weights, allowed)
+        noise = torch.rand(weights.shape, generator=self.random).to(weights)
+        # Forbidden keys come last in both orders, so that weights move among allowed keys only.
+        target = (noise + 2 * (1 - real)).argsort(-1)
+        places = torch.arange(weights.shape[-1], device=weights.device)
+        source = (places + weights.shape[-1] * (1 - real)).argsort(-1)
+        return torch.zeros_like(weights).scatter(-1, target, weights.gather(-1, source))
+
+
+class Given:
+    """Maps that are given, batch x heads x queries x keys, whatever the model would have made.
+
+    A decoder that goes step by step takes its rows one after the other.
+    """
+
+    def __init__(self, maps: Tensor) -> None:
+        self.maps = maps
+        self.done = 0  # rows taken in this forward pass
+
+    def __call__(self, weights: Tensor, allowed: Tensor | None) -> Tensor:
+        rows = weights.shape[2]
+        taken = self.maps[:, :, self.done : self.done + rows]
+        self.done = (self.done + rows) % self.maps.shape[2]
+        return taken.to(weights)
+
+
+def permuted(weights: Tensor, allowed: Tensor | None) -> Tensor:
+    """One such order."""
+    return Permuted()(weights, allowed)
+
+
+MAP_CHANGES: dict[str, MapChange] = {"uniform": uniform, "permuted": permuted}
+
+
+def _allowed(weights: Tensor, allowed: Tensor | None) -> Tensor:
+    """1 where a weight may be, else 0."""
+    if allowed is None:
+        return torch.ones_like(weights)
+    return allowed.expand_as(weights).to(weights)
