@@ -16,7 +16,7 @@ from attnlab.errors import ConfigError, UserError
 from attnlab.stages import params
 
 # Groups that no stage's result depends on.
-FREE = {"hparams", "logger", "paths", "resume", "stages"}
+FREE = {"explain", "hparams", "logger", "paths", "resume", "stages"}
 
 
 def written(folder: Path, *overrides: str) -> Path:
