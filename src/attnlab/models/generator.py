@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from attnlab.data.batch import Batch
 from attnlab.data.vocabulary import BOS, EOS, PAD
 from attnlab.models.memory import Memory
+from attnlab.models.parts import Decoder
 from attnlab.models.prediction import AttentionPrediction
 from attnlab.models.reader import Reader
 
@@ -19,7 +20,7 @@ class Generator(nn.Module):
         self,
         reader: Reader,
         prediction: AttentionPrediction | None,
-        decoder: nn.Module,
+        decoder: Decoder,
         max_length: int,
     ) -> None:
         super().__init__()

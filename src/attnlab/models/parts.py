@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -48,8 +48,8 @@ class Parts(ABC):
         """From what the fronts see to a memory of width `dim`."""
 
     @abstractmethod
-    def decoder(self, vocabulary: int, attention: AttentionConfig) -> nn.Module:
-        """Units one after the other, with `start` and `step` to generate them."""
+    def decoder(self, vocabulary: int, attention: AttentionConfig) -> Decoder:
+        """What writes units one after the other."""
 
     def front(self, found: Input) -> nn.Module:
         """What turns one input into a memory of width `front_width`."""
@@ -65,10 +65,26 @@ class Parts(ABC):
         """What tells an encoder the order of a memory; nothing where it reads in order."""
         return nn.Identity()
 
-    def attention(self, config: AttentionConfig, site: str, **sizes: int) -> Attention:
+    def attention(self, config: AttentionConfig, site: str, **sizes: int | None) -> Attention:
         """A mechanism between states of width `dim`, unless `sizes` say otherwise."""
         widths = dict.fromkeys(("query_dim", "key_dim", "value_dim", "output_dim"), self.dim)
         return Attention(config, **(widths | sizes), site=site)  # type: ignore[arg-type]
+
+
+class Decoder(nn.Module, ABC):
+    """Writes units, one after the other: all steps at once while training, else step by step."""
+
+    @abstractmethod
+    def forward(self, units: Tensor, memory: Memory) -> Tensor:
+        """Scores of the next unit after each of `units`: batch x length x vocabulary."""
+
+    @abstractmethod
+    def start(self, memory: Memory) -> Any:
+        """The state before the first unit."""
+
+    @abstractmethod
+    def step(self, units: Tensor, state: Any) -> Tensor:
+        """Scores of the unit after `units` (batch): batch x vocabulary. Moves the state on."""
 
 
 class TextFront(nn.Module):

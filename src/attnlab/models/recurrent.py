@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from attnlab.config.attention import AttentionConfig
 from attnlab.models.memory import Memory
-from attnlab.models.parts import Parts, Shared
+from attnlab.models.parts import Decoder, Parts, Shared
 
 CELLS: dict[str, type[nn.LSTM | nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -47,7 +47,7 @@ class Recurrent(Parts):
     def encoder(self, attention: AttentionConfig) -> nn.Module:
         return RecurrentEncoder(self) if self.encoder_layers else nn.Identity()
 
-    def decoder(self, vocabulary: int, attention: AttentionConfig) -> nn.Module:
+    def decoder(self, vocabulary: int, attention: AttentionConfig) -> Decoder:
         kind = StepwiseDecoder if self.stepwise else RecurrentDecoder
         return kind(self, vocabulary, attention)
 
@@ -116,7 +116,7 @@ class RecurrentState:
         return RecurrentState(self.memory.select(rows), hidden, self.attention.select(rows))
 
 
-class RecurrentDecoder(nn.Module):
+class RecurrentDecoder(Decoder):
     """The state after reading a unit asks; what it finds and the state give the next unit.
 
     All steps of training run at once, since the attention does not feed back into the states

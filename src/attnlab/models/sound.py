@@ -40,8 +40,8 @@ class LogMel(nn.Module):
         self.norm = nn.LayerNorm(bands)
         into = [bands, *channels]
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(*sizes, 3, stride=stride, padding=1)
-            for *sizes, stride in zip(into[:-1], into[1:], strides, strict=True)
+            nn.Conv1d(before, after, 3, stride=stride, padding=1)
+            for before, after, stride in zip(into[:-1], into[1:], strides, strict=True)
         )
         self.linear = nn.Linear(into[-1], width)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from attnlab.attention.mechanism import Attention
 from attnlab.config.attention import AttentionConfig
 from attnlab.errors import UserError
 from attnlab.models.memory import Memory
-from attnlab.models.parts import Parts, Shared
+from attnlab.models.parts import Decoder, Parts, Shared
 
 
 class Transformer(Parts):
@@ -51,10 +51,10 @@ class Transformer(Parts):
     def encoder(self, attention: AttentionConfig) -> nn.Module:
         return TransformerEncoder(self, self.self_attention or attention)
 
-    def decoder(self, vocabulary: int, attention: AttentionConfig) -> nn.Module:
+    def decoder(self, vocabulary: int, attention: AttentionConfig) -> Decoder:
         return TransformerDecoder(self, vocabulary, attention)
 
-    def attention(self, config: AttentionConfig, site: str, **sizes: int) -> Attention:
+    def attention(self, config: AttentionConfig, site: str, **sizes: int | None) -> Attention:
         return super().attention(config, site, **{"max_length": self.max_length} | sizes)
 
 
@@ -205,7 +205,7 @@ class TransformerState:
         return TransformerState(self.memory.select(rows), caches, self.length)
 
 
-class TransformerDecoder(nn.Module):
+class TransformerDecoder(Decoder):
     """A stack of layers over the units so far; the last state scores the next unit."""
 
     def __init__(self, parts: Transformer, vocabulary: int, attention: AttentionConfig) -> None:
@@ -227,7 +227,7 @@ class TransformerDecoder(nn.Module):
                 layer.self_attention.start(None, None, Mask(causal=True)),
                 layer.cross_attention.start(memory.values, memory.values, memory.visible()),
             )
-            for layer in self.layers
+            for layer in cast("Iterable[DecoderLayer]", self.layers)
         ]
         return TransformerState(memory, caches)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,14 +58,11 @@ class Convolution(Front):
     def __init__(
         self, picture: Picture, width: int, *, channels: list[int], strides: list[int]
     ) -> None:
-        stride = 1
-        for factor in strides:
-            stride *= factor
-        super().__init__(picture, width, stride)
+        super().__init__(picture, width, math.prod(strides))
         into = [picture.channels, *channels]
         blocks = [
-            Block(*sizes, factor)
-            for *sizes, factor in zip(into[:-1], into[1:], strides, strict=True)
+            Block(before, after, factor)
+            for before, after, factor in zip(into[:-1], into[1:], strides, strict=True)
         ]
         self.blocks = nn.Sequential(*blocks, nn.Conv2d(channels[-1], width, 1))
 
