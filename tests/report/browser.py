@@ -50,10 +50,11 @@ class Browser:
         """The value of a script with `return`."""
         return self._post("/execute/sync", {"script": script, "args": list(arguments)})
 
-    def wait(self, condition: str, seconds: float = 20) -> None:
+    def wait(self, condition: str, seconds: float = 10) -> None:
         end = time.monotonic() + seconds
         while not self.run(f"return Boolean({condition})"):
-            assert time.monotonic() < end, f"not within {seconds} s: {condition}"
+            late = f"not within {seconds} s: {condition}"
+            assert time.monotonic() < end, "\n".join([late, *self.problems()])
             time.sleep(0.03)
 
     def press(self, keys: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from attnlab.attention.mechanism import role_of
@@ -64,7 +65,7 @@ def _packed(probe: Probe, queries: int) -> Heads:
     found: Heads = {}
     for site, maps in probe.maps().items():
         weights = maps[0].float().cpu().numpy()  # heads x queries x keys
-        seen = weights.any((0, 1)).nonzero()[0]
+        seen = np.flatnonzero(weights.any(axis=(0, 1)))
         keys = int(seen[-1]) + 1 if len(seen) else 0
         rows = keys if role_of(site) == "self" else queries
         weights = weights[:, :rows, :keys]

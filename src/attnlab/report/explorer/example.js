@@ -70,21 +70,26 @@ function secondsOf(example, frames) {
   return rate && hop ? (frames * hop) / rate : frames;
 }
 
-/** The text without what is drawn: question and answers. */
-function answersOf(example, several) {
+function said(list, what, ...value) {
+  list.append(html("div", {}, html("dt", {}, what), html("dd", {}, ...value)));
+}
+
+/** The question, the right answer and what else is known, whoever answers. */
+function factsList(example) {
   const list = html("dl", { class: "answers" });
-  const say = (what, ...value) => list.append(html("div", {}, html("dt", {}, what), html("dd", {}, ...value)));
-  for (const [what, text] of Object.entries(example.beside)) say(what, html("span", { class: "said" }, text));
-  if (example.gold) say("gold", html("span", { class: "said" }, example.gold));
-  example.runs.forEach((run, i) => {
-    if (!run) return;
-    const who = several ? `run ${letter(i)}` : "answer";
-    const verdict = run.right ? html("span", { class: "right" }, " ✓") : html("span", { class: "wrong" }, " ✗");
-    if (example.gold) say(who, html("span", { class: "said" }, ...compared(run.prediction, example.gold)), verdict);
-    if (run.mass !== null) say(several ? `on gold, ${letter(i)}` : "weight on gold", percent(run.mass));
-    if (run.loss !== null) say(several ? `loss, ${letter(i)}` : "loss", number(run.loss));
-  });
-  for (const [what, fact] of factsOf(example)) say(what, String(fact));
+  for (const [what, text] of Object.entries(example.beside)) said(list, what, html("span", { class: "said" }, text));
+  if (example.gold) said(list, "gold", html("span", { class: "said" }, example.gold));
+  if (!several) sayRun(list, example, example.runs[0]);
+  for (const [what, fact] of factsOf(example)) said(list, what, String(fact));
+  return list;
+}
+
+/** What one run made of an example. */
+function sayRun(list, example, run) {
+  const verdict = run.right ? html("span", { class: "right" }, " ✓") : html("span", { class: "wrong" }, " ✗");
+  if (example.gold) said(list, "answer", html("span", { class: "said" }, ...compared(run.prediction, example)), verdict);
+  if (run.mass !== null) said(list, "weight on gold", percent(run.mass));
+  if (run.loss !== null) said(list, "loss", number(run.loss));
   return list;
 }
 
@@ -94,10 +99,11 @@ function factsOf({ meta, form }) {
   return form === "sound" ? [] : plain.slice(0, 4);
 }
 
-/** A prediction, underlined where it leaves gold. */
-function compared(prediction, gold) {
-  if (prediction.length !== gold.length || prediction === gold) return [prediction || "(nothing)"];
-  return [...prediction].map((c, i) => (c === gold[i] ? c : html("span", { class: "differs" }, c)));
+/** A prediction, underlined where it leaves gold, if both are written unit by unit. */
+function compared(prediction, { gold, queries }) {
+  const units = [...prediction], right = [...gold];
+  if (units.length !== right.length || right.length !== queries.length || prediction === gold) return [prediction || "(nothing)"];
+  return units.map((unit, i) => (unit === right[i] ? unit : html("span", { class: "differs" }, unit)));
 }
 
 /** Every head of every layer of one run, small. */

@@ -21,8 +21,8 @@ function disagreement(example) {
 const SORTS = {
   wrong: { says: "most wrong first", by: (e) => -(1 - overRuns(e, isRight)) * 1e6 - loss(e) },
   surprise: { says: "most surprising first", by: (e) => -surprise(e) },
-  gold: { says: "least weight on gold first", by: (e) => onGold(e) ?? 2 },
-  differ: { says: "most different runs first", by: (e) => -disagreement(e), several: true },
+  gold: { says: "least on gold first", by: (e) => onGold(e) ?? 2 },
+  differ: { says: "most different first", by: (e) => -disagreement(e), several: true },
   long: { says: "longest first", by: (e) => -e.keys.length },
   order: { says: "as in the test data", by: (e) => e.place },
 };
@@ -32,7 +32,7 @@ const FILTERS = {
   wrong: { says: "wrong answers", keeps: (e) => e.runs.some((run) => run && !run.right) },
   right: { says: "right answers", keeps: (e) => e.runs.every((run) => !run || run.right) },
   off: { says: "most weight off gold", keeps: (e) => (onGold(e) ?? 1) < 0.5 },
-  lucky: { says: "right answer, weight off gold", keeps: (e) => e.runs.some((run) => run && run.right && run.mass !== null && run.mass < 0.5) },
+  lucky: { says: "right, but off gold", keeps: (e) => e.runs.some((run) => run && run.right && run.mass !== null && run.mass < 0.5) },
   differ: { says: "runs disagree", keeps: (e) => new Set(e.runs.filter(Boolean).map((run) => run.prediction)).size > 1, several: true },
 };
 

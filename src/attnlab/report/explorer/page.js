@@ -18,6 +18,8 @@ const state = {
 };
 let found = [];
 
+const BESIDE = 380, GAP = 32; // maps as wide as this stand side by side: see .side in the style
+
 // --- what does not change -----------------------------------------------------------------------
 
 function runMark(i) {
@@ -29,7 +31,7 @@ function showRuns() {
     const { folder, figures: { cost = {} } } = runs[0];
     const facts = [folder];
     if (cost.parameters) facts.push(`${cost.parameters.toLocaleString("en")} parameters`);
-    if (cost.train_seconds) facts.push(`${number(cost.train_seconds)} s of training`);
+    if (cost.train_seconds) facts.push(`${cost.train_seconds.toFixed(1)} s of training`);
     part("about").textContent = facts.join("  ·  ");
     return;
   }
@@ -42,7 +44,7 @@ function showRuns() {
       html("td", {}, runMark(i), run.name),
       ...settings.map(([, values]) => html("td", {}, values[i] === null ? "–" : String(values[i]))),
       html("td", {}, run.figures.cost?.parameters?.toLocaleString("en") ?? "–"),
-      html("td", {}, number(run.figures.cost?.train_seconds))))));
+      html("td", {}, run.figures.cost?.train_seconds?.toFixed(1) ?? "–")))));
 }
 
 const QUESTIONS = {
@@ -213,9 +215,11 @@ async function showExample() {
   const grids = await Promise.all(example.runs.map((run) => (run && Object.keys(run.heads).length ? headGrid(example, run, state) : null)));
   if (mine !== turn) return;
   const focus = document.activeElement?.id, pressed = document.activeElement?.dataset?.view;
-  const parts = [html("h2", {}, example.id), answersOf(example, several), toolbar(example), html("div", { class: "side" }, ...maps.map(mapPanel))];
-  grids.forEach((grid, i) => { if (grid) parts.push(headsPanel(example, grid, i)); });
-  part("example").replaceChildren(...parts);
+  const heads = grids.map((grid, i) => grid && headsPanel(example, grid, i)).filter(Boolean);
+  part("example").replaceChildren(
+    html("h2", {}, example.id), factsList(example), toolbar(example),
+    html("div", { class: several ? "side" : "" }, ...maps.map((map) => mapPanel(example, map))),
+    html("section", { class: "heads", hidden: !heads.length }, html("h3", {}, "Every layer and head"), html("div", { class: several ? "side" : "" }, ...heads)));
   if (["site", "head", "marks"].includes(focus)) part(focus)?.focus();
   if (pressed) part("example").querySelector(`[data-view=${pressed}]`)?.focus();
   remember();
@@ -223,14 +227,16 @@ async function showExample() {
 
 /** Each run's map of an example, on one scale. */
 async function figuresOf(example, settings) {
-  const width = Math.max(Math.min(part("example").clientWidth || 900, 1040) - 4, 300);
+  const all = part("example").clientWidth || 900, beside = several && all >= 2 * BESIDE + GAP;
+  const width = Math.max(Math.min(beside ? (all - GAP) / 2 : all, 1040) - 4, 300);
   const wanted = await Promise.all(example.runs.map((run) => (run ? mapAsked(example, run, settings, width) : null)));
   const peak = Math.max(...wanted.filter(Boolean).flatMap((map) => valuesOf(map).map((row) => row.reduce((m, v) => Math.max(m, Math.abs(v)), 0))), 1e-6);
   return wanted.map((map, i) => ({ map: map && { ...map, peak }, name: `map-${example.id}${several ? `-${letter(i)}` : ""}`, i }));
 }
 
-function mapPanel({ map, name, i }) {
-  const title = several ? [html("h3", {}, runMark(i), runs[i].name)] : [];
+function mapPanel(example, { map, name, i }) {
+  const run = example.runs[i];
+  const title = several ? [html("h3", {}, runMark(i), runs[i].name), ...(run ? [sayRun(html("dl", { class: "answers" }), example, run)] : [])] : [];
   const body = map ? figure(name, (palette) => drawMap(map, palette)) : html("p", { class: "note" }, "This run kept no such map of this example.");
   return html("div", { class: "panel" }, ...title, body);
 }
@@ -245,7 +251,7 @@ function headsPanel(example, grid, i) {
   };
   frame.addEventListener("click", pick);
   frame.addEventListener("keydown", pick);
-  return html("section", { class: "heads" }, html("h3", {}, ...(several ? [runMark(i)] : []), "Every layer and head"), html("div", { class: "panel" }, frame));
+  return html("div", { class: "panel" }, ...(several ? [html("h3", {}, runMark(i), runs[i].name)] : []), frame);
 }
 
 /** The address names what is seen, so that it can be sent to somebody. */
