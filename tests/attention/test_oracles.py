@@ -176,7 +176,30 @@ def test_normalizer_of_a_row(kind: str) -> None:
 
 
 def test_every_normalizer_has_an_oracle() -> None:
-    assert set(ROWS) | {"monotonic"} == set(choices("normalizer"))
+    assert set(ROWS) | {"monotonic", "hard_kuma"} == set(choices("normalizer"))
+
+
+def test_hard_kuma_gates_are_as_often_open_as_drawn() -> None:
+    """Shut, open and mean gates by quantiles of the distribution, on an even grid of chances."""
+    mechanism = attention(named("hard_kuma"))
+    stretch = mechanism.normalizer.stretch
+    logits = torch.tensor([-6.0, 0.0, 1.0, 8.0], dtype=torch.float64)
+    a, b = torch.nn.functional.softplus(logits), torch.nn.functional.softplus(-logits)
+    chance = (torch.arange(200_000, dtype=torch.float64) + 0.5)[:, None] / 200_000
+    drawn = (1 - (1 - chance) ** (1 / b)) ** (1 / a)
+    gates = (drawn * (1 + 2 * stretch) - stretch).clamp(0, 1)
+    shut, wide_open = (gates == 0).double().mean(0), (gates == 1).double().mean(0)
+    between = 1 - shut - wide_open
+    expected = (drawn.mean(0) * (1 + 2 * stretch) - stretch).clamp(0, 1)
+    expected = torch.where((wide_open > between) & (wide_open > shut), 1.0, expected)
+    expected = torch.where((shut > between) & (shut > wide_open), 0.0, expected)
+    row = logits.view(1, 1, 1, 4)
+    found = mechanism.normalizer.settled(row, None).view(4)
+    torch.testing.assert_close(found, expected / expected.sum(), atol=1e-3, rtol=1e-3)
+    shares = (1 - shut) / (1 - shut).sum()
+    torch.testing.assert_close(
+        mechanism.normalizer.log(row, None).exp().view(4), shares, atol=1e-3, rtol=1e-3
+    )
 
 
 def test_monotonic_is_the_process_it_describes() -> None:
