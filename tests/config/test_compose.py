@@ -135,7 +135,9 @@ def test_rules_hold_for_every_trainer() -> None:
 
 
 def test_checking_needs_no_torch() -> None:
-    code = "import sys; from attnlab.config import compose; compose.load(); print('torch' in sys.modules)"
+    code = (
+        "import sys; from attnlab.config.compose import load; load(); print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

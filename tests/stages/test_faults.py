@@ -95,7 +95,9 @@ def test_damaged_checkpoint_stops_a_resume(tmp_path: Path) -> None:
     (folder / "checkpoints" / "last.ckpt").write_bytes(b"half of a checkpoint")
     with pytest.raises(UserError) as caught:
         train_here(tmp_path, *here)
-    assert str(caught.value).startswith(f"{folder}/checkpoints/last.ckpt: damaged, or no checkpoint")
+    assert str(caught.value).startswith(
+        f"{folder}/checkpoints/last.ckpt: damaged, or no checkpoint"
+    )
     assert (folder / "checkpoints" / "last.ckpt").read_bytes() == b"half of a checkpoint"
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def generalised_iou(one: Tensor, other: Tensor) -> Tensor:
-    """IoU less the share of the smallest box round both that neither fills (Rezatofighi et al. 2019).
+    """IoU less the share of the box round both that neither fills (Rezatofighi et al. 2019).
 
     Pairs of boxes, ... x 4 (left, top, right, bottom); from -1 to 1, with a gradient even where
     they do not meet.

@@ -29,8 +29,8 @@ from attnlab.metrics.intervals import Interval
 from attnlab.metrics.plausibility import map_metrics
 from attnlab.metrics.text import ExactMatch
 from attnlab.report.examples import ShownExample, save_examples
-from attnlab.report.maps import draw_maps
 from attnlab.report.head_maps import HeadMaps
+from attnlab.report.maps import draw_maps
 from attnlab.report.scores import save_scores
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
@@ -95,7 +95,9 @@ def _judge(run: Run, prepared: Prepared, learner: Learner) -> Figures:
         for name, change in MAP_CHANGES.items():
             with Intervention(model, task.map, change):
                 changed[name].update(texts, task.texts(model.answer(batch)))  # type: ignore[operator]
-        shown += _shown(batch, examples, prepared.codec, texts, weights)[: max(SHOWN - len(shown), 0)]
+        shown += _shown(batch, examples, prepared.codec, texts, weights)[
+            : max(SHOWN - len(shown), 0)
+        ]
     save_examples(shown, run.folder / "examples.json")
     heads.save(run.folder)
     ids = [example.id for example in examples]
