@@ -25,9 +25,9 @@ from attnlab.learning.data_module import PreparedData
 from attnlab.learning.fit import build_trainer, seed_everything
 from attnlab.learning.history import History
 from attnlab.learning.learner import Learner
+from attnlab.stages.learners import build_learner
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run
-from attnlab.stages.train import build_learner
 from benchmarks.results import record
 
 

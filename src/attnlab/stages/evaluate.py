@@ -18,7 +18,6 @@ from torch import Tensor
 
 from attnlab.attention.probes import Intervention, Tap
 from attnlab.data.batch import Batch
-from attnlab.data.codec import Codec
 from attnlab.data.loader import eval_loader
 from attnlab.data.prepared import Prepared
 from attnlab.explain.trust.swaps import MAP_CHANGES
@@ -32,6 +31,7 @@ from attnlab.report.examples import ShownExample, save_examples
 from attnlab.report.head_maps import HeadMaps
 from attnlab.report.maps import draw_maps
 from attnlab.report.scores import save_scores
+from attnlab.stages.learners import device, load_learner
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
 
@@ -49,12 +49,14 @@ def main(arguments: list[str]) -> None:
 
 def evaluate(run: Run) -> Figures:
     """Every figure of the test split; also written to metrics.json, with maps beside it."""
-    from attnlab.stages.train import device, load_learner
-
     prepared = prepared_data(run.config)
     learner = load_learner(run, prepared).to(device(run.config))
     started = time.monotonic()
-    figures = _judge(run, prepared, learner)
+    evaluation = Evaluation(run, prepared, learner)
+    for number, batch in enumerate(_batches(run, prepared, learner.device)):
+        evaluation.see(number, batch)
+    evaluation.save()
+    figures = evaluation.figures()
     figures["cost"] = {
         "parameters": sum(p.numel() for p in learner.parameters()),
         "train_seconds": round(run.status.get("train_seconds", 0.0), 1),
@@ -66,53 +68,81 @@ def evaluate(run: Run) -> Figures:
     return figures
 
 
-@torch.no_grad()
-def _judge(run: Run, prepared: Prepared, learner: Learner) -> Figures:
-    """One pass over the test split with the model as it is, and one for each changed map."""
-    model, task = learner.model, learner.task
-    changed = {name: ExactMatch() for name in MAP_CHANGES}
-    shown: list[ShownExample] = []
-    heads, losses = HeadMaps(), list[tuple[float, float]]()
-    examples = prepared.examples("test")
-    known = (prepared.codec.target(example) for example in prepared.examples("train")[:2000])
-    prior = PositionPrior.fit(target for target in known if target is not None)
+class Evaluation:
+    """What one pass over the test split collects."""
 
-    def new_judge() -> Judge:
-        return Judge(task, map_metrics(run.config.metrics, prior)).to(learner.device)
+    def __init__(self, run: Run, prepared: Prepared, learner: Learner) -> None:
+        self.run, self.prepared, self.learner = run, prepared, learner
+        self.examples = prepared.examples("test")
+        known = (prepared.codec.target(example) for example in prepared.examples("train")[:2000])
+        self.prior = PositionPrior.fit(target for target in known if target is not None)
+        self.judge = self._new_judge()
+        self.controls: dict[str, Judge] = {}
+        self.unchanged = {name: ExactMatch() for name in MAP_CHANGES}
+        self.heads = HeadMaps()
+        self.shown: list[ShownExample] = []
+        self.losses: list[tuple[float, float]] = []  # of each example: its sum, its places
 
-    judge, known_nothing = new_judge(), dict[str, Judge]()
-    for number, batch in enumerate(_batches(run, prepared, learner.device)):
-        rows = batch.target.row_mask.sum(1).tolist()[: SHOWN - len(shown)]
-        with Tap(model, task.map) as tap, heads.watch(model, rows):
+    def _new_judge(self) -> Judge:
+        metrics = map_metrics(self.run.config.metrics, self.prior)
+        return Judge(self.learner.task, metrics).to(self.learner.device)
+
+    @torch.no_grad()
+    def see(self, number: int, batch: Batch) -> None:
+        """Judge a batch: the model as it is, maps that know nothing or all, changed maps."""
+        model, task = self.learner.model, self.learner.task
+        rows = batch.target.row_mask.sum(1).tolist()[: SHOWN - len(self.shown)]
+        with Tap(model, task.map) as tap, self.heads.watch(model, rows):
             scores = model(batch)
-        losses += zip(*(side.tolist() for side in task.losses(scores, batch)), strict=True)
         weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
         answers = model.answer(batch)  # type: ignore[operator]
-        judge.update(batch, scores, answers, weights)
-        for name, map_ in controls(batch.target, prior, seed=number).items():
-            known_nothing.setdefault(name, new_judge()).look(map_, batch)
+        self.judge.update(batch, scores, answers, weights)
+        self.losses += zip(*(side.tolist() for side in task.losses(scores, batch)), strict=True)
+        for name, map_ in controls(batch.target, self.prior, seed=number).items():
+            self.controls.setdefault(name, self._new_judge()).look(map_, batch)
         texts = task.texts(answers)
         for name, change in MAP_CHANGES.items():
             with Intervention(model, task.map, change):
-                changed[name].update(texts, task.texts(model.answer(batch)))  # type: ignore[operator]
-        shown += _shown(batch, examples, prepared.codec, texts, weights)[
-            : max(SHOWN - len(shown), 0)
-        ]
-    save_examples(shown, run.folder / "examples.json")
-    heads.save(run.folder)
-    ids = [example.id for example in examples]
-    save_scores(run.folder, ids, losses, [*judge.answers, *judge.maps], changed)
-    draw_maps(shown[: run.config.logger.maps_examples], run.folder / "maps")
-    intervals = {k: v for m in (*judge.answers, *judge.maps) for k, v in m.intervals().items()}  # type: ignore[operator]
-    trust = {f"trust/{k}": m.intervals()["exact_match"] for k, m in changed.items()}
-    intervals |= {k: Interval(1 - i.mean, 1 - i.high, 1 - i.low) for k, i in trust.items()}
-    return {
-        "answer": {k: v for k, v in judge.compute().items() if "/" not in k},
-        "attention": judge.compute_maps(),
-        "trust": {name: 1 - same.compute()["exact_match"] for name, same in changed.items()},
-        "controls": {name: each.compute_maps() for name, each in known_nothing.items()},
-        "intervals": {name: [i.low, i.high] for name, i in intervals.items()},
-    }
+                changed = model.answer(batch)  # type: ignore[operator]
+            self.unchanged[name].update(texts, task.texts(changed))
+        self._show(batch, texts, weights)
+
+    def _show(self, batch: Batch, texts: list[str], weights: Tensor) -> None:
+        """Keep the first examples of the split to look at."""
+        room = SHOWN - len(self.shown)
+        for place, text, map_ in list(zip(batch.index.tolist(), texts, weights, strict=True))[
+            :room
+        ]:
+            example, codec = self.examples[place], self.prepared.codec
+            self.shown.append(ShownExample.of(example, codec, text, map_.float().cpu().numpy()))
+
+    def save(self) -> None:
+        """What reports show: examples, heads, figures of each example, pictures."""
+        folder = self.run.folder
+        save_examples(self.shown, folder / "examples.json")
+        self.heads.save(folder)
+        ids = [example.id for example in self.examples]
+        metrics = [*self.judge.answers, *self.judge.maps]
+        save_scores(folder, ids, self.losses, metrics, self.unchanged)
+        draw_maps(self.shown[: self.run.config.logger.maps_examples], folder / "maps")
+
+    def figures(self) -> Figures:
+        """Every figure of the split, by what it is about."""
+        judged = self.judge.compute()
+        return {
+            "answer": {name: value for name, value in judged.items() if "/" not in name},
+            "attention": self.judge.compute_maps(),
+            "trust": {n: 1 - m.compute()["exact_match"] for n, m in self.unchanged.items()},
+            "controls": {name: each.compute_maps() for name, each in self.controls.items()},
+            "intervals": {name: [i.low, i.high] for name, i in self._intervals()},
+        }
+
+    def _intervals(self) -> Iterator[tuple[str, Interval]]:
+        for metric in (*self.judge.answers, *self.judge.maps):
+            yield from metric.intervals().items()  # type: ignore[operator]
+        for name, metric in self.unchanged.items():
+            same = metric.intervals()["exact_match"]
+            yield f"trust/{name}", Interval(1 - same.mean, 1 - same.high, 1 - same.low)
 
 
 def _batches(run: Run, prepared: Prepared, device: torch.device) -> Iterator[Batch]:
@@ -123,16 +153,6 @@ def _batches(run: Run, prepared: Prepared, device: torch.device) -> Iterator[Bat
         loader, "evaluating", disable=not run.config.trainer.progress, transient=True
     ):
         yield batch.to(device)
-
-
-def _shown(
-    batch: Batch, examples: list[Any], codec: Codec, texts: list[str], weights: Tensor
-) -> list[ShownExample]:
-    rows: list[ShownExample] = []
-    for i, place in enumerate(batch.index.tolist()):
-        example = examples[place]
-        rows.append(ShownExample.of(example, codec, texts[i], weights[i].float().cpu().numpy()))
-    return rows
 
 
 def _defined(figures: Any) -> Any:

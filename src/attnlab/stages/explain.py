@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> None:
 
 def explain(run: Run) -> None:
     """Write explanations.json and trust.json, and show what they say."""
-    from attnlab.stages.train import build_learner, device, load_learner
+    from attnlab.stages.learners import build_learner, device, load_learner
 
     config = run.config
     plain = replace(run, config=_uncompiled(run))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.loggers.wandb import WandbLogger
 
@@ -20,14 +18,10 @@ from attnlab.learning.checkpoint import provenance, read_checkpoint
 from attnlab.learning.data_module import PreparedData
 from attnlab.learning.fit import build_trainer, seed_everything
 from attnlab.learning.history import History
-from attnlab.learning.judge import Judge
-from attnlab.learning.learner import Learner
 from attnlab.learning.safety import is_out_of_memory, out_of_memory
-from attnlab.metrics.plausibility import map_metrics
-from attnlab.models.model import build_model
-from attnlab.objectives.attention import AttentionObjective
 from attnlab.report.dashboard import log_evaluation
 from attnlab.stages import evaluate, report
+from attnlab.stages.learners import build_learner
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, resume_command, start
 
@@ -89,26 +83,6 @@ def finish(run: Run, wandb: WandbLogger | None) -> None:
     evaluate.show(run, figures)
 
 
-def build_learner(run: Run, prepared: Prepared, total_steps: int = 0) -> Learner:
-    """The model that the config describes, ready to be trained or loaded."""
-    config = run.config
-    model = build_model(config, prepared.codec)
-    if config.trainer.compile:
-        model.compile()
-    task = config.task.build(prepared.codec)
-    about = provenance(run.plain, prepared.digest)
-    judge = Judge(task, map_metrics(config.metrics))
-    return Learner(model, task, objectives(config), judge, config.trainer, total_steps, about)
-
-
-def objectives(config: Config) -> dict[str, AttentionObjective]:
-    """The losses on maps, by name."""
-    specs = dict(config.objective.extra)
-    if config.objective.attention is not None:
-        specs["attention"] = config.objective.attention
-    return {name: spec.build() for name, spec in specs.items()}
-
-
 def _checkpoint_to_resume(run: Run, prepared: Prepared, history: History) -> Path | None:
     path = run.last_checkpoint
     if run.config.resume == "never" or not path.is_file():
@@ -123,27 +97,3 @@ def _checkpoint_to_resume(run: Run, prepared: Prepared, history: History) -> Pat
     history.forget_from(content["global_step"])
     print(f"resuming {run.folder} at step {content['global_step']}")
     return path
-
-
-def load_learner(run: Run, prepared: Prepared) -> Learner:
-    """The trained model: the best checkpoint, or the last where no figure was monitored."""
-    best = run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
-    learner = build_learner(run, prepared)
-    try:
-        learner.load_state_dict(read_checkpoint(best)["state_dict"])
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-        raise RunError(
-            f"{best}: does not fit the model of {run.folder}/config.yaml: {reason}"
-        ) from None
-    return learner.eval()
-
-
-def device(config: Config) -> torch.device:
-    """Where to judge and explain: the GPU if training used one."""
-    wants_gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
-    return (
-        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        if wants_gpu
-        else torch.device("cpu")
-    )

@@ -1,0 +1,56 @@
+"""The model of a run with all that training and judging it needs: new, or as it was trained."""
+
+from __future__ import annotations
+
+import torch
+
+from attnlab.config.schema import Config
+from attnlab.data.prepared import Prepared
+from attnlab.errors import RunError
+from attnlab.learning.checkpoint import provenance, read_checkpoint
+from attnlab.learning.judge import Judge
+from attnlab.learning.learner import Learner
+from attnlab.metrics.plausibility import map_metrics
+from attnlab.models.model import build_model
+from attnlab.objectives.attention import AttentionObjective
+from attnlab.stages.run import Run
+
+
+def build_learner(run: Run, prepared: Prepared, total_steps: int = 0) -> Learner:
+    """The model that the config describes, ready to be trained or loaded."""
+    config = run.config
+    model = build_model(config, prepared.codec)
+    if config.trainer.compile:
+        model.compile()
+    task = config.task.build(prepared.codec)
+    about = provenance(run.plain, prepared.digest)
+    judge = Judge(task, map_metrics(config.metrics))
+    return Learner(model, task, objectives(config), judge, config.trainer, total_steps, about)
+
+
+def objectives(config: Config) -> dict[str, AttentionObjective]:
+    """The losses on maps, by name."""
+    specs = dict(config.objective.extra)
+    if config.objective.attention is not None:
+        specs["attention"] = config.objective.attention
+    return {name: spec.build() for name, spec in specs.items()}
+
+
+def load_learner(run: Run, prepared: Prepared) -> Learner:
+    """The trained model: the best checkpoint, or the last where no figure was monitored."""
+    best = run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
+    learner = build_learner(run, prepared)
+    try:
+        learner.load_state_dict(read_checkpoint(best)["state_dict"])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise RunError(
+            f"{best}: does not fit the model of {run.folder}/config.yaml: {reason}"
+        ) from None
+    return learner.eval()
+
+
+def device(config: Config) -> torch.device:
+    """Where to judge and explain: the GPU if training used one."""
+    on_gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if on_gpu else "cpu")
