@@ -1,6 +1,6 @@
 """Which parts go together, and which kernel serves them: tables, and what reads them.
 
-Every part has a `form` (in `attention`); the tables go by forms, so that a plugin's part is
+Every part has a `form` (in `attention_weights`, `attention_layout`); the tables go by forms, so that a plugin's part is
 covered by the form of its slot ("other": the reference kernel alone) or the `form` that its own
 class states. Nothing here imports torch.
 """

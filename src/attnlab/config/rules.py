@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from attnlab.config import attention
+from attnlab.config import combinations
 from attnlab.config.model import Transformer
 from attnlab.config.schema import Config
 from attnlab.errors import Mistake
@@ -17,11 +17,11 @@ def broken_rules(config: Config) -> Iterator[Mistake]:
 
 
 def _mechanisms(config: Config) -> Iterator[Mistake]:
-    yield from attention.mistakes(config.attention, "attention")
+    yield from combinations.mistakes(config.attention, "attention")
     if isinstance(config.model, Transformer) and config.model.self_attention is not None:
-        yield from attention.mistakes(config.model.self_attention, "model.self_attention")
+        yield from combinations.mistakes(config.model.self_attention, "model.self_attention")
     if config.model.prediction is not None:
-        yield from attention.mistakes(config.model.prediction, "model.prediction")
+        yield from combinations.mistakes(config.model.prediction, "model.prediction")
 
 
 def _places(config: Config) -> Iterator[Mistake]:
@@ -29,16 +29,16 @@ def _places(config: Config) -> Iterator[Mistake]:
     model = config.model
     if not isinstance(model, Transformer):
         roles = {"self" if config.task.kind == "tag" else "cross"}
-        yield from attention.usable_for(config.attention, "attention", roles)
+        yield from combinations.usable_for(config.attention, "attention", roles)
         return
     generates = config.task.kind == "generate" and model.decoder_layers > 0
     own = ({"self"} if model.encoder_layers else set()) | ({"causal"} if generates else set())
     if model.self_attention is None:
-        yield from attention.usable_for(config.attention, "attention", own or {"self"})
+        yield from combinations.usable_for(config.attention, "attention", own or {"self"})
     else:
         where = "model.self_attention"
-        yield from attention.usable_for(model.self_attention, where, own or {"self"})
-        yield from attention.usable_for(config.attention, "attention", {"cross"})
+        yield from combinations.usable_for(model.self_attention, where, own or {"self"})
+        yield from combinations.usable_for(config.attention, "attention", {"cross"})
 
 
 def _prediction(config: Config) -> Iterator[Mistake]:
