@@ -1,8 +1,8 @@
 """Which parts go together, and which kernel serves them: tables, and what reads them.
 
-Every part has a `form` (in `attention_weights`, `attention_layout`); the tables go by forms, so that a plugin's part is
-covered by the form of its slot ("other": the reference kernel alone) or the `form` that its own
-class states. Nothing here imports torch.
+Every part has a `form` (see `attention_weights` and `attention_layout`); the tables go by forms, so
+that a plugin's part is covered by the form of its slot ("other": the reference kernel alone) or
+by the `form` that its own class states. Nothing here imports torch.
 """
 
 from __future__ import annotations
