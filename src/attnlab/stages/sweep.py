@@ -206,7 +206,8 @@ def _reason(code: int, log: Path) -> str:
 def _figures(folder: Path) -> dict[str, float]:
     """The figures of the test split that compare jobs."""
     metrics = _json(folder / "metrics.json")
-    return {**metrics.get("answer", {}), **metrics.get("attention", {})}
+    both = {**metrics.get("answer", {}), **metrics.get("attention", {})}
+    return {name: value for name, value in both.items() if isinstance(value, int | float)}
 
 
 def _json(path: Path) -> dict[str, Any]:
