@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from attnlab.explain.subject import Subject
+
+Chosen = npt.NDArray[np.bool_]
 
 
 def leave_one_out(subject: Subject) -> Tensor:
@@ -58,8 +62,8 @@ def lime(subject: Subject, samples: int) -> Tensor:
 def shap(subject: Subject, samples: int) -> Tensor:
     """Shapley values by weighted least squares (KernelSHAP, Lundberg & Lee 2017).
 
-    All coalitions where there are no more than `samples`, which is exact; else that many drawn
-    with the Shapley kernel, each with its complement (Covert & Lee 2021).
+    All coalitions where there are no more than `samples`, which is exact; else as many, partly
+    drawn with the Shapley kernel, each with its complement (Covert & Lee 2021).
     """
     kept, weight = _coalitions(subject.keys, samples)
     ends = torch.stack([torch.zeros_like(subject.keys), subject.keys], 1)
@@ -121,20 +125,46 @@ def _coalitions(keys: Tensor, samples: int) -> tuple[Tensor, Tensor]:
 
 def _coalitions_of(
     players: int, samples: int, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Coalitions x players, neither empty nor whole, and the weight of each."""
-    if players < 2:
-        return np.zeros((0, players), bool), np.zeros(0)
-    sizes = np.arange(1, players)
-    if players < 32 and 2**players - 2 <= samples:
-        numbers = np.arange(1, 2**players - 1)
-        chosen = (numbers[:, None] >> np.arange(players)) & 1 > 0
-        size = chosen.sum(1)
-        ways = np.array([math.comb(players, s) for s in range(players + 1)])
-        return chosen, (players - 1) / (ways[size] * size * (players - size))
-    kernel = 1 / (sizes * (players - sizes))
-    drawn = random.choice(sizes, size=samples // 2, p=kernel / kernel.sum())
-    ranks = random.random((len(drawn), players)).argsort(1).argsort(1)
-    chosen = ranks < drawn[:, None]
-    both = np.concatenate([chosen, ~chosen])
-    return both, np.full(len(both), 1 / len(both))
+) -> tuple[Chosen, npt.NDArray[np.float64]]:
+    """Coalitions x players, neither empty nor whole, and the weight of each.
+
+    Sizes whose coalitions can all be had are taken whole, the smallest and largest first, where
+    the kernel is heaviest; what is left of `samples` is drawn from the sizes between.
+    """
+    kernel = {s: 1 / (s * (players - s)) for s in range(1, players)}  # of all of a size together
+    chosen, weights = [np.zeros((0, players), bool)], [np.zeros(0)]
+    for size in range(1, players // 2 + 1):
+        sizes = {size, players - size}
+        ways = math.comb(players, size) * len(sizes)
+        share = sum(kernel[s] for s in sizes) / sum(kernel.values())
+        if ways > samples * share * (1 + 1e-9):  # fewer would be drawn of this size than there are
+            break
+        subsets = _subsets(players, size)
+        every = subsets if len(sizes) == 1 else np.concatenate([subsets, ~subsets])
+        chosen.append(every)
+        weights.append(np.full(ways, sum(kernel.pop(s) for s in sizes) / ways))
+        samples -= ways
+        if not kernel:
+            break
+    if kernel and samples > 1:
+        drawn = _drawn(players, kernel, samples // 2, random)
+        chosen.append(np.concatenate([drawn, ~drawn]))
+        weights.append(np.full(2 * len(drawn), sum(kernel.values()) / (2 * len(drawn))))
+    return np.concatenate(chosen), np.concatenate(weights)
+
+
+def _subsets(players: int, size: int) -> Chosen:
+    """All of this size: subsets x players."""
+    members = np.array(list(itertools.combinations(range(players), size)))
+    chosen = np.zeros((len(members), players), bool)
+    np.put_along_axis(chosen, members, True, axis=1)
+    return chosen
+
+
+def _drawn(
+    players: int, kernel: dict[int, float], samples: int, random: np.random.Generator
+) -> Chosen:
+    """Sizes by the kernel, members evenly: samples x players."""
+    sizes, weights = np.array(list(kernel)), np.array(list(kernel.values()))
+    size = random.choice(sizes, size=samples, p=weights / weights.sum())
+    return random.random((samples, players)).argsort(1).argsort(1) < size[:, None]

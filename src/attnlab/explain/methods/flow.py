@@ -15,7 +15,7 @@ from attnlab.explain.subject import Subject
 
 Matrix = npt.NDArray[np.float64]
 Nodes = npt.NDArray[np.int_]
-SCALE = 10**6  # capacities are whole numbers: parts of a millionth
+SCALE = 10**8  # capacities are whole numbers
 
 
 def flow(subject: Subject) -> Tensor:
