@@ -27,7 +27,9 @@ def test_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
     (tmp_path / ".last.ckpt.part").symlink_to("/dev/full")  # every write to it finds no room
     with pytest.raises(RunError) as caught:
         AtomicCheckpointIO().save_checkpoint(GOOD, path)
-    text = f"{path}: cannot write the checkpoint: the disk is full; the last good one is kept: {path}"
+    text = (
+        f"{path}: cannot write the checkpoint: the disk is full; the last good one is kept: {path}"
+    )
     assert str(caught.value) == f"{text}; then: resume=auto"
     assert read_checkpoint(path)[FORMAT] == GOOD[FORMAT]
 

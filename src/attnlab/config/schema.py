@@ -47,7 +47,7 @@ class Hparams(Section):
     )
     search: dict[str, Any] = Field(
         min_length=1,
-        description="key -> {choice: [...]} | {low:, high:, log: true} | {low:, high:, step:}"
+        description="key -> {choice: [...]} | {low:, high:, log: true} | {low:, high:, step:}",
     )
 
 

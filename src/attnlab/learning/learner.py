@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from attnlab.attention.probes import Tap, sites
 from attnlab.attention.reinforce import MovingBaseline, reinforce_loss
@@ -104,7 +105,8 @@ class Learner(pl.LightningModule):
             lr=settings.lr,
             betas=settings.betas,
             eps=settings.eps,
-            fused=self.settings.strategy != "fsdp",
+            # Lightning cannot clip what a fused optimizer unscales; shards have no fused one.
+            fused=self.settings.precision == "32-true" and self.settings.strategy != "fsdp",
         )
         # Not Lightning's own estimate: it sets up the loader before its state is restored.
         factor = self.settings.schedule.build(self.total_steps)
@@ -115,25 +117,21 @@ class Learner(pl.LightningModule):
         }
 
     def configure_model(self) -> None:
-        """Put the model in shards where the strategy asks for it (FSDP2)."""
-        if self.settings.strategy != "fsdp" or isinstance(self.model, _fsdp_module()):
-            return
-        from torch.distributed.fsdp import fully_shard
+        """Put the model in shards where the strategy asks for it (FSDP2).
 
+        Parameters stay together from the forward pass to the backward: the loss on a map and the
+        answers of validation use them outside of `forward`.
+        """
+        if self.settings.strategy != "fsdp" or isinstance(self.model, FSDPModule):
+            return
         mesh = self.device_mesh["data_parallel"]  # type: ignore[index]
         blocks = [b for m in self.model.modules() if isinstance(m, nn.ModuleList) for b in m]
         for block in [b for b in blocks if _has_many_parameters(b)]:
-            fully_shard(block, mesh=mesh)
-        fully_shard(self.model, mesh=mesh)
+            fully_shard(block, mesh=mesh, reshard_after_forward=False)
+        fully_shard(self.model, mesh=mesh, reshard_after_forward=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[FORMAT] = self.about
-
-
-def _fsdp_module() -> type:
-    from torch.distributed.fsdp import FSDPModule
-
-    return FSDPModule
 
 
 def _has_many_parameters(module: nn.Module) -> bool:

@@ -1,0 +1,111 @@
+"""Ways to train: several processes, shards, half precision, averages, early ends."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from attnlab.config import compose
+from attnlab.stages import train
+from attnlab.stages.run import FOLDER_VARIABLE
+from tests.commands import REPOSITORY, SMALL, run, small_run
+
+# Nothing drawn while training, so that runs differ only in how they are spread over processes.
+EQUAL = ["stages=[train]", "model.dropout=0", "trainer.log_every=1", "trainer.batches.bucket=1"]
+ALONE = ["trainer.batches.size=32"]
+SHARED = ["trainer.batches.size=16", "trainer.devices=2"]
+
+
+def losses(folder: Path) -> list[float]:
+    with (folder / "history" / "train.csv").open() as file:
+        return [float(row["loss_task"]) for row in csv.DictReader(file)]
+
+
+def trained(folder: Path, *overrides: str) -> Path:
+    place = folder / "-".join(word.partition("=")[2] for word in overrides if "[" not in word)
+    done = run(small_run(folder, *EQUAL, *overrides, f"paths.run={place}"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    return place
+
+
+def test_two_processes_follow_the_curve_of_one(tmp_path: Path) -> None:
+    alone = losses(trained(tmp_path, *ALONE))
+    together = losses(trained(tmp_path, "trainer=ddp_sim", *SHARED))
+    assert len(alone) == 10
+    assert together == pytest.approx(alone, rel=2e-3)
+
+
+def test_shards_follow_the_curve_of_one_process_and_leave_a_whole_checkpoint(
+    tmp_path: Path,
+) -> None:
+    transformer = ["model=transformer", "attention=multihead", "trainer.clip_norm=null"]
+    alone = trained(tmp_path, *transformer, *ALONE)
+    cpu = ["trainer.accelerator=cpu", "trainer.precision=32-true"]
+    shards = trained(tmp_path, *transformer, "trainer=fsdp", *cpu, *SHARED)
+    assert losses(shards) == pytest.approx(losses(alone), rel=2e-3)
+    ours, theirs = (
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for folder in (shards, alone)
+    )
+    assert {name: value.shape for name, value in ours.items()} == {
+        name: value.shape for name, value in theirs.items()
+    }
+
+
+def test_torchrun_starts_the_processes_of_several_machines(tmp_path: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    nodes = ["trainer=multinode", "trainer.num_nodes=1", "trainer.devices=2"]
+    cpu = ["trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.batches.size=16"]
+    places = [f"paths.run={tmp_path / 'run'}", f"paths.prepared={tmp_path / 'prepared'}"]
+    command = [*torchrun, str(REPOSITORY / "train.py"), *SMALL, *EQUAL, *nodes, *cpu, *places]
+    done = run(command)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(losses(tmp_path / "run")) == 10
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "finished"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["trainer.precision=bf16-mixed"],
+        ["trainer.accumulate=4", "trainer.clip_norm=0.1"],
+        ["trainer.ema={decay: 0.9}"],
+        ["trainer/schedule=inverse_sqrt"],
+        ["trainer/schedule=constant"],
+        ["trainer.validate_every=0.5", "trainer.early_stopping={patience: 0, min_delta: 10.0}"],
+        ["debug=overfit", "trainer.max_epochs=3"],
+        ["debug=profile", "trainer.max_steps=5"],
+    ],
+    ids=lambda overrides: overrides[0],
+)
+def test_setting_trains(
+    overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    place = tmp_path / "run"
+    paths = [f"paths.run={place}", f"paths.prepared={tmp_path / 'prepared'}"]
+    config, plain = compose.load([*SMALL, "trainer.log_every=1", *paths, *overrides])
+    train.main(config, plain, [])
+    assert json.loads((place / "metrics.json").read_text())["answer"]["loss"] > 0
+    steps = len(losses(place))
+    expected = {"trainer.accumulate=4": 5, "debug=overfit": 6, "debug=profile": 5}
+    if overrides[0] in expected:
+        optimizer_steps = torch.load(place / "checkpoints/last.ckpt", weights_only=True)[
+            "global_step"
+        ]
+        assert optimizer_steps == expected[overrides[0]]
+    if "trainer.validate_every=0.5" in overrides:
+        assert steps < 40, "stopped early"
+    if "debug=profile" in overrides:
+        assert "Action" in (place / "fit-profile.txt").read_text()
+
+
+@pytest.mark.slow
+def test_compiled_model_trains(tmp_path: Path) -> None:
+    folder = trained(tmp_path, "trainer.compile=true", *ALONE)
+    assert losses(folder) == pytest.approx(losses(trained(tmp_path, *ALONE)), rel=1e-3)
