@@ -15,6 +15,7 @@ from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.data.target import AttentionTarget
 from attnlab.data.vocabulary import EOS
+from attnlab.errors import UserError
 from attnlab.learning.tasks import Attend, Classify, Generate, Locate, Rank, Segment, Tag, Task
 
 SIZE = 16
@@ -77,6 +78,12 @@ def test_tags_do_without_the_end_mark() -> None:
     )
     perfect = F.one_hot(gold, len(codec.answers.vocabulary)) * 30.0  # type: ignore[attr-defined]
     assert float(task.loss(perfect, batch)) < 1e-6
+
+
+def test_answers_that_are_no_tags_are_refused() -> None:
+    codec, batch = batched(texts([["O"], ["O", "O"]]))  # of three units
+    with pytest.raises(UserError, match="Did you mean 'generate'"):
+        Tag(codec, **SHARED).loss(torch.zeros(2, 3, 5), batch)
 
 
 def test_classes() -> None:

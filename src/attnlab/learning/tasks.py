@@ -14,6 +14,7 @@ from attnlab.data.answers import Boxes, Label, Pixels, Units
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
 from attnlab.data.inputs import Picture
+from attnlab.errors import UserError
 from attnlab.metrics.labels import Classification, SpanF1, TokenAccuracy
 from attnlab.metrics.recommendation import Recommendation
 from attnlab.metrics.regions import BoxIou, MeanAveragePrecision, SegmentationIou
@@ -102,6 +103,15 @@ class Classify(Task):
 
 class Tag(Task):
     """The answer is a tag for each unit of the input."""
+
+    def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        units, tags = scores.shape[1], batch.answer.values.shape[1] - 1
+        if units != tags:
+            raise UserError(
+                f"task.kind: 'tag' needs a tag for each unit; here are {tags} for {units} units. "
+                "Did you mean 'generate'?"
+            )
+        return super().losses(scores, batch)
 
     def gold(self, batch: Batch) -> Tensor:
         """The tags without the end mark that every sequence of units has: batch x length."""
