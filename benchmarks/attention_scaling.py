@@ -117,6 +117,7 @@ def _label_ends(
 
 
 def main() -> None:
+    torch.set_num_threads(1)  # disturbed least by whatever else runs
     names = sorted(path.stem for path in (config_dir() / "attention").glob("*.yaml"))
     results: dict[str, tuple[str, Measured]] = {}
     for name in names:
@@ -133,7 +134,7 @@ def main() -> None:
         *(_table_row(name, curve) for name, (_, curve) in results.items()),
     ]
     note = (
-        f"Batch of two, width {DIM}, forward and backward, projections included; curves end where "
+        f"Batch of two, width {DIM}, forward and backward, one thread; curves end where "
         f"a step takes more than {TOO_LONG / 1000} s. Memory is the peak beyond what was there."
     )
     title, command = "Every mechanism against length", "python -m benchmarks.attention_scaling"
