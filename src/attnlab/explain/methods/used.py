@@ -8,6 +8,7 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
+from attnlab.attention.mechanism import Transform
 from attnlab.attention.probes import Intervention
 from attnlab.attention.probes.selectors import sites
 
@@ -33,8 +34,10 @@ class UsedMaps:
     ) -> None:
         self.stack.close()
 
-    def _keeper(self, site: str):
+    def _keeper(self, site: str) -> Transform:
         def keep(weights: Tensor, allowed: Tensor | None) -> Tensor:
+            if torch.is_grad_enabled() and not weights.requires_grad:  # a map that is fixed
+                weights = weights.detach().requires_grad_()
             self.parts.setdefault(site, []).append(weights)
             return weights
 

@@ -6,7 +6,6 @@ them, the first one's maps are no unique explanation.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -19,7 +18,7 @@ from attnlab.config.explain import AdversarialTraining
 from attnlab.data.batch import Batch
 from attnlab.explain.subject import Subject
 from attnlab.explain.trust import decided
-from attnlab.explain.trust.adversary import FAR
+from attnlab.explain.trust.adversary import FAR, divergence_limit
 from attnlab.explain.trust.findings import LITTLE, Finding, over_examples, percent
 
 
@@ -59,16 +58,18 @@ def other_model(subjects: Sequence[Subject], adversary: nn.Module) -> list[Findi
             apart = _apart(decided.own_maps(subject).weights, decided.own_maps(again).weights)
             maps.append(decided.mean_decision(apart, subject))
     share, divergence = over_examples(answers), over_examples(maps)
-    same = share.mean < LITTLE and divergence.mean > FAR
-    says = "the map is one explanation among many" if same else "it takes other answers to do so"
+    limit = over_examples([divergence_limit(subject) for subject in subjects]).mean
+    same = share.mean < LITTLE and divergence.mean > FAR * limit
+    says = "the map is one explanation among many" if same else "it cannot do both"
     return [
         Finding(
             "trained adversary",
             "divergence of the maps",
             divergence,
-            f"A model trained to look elsewhere has maps {divergence.mean:.2f} nats away and "
-            f"changes {percent(share.mean)} of the answers: {says}.",
-            {"limit": math.log(2)},
+            f"A model trained to answer alike and look elsewhere has maps {divergence.mean:.2f} of "
+            f"at most {limit:.2f} nats away and changes {percent(share.mean)} of the answers: "
+            f"{says}.",
+            {"limit": limit},
         ),
         Finding("trained adversary", "answers changed", share),
     ]

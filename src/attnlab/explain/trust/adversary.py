@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -16,15 +15,15 @@ from attnlab.explain.trust import decided
 from attnlab.explain.trust.findings import Finding, over_examples, percent
 from attnlab.explain.trust.swaps import Given
 
-FAR = math.log(2) / 2  # half of the largest divergence that there is
+FAR = 0.5  # share of the possible divergence from which a map counts as another one
 PENALTY = 500.0  # of what exceeds epsilon, beside the divergence (Jain & Wallace 2019)
 
 
 def adversarial_maps(subjects: Sequence[Subject], settings: Adversary) -> list[Finding]:
     """The farthest maps with the same answers, searched for each example (Jain & Wallace 2019)."""
-    found = [divergence_reached(subject, settings) for subject in subjects]
-    value = over_examples(found)
-    far = float((torch.cat(found) > FAR).double().mean())
+    reached = torch.cat([divergence_reached(subject, settings) for subject in subjects])
+    limits = torch.cat([divergence_limit(subject) for subject in subjects])
+    far = float((reached > FAR * limits).double().mean())
     says = (
         "the map is one explanation among many"
         if far > 0.5
@@ -34,12 +33,24 @@ def adversarial_maps(subjects: Sequence[Subject], settings: Adversary) -> list[F
         Finding(
             "adversarial",
             "divergence with the same answers",
-            value,
-            f"For {percent(far)} of the examples a map that is far from this one (divergence over "
-            f"{FAR:.2f} nats) gives the same answer: {says}.",
-            known={"limit": math.log(2)},
+            over_examples([reached]),
+            f"For {percent(far)} of the examples a map that is far from this one (over half of the "
+            f"possible divergence) gives the same answer: {says}.",
+            known={"limit": float(limits.mean())},
         )
     ]
+
+
+@torch.no_grad()
+def divergence_limit(subject: Subject) -> Tensor:
+    """How far any map can be from the model's own: batch.
+
+    The divergence is convex: the farthest map has all weight on the key that has least of it.
+    """
+    own = decided.own_maps(subject)
+    base = own.weights / own.weights.sum(-1, keepdim=True).clamp_min(1e-30)
+    apart = decided.jensen_shannon(_least(own), base).mean(1)  # batch x queries
+    return decided.mean_decision(apart, subject)
 
 
 def divergence_reached(subject: Subject, settings: Adversary) -> Tensor:
@@ -88,8 +99,13 @@ def _near(own: decided.OwnMaps) -> Tensor:
 
 def _opposite(own: decided.OwnMaps) -> Tensor:
     """Nearly all weight on the key that has least of it."""
+    return 10 * _least(own)
+
+
+def _least(own: decided.OwnMaps) -> Tensor:
+    """All weight on the key that has least of it."""
     least = own.weights.masked_fill(~own.allowed, torch.inf).argmin(-1, keepdim=True)
-    return torch.zeros_like(own.weights).scatter(-1, least, 10.0)
+    return torch.zeros_like(own.weights).scatter(-1, least, 1.0)
 
 
 @contextmanager

@@ -10,7 +10,13 @@ from torch.nn.functional import pad
 
 from attnlab.explain.subject import Subject
 from attnlab.explain.trust import decided
-from attnlab.explain.trust.findings import Finding, over_examples, percent, who_decides
+from attnlab.explain.trust.findings import (
+    LITTLE,
+    Finding,
+    over_examples,
+    percent,
+    who_decides,
+)
 from attnlab.explain.trust.swaps import Given, MapChange, Permuted, uniform
 
 Makes = Callable[[Subject], MapChange]
@@ -53,15 +59,32 @@ def permutation(subjects: Sequence[Subject], times: int) -> list[Finding]:
 
 def uniform_maps(subjects: Sequence[Subject]) -> list[Finding]:
     """Every unit alike (Wiegreffe & Pinter 2019)."""
-    return _replaced(subjects, lambda _: uniform, "uniform", "a uniform one")
+
+    def verdict(share: float) -> str:
+        return (
+            f"Replacing this map by a uniform one changes {percent(share)} of the answers: "
+            f"{who_decides(share)}."
+        )
+
+    return _replaced(subjects, lambda _: uniform, "uniform", verdict)
 
 
 def frozen_maps(subjects: Sequence[Subject]) -> list[Finding]:
-    """One map for all examples: the mean of theirs, place by place."""
+    """One map for all examples: the mean of theirs, place by place.
+
+    Where it does as well, the map may decide and yet be a matter of place, blind to the input.
+    """
     mean = mean_map(subjects)
-    return _replaced(
-        subjects, lambda subject: frozen(subject, mean), "frozen", "one that is frozen"
-    )
+
+    def verdict(share: float) -> str:
+        little = share < LITTLE
+        says = "the map need not see the input" if little else "the map follows the input"
+        return (
+            f"Freezing this map to the mean of all examples changes {percent(share)} of the "
+            f"answers: {says}."
+        )
+
+    return _replaced(subjects, lambda subject: frozen(subject, mean), "frozen", verdict)
 
 
 @torch.no_grad()
@@ -93,7 +116,9 @@ def frozen(subject: Subject, mean: Tensor) -> Given:
 
 
 @torch.no_grad()
-def _replaced(subjects: Sequence[Subject], makes: Makes, test: str, called: str) -> list[Finding]:
+def _replaced(
+    subjects: Sequence[Subject], makes: Makes, test: str, verdict: Callable[[float], str]
+) -> list[Finding]:
     changes: list[Tensor] = []
     distances: list[Tensor] = []
     for subject in subjects:
@@ -102,18 +127,8 @@ def _replaced(subjects: Sequence[Subject], makes: Makes, test: str, called: str)
         changes.append(decided.changed(own, other, subject))
         moved = decided.total_variation(own, other)
         distances.append(decided.mean_decision(moved, subject))
-    share, distance = over_examples(changes), over_examples(distances)
-    who = who_decides(share.mean)
+    share = over_examples(changes)
     return [
-        Finding(
-            test,
-            "answers changed",
-            share,
-            f"Replacing this map by {called} changes {percent(share.mean)} of the answers: {who}.",
-        ),
-        Finding(
-            test,
-            "change of the output",
-            distance,
-        ),
+        Finding(test, "answers changed", share, verdict(share.mean)),
+        Finding(test, "change of the output", over_examples(distances)),
     ]

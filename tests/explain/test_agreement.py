@@ -1,0 +1,66 @@
+"""Agreement against scipy and scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kendalltau
+from sklearn.metrics import average_precision_score
+
+from attnlab.data.target import AttentionTarget
+from attnlab.data.target_batch import collate_targets
+from attnlab.explain.agreement import Agreement, fitted
+from attnlab.explain.methods.erasure import leave_one_out
+from attnlab.explain.methods.gradients import gradient_input
+from tests.explain.subjects import subject
+
+
+def test_agreement_by_hand() -> None:
+    explained = subject("transformer tag", (7, 5, 6))
+    scores = {"one": gradient_input(explained), "other": leave_one_out(explained)}
+    scores["flat"] = torch.ones_like(scores["one"])
+    random = np.random.default_rng(0)
+    marks = [random.random((length + 1, length)) < 0.4 for length in (7, 5, 6)]  # with an end mark
+    targets = [
+        AttentionTarget(m.astype(np.float32), m.any(1), np.ones(m.shape[1], bool)) for m in marks
+    ]
+    batch = collate_targets(targets, 8, 7)
+    agreement = Agreement()
+    agreement.update(scores, explained, batch)
+
+    taus, precisions = [], []
+    for i, length in enumerate((7, 5, 6)):
+        rows = []
+        for query in range(length):
+            one, other = (scores[n][i, query, :length].abs().detach() for n in ("one", "other"))
+            rows.append(kendalltau(one, other).statistic)
+        taus.append(np.mean(rows))
+        for query in range(length):
+            if marks[i][query].any():
+                values = scores["one"][i, query, :length].detach()
+                precisions.append(average_precision_score(marks[i][query], values))
+    between = agreement.between()
+    value, undefined = between["one", "other"]
+    assert value.mean == pytest.approx(np.mean(taus), abs=1e-6)
+    assert undefined == 0
+    assert between["one", "flat"][1] == 7 + 5 + 6
+    assert np.isnan(between["one", "flat"][0].mean)
+    # The row of the end mark has no decision: all its scores are ties.
+    ends = [marks[i][-1].mean() for i in range(3) if marks[i][-1].any()]
+    found = agreement.against_gold()["one"].mean
+    assert found == pytest.approx(np.mean([*precisions, *ends]), abs=1e-6)
+
+
+def test_without_gold_there_is_no_agreement_with_it() -> None:
+    explained = subject("recurrent classify")
+    agreement = Agreement()
+    agreement.update({"one": gradient_input(explained)}, explained, explained.batch.target)
+    assert agreement.against_gold() == {}
+
+
+def test_rows_are_added_or_left_out() -> None:
+    scores = torch.ones(2, 3, 4)
+    assert fitted(scores, 5)[:, 3:].sum() == 0
+    assert fitted(scores, 5).shape == (2, 5, 4)
+    assert fitted(scores, 2).shape == (2, 2, 4)
