@@ -11,14 +11,16 @@ from sklearn.metrics import average_precision_score
 from attnlab.data.target import AttentionTarget
 from attnlab.data.target_batch import collate_targets
 from attnlab.explain.agreement import Agreement, fitted
+from attnlab.explain.methods import explained
 from attnlab.explain.methods.erasure import leave_one_out
 from attnlab.explain.methods.gradients import gradient_input
 from tests.explain.subjects import subject
 
 
 def test_agreement_by_hand() -> None:
-    explained = subject("transformer tag", (7, 5, 6))
-    scores = {"one": gradient_input(explained), "other": leave_one_out(explained)}
+    asked = subject("transformer tag", (7, 5, 6))
+    methods = {"one": gradient_input, "other": leave_one_out}
+    scores = {name: explained(method, asked) for name, method in methods.items()}
     scores["flat"] = torch.ones_like(scores["one"])
     random = np.random.default_rng(0)
     marks = [random.random((length + 1, length)) < 0.4 for length in (7, 5, 6)]  # with an end mark
@@ -27,18 +29,18 @@ def test_agreement_by_hand() -> None:
     ]
     batch = collate_targets(targets, 8, 7)
     agreement = Agreement()
-    agreement.update(scores, explained, batch)
+    agreement.update(scores, asked, batch)
 
     taus, precisions = [], []
     for i, length in enumerate((7, 5, 6)):
         rows = []
         for query in range(length):
-            one, other = (scores[n][i, query, :length].abs().detach() for n in ("one", "other"))
+            one, other = (scores[n][i, query, :length].abs() for n in ("one", "other"))
             rows.append(kendalltau(one, other).statistic)
         taus.append(np.mean(rows))
         for query in range(length):
             if marks[i][query].any():
-                values = scores["one"][i, query, :length].detach()
+                values = scores["one"][i, query, :length]
                 precisions.append(average_precision_score(marks[i][query], values))
     between = agreement.between()
     value, undefined = between["one", "other"]
@@ -53,9 +55,9 @@ def test_agreement_by_hand() -> None:
 
 
 def test_without_gold_there_is_no_agreement_with_it() -> None:
-    explained = subject("recurrent classify")
+    asked = subject("recurrent classify")
     agreement = Agreement()
-    agreement.update({"one": gradient_input(explained)}, explained, explained.batch.target)
+    agreement.update({"one": gradient_input(asked)}, asked, asked.batch.target)
     assert agreement.against_gold() == {}
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-import torch.distributed
-
 RANKS = ("LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID")  # Lightning's, torchrun's, SLURM's
 
 
@@ -16,6 +14,8 @@ def is_first_process() -> bool:
 
 def part() -> None:
     """Training together is over: what follows, one process does without waiting for others."""
+    import torch.distributed  # heavy: whoever asks for a run's folder does not pay for it
+
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()

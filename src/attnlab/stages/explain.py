@@ -9,21 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from attnlab.config.compose import check
-from attnlab.explain.explanations import Explanations
-from attnlab.explain.study import Step, Study
-from attnlab.explain.trust.battery import TESTS, Report
-from attnlab.stages.prepare import prepared_data
+from attnlab.errors import UserError
 from attnlab.stages.run import Run, open_run
 
+if TYPE_CHECKING:  # heavy: imported when the settings are known to be right
+    from attnlab.explain.explanations import Explanations
+    from attnlab.explain.study import Step
+
+DECIDE = ("classify", "generate", "rank", "tag")
 EXAMPLES = """examples:
   attnlab explain runs/dates-recurrent-additive/20260101-120000
   attnlab explain RUN examples=50 trust.permutations=20     fewer of both
@@ -43,20 +43,33 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("run", help="folder of the run")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="see conf/explain")
     given = parser.parse_args(arguments)
-    explain(_with_settings(open_run(given.run), given.settings))
+    run = _with_settings(open_run(given.run), given.settings)
+    if run.config.task.kind not in DECIDE:
+        kind = run.config.task.kind
+        raise UserError(
+            f"task.kind: '{kind}' makes no choice that could be explained; "
+            f"tasks that do: {', '.join(DECIDE)}"
+        )
+    explain(run)
 
 
 def explain(run: Run) -> None:
     """Write explanations.json and trust.json, and show what they say."""
+    from attnlab.explain.study import Study
+    from attnlab.explain.trust.battery import TESTS
+    from attnlab.learning.fit import seed_everything
+    from attnlab.stages.explain_tables import show
     from attnlab.stages.learners import build_learner, device, load_learner
+    from attnlab.stages.prepare import prepared_data
 
     config = run.config
+    seed_everything(config.seed + 1, config.trainer)  # an adversary must not begin as the model did
     plain = replace(run, config=_uncompiled(run))
     prepared = prepared_data(config)
     model = load_learner(plain, prepared).to(device(config)).model
+    study = Study(model, config.task.map, prepared, config.explain, device(config))
     console = Console()
     console.width = max(console.width, 100)
-    study = Study(model, config.task.map, prepared, config.explain, device(config))
     console.print(study.estimate, soft_wrap=True)
     steps = len(study.parts) * len(config.explain.methods)
     with _progress("explaining", steps, config.trainer.progress) as step:
@@ -69,60 +82,6 @@ def explain(run: Run) -> None:
             report.findings += study.trained_adversary(fresh, step)
     _write(run.folder / "trust.json", {"map": config.task.map, **report.plain()})
     show(console, run, explanations, report)
-
-
-def show(console: Console, run: Run, explanations: Explanations, report: Report) -> None:
-    """How explanations agree, what each test says, and where everything is."""
-    figures = explanations.figures()
-    console.print(_agreement_table(explanations.seconds, figures))
-    console.print(_trust_table(report))
-    for verdict in filter(None, (finding.verdict for finding in report.findings)):
-        console.print(f"  {verdict}", soft_wrap=True, highlight=False)
-    console.print(f"\n{report.verdict}\n", style="bold", soft_wrap=True, highlight=False)
-    for name in ("explanations.json", "trust.json"):
-        console.print(f"{name:<18}{run.folder / name}", soft_wrap=True)
-
-
-def _agreement_table(seconds: dict[str, float], figures: dict[str, Any]) -> Table:
-    """Each method beside gold and beside the map."""
-    table = _table(
-        "Explanations", "method", "seconds", "AP with gold", "95% interval", "tau with map"
-    )
-    taus = {tuple(pair["methods"]): pair["value"] for pair in figures["kendall"]}
-    for name, took in seconds.items():
-        gold = figures["average_precision"].get(name)
-        tau = taus.get(("attention", name), taus.get((name, "attention"), math.nan))
-        table.add_row(name, f"{took:.1f}", *_with_interval(gold), _number(tau))
-    for name, value in figures["controls"].items():
-        table.add_row(f"({name})", "", _number(value), "", "")
-    return table
-
-
-def _trust_table(report: Report) -> Table:
-    table = _table("Trust", "test", "figure", "value", "95% interval", "beside it")
-    for finding in report.findings:
-        known = "  ".join(f"{name} {_number(value)}" for name, value in finding.known.items())
-        value = {"value": finding.value.mean, "low": finding.value.low, "high": finding.value.high}
-        table.add_row(finding.test, finding.figure, *_with_interval(value), known)
-    return table
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        numeric = column in ("seconds", "value", "AP with gold", "tau with map", "95% interval")
-        table.add_column(column, justify="right" if numeric else "left")
-    return table
-
-
-def _with_interval(value: dict[str, float] | None) -> tuple[str, str]:
-    if value is None:
-        return "", ""
-    return _number(value["value"]), f"{_number(value['low'])} - {_number(value['high'])}"
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.3f}"
 
 
 def _explanations(run: Run, explanations: Explanations) -> dict[str, Any]:
