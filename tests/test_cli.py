@@ -23,6 +23,7 @@ def test_train_py_and_attnlab_train_are_the_same_code() -> None:
     assert "seed: 0" in one.stdout
 
 
+@pytest.mark.slow  # how fast is a question for a machine that does nothing else
 @pytest.mark.parametrize(
     ("arguments", "seconds", "code"),
     [(["--cfg", "job"], 1.0, 0), (["--help"], 1.3, 0), (["trainer.max_epoch=3"], 1.3, 2)],

@@ -59,11 +59,12 @@ def test_failures_are_shown_and_only_they_run_again(tmp_path: Path) -> None:
     assert checkpoint.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_stopped_goes_on(tmp_path: Path) -> None:
     """SIGTERM lets the running job save; the same command takes it up, then starts the other."""
     length = [
         "trainer.max_epochs=-1",
-        "trainer.max_steps=1200",
+        "trainer.max_steps=6000",
         "trainer.checkpoints.every_steps=20",
     ]
     command = [*small_run(tmp_path, *TRAIN_ONLY, *length, "seed=0,1"), "-m"]
