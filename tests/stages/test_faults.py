@@ -11,7 +11,7 @@ import torch
 from attnlab.config import compose
 from attnlab.errors import RunError, UserError
 from attnlab.stages import train
-from attnlab.stages.run import fingerprint, open_run, start
+from attnlab.stages.run import FOLDER_VARIABLE, fingerprint, open_run, start
 from tests.commands import SMALL, run, small_run
 
 
@@ -72,6 +72,16 @@ def test_run_folder_that_is_taken(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     line = f"paths.run: {folder} holds a run already; try: resume=auto, or another folder"
     assert str(caught.value) == line
+
+
+def test_the_other_processes_follow_the_first_whatever_it_has_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, plain = compose.load(settings(tmp_path, f"paths.run={tmp_path / 'run'}"))
+    start(config, plain, [])
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.delenv(FOLDER_VARIABLE)
+    assert start(config, plain, []).folder == tmp_path / "run"
 
 
 def test_resume_with_another_config_says_what_differs(tmp_path: Path) -> None:

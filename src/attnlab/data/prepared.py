@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import inspect
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -69,24 +70,32 @@ def prepare(
     mark = fingerprint(dataset)
     if prepared := _up_to_date(folder, mark):
         return prepared
-    say(f"preparing {dataset.name} in {folder}")
-    draft = folder.with_name(f"{folder.name}.{os.getpid()}.part")  # others may be at it as well
-    shutil.rmtree(draft, ignore_errors=True)
     try:
-        draft.mkdir(parents=True)
-        _write(dataset, draft, mark)
-        if prepared := _up_to_date(folder, mark):
-            shutil.rmtree(draft)
-            return prepared
-        shutil.rmtree(folder, ignore_errors=True)
-        draft.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            if prepared := _up_to_date(folder, mark):  # made by another process meanwhile
+                return prepared
+            say(f"preparing {dataset.name} in {folder}")
+            draft = folder.with_name(f"{folder.name}.part")
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir()
+            _write(dataset, draft, mark)
+            shutil.rmtree(folder, ignore_errors=True)
+            draft.rename(folder)
     except OSError as error:
-        shutil.rmtree(draft, ignore_errors=True)
         raise UserError(
             f"paths.prepared: cannot write to {folder} ({error.strerror}); "
             "try: paths.prepared=OTHER_FOLDER"
         ) from None
     return Prepared(folder)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time makes a folder; the lock of one that was killed is free again."""
+    with folder.with_name(f".{folder.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _up_to_date(folder: Path, mark: str) -> Prepared | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ STEP = "trainer/global_step"
 
 
 def connect(
-    settings: Settings, folder: Path, name: str, run_id: str, about: Entries
+    settings: Settings, folder: Path, name: str, run_id: Callable[[], str], about: Entries
 ) -> WandbLogger | None:
     """The logger of a run, on the first process alone; None where W&B is disabled.
 
-    The same id goes on with the same W&B run. Only `about` tells where the run comes from.
+    Asked there alone, the same id goes on with the same W&B run. Only `about` tells where the
+    run comes from.
     """
     if settings.wandb == "disabled" or not is_first_process():
         return None
@@ -36,7 +37,7 @@ def connect(
         run = wandb.init(
             name=name,
             dir=folder,
-            id=run_id,
+            id=run_id(),
             project=settings.project,
             entity=settings.entity,
             mode=settings.wandb,

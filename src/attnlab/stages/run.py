@@ -89,11 +89,10 @@ class Run:
 
 def start(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Run:
     """The folder for a run with this config: a new one, or the one that `resume` names."""
-    told = None if is_first_process() else os.environ.get(FOLDER_VARIABLE)
-    folder = Path(told) if told else _choose_folder(config, plain)
-    run = Run(folder, config, plain)
     if not is_first_process():
-        return run
+        return Run(_followed_folder(config, plain), config, plain)
+    folder = _choose_folder(config, plain)
+    run = Run(folder, config, plain)
     os.environ[FOLDER_VARIABLE] = str(folder)
     try:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -149,6 +148,14 @@ def _choose_folder(config: Config, plain: dict[str, Any]) -> Path:
             return unfinished
         print(f"resume=auto: no unfinished run of {config.name}, starting anew", file=sys.stderr)
     return named or _new_folder(Path(config.paths.runs) / config.name)
+
+
+def _followed_folder(config: Config, plain: dict[str, Any]) -> Path:
+    """Where the first process is, without a look at anything that it writes meanwhile."""
+    told = os.environ.get(FOLDER_VARIABLE) or config.paths.run
+    if config.resume not in ("never", "auto"):
+        told = config.resume
+    return Path(told) if told else _choose_folder(config, plain)
 
 
 def _new_folder(parent: Path) -> Path:

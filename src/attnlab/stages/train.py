@@ -32,13 +32,10 @@ def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Non
     if "train" not in config.stages:
         return
     run = start(config, plain, overrides)
-    if run.status.get("state") == "finished":
-        print(f"{run.folder}: finished before; nothing to do")
-        return
     with run.tracked():
         prepared = prepared or prepared_data(config)
         about = provenance(plain, prepared.digest)
-        wandb = dashboard.connect(config.logger, run.folder, config.name, run.wandb_id(), about)
+        wandb = dashboard.connect(config.logger, run.folder, config.name, run.wandb_id, about)
         with dashboard.closed_at_end(wandb):
             train(run, prepared, overrides, wandb)
             if processes.is_first_process() and not config.trainer.fast_dev_run:
