@@ -7,6 +7,7 @@ python -m benchmarks.attention additive route     # some: additive, long, route,
 from __future__ import annotations
 
 import argparse
+import ctypes
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -61,6 +62,7 @@ def median(rounds: list[list[float]], run: int) -> float:
 def peak_mib(run: Callable[[], object]) -> float:
     """How much memory a run takes at most beyond what is there before (Linux)."""
     run()
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back, so that it counts when taken again
     Path("/proc/self/clear_refs").write_text("5")
     before = _status("VmRSS")
     run()

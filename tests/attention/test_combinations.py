@@ -276,6 +276,22 @@ def test_order_does_not_matter_without_positions(names: Names, role: str) -> Non
     torch.testing.assert_close(mechanism.weights(query, key[:, keys]), weights[..., keys])
 
 
+@every
+def test_masks_of_single_heads(names: Names, role: str) -> None:
+    """A custom mask may differ from map to map: each hides its own keys, and no other's."""
+    mechanism, (query, key) = attention(combined(names), role), inputs(role)
+    maps = mechanism.heads.shape.maps
+    if mechanism.mixes_weights or form(mechanism.config.structure) == "landmarks" or maps == 1:
+        pytest.skip("heads have no masks of their own")
+    custom = torch.ones(2, maps, query.shape[1], 6, dtype=torch.bool)
+    custom[:, 0, :, 2] = False
+    weights = mechanism.weights(query, key, role_mask(role, custom=custom))
+    others = mechanism.weights(query, key, role_mask(role))
+    assert (weights[:, 0, :, 2] == 0).all()
+    if not mechanism.recurrent:
+        torch.testing.assert_close(weights[:, 1:], others[:, 1:])
+
+
 def test_the_combinations_hold_every_kind() -> None:
     """Every choice of every part is in some combination: none is illegal with all others."""
     from attnlab.config.combinations import PARTS

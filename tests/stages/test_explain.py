@@ -81,6 +81,7 @@ def test_every_test_is_written_with_its_verdict(told: str, trained: Path) -> Non
         assert sum(bool(r["verdict"]) for r in content["tests"] if r["test"] == test) == 1
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_figures(told: str, trained: Path) -> None:
     before = (trained / "trust.json").read_text()
     assert explain(trained, "trust.training.steps=2").returncode == 0

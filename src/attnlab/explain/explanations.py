@@ -44,7 +44,7 @@ class Explanations:
         """One batch by every method; `timed` runs one of them."""
         scores: dict[str, Tensor] = {}
         for name, method in self.methods.items():
-            scores[name] = timed(name, lambda method=method: explained(method, subject)).cpu()
+            scores[name] = timed(name, lambda method=method: explained(method, subject))
         self.scores.append(scores)
         self.agreement.update(scores, subject, target)
         self.examples += [

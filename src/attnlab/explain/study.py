@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -32,34 +31,32 @@ ORDERS = ("gradient_input", "leave_one_out")  # beside the map, what erasure fol
 NO_CONTROL = ("uniform", "random", "permuted")  # as orders all the same: random
 
 Step = Callable[[str], None]  # told what is being done
-Found = TypeVar("Found")
 
 
-@dataclass
 class Study:
     """A model, examples, and what has been made of them so far."""
 
-    model: nn.Module
-    site: str
-    prepared: Prepared
-    settings: Explain
-    device: torch.device
-    examples: list[Example] = field(init=False)
-    items: list[Item] = field(init=False)
-    at_once: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        codec = self.prepared.codec
-        self.examples = self.prepared.examples("test")[: self.settings.examples]
-        self.items = [codec.encode(example, i) for i, example in enumerate(self.examples)]
+    def __init__(
+        self,
+        model: nn.Module,
+        site: str,
+        prepared: Prepared,
+        settings: Explain,
+        device: torch.device,
+    ) -> None:
+        self.model, self.site, self.device = model, site, device
+        self.prepared, self.settings = prepared, settings
+        self.examples = prepared.examples("test")[: settings.examples]
+        self.items = [prepared.codec.encode(e, i) for i, e in enumerate(self.examples)]
         longest = max(self.items, key=lambda item: item.keys)
         self.bytes_each = bytes_per_example(self._subject([longest]))
-        room = self.settings.memory * MIB // max(self.bytes_each, 1)
+        room = settings.memory * MIB // max(self.bytes_each, 1)
         self.at_once = min(max(room, 1), MOST_AT_ONCE)
         # Explanations of one batch are compared by every test: the same batches throughout.
         size = min(self.at_once, MOST_IN_BATCH)
         self.parts = [self.items[i : i + size] for i in range(0, len(self.items), size)]
-        self.subjects = [self._subject(part) for part in self.parts]
+        self.subjects = [replace(self._subject(part), at_once=self.at_once) for part in self.parts]
+        self.orders: list[Named] = []  # for each batch, what erasure follows beside the map
 
     @property
     def estimate(self) -> str:
@@ -78,7 +75,6 @@ class Study:
         codec = self.prepared.codec
         found = Explanations(methods(self.settings), codec)
         known = Known.fit(self.prepared.examples("train"), codec)
-        self.orders: list[Named] = []
 
         def timed(name: str, run: Callable[[], Tensor]) -> Tensor:
             step(name)
@@ -87,19 +83,12 @@ class Study:
             found.seconds[name] = found.seconds.get(name, 0.0) + time.monotonic() - started
             return scores
 
-        for number, (subject, examples, batch) in enumerate(self._batches()):
-            found.explain(subject, examples, batch.target, timed)
-            maps = known.maps(batch.target, examples, codec, seed=number)
-            found.control(maps, batch.target)
-            rows = subject.decisions.shape[1]
-            gold = bool(batch.target.rows().any())
-            self.orders.append(
-                {
-                    name: fitted(each, rows)
-                    for name, each in maps.items()
-                    if name not in NO_CONTROL and (gold or name != "oracle")
-                }
-            )
+        for number, (subject, examples) in enumerate(self._batches()):
+            target = subject.batch.target
+            found.explain(subject, examples, target, timed)
+            maps = known.maps(target, examples, codec, seed=number)
+            found.control(maps, target)
+            self.orders.append(_orders(maps, subject))
         return found
 
     def report(self, explanations: Explanations, step: Step) -> Report:
@@ -110,7 +99,7 @@ class Study:
         scores: list[Named] = []
         for subject, named in zip(self.subjects, explanations.scores, strict=True):
             more = {name: explained(method, subject) for name, method in extra.items()}
-            scores.append({name: each.to(self.device) for name, each in {**named, **more}.items()})
+            scores.append({**named, **more})
         orders = [
             {**known, **{name: named[name].abs() for name in ORDERS}}
             for known, named in zip(self.orders, scores, strict=True)
@@ -125,10 +114,9 @@ class Study:
         train_adversary(self.model, fresh.to(self.device), self.site, batches, settings)
         return other_model(self.subjects, fresh)
 
-    def _batches(self) -> Iterator[tuple[Subject, list[Example], Batch]]:
+    def _batches(self) -> Iterator[tuple[Subject, list[Example]]]:
         for subject, part in zip(self.subjects, self.parts, strict=True):
-            examples = [self.examples[item.index] for item in part]
-            yield subject, examples, collate(part).to(self.device)
+            yield subject, [self.examples[item.index] for item in part]
 
     def _training_batches(self) -> Iterator[Batch]:
         """Examples of the training split at random, without end."""
@@ -139,5 +127,15 @@ class Study:
             yield collate([items[i] for i in drawn.tolist()]).to(self.device)
 
     def _subject(self, items: Sequence[Item]) -> Subject:
-        subject = Subject.of(self.model, self.site, collate(items).to(self.device))
-        return replace(subject, at_once=getattr(self, "at_once", 1))
+        return Subject.of(self.model, self.site, collate(items).to(self.device))
+
+
+def _orders(maps: Named, subject: Subject) -> Named:
+    """The controls that say something as an order; gold only where there is some."""
+    rows = subject.decisions.shape[1]
+    gold = bool(subject.batch.target.rows().any())
+    return {
+        name: fitted(each, rows)
+        for name, each in maps.items()
+        if name not in NO_CONTROL and (gold or name != "oracle")
+    }

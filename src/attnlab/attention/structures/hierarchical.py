@@ -26,32 +26,45 @@ class Hierarchical(Structure):
         self.upper = nn.Parameter(eye + 0.02 * torch.randn_like(eye))
 
     def weigh(self, call: Call, logits: Tensor, normalize: Normalize) -> Tensor:
-        member = self._members(call)  # batch or 1 x segments x keys
-        everywhere = torch.ones((1, 1, 1, 1), dtype=torch.bool, device=logits.device)
-        allowed = everywhere if call.allowed is None else call.allowed
-        inner, filled = torch.zeros_like(logits), []
-        pooled = []
-        for index in range(member.shape[1]):
-            here = allowed & member[:, None, None, index]  # batch x 1 x queries x keys
-            within = normalize(logits, here)
-            inner = inner + within
-            filled.append(here.any(-1, keepdim=True))
-            pooled.append(within @ wide(call.spread_key))  # batch x maps x queries x width
-        upper = self._upper_logits(call, torch.stack(pooled, dim=3))
-        over = normalize(upper, torch.cat(filled, dim=-1))  # batch x maps x queries x segments
-        return inner * (over @ member[:, None].to(over.dtype))
+        slots, filled = self._slots(call)  # batch x segments x longest: keys, and where there are
+        batch, maps, queries, _ = logits.shape
+        _, segments, longest = slots.shape
+        flat = slots.flatten(1)[:, None, None].expand(-1, maps, queries, -1)
+        allowed = filled.flatten(1)[:, None, None].expand(-1, 1, queries, -1)
+        if call.allowed is not None:
+            seen = call.allowed.expand(batch, -1, queries, -1)
+            allowed = allowed & seen.gather(-1, flat[:, : seen.shape[1]])
+        inner = logits.gather(-1, flat).view(batch, maps, queries * segments, longest)
+        open_ = allowed.reshape(batch, -1, queries * segments, longest)
+        within = normalize(inner, open_).view(batch, maps, queries, segments, longest)
+        picked = slots.flatten(1)[:, None, :, None]
+        key = wide(call.spread_key)
+        key = key.gather(2, picked.expand(-1, maps, -1, key.shape[-1])).unflatten(2, (segments, -1))
+        pooled = torch.einsum("bmqsl,bmsld->bmqsd", within, key)
+        # batch x 1 or maps x queries x segments
+        there = allowed.unflatten(-1, (segments, longest)).any(-1)
+        over = normalize(self._upper_logits(call, pooled), there)
+        both = (within * over.unsqueeze(-1)).flatten(3)
+        return torch.zeros_like(logits).scatter_add(-1, flat, both)
 
     def weigh_log(self, call: Call, logits: Tensor, normalizer: Normalizer) -> Tensor:
         return safe_log(self.weigh(call, logits, normalizer.settled))
 
-    def _members(self, call: Call) -> Tensor:
-        """batch or 1 x segments x keys: True where a key is in a segment."""
-        segments = call.mask.segments
-        if segments is None:
-            segments = torch.arange(call.keys, device=call.query.device)[None] // self.segment
+    def _slots(self, call: Call) -> tuple[Tensor, Tensor]:
+        """Which keys each segment has: batch x segments x longest, and where a slot is filled."""
+        batch, keys, device = call.query.shape[0], call.keys, call.query.device
+        position = torch.arange(keys, device=device).expand(batch, -1)
+        given = call.mask.segments
+        segments = position // self.segment if given is None else given  # batch x keys
         count = int(segments.max()) + 1
-        numbers = torch.arange(count, device=segments.device)[None, :, None]
-        return segments[:, None] == numbers
+        member = segments[:, :, None] == torch.arange(count, device=device)  # b x keys x segments
+        rank = (member.cumsum(1) - 1).gather(2, segments[:, :, None])[..., 0]  # batch x keys
+        shape = (batch, count, int(rank.max()) + 1)
+        place = (torch.arange(batch, device=device)[:, None], segments, rank)
+        slots = torch.zeros(shape, dtype=torch.long, device=device)
+        filled = torch.zeros(shape, dtype=torch.bool, device=device)
+        slots[place], filled[place] = position, True
+        return slots, filled
 
     def _upper_logits(self, call: Call, pooled: Tensor) -> Tensor:
         """Score pooled keys (batch x maps x queries x segments x width), each query its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from attnlab.explain.agreement import interval_of
 from attnlab.metrics.intervals import Interval
 
+UNKNOWN = Interval(math.nan, math.nan, math.nan)
 LITTLE, MUCH = 0.05, 0.5  # shares of changed answers between which the map takes part
 
 

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from attnlab.explain.subject import Subject
 from attnlab.explain.trust.erased import OWN, RANDOM, Orders
-from attnlab.explain.trust.findings import Finding, over_examples
+from attnlab.explain.trust.findings import UNKNOWN, Finding, over_examples
 from attnlab.explain.trust.orders import Decisions, ranks, sizes
 
+MOST_UNITS = 128  # the search takes passes by the thousand: longer inputs are left out
 STEPS = 10  # erasures in all: units one by one where there are no more, else in groups
 
 
@@ -32,37 +33,45 @@ def normalised(
 ) -> list[Finding]:
     """Comprehensiveness and sufficiency of this map and of a random order, from 0 to 1."""
     shares: dict[str, list[Tensor]] = {}
-    left = examples
+    left, too_long = examples, 0
     for subject, named in zip(subjects, orders, strict=True):
-        some = torch.arange(min(left, len(subject)), device=subject.keys.device)
+        short = subject.keys.sum(1) <= MOST_UNITS
+        too_long += int((~short).sum())
+        some = short.nonzero()[:left, 0]
         left -= len(some)
-        if not len(some):
-            break
-        decisions = Decisions.some(subject.select(some), at_most=1)
-        rows = {name: decisions.rows(named[name][some]) for name in (OWN, RANDOM)}
-        areas = {f"{n} down": area(decisions, row) for n, row in rows.items()}
-        areas |= {f"{n} up": area(decisions, -row) for n, row in rows.items()}
-        low, high = searched(decisions, beam, list(areas.values()))
-        spread = torch.where(high > low, high - low, torch.nan)
-        for name, found in areas.items():
-            shares.setdefault(name, []).append((found - low) / spread)
+        if len(some):
+            decisions = Decisions.some(subject.select(some), at_most=1)
+            rows = {name: decisions.rows(named[name][some]) for name in (OWN, RANDOM)}
+            for name, share in _shares(decisions, rows, beam).items():
+                shares.setdefault(name, []).append(share)
+    if not shares:
+        verdict = f"No input is of at most {MOST_UNITS} units: the limits were not searched."
+        return [Finding("between limits", "comprehensiveness", UNKNOWN, verdict, {}, too_long)]
+    return _findings(shares, too_long)
+
+
+def _shares(decisions: Decisions, rows: dict[str, Tensor], beam: int) -> dict[str, Tensor]:
+    """Where each order is between the limits, followed down and up: decisions each."""
+    areas = {f"{name} down": area(decisions, row) for name, row in rows.items()}
+    areas |= {f"{name} up": area(decisions, -row) for name, row in rows.items()}
+    low, high = searched(decisions, beam, list(areas.values()))
+    spread = torch.where(high > low, high - low, torch.nan)
+    return {name: (found - low) / spread for name, found in areas.items()}
+
+
+def _findings(shares: dict[str, list[Tensor]], too_long: int) -> list[Finding]:
     means = {name: over_examples(each) for name, each in shares.items()}
-    undefined = int(torch.cat(shares[f"{OWN} down"]).isnan().sum())
+    undefined = too_long + int(torch.cat(shares[f"{OWN} down"]).isnan().sum())
     down, up = means[f"{OWN} down"], means[f"{OWN} up"]
-    known = {direction: means[f"{RANDOM} {direction}"].mean for direction in ("down", "up")}
+    by_chance = {RANDOM: means[f"{RANDOM} down"].mean}
+    verdict = (
+        f"Of all orders of erasing, the worst being 0 and the best 1, this map's is at "
+        f"{down.mean:.2f}, a random one at {by_chance[RANDOM]:.2f}."
+    )
+    known = {RANDOM: means[f"{RANDOM} up"].mean}
     return [
-        Finding(
-            "between limits",
-            "comprehensiveness",
-            down,
-            f"Of all orders of erasing, the worst being 0 and the best 1, this map's is at "
-            f"{down.mean:.2f}, a random one at {known['down']:.2f}.",
-            {RANDOM: known["down"]},
-            undefined,
-        ),
-        Finding(
-            "between limits", "sufficiency", up, known={RANDOM: known["up"]}, undefined=undefined
-        ),
+        Finding("between limits", "comprehensiveness", down, verdict, by_chance, undefined),
+        Finding("between limits", "sufficiency", up, "", known, undefined),
     ]
 
 

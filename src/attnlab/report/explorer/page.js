@@ -118,8 +118,8 @@ function showComparison() {
         const d = data.differences.find((each) => each.run === i + 1 && each.group === group && each.figure === key);
         if (!d) { row.append(...Array.from({ length: 4 }, () => cell("–"))); return; }
         const sure = d.p !== null && d.p < 0.05;
-        row.append(cell(number(run.figures[group][key])), cell(`${d.difference > 0 ? "+" : ""}${number(d.difference)}`, sure),
-          cell(d.low === null ? "–" : `${number(d.low)} to ${number(d.high)}`), cell(d.p === null ? "–" : d.p < 0.002 ? "< 0.002" : d.p.toFixed(3), sure));
+        row.append(cell(number(run.figures[group][key])), cell(signed(d.difference, "+"), sure),
+          cell(d.low === null ? "–" : `${signed(d.low)} to ${signed(d.high)}`), cell(d.p === null ? "–" : d.p < 0.002 ? "< 0.002" : d.p.toFixed(3), sure));
       });
       return row;
     })));

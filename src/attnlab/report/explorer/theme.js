@@ -48,6 +48,13 @@ function number(value) {
   return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 3);
 }
 
+/** A difference, or an end of its interval: zero without a sign. */
+function signed(value, plus = "") {
+  const text = Math.abs(value) >= 10 ? value.toFixed(1) : value.toFixed(3);
+  if (Number(text) === 0) return "0.000";
+  return value > 0 ? `${plus}${text}` : `−${text.slice(1)}`;
+}
+
 const percent = (value) => `${(100 * value).toFixed(1)} %`;
 const words = (name) => name.replace(/_/g, " ");
 const letter = (i) => String.fromCharCode(65 + i);
