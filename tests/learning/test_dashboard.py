@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import environment, small_run
 
 from attnlab.config import compose
 from attnlab.config.schema import Logger
 from attnlab.errors import UserError
 from attnlab.learning import dashboard
+from tests.commands import environment, small_run
 
 SECRETS = {
     "WANDB_API_KEY": "0123456789abcdef0123456789abcdef01234567",

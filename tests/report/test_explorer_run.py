@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.commands import run, small_run
 
 from attnlab.cli import main
 from attnlab.report.export import browser
 from attnlab.report.packed import unpack
 from attnlab.report.scores import PER_EXAMPLE, read_table
+from tests.commands import run, small_run
 
 
 @pytest.fixture(scope="module")

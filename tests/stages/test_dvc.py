@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import REPOSITORY, SMALL
+
+from tests.commands import REPOSITORY, SMALL
 
 pytest.importorskip("dvc", reason="the extra 'dvc' is not installed")
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import REPOSITORY
 
 from attnlab.config import compose
 from attnlab.config.schema import Config
 from attnlab.errors import ConfigError, UserError
 from attnlab.stages import params
+from tests.commands import REPOSITORY
 
 # Groups that no stage's result depends on.
 FREE = {"explain", "hparams", "logger", "paths", "resume", "stages"}

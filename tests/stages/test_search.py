@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import environment, small_run
+
+from tests.commands import environment, small_run
 
 pytest.importorskip("optuna", reason="the extra 'sweep' is not installed")
 

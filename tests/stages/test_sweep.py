@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import environment, small_run
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from attnlab.errors import ConfigError
 from attnlab.stages.places import Processes
 from attnlab.stages.sweep import Sweep, quoted
+from tests.commands import environment, small_run
 
 # Nothing to judge and nothing to draw: what is looked at here is how jobs are run.
 TRAIN_ONLY = ["stages=[prepare,train]", "trainer.clip_norm=null"]
