@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from attnlab.config import compose
 from attnlab.config.schema import Logger
 from attnlab.errors import UserError
 from attnlab.learning import dashboard
-from tests.commands import environment, small_run
+from tests.commands import REPOSITORY, environment, small_run
 
 SECRETS = {
     "WANDB_API_KEY": "0123456789abcdef0123456789abcdef01234567",
@@ -38,8 +39,8 @@ def logs(run: Path) -> list[Path]:
 def records(log: Path) -> list[dict[str, Any]]:
     """Everything that a log holds, as `wandb leet inspect` reads it."""
     command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(log)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    read = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in read.stdout.splitlines()]
 
 
 def of_kind(kind: str, log: Path) -> list[dict[str, Any]]:
@@ -50,12 +51,29 @@ def history(log: Path) -> list[dict[str, Any]]:
     return [item["item"] for item in of_kind("history", log)]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real run, with secrets in its environment."""
-    folder = tmp_path_factory.mktemp("dashboard")
-    command = small_run(folder, "logger=wandb", f"paths.run={folder / 'run'}")
-    done = subprocess.run(
+def summary(log: Path) -> dict[str, Any]:
+    """What the run ends with."""
+    ends: dict[str, Any] = {}
+    for record in of_kind("summary", log):
+        ends |= record["update"]
+    return ends
+
+
+def table(row: dict[str, Any], key: str, log: Path) -> tuple[list[str], list[list[Any]]]:
+    """Columns and rows of a table that was logged, from the file that the log names."""
+    content = json.loads((log / "files" / row[f"{key}.path"]).read_text())
+    return content["columns"], content["data"]
+
+
+def contents(name: str, log: Path) -> dict[str, str]:
+    """Where the files of a table's artifact lie until they are uploaded, by their names in it."""
+    [found] = [a for a in of_kind("artifact", log) if a["name"].endswith(f"-{name}")]
+    return {entry["path"]: entry["local_path"] for entry in found["manifest"]["contents"]}
+
+
+def done(command: list[str], folder: Path) -> str:
+    """What a command says that ends well, with secrets in its environment."""
+    found = subprocess.run(
         command,
         cwd=folder,
         env=environment() | SECRETS,
@@ -63,8 +81,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert "wandb:" not in done.stdout + done.stderr, "nothing asked, nothing said"
+    assert found.returncode == 0, found.stderr
+    assert "wandb:" not in found.stdout + found.stderr, "nothing asked, nothing said"
+    return found.stdout
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real run, with secrets in its environment."""
+    folder = tmp_path_factory.mktemp("dashboard")
+    words = ["logger=wandb", "model=transformer", f"paths.run={folder / 'run'}"]
+    done(small_run(folder, *words), folder)
     return folder / "run"
 
 
@@ -81,29 +108,112 @@ def test_scalars_of_training_and_validation(run: Path) -> None:
 
 def test_figures_of_the_test_split_are_those_of_the_file(run: Path) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
-    summary: dict[str, Any] = {}
-    for record in of_kind("summary", logs(run)[0]):
-        summary |= record["update"]
-    assert summary["test/answer/exact_match"] == pytest.approx(metrics["answer"]["exact_match"])
-    shown = summary["controls/uniform/mass_on_gold"]
+    ends = summary(logs(run)[0])
+    assert ends["test/answer/exact_match"] == pytest.approx(metrics["answer"]["exact_match"])
+    shown = ends["controls/uniform/mass_on_gold"]
     assert shown == pytest.approx(metrics["controls"]["uniform"]["mass_on_gold"])
+    key, (low, high) = "test/attention/mass_on_gold", metrics["intervals"]["mass_on_gold"]
+    assert (ends[f"{key}/low"], ends[f"{key}/high"]) == pytest.approx((low, high))
+    assert low <= ends[key] <= high
 
 
-def test_maps_and_the_table_of_examples(run: Path) -> None:
+def test_every_picture_that_is_logged_is_a_file_of_the_run(run: Path) -> None:
     [log] = logs(run)
-    maps = {path.stem for path in (run / "maps").glob("*.png")}
-    assert maps, "the run drew no map"
     row = next(row for row in history(log) if "examples._type" in row)
-    assert {f"maps/{name}._type" for name in maps} <= row.keys()
-    for name in maps:
-        picture = log / "files" / row[f"maps/{name}.path"]
-        assert picture.read_bytes() == (run / "maps" / f"{name}.png").read_bytes()
-    table = json.loads((log / "files" / row["examples.path"]).read_text())
+    pictures = {
+        f"{folder}/{path.stem}": path
+        for folder in ("maps", "panels")
+        for path in (run / folder).glob("*.png")
+    }
+    assert {f"{key}._type" for key in pictures} <= row.keys()
     shown = json.loads((run / "examples.json").read_text())
-    assert table["columns"] == ["id", "keys", "gold", "prediction", "mass_on_gold"]
-    assert [line[:1] + line[2:4] for line in table["data"]] == [
-        [example["id"], example["gold"], example["prediction"]] for example in shown
+    drawn = [example["id"] for example in shown[: settings().maps_examples]]
+    assert {f"maps/{name}" for name in drawn} < pictures.keys()
+    assert {f"maps/{name}-heads" for name in drawn} < pictures.keys(), "every layer and head"
+    assert {"panels/plausibility", "panels/trust"} < pictures.keys()
+    for key, path in pictures.items():
+        logged = log / "files" / row[f"{key}.path"]
+        assert logged.read_bytes() == path.read_bytes()
+
+
+def test_the_table_of_examples(run: Path) -> None:
+    [log] = logs(run)
+    row = next(row for row in history(log) if "examples._type" in row)
+    columns, rows = table(row, "examples", log)
+    assert columns == ["id", "tokens", "prediction", "gold", "right", "map", "mass_on_gold"]
+    shown = json.loads((run / "examples.json").read_text())
+    assert [line[:5] for line in rows] == [
+        [e["id"], " ".join(e["keys"]), e["prediction"], e["gold"], e["prediction"] == e["gold"]]
+        for e in shown
     ]
+    # Pictures within a table travel in an artifact of their own.
+    files = contents("examples", log)
+    kept = json.loads(Path(files["examples.table.json"]).read_text())["data"]
+    assert [line[0] for line in kept] == [example["id"] for example in shown]
+    drawn, others = kept[: settings().maps_examples], kept[settings().maps_examples :]
+    for line in drawn:
+        picture = Path(files[line[5]["path"]])
+        assert run in picture.parents
+        assert picture.read_bytes() == (run / "maps" / f"{line[0]}.png").read_bytes()
+    assert all(line[5] is None for line in others)
+
+
+def test_plausibility_and_trust_stand_beside_controls(run: Path) -> None:
+    [log] = logs(run)
+    row = next(row for row in history(log) if "plausibility._type" in row)
+    metrics = json.loads((run / "metrics.json").read_text())
+    columns, rows = table(row, "plausibility", log)
+    assert columns == ["figure", "of", "value", "low", "high"]
+    found = {(line[0], line[1]): line[2:] for line in rows}
+    own = metrics["attention"]["mass_on_gold"]
+    between = metrics["intervals"]["mass_on_gold"]
+    assert found["mass_on_gold", "model"] == pytest.approx([own, *between])
+    for control in ("uniform", "position", "oracle"):
+        known = metrics["controls"][control]["mass_on_gold"]
+        assert found["mass_on_gold", control][0] == pytest.approx(known)
+    _, rows = table(row, "trust", log)
+    assert {line[0]: line[2] for line in rows} == {
+        f"changed by a {name} map": pytest.approx(value) for name, value in metrics["trust"].items()
+    }
+
+
+def test_the_model_is_traced_back_to_its_data(run: Path) -> None:
+    """The data are what the run used, the best checkpoint is what it made."""
+    [log] = logs(run)
+    dataset, model = (
+        next(a for a in of_kind("artifact", log) if a["type"] == kind)
+        for kind in ("dataset", "model")
+    )
+    assert dataset["use_after_commit"]
+    assert not model.get("use_after_commit")
+    [record] = of_kind("run", log)
+    digest = record["config"]["update"]["data_digest"]
+    assert json.loads(dataset["metadata"])["digest"] == digest
+    [entry] = [e for e in model["manifest"]["contents"] if e["path"] == "best.ckpt"]
+    assert int(entry["size"]) == (run / "checkpoints" / "best.ckpt").stat().st_size
+    assert "best" in model["aliases"]
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert json.loads(model["metadata"])["answer"] == metrics["answer"]
+
+
+def test_findings_of_explain_join_the_same_run(run: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(run, tmp_path / "run")
+    words = ["examples=6", "methods=[attention]", "trust.permutations=3", "trust.limits=2"]
+    few = ["trust.decisions=1", "trust.adversary.steps=3", "steps=4"]
+    before = set(logs(copied))
+    done([sys.executable, "-m", "attnlab", "explain", str(copied), *words, *few], REPOSITORY)
+    [log] = set(logs(copied)) - before
+    [record] = of_kind("run", log)
+    assert record["run_id"] == (run / "checkpoints" / "wandb_id.txt").read_text().strip()
+    row = next(row for row in history(log) if "findings._type" in row)
+    logged = log / "files" / row["panels/findings.path"]
+    assert logged.read_bytes() == (copied / "panels" / "findings.png").read_bytes()
+    columns, rows = table(row, "findings", log)
+    tests = json.loads((copied / "trust.json").read_text())["tests"]
+    assert columns[-1] == "verdict"
+    assert [line[-1] for line in rows] == [test["verdict"] for test in tests]
+    [changed] = [t for t in tests if (t["test"], t["figure"]) == ("uniform", "answers changed")]
+    assert summary(log)["explain/uniform/answers_changed"] == pytest.approx(changed["value"])
 
 
 def test_config_and_hashes_are_logged(run: Path) -> None:
@@ -147,10 +257,10 @@ def test_a_run_that_fails_is_marked_as_failed(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     broken = ["trainer.optimizer.lr=1.0e30", "trainer.clip_norm=null", "trainer.log_every=1"]
     command = small_run(tmp_path, "logger=wandb", f"paths.run={folder}", *broken)
-    done = subprocess.run(
+    failed = subprocess.run(
         command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
     )
-    assert done.returncode == 1, done.stdout + done.stderr
+    assert failed.returncode == 1, failed.stdout + failed.stderr
     [end] = of_kind("exit", logs(folder)[0])
     assert end["exit_code"] == 1
 

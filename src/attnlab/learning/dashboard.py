@@ -14,6 +14,7 @@ from wandb.errors import Error as WandbError
 
 from attnlab.config.schema import Logger as Settings
 from attnlab.errors import UserError
+from attnlab.learning.lineage import use_data
 from attnlab.learning.processes import is_first_process
 
 Entries = dict[str, Any]
@@ -26,7 +27,7 @@ def connect(
     """The logger of a run, on the first process alone; None where W&B is disabled.
 
     Asked there alone, the same id goes on with the same W&B run. Only `about` tells where the
-    run comes from.
+    run comes from; its data are what the run used.
     """
     if settings.wandb == "disabled" or not is_first_process():
         return None
@@ -55,6 +56,8 @@ def connect(
     # W&B counts its own steps and drops figures that go back; ours are a figure beside them.
     run.define_metric(STEP)
     run.define_metric("*", step_metric=STEP, step_sync=True)
+    if "data_digest" in about:
+        use_data(run, about)
     return WandbLogger(experiment=run, project=settings.project, save_dir=folder)
 
 

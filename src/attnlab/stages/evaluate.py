@@ -29,6 +29,7 @@ from attnlab.metrics.plausibility import map_metrics
 from attnlab.metrics.text import ExactMatch
 from attnlab.report.examples import ShownExample, save_examples
 from attnlab.report.head_maps import HeadMaps
+from attnlab.report.head_pictures import draw_head_grids
 from attnlab.report.maps import draw_maps
 from attnlab.report.scores import save_scores
 from attnlab.stages.learners import device, load_learner
@@ -124,7 +125,9 @@ class Evaluation:
         ids = [example.id for example in self.examples]
         metrics = [*self.judge.answers, *self.judge.maps]
         save_scores(folder, ids, self.losses, metrics, self.unchanged)
-        draw_maps(self.shown[: self.run.config.logger.maps_examples], folder / "maps")
+        drawn = self.shown[: self.run.config.logger.maps_examples]
+        draw_maps(drawn, folder / "maps")
+        draw_head_grids(drawn, self.heads.examples, folder / "maps")
 
     def figures(self) -> Figures:
         """Every figure of the split, by what it is about."""

@@ -54,10 +54,12 @@ def main(arguments: list[str]) -> None:
 
 
 def explain(run: Run) -> None:
-    """Write explanations.json and trust.json, and show what they say."""
+    """Write explanations.json and trust.json, show what they say, and add it to the W&B run."""
     from attnlab.explain.study import Study
     from attnlab.explain.trust.battery import TESTS
+    from attnlab.learning.dashboard import closed_at_end, connect
     from attnlab.learning.fit import seed_everything
+    from attnlab.report.dashboard import log_findings
     from attnlab.stages.explain_tables import show
     from attnlab.stages.learners import build_learner, device, load_learner
     from attnlab.stages.prepare import prepared_data
@@ -82,6 +84,9 @@ def explain(run: Run) -> None:
             report.findings += study.trained_adversary(fresh, step)
     _write(run.folder / "trust.json", {"map": config.task.map, **report.plain()})
     show(console, run, explanations, report)
+    wandb = connect(config.logger, run.folder, config.name, run.wandb_id, {})
+    with closed_at_end(wandb):
+        log_findings(wandb, run.folder)
 
 
 def _explanations(run: Run, explanations: Explanations) -> dict[str, Any]:

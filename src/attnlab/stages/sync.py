@@ -10,7 +10,7 @@ from attnlab.errors import UserError
 
 
 def main(arguments: list[str]) -> None:
-    """Print the commands; nothing is uploaded without being asked."""
+    """Print the commands, in their order; nothing is uploaded without being asked."""
     parser = argparse.ArgumentParser(prog="attnlab sync", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of the run")
     folder = parser.parse_args(arguments).run
@@ -19,3 +19,4 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"{folder}: no offline W&B run in it; was it made with logger=wandb?")
     print("wandb login    # once; needs an account")
     print(shlex.join(["wandb", "sync", *map(str, found)]))
+    print(shlex.join(["attnlab", "dashboard", str(folder)]) + "    # the workspace, made once")

@@ -1,0 +1,161 @@
+"""The closing figures with their intervals and controls: as rows of tables and as pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, SOFT, MODEL, KNOWN = "#1b2430", "#55616f", "#1f5fa8", "#8c96a3"
+MARKS = {"uniform": "|", "random": "1", "permuted": "2", "position": "s", "oracle": "^"}
+FOLDER, FINDINGS = "panels", "trust.json"
+OWN = "model"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of one map."""
+
+    figure: str
+    of: str  # the model's own map, or a control's name
+    value: float | None
+    low: float | None = None  # 95 % interval
+    high: float | None = None
+
+    def cells(self) -> list[str | float | None]:
+        return list(astuple(self))
+
+
+@dataclass(frozen=True)
+class Said(Row):
+    """One figure of one test of the map, and what the test says of it."""
+
+    verdict: str = ""
+
+
+def plausibility(figures: Mapping[str, Any]) -> list[Row]:
+    """Is the attention right: every figure of the model's map, then those of its controls."""
+    return [row for name in figures["attention"] for row in _beside_controls(name, figures)]
+
+
+def _beside_controls(name: str, figures: Mapping[str, Any]) -> Iterator[Row]:
+    low, high = figures["intervals"].get(name) or (None, None)
+    yield Row(name, OWN, figures["attention"][name], low, high)
+    for control, values in figures["controls"].items():
+        yield Row(name, control, values.get(name))
+
+
+def trust(figures: Mapping[str, Any]) -> list[Row]:
+    """Does the attention decide: the share of answers that other maps change."""
+    rows: list[Row] = []
+    for name, value in figures["trust"].items():
+        low, high = figures["intervals"].get(f"trust/{name}") or (None, None)
+        rows.append(Row(f"changed by a {name} map", OWN, value, low, high))
+    return rows
+
+
+def findings(folder: Path) -> list[Said]:
+    """What `attnlab explain` found; nothing where it was not run."""
+    path = folder / FINDINGS
+    if not path.is_file():
+        return []
+    tests = json.loads(path.read_text(encoding="utf-8"))["tests"]
+    return [
+        Said(f"{t['test']}: {t['figure']}", OWN, t["value"], t["low"], t["high"], t["verdict"])
+        for t in tests
+    ]
+
+
+def draw_panels(figures: Mapping[str, Any], folder: Path) -> dict[str, Path]:
+    """Pictures of both groups in the run's folder, by name."""
+    asked = {
+        "plausibility": ("Is the attention right?", plausibility(figures)),
+        "trust": ("Does the attention decide?", trust(figures)),
+    }
+    return {name: _saved(folder, name, *each) for name, each in asked.items() if each[1]}
+
+
+def draw_findings(folder: Path) -> dict[str, Path]:
+    """The picture of what `attnlab explain` found."""
+    found = findings(folder)
+    if not found:
+        return {}
+    return {"findings": _saved(folder, "findings", "What the tests of the map found", found)}
+
+
+def _saved(folder: Path, name: str, title: str, rows: Sequence[Row]) -> Path:
+    path = folder / FOLDER / f"{name}.png"
+    path.parent.mkdir(exist_ok=True)
+    draw_rows(title, rows).savefig(path, dpi=130)
+    return path
+
+
+def draw_rows(title: str, rows: Sequence[Row]) -> Figure:
+    """A line for each figure: the model's value with its interval, its controls as marks.
+
+    Every line has a scale of its own, from 0 to 1 where the figure stays within.
+    """
+    from matplotlib.figure import Figure
+
+    lines = _lines(rows)
+    figure = Figure(figsize=(7.8, 1.1 + 0.32 * len(lines)))
+    axes = figure.add_subplot()
+    for place, group in enumerate(lines.values()):
+        axes.plot([0, 1], [place] * 2, color="#e6e9ec", linewidth=1, zorder=0)
+        for row in group:
+            _mark(axes, row, place, *_ends(group))
+    axes.set_yticks(range(len(lines)), list(lines), fontsize=9)
+    axes.set(xlim=(-0.03, 1.42), ylim=(len(lines) - 0.4, -0.6), xticks=[])
+    axes.set_title(title, loc="left", fontsize=11, color=INK)
+    axes.tick_params(length=0, colors=SOFT)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    handles, names = axes.get_legend_handles_labels()
+    once = dict(zip(names, handles, strict=True))
+    if len(once) > 1:
+        figure.legend(
+            once.values(), once.keys(), ncols=8, fontsize=8, frameon=False, labelcolor=SOFT,
+            loc="lower center",
+        )  # fmt: skip
+    figure.tight_layout(rect=(0, 0.3 / figure.get_figheight(), 1, 1))
+    return figure
+
+
+def _lines(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows by figure, the model and its controls in one line; counts of what has no value aside."""
+    lines: dict[str, list[Row]] = {}
+    for row in rows:
+        if not row.figure.endswith("_undefined"):
+            lines.setdefault(row.figure.replace("_", " "), []).append(row)
+    return lines
+
+
+def _ends(rows: Sequence[Row]) -> tuple[float, float]:
+    """Where a line begins and ends."""
+    known = [v for row in rows for v in (row.value, row.low, row.high) if v is not None]
+    return min([0.0, *known]), max([1.0, *known])
+
+
+def _mark(axes: Axes, row: Row, place: int, least: float, most: float) -> None:
+    def at(value: float) -> float:
+        return (value - least) / (most - least)
+
+    if row.value is None:
+        return
+    if row.of != OWN:
+        mark = MARKS.get(row.of, "x")
+        axes.plot(at(row.value), place, mark, color=KNOWN, markersize=8, label=row.of)
+        return
+    text = f"{row.value:.3f}"
+    if row.low is not None and row.high is not None:
+        ends = [at(row.low), at(row.high)]
+        axes.plot(ends, [place] * 2, color=MODEL, linewidth=5, alpha=0.35)
+        text += f"   {row.low:.3f} to {row.high:.3f}"
+    axes.plot(at(row.value), place, "o", color=MODEL, markersize=6, label=OWN)
+    axes.text(1.06, place, text, fontsize=8.5, color=INK, va="center")

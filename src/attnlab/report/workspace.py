@@ -1,0 +1,116 @@
+"""A W&B workspace made by code: the same sections for every project, nothing to click together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import wandb_workspaces.reports.v2 as wr
+import wandb_workspaces.workspaces as ws
+
+NAME = "Answer, attention, trust"
+STEP = "trainer/global_step"
+
+
+@dataclass
+class Logged:
+    """The keys under which runs log, by what they are about."""
+
+    answer: list[str] = field(default_factory=list)  # figures of the test split
+    attention: list[str] = field(default_factory=list)
+    trust: list[str] = field(default_factory=list)
+    controls: list[str] = field(default_factory=list)  # maps that know nothing, or all
+    curves: list[str] = field(default_factory=list)  # train/loss, val/loss, ...
+    maps: list[str] = field(default_factory=list)  # names of pictures
+    explained: bool = False  # whether `attnlab explain` was run
+
+    def __or__(self, other: Logged) -> Logged:
+        """What either logs, each key once."""
+        both = {
+            name: list(dict.fromkeys([*getattr(self, name), *getattr(other, name)]))
+            for name in ("answer", "attention", "trust", "controls", "curves", "maps")
+        }
+        return Logged(**both, explained=self.explained or other.explained)
+
+
+def workspace(entity: str, project: str, logged: Logged) -> ws.Workspace:
+    """The workspace of a project whose runs log these keys; not saved yet."""
+    sections = {
+        "Answer": _answer(logged),
+        "Attention": _attention(logged),
+        "Trust": _trust(logged),
+        "Maps": _maps(logged),
+        "Training": _training(logged),
+    }
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=NAME,
+        sections=[
+            ws.Section(name=name, panels=panels, is_open=True) for name, panels in sections.items()
+        ],
+        settings=ws.WorkspaceSettings(x_axis=STEP),
+    )
+
+
+def _answer(logged: Logged) -> list[wr.BarPlot]:
+    return [_bars(name, [f"test/answer/{name}"]) for name in logged.answer]
+
+
+def _attention(logged: Logged) -> list[wr.BarPlot | wr.MediaBrowser | wr.WeavePanelSummaryTable]:
+    """Each figure beside its controls; with intervals as a picture and as a table."""
+    beside = [
+        _bars(
+            name,
+            [f"test/attention/{name}", *(f"controls/{who}/{name}" for who in logged.controls)],
+        )
+        for name in logged.attention
+    ]
+    return [*beside, _pictures("with intervals", ["panels/plausibility"]), _table("plausibility")]
+
+
+def _trust(logged: Logged) -> list[wr.BarPlot | wr.MediaBrowser | wr.WeavePanelSummaryTable]:
+    """Answers that other maps change; what the tests of the map found, where they were run."""
+    changed = [_bars(f"changed by a {name} map", [f"test/trust/{name}"]) for name in logged.trust]
+    pictures, tables = ["panels/trust"], [_table("trust")]
+    if logged.explained:
+        pictures, tables = [*pictures, "panels/findings"], [*tables, _table("findings")]
+    return [*changed, _pictures("with intervals", pictures), *tables]
+
+
+def _maps(logged: Logged) -> list[wr.MediaBrowser | wr.WeavePanelSummaryTable]:
+    """Pictures of maps, pictures of every head, and the examples with all that is known of each."""
+    heads = [name for name in logged.maps if name.endswith("-heads")]
+    own = [name for name in logged.maps if name not in heads]
+    rows = {"the map that is judged": own, "every layer and head": heads}
+    media = [_pictures(says, [f"maps/{n}" for n in names]) for says, names in rows.items() if names]
+    return [*media, _table("examples")]
+
+
+def _training(logged: Logged) -> list[wr.LinePlot]:
+    """Training and validation of a figure in one plot."""
+    names = dict.fromkeys(key.partition("/")[2] for key in logged.curves)
+    return [
+        wr.LinePlot(title=_words(name), x=STEP, y=[key for key in logged.curves if _is(key, name)])
+        for name in names
+    ]
+
+
+def _is(key: str, name: str) -> bool:
+    return key.partition("/")[2] == name
+
+
+def _bars(title: str, keys: Sequence[str]) -> wr.BarPlot:
+    return wr.BarPlot(title=_words(title), metrics=list(keys))
+
+
+def _pictures(title: str, keys: Iterable[str]) -> wr.MediaBrowser:
+    return wr.MediaBrowser(title=title, media_keys=list(keys), num_columns=2)
+
+
+def _table(name: str) -> wr.WeavePanelSummaryTable:
+    return wr.WeavePanelSummaryTable(table_name=name)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace("/", ": ")

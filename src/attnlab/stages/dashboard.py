@@ -1,0 +1,112 @@
+"""`attnlab dashboard RUN_OR_PROJECT`: the W&B workspace of a project, made without clicking.
+
+Its sections are those of the report: answer, attention, trust, maps, training. It needs an
+account, and the runs to be in W&B: offline runs are uploaded by what `attnlab sync RUN` prints.
+
+    attnlab dashboard runs/dates-recurrent-additive/20260101-120000
+    attnlab dashboard attnlab              all runs of this project below runs/
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import functools
+import json
+import operator
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from attnlab.errors import UserError, suggest
+from attnlab.stages.run import Run, open_run
+
+if TYPE_CHECKING:
+    from attnlab.report.workspace import Logged
+
+
+def main(arguments: list[str]) -> None:
+    """Build the workspace and save it to W&B; print its address."""
+    parser = argparse.ArgumentParser(
+        prog="attnlab dashboard",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("target", metavar="RUN_OR_PROJECT", help="folder of a run, or a project")
+    target = parser.parse_args(arguments).target
+    print(save(_runs(target), target))
+
+
+def save(runs: Sequence[Run], target: str) -> str:
+    """The address of the saved workspace; one line of what is missing otherwise."""
+    try:
+        from attnlab.report.workspace import workspace
+    except ImportError:
+        raise UserError(
+            "dashboard: needs wandb-workspaces; try: pip install 'attnlab[dashboards]'"
+        ) from None
+    import wandb
+    from wandb.errors import Error as WandbError
+
+    missing = (
+        "dashboard: needs a W&B account and the network; "
+        f"try: wandb login && attnlab sync {runs[0].folder} && attnlab dashboard {target}"
+    )
+    if not wandb.login(prompt=False):
+        raise UserError(missing)
+    settings = runs[0].config.logger
+    every = functools.reduce(operator.or_, (logged(run) for run in runs))
+    try:
+        entity = settings.entity or wandb.Api().default_entity or ""
+        return workspace(entity, settings.project, every).save().url
+    except (WandbError, OSError) as error:
+        raise UserError(f"{missing} ({str(error).splitlines()[0]})") from None
+
+
+def logged(run: Run) -> Logged:
+    """The keys under which a run logs, from its own files."""
+    from attnlab.report.panels import FINDINGS
+    from attnlab.report.workspace import Logged
+
+    path = run.folder / "metrics.json"
+    if not path.is_file():
+        raise UserError(f"{path}: missing; try: attnlab evaluate {run.folder}")
+    figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    groups = {group: list(figures[group]) for group in ("answer", "attention", "trust", "controls")}
+    return Logged(
+        **groups,
+        curves=[key for file in (run.folder / "history").glob("*.csv") for key in _curves(file)],
+        maps=sorted(picture.stem for picture in (run.folder / "maps").glob("*.png")),
+        explained=(run.folder / FINDINGS).is_file(),
+    )
+
+
+def _curves(file: Path) -> list[str]:
+    with file.open(newline="", encoding="utf-8") as lines:
+        columns = next(csv.reader(lines), [])
+    return [f"{file.stem}/{name}" for name in columns if name not in ("step", "epoch")]
+
+
+def _runs(target: str) -> list[Run]:
+    """The run in this folder, or every judged run below runs/ that logs to this project."""
+    if (Path(target) / "config.yaml").is_file():
+        return [open_run(target)]
+    found: dict[str, list[Path]] = {}
+    for path in sorted(Path("runs").glob("**/metrics.json")):
+        found.setdefault(_project(path.with_name("config.yaml")), []).append(path.parent)
+    if target not in found:
+        raise UserError(
+            f"{target}: neither a run's folder nor the project of a run below runs/; "
+            f"{suggest(target, found)}"
+        )
+    return [open_run(folder) for folder in found[target]]
+
+
+def _project(config: Path) -> str:
+    """The W&B project that a config names; nothing where the file is not a run's config."""
+    if not config.is_file():
+        return ""
+    plain = yaml.safe_load(config.read_text(encoding="utf-8"))
+    return plain.get("logger", {}).get("project", "")
