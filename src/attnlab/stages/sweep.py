@@ -103,7 +103,7 @@ class Sweep:
         """Run them all and show how they compare; a `RunError` in the end if some failed."""
         jobs = self.plan(overrides)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.status_file = self.folder / f"status-{_digest(jobs)}.json"
+        self.status_file = self.status_of(jobs)
         print(f"{len(jobs)} jobs, {self.place.at_once} at a time; {self.status_file}", flush=True)
         outcomes = self._run(jobs)
         show(outcomes)
@@ -114,6 +114,11 @@ class Sweep:
                 "  the same command again skips what is finished"
             )
         return outcomes
+
+    def status_of(self, jobs: Sequence[Job]) -> Path:
+        """Where it is said how these jobs stand."""
+        names = json.dumps([job.folder.name for job in jobs])
+        return self.folder / f"status-{hashlib.sha256(names.encode()).hexdigest()[:8]}.json"
 
     def _run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """One that fails does not stop the others."""
@@ -215,8 +220,3 @@ def _json(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return {}
-
-
-def _digest(jobs: Sequence[Job]) -> str:
-    """Names a sweep by its jobs."""
-    return hashlib.sha256(json.dumps([job.folder.name for job in jobs]).encode()).hexdigest()[:8]

@@ -19,9 +19,10 @@ from attnlab.learning.data_module import PreparedData
 from attnlab.learning.fit import build_trainer, seed_everything
 from attnlab.learning.history import History
 from attnlab.learning.safety import is_out_of_memory, out_of_memory
+from attnlab.metrics.memory import PeakMemory
 from attnlab.report.dashboard import log_evaluation
 from attnlab.stages import evaluate, report
-from attnlab.stages.learners import build_learner
+from attnlab.stages.learners import build_learner, device
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, resume_command, start
 
@@ -54,7 +55,7 @@ def train(
     checkpoint = _checkpoint_to_resume(run, prepared, history)
     loggers: list[Logger] = [history, *([wandb] if wandb else [])]
     trainer = build_trainer(settings, run.folder, loggers, resume_command(overrides))
-    started = time.monotonic()
+    started, peak = time.monotonic(), PeakMemory(device(config))
     try:
         trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
         if not settings.fast_dev_run:
@@ -64,9 +65,13 @@ def train(
             raise out_of_memory(error) from error
         raise
     processes.part()
-    before = run.status.get("train_seconds", 0.0) if checkpoint else 0.0
     if processes.is_first_process():
-        run.set_status("running", train_seconds=before + time.monotonic() - started)
+        before = run.status if checkpoint else {}
+        run.set_status(
+            "running",
+            train_seconds=before.get("train_seconds", 0.0) + time.monotonic() - started,
+            peak_memory_mib=max(before.get("peak_memory_mib", 0.0), peak.mib()),
+        )
 
 
 def finish(run: Run, wandb: WandbLogger | None) -> None:

@@ -1,0 +1,193 @@
+"""A leaderboard: systems side by side, each the mean of its seeds, ordered by their answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from attnlab.metrics.intervals import Values, bootstrap, interval
+
+# Every other figure is the better the higher it is.
+LOWER_IS_BETTER = frozenset(
+    ("loss", "character_error", "word_error", "aer", "mae", "kl_divergence", "js_divergence")
+)
+COLUMNS = ("quality", "plausibility", "trust", "seconds", "memory", "parameters")
+COSTS = {"seconds": "train_seconds", "memory": "peak_memory_mib", "parameters": "parameters"}
+SWAPS = ("permuted", "uniform")  # maps that know nothing, put in the place of the model's own
+CONTROLS = ("uniform", "position", "oracle")
+DONE = ("finished", "skipped")
+
+Columns = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run: a system with a seed."""
+
+    system: str
+    seed: int
+    folder: str
+    state: str  # as the sweep says: finished, skipped, failed, stopped, ...
+    error: str = ""  # why there are no figures
+    log: str = ""
+    figures: Mapping[str, Any] = field(default_factory=dict)  # metrics.json
+    resamples: Columns = field(default_factory=dict)  # resamples.csv
+    examples: Sequence[str] = ()  # what it was judged on
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The mean of a figure over seeds; low and high where an interval is known."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A system, with what is known of it."""
+
+    system: str
+    entries: tuple[Entry, ...]
+    measures: dict[str, Measure]  # by column
+    fronts: tuple[str, ...] = ()  # columns beside which no other system has better answers
+
+    @property
+    def judged(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.figures]
+
+    @property
+    def without_figures(self) -> list[Entry]:
+        return [entry for entry in self.entries if not entry.figures]
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Rows from the best answers to the worst, systems without any figures last."""
+
+    rows: list[Row]
+    figures: dict[str, str]  # by column: what metrics.json calls it
+    controls: dict[str, float]  # plausibility of maps that know nothing, or all
+
+    def is_lower_better(self, column: str) -> bool:
+        return is_lower_better(column, self.figures)
+
+
+def is_lower_better(column: str, figures: Mapping[str, str]) -> bool:
+    return column in COSTS or figures.get(column) in LOWER_IS_BETTER
+
+
+def leaderboard(entries: Sequence[Entry]) -> Leaderboard:
+    """Entries of the same system become one row."""
+    systems: dict[str, list[Entry]] = {}
+    for entry in entries:
+        systems.setdefault(entry.system, []).append(entry)
+    judged = [entry for entry in entries if entry.figures]
+    figures = {"quality": telling(judged, "answer"), "plausibility": telling(judged, "attention")}
+    figures = {column: name for column, name in figures.items() if name} | COSTS
+    rows = [_row(system, tuple(of), figures) for system, of in systems.items()]
+    rows.sort(key=lambda row: _order(row, figures))
+    return Leaderboard(_with_fronts(rows, figures), figures, _controls(judged, figures))
+
+
+def telling(entries: Sequence[Entry], group: str) -> str:
+    """The first figure of a group that all runs have; the loss says little on its own."""
+    names = list(entries[0].figures.get(group, {})) if entries else []
+    names.sort(key=lambda name: name == "loss")
+    shared = (n for n in names if all(_value(e, group, n) is not None for e in entries))
+    return next(shared, "")
+
+
+def _value(entry: Entry, group: str, name: str) -> float | None:
+    return entry.figures.get(group, {}).get(name)
+
+
+def _row(system: str, entries: tuple[Entry, ...], figures: Mapping[str, str]) -> Row:
+    judged = [entry for entry in entries if entry.figures]
+    groups = {"quality": "answer", "plausibility": "attention"}
+    found = {
+        column: _measure(judged, groups.get(column, "cost"), name, name)
+        for column, name in figures.items()
+    }
+    swapped = [_measure(judged, "trust", name, f"trust/{name}") for name in SWAPS]
+    found["trust"] = min(filter(None, swapped), key=lambda m: m.mean, default=None)
+    kept = {column: m for column in COLUMNS if (m := found.get(column)) is not None}
+    return Row(system, entries, kept)
+
+
+def _measure(entries: Sequence[Entry], group: str, name: str, drawn: str) -> Measure | None:
+    """The mean over seeds; its interval from seeds and test examples, where both were drawn."""
+    values = [v for entry in entries if (v := _value(entry, group, name)) is not None]
+    if not values or len(values) < len(entries):
+        return None
+    mean = float(np.mean(values))
+    tables = [entry.resamples.get(drawn) for entry in entries]
+    same = all(entry.examples == entries[0].examples for entry in entries)
+    if same and all(tables) and len({len(table or ()) for table in tables}) == 1:
+        found = interval(mean, over_seeds(np.array(tables, float)), confidence=0.95)
+    elif len(set(values)) > 1:
+        found = bootstrap(values)
+    else:
+        return Measure(mean)
+    return Measure(mean, found.low, found.high) if math.isfinite(found.low) else Measure(mean)
+
+
+def over_seeds(resamples: Values, seed: int = 0) -> Values:
+    """Means over seeds drawn anew for each draw of examples: seeds x draws -> draws.
+
+    All seeds were judged on the same draws of examples, so this resamples both.
+    """
+    seeds, draws = resamples.shape
+    chosen = np.random.default_rng(seed).integers(seeds, size=(seeds, draws))
+    return np.take_along_axis(resamples, chosen, axis=0).mean(0)
+
+
+def _order(row: Row, figures: Mapping[str, str]) -> tuple[bool, float, float]:
+    """Better answers first; among equals, better maps."""
+    scores = [_score(row, column, figures) for column in ("quality", "plausibility")]
+    return not row.judged, -scores[0], -scores[1]
+
+
+def _score(row: Row, column: str, figures: Mapping[str, str]) -> float:
+    """The higher the better; the worst of all where nothing is known."""
+    measure = row.measures.get(column)
+    if measure is None:
+        return -math.inf
+    return -measure.mean if is_lower_better(column, figures) else measure.mean
+
+
+def _with_fronts(rows: Sequence[Row], figures: Mapping[str, str]) -> list[Row]:
+    """Each row with the columns on whose Pareto front it is, together with quality."""
+    found: dict[str, list[str]] = {row.system: [] for row in rows}
+    for column in ("seconds", "plausibility"):
+        placed = [row for row in rows if {"quality", column} <= row.measures.keys()]
+        points = [[_score(row, c, figures) for c in ("quality", column)] for row in placed]
+        for row, best in zip(placed, pareto(points), strict=True):
+            if best:
+                found[row.system].append(column)
+    return [Row(row.system, row.entries, row.measures, tuple(found[row.system])) for row in rows]
+
+
+def pareto(points: Sequence[Sequence[float]]) -> list[bool]:
+    """Whether no other point is at least as good in every respect and better in one."""
+
+    def dominates(other: Sequence[float], point: Sequence[float]) -> bool:
+        pairs = list(zip(other, point, strict=True))
+        return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
+
+    return [not any(dominates(other, point) for other in points) for point in points]
+
+
+def _controls(judged: Sequence[Entry], figures: Mapping[str, str]) -> dict[str, float]:
+    """What maps that know nothing reach: of the data, so the same for every run on them."""
+    name, found = figures.get("plausibility", ""), {}
+    for control in CONTROLS:
+        values = {entry.figures.get("controls", {}).get(control, {}).get(name) for entry in judged}
+        if len(values) == 1 and None not in values:
+            found[control] = values.pop()
+    return found

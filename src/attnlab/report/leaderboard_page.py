@@ -1,0 +1,173 @@
+"""A leaderboard as one HTML file that needs nothing else, in the explorer's look."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shlex
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import quote
+
+from attnlab.report.leaderboard import Entry, Leaderboard, Measure, Row
+from attnlab.report.leaderboard_picture import DARK, LIGHT, Palette, svg_text
+from attnlab.report.leaderboard_table import between, column_titles, number, state
+
+EXPLAINS = {
+    "quality": "how good the answers are",
+    "plausibility": "how well the map agrees with gold",
+    "trust": "share of the answers that change when a map that knows nothing, uniform or permuted, "
+    "takes the place of the model's own (the milder of the two)",
+    "seconds": "seconds of training",
+    "memory": "MiB that the training held at its peak",
+    "parameters": "parameters of the model",
+}
+
+
+def page(board: Leaderboard, title: str, command: Sequence[str], folder: Path) -> str:
+    """The whole file, to be written into the folder."""
+    parts = {
+        "style": _asset("explorer/style.css") + _asset("leaderboard.css"),
+        "script": _asset("leaderboard.js"),
+        "title": escape(title),
+        "command": escape(shlex.join(command)),
+        "about": _about(board),
+        "header": _header(board),
+        "rows": "\n".join(_row(board, row, i, folder) for i, row in enumerate(board.rows, 1)),
+        "controls": "\n".join(_control(board, name) for name in board.controls),
+        "meanings": _meanings(board),
+        "missing": _missing(board, folder),
+        "picture": _picture(board),
+    }
+    whole = _asset("leaderboard.html")
+    for name, part in parts.items():
+        whole = whole.replace(f"{{{{{name}}}}}", part)
+    return whole
+
+
+def _asset(name: str) -> str:
+    return (files("attnlab.report") / name).read_text(encoding="utf-8")
+
+
+def _about(board: Leaderboard) -> str:
+    entries = [entry for row in board.rows for entry in row.entries]
+    without = sum(len(row.without_figures) for row in board.rows)
+    seeds = len({entry.seed for entry in entries})
+    told = [
+        _count(len(board.rows), "system"),
+        _count(len(entries), "run"),
+        _count(seeds, "seed"),
+        f"{without} without figures" if without else "",
+    ]
+    return "  ·  ".join(filter(None, told))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("s" if number != 1 else "")
+
+
+def _header(board: Leaderboard) -> str:
+    """Each name is a button that sorts by its column; the order at first is that of the answers."""
+    cells = [_sortable("place", "", "ascending"), _sortable("system", "")]
+    cells += [_sortable(name, EXPLAINS[column]) for column, name in column_titles(board).items()]
+    return "".join([*cells, '<th scope="col">runs</th>'])
+
+
+def _sortable(name: str, says: str, order: str = "none") -> str:
+    button = f'<button type="button" title="{escape(says)}">{escape(name)}</button>'
+    kind = "" if name == "system" else ' class="number"'
+    return f'<th scope="col"{kind} aria-sort="{order}">{button}</th>'
+
+
+def _row(board: Leaderboard, row: Row, place: int, folder: Path) -> str:
+    front = '<span class="front" title="on a Pareto front">front</span>' if row.fronts else ""
+    cells = [
+        f'<td class="number" data-value="{place}">{place if row.judged else ""}</td>',
+        f'<th scope="row">{escape(row.system)} {front}</th>',
+        *(_cell(row.measures.get(column), column) for column in column_titles(board)),
+        f"<td>{_runs(row, folder)}</td>",
+    ]
+    return f"<tr{'' if row.judged else ' class=missing'}>{''.join(cells)}</tr>"
+
+
+def _cell(measure: Measure | None, column: str) -> str:
+    if measure is None:
+        return '<td class="number" data-value=""></td>'
+    interval = between(measure, column)
+    small = f"<small>{interval}</small>" if interval else ""
+    value = f"<span>{number(measure.mean, column)}</span>"
+    return f'<td class="number" data-value="{measure.mean}">{value}{small}</td>'
+
+
+def _runs(row: Row, folder: Path) -> str:
+    """A link to the report of each run, named by its seed; how the others ended."""
+    links = [_report(entry, folder) for entry in row.judged]
+    ended = state(row)
+    failed = [f'<span class="wrong">{escape(ended)}</span>'] if ended else []
+    return " ".join([*links, *failed])
+
+
+def _report(entry: Entry, folder: Path) -> str:
+    name = f"seed {entry.seed}"
+    path = Path(entry.folder) / "report.html"
+    return f'<a href="{_link(path, folder)}">{name}</a>' if path.is_file() else name
+
+
+def _link(path: Path, folder: Path) -> str:
+    return escape(quote(Path(os.path.relpath(path, folder)).as_posix()))
+
+
+def _control(board: Leaderboard, name: str) -> str:
+    """A map that knows nothing, or all: a row without a place."""
+    cells = [
+        f'<td class="number">{number(board.controls[name], c) if c == "plausibility" else ""}</td>'
+        for c in column_titles(board)
+    ]
+    return f'<tr><td></td><th scope="row">{name} map</th>{"".join(cells)}<td></td></tr>'
+
+
+def _missing(board: Leaderboard, folder: Path) -> str:
+    """Why runs have no figures."""
+    entries = [entry for row in board.rows for entry in row.without_figures]
+    if not entries:
+        return ""
+    rows = [
+        f'<tr><th scope="row">{escape(entry.system)}</th><td>seed {entry.seed}</td>'
+        f'<td class="wrong">{escape(entry.state)}</td><td class="why">{escape(entry.error)}</td>'
+        f"<td>{_log(entry, folder)}</td></tr>"
+        for entry in entries
+    ]
+    table = f'<div class="scroll"><table><tbody>{"".join(rows)}</tbody></table></div>'
+    return f'<section id="missing"><h2>Runs without figures</h2>{table}</section>'
+
+
+def _log(entry: Entry, folder: Path) -> str:
+    return (
+        f'<a href="{_link(Path(entry.log), folder)}">{escape(entry.log)}</a>' if entry.log else ""
+    )
+
+
+def _picture(board: Leaderboard) -> str:
+    """Drawn for light and for dark pages; what it shows is in the table as well."""
+    if not any("quality" in row.measures for row in board.rows):
+        return ""
+    said = "Answers against seconds of training and against agreement with gold; figures above"
+    dark = f'<source media="(prefers-color-scheme: dark)" srcset="{_data(board, DARK)}">'
+    light = f'<img src="{_data(board, LIGHT)}" alt="{said}">'
+    return f"<figure><picture>{dark}{light}</picture></figure>"
+
+
+def _data(board: Leaderboard, palette: Palette) -> str:
+    text = base64.b64encode(svg_text(board, palette).encode()).decode()
+    return f"data:image/svg+xml;base64,{text}"
+
+
+def _meanings(board: Leaderboard) -> str:
+    """What each column is, and which way is better."""
+    said = []
+    for column, name in column_titles(board).items():
+        better = "less is better" if board.is_lower_better(column) else "more is better"
+        said.append(f"<dt>{escape(name)}</dt><dd>{EXPLAINS[column]}; {better}</dd>")
+    return "".join(said)

@@ -1,0 +1,180 @@
+"""`attnlab compare`: the runs of a sweep, ordered by their answers.
+
+The overrides are those of `python train.py -m`, and so are the runs: what is finished is picked
+up, what was cut off goes on. A run that fails is a row that says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from attnlab.config import compose
+from attnlab.config.schema import Config
+from attnlab.errors import RunError, UserError
+from attnlab.stages import composed
+from attnlab.stages.places import Processes
+from attnlab.stages.sweep import Job, Sweep
+
+EXAMPLES = """examples:
+  attnlab compare attention=additive,dot,multihead experiment=reviews
+  attnlab compare attention=additive,dot seed=0,1,2            means and intervals over seeds
+  attnlab compare model=recurrent,transformer hydra.launcher.jobs=2
+  attnlab compare attention=additive,dot --output attention    where the leaderboard goes
+"""
+ERROR = re.compile(r"attnlab: (?P<said>.+)|(?P<raised>[\w.]*(Error|Exception|Interrupt)\b.*)")
+
+
+def main(arguments: list[str]) -> None:
+    """Run what is not finished, and write the leaderboard; a `RunError` if some runs failed."""
+    parser = argparse.ArgumentParser(
+        prog="attnlab compare",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value,value", help="as for train.py")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the files go")
+    given = parser.parse_intermixed_args(arguments)
+    comparison = Comparison(given.overrides)
+    failure = comparison.run(given.overrides)
+    output = given.output or comparison.folder
+    comparison.write(output, ["attnlab", "compare", *arguments])
+    if failure is not None:
+        raise failure
+
+
+class Comparison:
+    """The jobs of a sweep, and what they are called side by side."""
+
+    def __init__(self, overrides: Sequence[str]) -> None:
+        """Checks every job, and raises what `train.py -m` would."""
+        search_path = [word for word in overrides if word.startswith("hydra.searchpath")]
+        own = [word for word in overrides if not word.startswith(("hydra.", "hydra/"))]
+        words = [[*search_path, *job] for job in compose.jobs_of_sweep(own)]
+        planned = Sweep(Path(), Processes()).plan(words)
+        self.config, _ = compose.load(words[0])
+        _refuse_what_is_not_judged(self.config)
+        runs = Path(self.config.paths.runs)
+        self.sweep = Sweep(runs / "sweeps", Processes())
+        self.jobs = [replace(job, folder=self.sweep.folder / job.folder) for job in planned]
+        self.varied = _varied(self.jobs)
+        named = f"{', '.join(self.varied)} on " if self.varied else ""
+        self.title = f"{named}{self.config.dataset.name}"
+        self.folder = runs / "leaderboards" / self._name()
+
+    def _name(self) -> str:
+        """The same for the same jobs, however they are asked for."""
+        folders = json.dumps(sorted(job.folder.name for job in self.jobs))
+        digest = hashlib.sha256(folders.encode()).hexdigest()[:8]
+        return re.sub(r"\W+", "-", self.title)[:60].strip("-") + f"-{digest}"
+
+    def run(self, overrides: Sequence[str]) -> RunError | None:
+        """What is left to run; hands back the failure of some, and raises if all was stopped."""
+        try:
+            composed.train([*overrides, "-m"])
+        except RunError as error:
+            if not any(outcome["state"] == "failed" for outcome in self.outcomes().values()):
+                raise
+            return error
+        return None
+
+    def outcomes(self) -> dict[str, dict[str, Any]]:
+        """How each job stands, by its folder."""
+        path = self.sweep.status_of(self.jobs)
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        return {outcome["folder"]: outcome for outcome in content}
+
+    def write(self, folder: Path, command: Sequence[str]) -> None:
+        """The leaderboard as a page, a picture and tables; shown, and its files named."""
+        from attnlab.report import leaderboard_picture, leaderboard_table
+        from attnlab.report.leaderboard import leaderboard
+        from attnlab.report.leaderboard_page import page
+
+        outcomes = self.outcomes()
+        jobs = {str(job.folder): job for job in self.jobs}  # each once
+        board = leaderboard([self._entry(job, outcomes.get(f, {})) for f, job in jobs.items()])
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            html = folder / "leaderboard.html"
+            html.write_text(page(board, self.title, command, folder), encoding="utf-8")
+            pictures = leaderboard_picture.save(board, folder)
+            leaderboard_table.write_csv(board, folder / "leaderboard.csv")
+            leaderboard_table.write_json(board, command, folder / "leaderboard.json")
+        except OSError as error:
+            raise UserError(f"--output: cannot write to {folder} ({error.strerror})") from None
+        console = Console()
+        console.width = max(console.width, 120)
+        leaderboard_table.show(console, board, self.title)
+        tables = [folder / f"leaderboard.{kind}" for kind in ("csv", "json")]
+        for path in (html, *pictures, *tables):
+            console.print(f"{path.name:<18}{path}", soft_wrap=True, markup=False)
+
+    def _entry(self, job: Job, outcome: dict[str, Any]) -> Any:
+        """What a job left."""
+        from attnlab.report.leaderboard import DONE, Entry
+        from attnlab.report.scores import PER_EXAMPLE, RESAMPLES, read_table
+
+        metrics = job.folder / "metrics.json"
+        done = outcome.get("state") in DONE and metrics.is_file()
+        return Entry(
+            system=_system(job, self.varied) or self.config.name,
+            seed=_seed(job, self.config.seed),
+            folder=str(job.folder),
+            state=outcome.get("state", "waiting"),
+            error="" if done else first_error(outcome.get("message", ""), job.log),
+            log="" if done else str(job.log),
+            figures=json.loads(metrics.read_text(encoding="utf-8")) if done else {},
+            resamples=read_table(job.folder / RESAMPLES) if done else {},
+            examples=read_table(job.folder / PER_EXAMPLE).get("id", []) if done else [],
+        )
+
+
+def _refuse_what_is_not_judged(config: Config) -> None:
+    if config.hparams is not None:
+        raise UserError("hparams: a comparison is of single runs; search first, then compare")
+    if not {"train", "evaluate"} <= set(config.stages):
+        raise UserError("stages: a comparison needs train and evaluate")
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _varied(jobs: Sequence[Job]) -> list[str]:
+    """The keys in which jobs differ, the seed apart."""
+    shared = set.intersection(*(set(job.overrides) for job in jobs))
+    different = [word for job in jobs for word in job.overrides if word not in shared]
+    return [key for key in dict.fromkeys(map(_key, different)) if key != "seed"]
+
+
+def _system(job: Job, varied: Sequence[str]) -> str:
+    """What tells it from the others: the value alone where one key is enough."""
+    mine = [word for word in job.overrides if _key(word) in varied]
+    return mine[0].partition("=")[2] if len(varied) == 1 and len(mine) == 1 else " ".join(mine)
+
+
+def _seed(job: Job, default: int) -> int:
+    given = [word.partition("=")[2] for word in job.overrides if _key(word) == "seed"]
+    return int(given[-1]) if given else default
+
+
+def first_error(message: str, log: Path) -> str:
+    """The line that says why a job failed: what it said itself, or how it ended."""
+    ended = message.partition("\n")[0].partition("; ")[0]
+    if ended and not ended.startswith("exit code"):
+        return ended
+    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    for line in reversed(lines):
+        found = ERROR.match(line)
+        if found:
+            return found["said"] or found["raised"]
+    return ended

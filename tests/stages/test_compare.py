@@ -1,0 +1,183 @@
+"""`attnlab compare`, as a user would run it: a sweep, and its leaderboard."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attnlab.report.leaderboard import COLUMNS
+from attnlab.stages.compare import Comparison, first_error
+from tests.commands import REPOSITORY, SMALL, environment, run
+
+FILES = ("html", "csv", "json")
+
+
+def command(folder: Path, *overrides: str) -> list[str]:
+    paths = [f"paths.runs={folder / 'runs'}", f"paths.prepared={folder / 'prepared'}"]
+    entry = [sys.executable, "-m", "attnlab", "compare", *SMALL, *paths]
+    return [*entry, "experiment=reviews", "dataset.train=64", *overrides]
+
+
+def board(folder: Path) -> dict[str, Any]:
+    [path] = (folder / "runs" / "leaderboards").glob("*/leaderboard.json")
+    return json.loads(path.read_text())
+
+
+# The second of the two ends in a loss that is no number.
+RATES = ["trainer.optimizer.lr=3e-3,1e30", "trainer.clip_norm=null"]
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """A comparison of which one run fails: its folder, and what it printed."""
+    folder = tmp_path_factory.mktemp("compare")
+    done = run(command(folder, *RATES))
+    assert done.returncode == 1, done.stdout + done.stderr
+    return folder, done.stdout, done.stderr
+
+
+def test_a_failure_is_a_row(compared: tuple[Path, str, str]) -> None:
+    folder, output, errors = compared
+    good, bad = board(folder)["rows"]
+    assert (good["system"], bad["system"]) == ("0.003", "1e+30")
+    measures = good["measures"]
+    assert set(measures) == set(COLUMNS)
+    assert measures["memory"]["mean"] > 100
+    assert measures["quality"]["low"] <= measures["quality"]["mean"] <= measures["quality"]["high"]
+    assert bad["measures"] == {}
+    [failed] = bad["runs"]
+    assert failed["state"] == "failed"
+    assert failed["error"].startswith("the loss is nan")
+    assert Path(failed["log"]).is_file()
+    assert failed["log"] in output
+    assert "1 of 2 jobs failed" in errors
+
+
+def test_every_file_is_there_and_named(compared: tuple[Path, str, str]) -> None:
+    folder, output, _ = compared
+    [place] = (folder / "runs" / "leaderboards").iterdir()
+    for name in (*(f"leaderboard.{kind}" for kind in FILES), "pareto.png", "pareto.svg"):
+        assert (place / name).stat().st_size > 100
+        assert str(place / name) in output
+    text = (place / "leaderboard.html").read_text()
+    assert "trainer.optimizer.lr on reviews" in text
+    assert "report.html" in text, "each run's own page is linked"
+
+
+def test_what_is_finished_is_picked_up(compared: tuple[Path, str, str]) -> None:
+    """Another comparison that the finished run belongs to, with files where they are asked for."""
+    folder, _, _ = compared
+    good = board(folder)["rows"][0]
+    checkpoint = Path(good["runs"][0]["folder"]) / "checkpoints" / "best.ckpt"
+    before = checkpoint.stat().st_mtime_ns
+    done = run(command(folder, "trainer.optimizer.lr=3e-3", RATES[1], "--output", f"{folder}/one"))
+    assert done.returncode == 0, done.stderr
+    assert checkpoint.stat().st_mtime_ns == before
+    [row] = json.loads((folder / "one" / "leaderboard.json").read_text())["rows"]
+    assert row["runs"][0]["state"] == "skipped"
+    assert row["system"] == "reviews-recurrent-additive", "nothing varies"
+    assert row["measures"] == good["measures"]
+
+
+def test_mistakes_are_answered_as_in_training(tmp_path: Path) -> None:
+    done = run(command(tmp_path, "attention=additive,dott", "seed=0,-1"))
+    assert done.returncode == 2
+    assert "did you mean 'dot'?" in done.stderr
+    assert "seed: -1 is not allowed" in done.stderr
+    assert not (tmp_path / "runs").exists(), "nothing was started"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("trainer.max_epoch=3", "did you mean 'max_epochs'?"),
+        ("attention=dot,dott", "did you mean 'dot'?"),
+        ("hydra.launcher.jobbs=2", "hydra.launcher.jobbs"),
+        ("hparams=lr", "search first"),
+        ("stages=[prepare]", "needs train and evaluate"),
+    ],
+)
+def test_mistakes_are_found_before_torch_is_imported(wrong: str, said: str) -> None:
+    code = (
+        "import sys; from attnlab.cli import main; "
+        f"code = main(['compare', {wrong!r}]); "
+        "assert code == 2, code; assert 'torch' not in sys.modules"
+    )
+    done = run([sys.executable, "-c", code])
+    assert done.returncode == 0, done.stderr
+    assert said in done.stderr
+
+
+def test_systems_are_named_by_what_tells_them_apart() -> None:
+    def names(*overrides: str) -> list[tuple[str, int]]:
+        found = Comparison(overrides)
+        entries = [found._entry(job, {}) for job in found.jobs]
+        return [(entry.system, entry.seed) for entry in entries]
+
+    both = names("attention=additive,dot", "seed=3,4", "experiment=reviews")
+    assert both == [("additive", 3), ("additive", 4), ("dot", 3), ("dot", 4)]
+    assert names("seed=0,1", "attention=dot") == [
+        ("dates-recurrent-dot", 0),
+        ("dates-recurrent-dot", 1),
+    ]
+    assert names("attention=dot,general", "model.dim=16,32")[0] == (
+        "attention=dot model.dim=16",
+        0,
+    )
+    assert Comparison(["attention=dot,additive"]).title == "attention on dates"
+
+
+def test_the_folder_is_the_same_in_another_order() -> None:
+    first = Comparison(["attention=additive,dot", "seed=0,1"]).folder
+    assert Comparison(["attention=dot,additive", "seed=1,0"]).folder == first
+    assert Comparison(["attention=additive,dot"]).folder != first
+
+
+@pytest.mark.parametrize(
+    ("message", "log", "said"),
+    [
+        ("exit code 1; log\nmore", "attnlab: the loss is nan\n  try: less\n", "the loss is nan"),
+        ("exit code 1; log", "Traceback\n  File x\nValueError: no\n", "ValueError: no"),
+        ("exit code 1; log", "a.b.OddError: old\nattnlab: new\n", "new"),
+        ("exit code 1; log", "nothing that helps\n", "exit code 1"),
+        ("killed by SIGKILL; log\nlast", "attnlab: old\n", "killed by SIGKILL"),
+        ("another process is at this job", "", "another process is at this job"),
+    ],
+)
+def test_the_line_that_says_why(tmp_path: Path, message: str, log: str, said: str) -> None:
+    (tmp_path / "log.txt").write_text(log)
+    assert first_error(message, tmp_path / "log.txt") == said
+
+
+@pytest.mark.slow
+def test_a_comparison_that_is_stopped_goes_on(tmp_path: Path) -> None:
+    length = [
+        "trainer.max_epochs=-1",
+        "trainer.max_steps=4000",
+        "trainer.checkpoints.every_steps=20",
+    ]
+    words = command(tmp_path, "attention=additive,dot", *length)
+    started = subprocess.Popen(
+        words, cwd=REPOSITORY, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    end = time.monotonic() + 90
+    while not list((tmp_path / "runs" / "sweeps").glob("*/checkpoints/last.ckpt")):
+        assert started.poll() is None, started.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    started.send_signal(signal.SIGTERM)
+    _, errors = started.communicate(timeout=60)
+    assert started.returncode == 1
+    assert b"the same command goes on" in errors
+    done = run(words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {row["runs"][0]["state"] for row in board(tmp_path)["rows"]} == {"finished"}
+    logs = [path.read_text() for path in (tmp_path / "runs" / "sweeps").glob("*/log.txt")]
+    assert sum("resuming" in text for text in logs) == 1
