@@ -61,6 +61,7 @@ def evaluate(run: Run) -> Figures:
     figures["cost"] = {
         "parameters": sum(p.numel() for p in learner.parameters()),
         "train_seconds": round(run.status.get("train_seconds", 0.0), 1),
+        "peak_memory_mib": round(run.status.get("peak_memory_mib", math.nan), 1),
         "evaluate_seconds": round(time.monotonic() - started, 1),
     }
     figures = _defined(figures)
@@ -186,6 +187,8 @@ def show(run: Run, figures: Figures) -> None:
     for name, value in figures["trust"].items():
         table.add_row("trust", f"changed by a {name} map", _number(value))
     table.add_row("cost", "seconds of training", f"{figures['cost']['train_seconds']:.1f}")
+    memory = _number(figures["cost"]["peak_memory_mib"], ".0f")
+    table.add_row("cost", "MiB of memory at the peak", memory)
     table.add_row("cost", "parameters", f"{figures['cost']['parameters']:,}")
     console.print(table)
     for name in ("checkpoints/best.ckpt", "metrics.json", "maps", "report.html"):
