@@ -107,6 +107,26 @@ def test_the_figures_stand_with_intervals_and_controls(browser: Browser, dates: 
     assert len(texts(browser, "#curves figure")) == 2  # loss of both splits in one
 
 
+@pytest.mark.parametrize("width", [700, 1100, 1400])
+def test_the_closing_figures_leave_no_empty_cell(browser: Browser, dates: Path, width: int):
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.devtools("Emulation.setDeviceMetricsOverride", size)
+    browser.open(dates)
+    areas = browser.run(
+        "const frame = document.querySelector('.verdict');"
+        "return [frame, ...frame.children].map((e) => e.clientWidth * e.clientHeight)"
+    )
+    browser.devtools("Emulation.clearDeviceMetricsOverride", {})
+    assert len(areas) == 4
+    assert sum(areas[1:]) == pytest.approx(areas[0], rel=0.02)  # lines of a pixel between them
+
+
+def test_where_the_map_is_the_answer_nothing_else_could_change(browser: Browser, tmp_path: Path):
+    run = reported("canvas", "dataset.task_view=attend")
+    browser.open(written(tmp_path / "page.html", [run]))
+    assert texts(browser, ".verdict h3") == ["Is the answer good?", "Is the attention right?"]
+
+
 def test_pointing_at_a_cell_tells_units_weight_and_gold(browser: Browser, dates: Path):
     browser.open(dates)
     x, y, said = browser.run(

@@ -2,6 +2,19 @@
 
 const CONTROLS = ["uniform", "random", "permuted", "position", "oracle"];
 
+const FIRST = 6; // of so many figures at most; all of them on demand
+
+/** The chart of a group's first figures, and below it one of all where there are more. */
+function dotCharts(group, lines) {
+  const name = `figures-${group}`;
+  if (lines.length <= FIRST) return [figure(name, (palette) => dotChart(lines, palette))];
+  const some = lines.slice(0, FIRST - 1), all = figure(`${name}-all`, (palette) => dotChart(lines, palette));
+  const first = figure(name, (palette) => dotChart(some, palette));
+  const more = html("details", {}, html("summary", {}, `all ${lines.length} figures`), all);
+  more.addEventListener("toggle", () => { first.hidden = more.open; });
+  return [first, more];
+}
+
 /** A step of 1, 2 or 5 times a power of ten, not below `rough`. */
 function niceStep(rough) {
   const power = 10 ** Math.floor(Math.log10(rough || 1));

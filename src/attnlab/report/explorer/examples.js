@@ -19,11 +19,11 @@ function disagreement(example) {
 }
 
 const SORTS = {
-  wrong: { says: "most wrong first", by: (e) => -(1 - overRuns(e, isRight)) * 1e6 - loss(e) },
-  surprise: { says: "most surprising first", by: (e) => -surprise(e) },
-  gold: { says: "least on gold first", by: (e) => onGold(e) ?? 2 },
-  differ: { says: "most different first", by: (e) => -disagreement(e), several: true },
-  long: { says: "longest first", by: (e) => -e.keys.length },
+  wrong: { says: "most wrong", by: (e) => -(1 - overRuns(e, isRight)) * 1e6 - loss(e) },
+  surprise: { says: "most surprising", by: (e) => -surprise(e) },
+  gold: { says: "least on gold", by: (e) => onGold(e) ?? 2 },
+  differ: { says: "most different", by: (e) => -disagreement(e), several: true },
+  long: { says: "longest", by: (e) => -e.keys.length },
   order: { says: "as in the test data", by: (e) => e.place },
 };
 

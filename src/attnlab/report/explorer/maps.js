@@ -78,8 +78,9 @@ function matrix(asked, palette) {
   const left = (named ? longest(queries) : 26) + 12;
   const upright = longest(keys) <= 18;
   const top = named ? (upright ? 22 : Math.min(longest(keys), 130) + 12) : 18;
-  const cell = named ? 21 : Math.max((width - left) / keys.length, 2);
-  const high = named ? 21 : Math.min(Math.max(cell, 520 / queries.length), 21);
+  const roomy = queries.length > 16 ? 21 : 30; // cells grow where there is room, and stay square
+  const cell = named ? Math.min(Math.max(Math.floor((width - left) / keys.length), 21), roomy) : Math.max((width - left) / keys.length, 2);
+  const high = named ? cell : Math.min(Math.max(cell, 520 / queries.length), 21);
   const columns = Math.max(Math.floor((width - left) / cell), 1);
   const tiles = Math.ceil(keys.length / columns), tall = top + high * queries.length + 14;
   const wide = left + cell * Math.min(columns, keys.length) + 4;
@@ -183,6 +184,7 @@ function overPicture(asked, palette) {
   const look = ([x, y]) => svg("image", { href: seen.image, x, y, width: wide, height: high, preserveAspectRatio: "none", style: "image-rendering:pixelated" });
   const picture = canvas(Math.max(columns * (wide + 20) - 20, 300), bottom + 26, "the picture, blue where the weight lies");
   const cell = [(wide * Math.ceil(seen.width / across)) / seen.width, (high * Math.ceil(seen.height / down)) / seen.height];
+  if (head > 2) picture.append(label("picture", corner(0)[0], corner(0)[1] - 6, palette.soft, { size: SAID }));
   picture.append(look(corner(0)));
   values.forEach((row, q) => {
     const [x, y] = corner(q + 1);

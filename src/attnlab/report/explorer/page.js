@@ -59,7 +59,7 @@ const SAYS = {
 
 function linesOf(group) {
   const names = [...new Set(runs.flatMap((run) => Object.keys(run.figures[group] ?? {})))];
-  return names.map((name) => ({
+  return names.filter((name) => runs.some(({ figures }) => telling(name, figures[group]?.[name]))).map((name) => ({
     name: group === "trust" ? `${name} map` : name,
     values: runs.map(({ figures }) => {
       const [low, high] = figures.intervals[group === "trust" ? `trust/${name}` : name] ?? [];
@@ -70,6 +70,9 @@ function linesOf(group) {
       : [],
   }));
 }
+
+/** Whether a figure says something: how often another one has no value does where it happens. */
+const telling = (name, value) => !name.endsWith("_undefined") || Boolean(value);
 
 /** The telling figure of a group: the loss says little on its own. */
 function headline(group) {
@@ -88,7 +91,8 @@ function sentence(group, line) {
 }
 
 function showVerdict() {
-  const groups = Object.keys(QUESTIONS).filter((group) => linesOf(group).length);
+  const mapIsAnswer = examples.length > 0 && !examples.some((example) => example.gold); // nothing else could change
+  const groups = Object.keys(QUESTIONS).filter((group) => linesOf(group).length && !(group === "trust" && mapIsAnswer));
   part("verdict").replaceChildren(html("div", { class: "verdict" }, ...groups.map((group) => {
     const lines = linesOf(group), first = headline(group), box = html("div", {}, html("h3", {}, QUESTIONS[group]));
     if (!several) {
@@ -98,7 +102,7 @@ function showVerdict() {
       box.append(html("p", { class: "headline" }, value === null ? "–" : unit(value), html("small", {}, between)), html("p", { class: "says" }, sentence(group, first)));
     }
     if (several) box.append(html("p", { class: "says" }, SAYS[group]));
-    box.append(figure(`figures-${group}`, (palette) => dotChart(lines, palette)));
+    box.append(...dotCharts(group, lines));
     return box;
   })));
 }
@@ -106,7 +110,8 @@ function showVerdict() {
 function showComparison() {
   if (!data.differences.length) return;
   part("comparison").hidden = false;
-  const names = [...new Set(data.differences.map((d) => `${d.group}/${d.figure}`))];
+  const said = data.differences.filter((d) => runs.some(({ figures }) => telling(d.figure, figures[d.group]?.[d.figure])));
+  const names = [...new Set(said.map((d) => `${d.group}/${d.figure}`))];
   const header = ["figure", "run A", ...runs.slice(1).flatMap((_, i) => [`run ${letter(i + 1)}`, "difference", "95 % interval", "p"])];
   part("comparison-table").replaceChildren(
     html("thead", {}, html("tr", {}, ...header.map((text, i) => html("th", { class: i && "number" }, text)))),
@@ -150,10 +155,18 @@ function showList() {
     const marks = example.gold ? example.runs.filter(Boolean).map((run) => html("span", { class: run.right ? "right" : "wrong" }, run.right ? "✓" : "✗")) : [];
     return html("li", {}, html("button", { "data-id": example.id, tabindex: -1, onclick: () => choose(example.id) },
       html("span", { class: "what" }, text || example.id),
-      html("span", { class: "where" }, several || !example.gold ? example.id : `${example.runs[0].prediction}${example.runs[0].right ? "" : `, gold ${example.gold}`}`),
+      html("span", { class: "where" }, secondLine(example, text)),
       html("span", { class: "state" }, ...marks, html("br"), mass === null ? "" : percent(mass))));
   }));
   markCurrent();
+}
+
+/** Below the text of an example, or its name: the answer, where there is one. */
+function secondLine(example, text) {
+  const [run] = example.runs;
+  if (!several && example.gold) return run.right ? run.prediction : `${run.prediction || "(nothing)"}, gold ${example.gold}`;
+  const known = loss(example);
+  return text ? example.id : known ? `loss ${number(known)}` : "";
 }
 
 function markCurrent() {
@@ -202,6 +215,11 @@ function toolbar(example) {
     views, html("label", { class: "check" }, marks, "gold frames"));
 }
 
+/** Whether there is more to see than the map that is judged. */
+function overview(example) {
+  return example.runs.some((run) => run && Object.values(run.heads).reduce((sum, { shape }) => sum + shape[0], 0) > 1);
+}
+
 let turn = 0; // drawing waits for maps to be unpacked: only the last one asked for is shown
 
 async function showExample() {
@@ -212,14 +230,14 @@ async function showExample() {
   if (!sitesOf(example).includes(state.site)) Object.assign(state, { site: OWN, head: "mean" });
   if (state.head !== "mean" && state.head >= headsAt(example, state.site)) state.head = "mean";
   const maps = await figuresOf(example, state);
-  const grids = await Promise.all(example.runs.map((run) => (run && Object.keys(run.heads).length ? headGrid(example, run, state) : null)));
+  const grids = await Promise.all(example.runs.map((run) => (run && overview(example) && Object.keys(run.heads).length ? headGrid(example, run, state) : null)));
   if (mine !== turn) return;
   const focus = document.activeElement?.id, pressed = document.activeElement?.dataset?.view;
   const heads = grids.map((grid, i) => grid && headsPanel(example, grid, i)).filter(Boolean);
   part("example").replaceChildren(
     html("h2", {}, example.id), factsList(example), toolbar(example),
     html("div", { class: several ? "side" : "" }, ...maps.map((map) => mapPanel(example, map))),
-    html("section", { class: "heads", hidden: !heads.length }, html("h3", {}, "Every layer and head"), html("div", { class: several ? "side" : "" }, ...heads)));
+    html("section", { class: "heads", hidden: !overview(example) }, html("h3", {}, "Every layer and head"), html("div", { class: several ? "side" : "" }, ...heads)));
   if (["site", "head", "marks"].includes(focus)) part(focus)?.focus();
   if (pressed) part("example").querySelector(`[data-view=${pressed}]`)?.focus();
   remember();

@@ -56,5 +56,9 @@ function signed(value, plus = "") {
 }
 
 const percent = (value) => `${(100 * value).toFixed(1)} %`;
-const words = (name) => name.replace(/_/g, " ");
+const INITIALS = { iou: "IoU", chrf: "chrF", kl: "KL", minmax: "min-max", map: "mAP", map50: "mAP 50", map75: "mAP 75" };
+for (const name of ["aer", "auc", "auprc", "bleu", "cc", "f1", "mrr", "nss"]) INITIALS[name] = name.toUpperCase();
+
+/** A figure's name as people write it: `iou_f1` is "IoU F1". */
+const words = (name) => name.split("_").map((part) => INITIALS[part] ?? part).join(" ");
 const letter = (i) => String.fromCharCode(65 + i);
