@@ -13,16 +13,16 @@ from attnlab.models.heads import Pooling
 from attnlab.models.parts import Parts, Queries
 from attnlab.models.reader import Reader
 
+MOST_ASIDE = 0.25  # of the picture: from where a query looked to the middle of its box
+
 
 class Locator(nn.Module):
     """Answers with boxes in order: the n-th query looks for the n-th thing.
 
     The queries are those of DETR (Carion et al. 2020), but each has its place in the order of
-    gold, so that nothing needs matching. What a query finds includes where it looked: the
-    coordinates of the cells are averaged with their states.
+    gold, so that nothing needs matching. Where a query looked is the middle of its box, but for a
+    step aside that depends on what it saw there.
     """
-
-    coordinates: Tensor
 
     def __init__(
         self,
@@ -36,10 +36,8 @@ class Locator(nn.Module):
         super().__init__()
         self.reader, self.picture = reader, picture
         self.queries = Queries(slots, parts.dim)
-        self.attention = parts.attention(
-            attention, "decoder.cross.0", value_dim=parts.dim + 2, output_dim=None
-        )
-        width = self.attention.output_dim
+        self.attention = parts.attention(attention, "decoder.cross.0")
+        width = parts.dim
         self.shape = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 4))
         self.kind = nn.Linear(width, classes + 1)  # the last is none
 
@@ -50,11 +48,12 @@ class Locator(nn.Module):
         """
         reading = self.reader(batch)
         memory = reading.memory
-        where = centres(memory.grid, memory.values)  # cells x 2
-        values = torch.cat([memory.values, where.expand(len(batch), -1, -1)], -1)
         queries = self.queries(reading.asks)  # batch x slots x dim
-        found = self.attention(queries, memory.values, values, memory.visible())
-        middle, size = self.shape(found).sigmoid().split(2, -1)  # each batch x slots x 2
+        found = self.attention(queries, memory.values, memory.values, memory.visible())
+        weights = self.attention.weights(queries, memory.values, memory.visible()).mean(1)
+        looked = weights @ centres(memory.grid, memory.values).to(weights)  # batch x slots x 2
+        aside, size = self.shape(found).split(2, -1)  # each batch x slots x 2
+        middle, size = looked.to(aside) + MOST_ASIDE * aside.tanh(), size.sigmoid()
         return torch.cat([middle - size / 2, middle + size / 2, self.kind(found)], -1)
 
     @torch.no_grad()

@@ -1,6 +1,7 @@
 """Each job of `python train.py -m ...` is a process of its own: here, on SLURM or on Ray.
 
-The settings and their defaults stand in `conf/hydra/launcher/*.yaml`.
+The settings and their defaults stand in `conf/hydra/launcher/*.yaml`. Hydra imports this file with
+every command, so what runs the jobs is imported when there are some.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
@@ -16,8 +17,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from attnlab.errors import UserError
-from attnlab.stages.places import Place, Processes
-from attnlab.stages.sweep import Sweep
+
+if TYPE_CHECKING:
+    from attnlab.stages.places import Place
 
 
 class SweepLauncher(Launcher):
@@ -48,6 +50,8 @@ class SweepLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
+        from attnlab.stages.sweep import Sweep
+
         jobs = [[*self.search_path, *overrides] for overrides in job_overrides]
         Sweep(self.folder, self.place()).run_all(jobs)
         return [JobReturn(overrides=job, status=JobStatus.COMPLETED) for job in jobs]
@@ -57,6 +61,8 @@ class ProcessLauncher(SweepLauncher):
     """Processes of this machine."""
 
     def place(self) -> Place:
+        from attnlab.stages.places import Processes
+
         return Processes(self.jobs, **self.settings)
 
 

@@ -16,8 +16,8 @@ from attnlab.config.combinations import KERNELS
 from tests.attention.mechanisms import DIM, attention, inputs, named
 
 
-def _taken(mechanism: Attention, mask: Mask | None = None, length: int = 6) -> str:
-    x, _ = inputs("self", keys=length)
+def _taken(mechanism: Attention, mask: Mask | None = None, length: int = 6, batch: int = 2) -> str:
+    x, _ = inputs("self", keys=length, batch=batch)
     call = mechanism.call(x, x, x, mask)
     route = mechanism.kernel_for(call)
     return next(name for name, known in ROUTES.items() if known is route)
@@ -31,7 +31,7 @@ def figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         path = measured.cached_path()
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"ratios": ratios}))
+        path.write_text(json.dumps({"format": measured.FORMAT, "ratios": ratios}))
         _forget()
 
     yield write
@@ -49,12 +49,25 @@ def test_every_kernel_of_the_table_is_there() -> None:
 
 
 def test_measured_figures_decide(figures) -> None:
-    curve = {"8": 2.0, "64": 0.5}
-    figures({"cpu": {"sdpa": {"train-plain": curve, "train-masked": {"8": 0.5}}}})
+    small, large = {"8": 2.0, "64": 0.5}, {"8": 0.5}
+    masked = {"4096": {"8": 0.5}}
+    figures(
+        {"cpu": {"sdpa": {"train-plain": {"16": small, "4096": large}, "train-masked": masked}}}
+    )
     mechanism = attention(named("multihead"), "self")
     assert _taken(mechanism, length=8) == "reference"
     assert _taken(mechanism, length=60) == "sdpa"
+    assert _taken(mechanism, length=8, batch=500) == "sdpa"
     assert _taken(mechanism, Mask(causal=True), length=8) == "sdpa"
+
+
+def test_figures_kept_by_another_version_are_not_read(figures) -> None:
+    figures({"cpu": {"sdpa": {"train-plain": {"512": {"8": 2.0}}}}})
+    assert measured.curve("cpu", "additive", "train-plain", 512) is None
+    path = measured.cached_path()
+    path.write_text(json.dumps({"ratios": {}}))
+    _forget()
+    assert measured.curve("cpu", "additive", "train-plain", 512) is not None
 
 
 def test_a_curve_is_interpolated_on_a_logarithmic_scale() -> None:
@@ -69,6 +82,7 @@ def test_shipped_figures_cover_what_is_dispatched() -> None:
     assert set(ratios) == {"sdpa", "additive"}
     for cases in ratios.values():
         assert set(cases) == {"train-plain", "train-masked", "infer-plain", "infer-masked"}
+        assert all(set(sizes) == {"512", "4096"} for sizes in cases.values())
 
 
 @pytest.mark.parametrize(

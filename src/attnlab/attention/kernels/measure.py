@@ -3,7 +3,7 @@
     python -m attnlab.attention.kernels.measure                 # for this machine, kept in ~/.cache
     python -m attnlab.attention.kernels.measure --output FILE   # elsewhere
 
-Takes about four minutes on a CPU. What is timed is the attention itself, without projections.
+Takes about ten minutes on a CPU. What is timed is the attention itself, without projections.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from rich.progress import track
 
 from attnlab.attention.call import Call
 from attnlab.attention.kernels import measured
@@ -30,11 +31,27 @@ from attnlab.attention.mechanism import Attention
 from attnlab.config.attention import AttentionConfig
 
 LENGTHS = (1, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 1024, 2048)
+TOKENS = (512, 4096)  # of a batch: a small one and a large one
 HEADS, WIDTH = 4, 64
+Ratios = dict[str, dict[str, dict[str, dict[str, float]]]]
 MEASURED: dict[str, tuple[dict[str, Any], int]] = {  # score, and the longest length worth the time
     "sdpa": ({"kind": "scaled_dot"}, 2048),
     "additive": ({"kind": "additive", "hidden": None}, 256),
 }
+
+
+class Cell(NamedTuple):
+    """What is timed by itself."""
+
+    kernel: str
+    train: bool
+    masked: bool
+    tokens: int
+    length: int
+
+    @property
+    def case(self) -> str:
+        return f"{'train' if self.train else 'infer'}-{'masked' if self.masked else 'plain'}"
 
 
 def mechanism(score: dict[str, Any], **heads: Any) -> Attention:
@@ -78,47 +95,50 @@ def run_once(call: Call, kernel: str, train: bool) -> None:
             context.backward(torch.ones_like(context))
 
 
-def best_times(runs: list[Callable[[], None]], seconds: float) -> list[float]:
-    """The shortest time of each run, taken in turns so that a slow moment meets them all."""
+def typical_times(runs: list[Callable[[], None]], seconds: float) -> list[float]:
+    """The median time of each run, taken in turns so that a slow moment meets them all.
+
+    Not the shortest: what memory costs that is fresh each time is a part of it.
+    """
     for run in runs:
         run()
-    best = [float("inf")] * len(runs)
+    times: list[list[float]] = [[] for _ in runs]
     end = time.perf_counter() + seconds
-    rounds = 0
-    while time.perf_counter() < end or rounds < 3:
-        rounds += 1
-        for index, run in enumerate(runs):
+    while time.perf_counter() < end or len(times[0]) < 3:
+        for run, taken in zip(runs, times, strict=True):
             began = time.perf_counter()
             run()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            best[index] = min(best[index], time.perf_counter() - began)
-    return best
+            taken.append(time.perf_counter() - began)
+    return [statistics.median(taken) for taken in times]
 
 
-def measure(device: str, seconds: float, passes: int) -> dict[str, dict[str, dict[str, float]]]:
-    """kernel -> case -> length -> time over the reference's time, the median of some passes."""
+def measure(device: str, seconds: float, passes: int) -> Ratios:
+    """kernel -> case -> tokens -> length -> time over the reference's, the median of passes."""
     attentions = {name: mechanism(score).to(device) for name, (score, _) in MEASURED.items()}
     cells = [
-        (kernel, train, masked, length)
+        Cell(kernel, train, masked, tokens, length)
         for kernel, (_, longest) in MEASURED.items()
         for train, masked in itertools.product((True, False), repeat=2)
-        for length in LENGTHS
+        for tokens, length in itertools.product(TOKENS, LENGTHS)
         if length <= longest
     ]
-    ratios: dict[tuple[str, bool, bool, int], list[float]] = {cell: [] for cell in cells}
+    ratios: dict[Cell, list[float]] = {cell: [] for cell in cells}
     for _ in range(passes):  # far apart in time, so that a busy minute spoils one of them at most
-        for cell in cells:
-            kernel, train, masked, length = cell
-            call = ready_call(attentions[kernel], max(1, min(32, 512 // length)), length, masked)
-            runs = [partial(run_once, call, name, train) for name in (kernel, "reference")]
-            fast, plain = best_times(runs, seconds)
+        for cell in track(cells, "measuring", transient=True):
+            batch = max(1, min(512, cell.tokens // cell.length))
+            call = ready_call(attentions[cell.kernel], batch, cell.length, cell.masked)
+            ways = (cell.kernel, "reference")
+            runs = [partial(run_once, call, name, cell.train) for name in ways]
+            fast, plain = typical_times(runs, seconds)
             ratios[cell].append(fast / plain)
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for (kernel, train, masked, length), values in ratios.items():
-        case = f"{'train' if train else 'infer'}-{'masked' if masked else 'plain'}"
-        lengths = found.setdefault(kernel, {}).setdefault(case, {})
-        lengths[str(length)] = round(statistics.median(values), 3)
+    found: Ratios = {}
+    for cell, values in ratios.items():
+        sizes = found.setdefault(cell.kernel, {}).setdefault(cell.case, {})
+        sizes.setdefault(str(cell.tokens), {})[str(cell.length)] = round(
+            statistics.median(values), 3
+        )
     return found
 
 
@@ -130,6 +150,7 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=3, help="the median of so many is taken")
     options = parser.parse_args()
     figures = {
+        "format": measured.FORMAT,
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SHIPPED = Path(__file__).with_name("measured.json")
+FORMAT = 2  # figures kept in another are measured anew when the user wants them
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,25 @@ def cached_path() -> Path:
 
 
 @functools.cache
-def curve(device: str, kernel: str, case: str) -> Curve | None:
-    """The curve of a kernel in a case (`train-masked`, say), if it was measured."""
-    found = _figures().get(device, {}).get(kernel, {}).get(case)
-    if not found:
+def curve(device: str, kernel: str, case: str, tokens: int) -> Curve | None:
+    """The curve of a kernel in a case (`train-masked`, say) for batches of about so many tokens.
+
+    The size of a batch counts: weights that leave the processor's cache cost the reference most.
+    """
+    sizes = _figures().get(device, {}).get(kernel, {}).get(case)
+    if not sizes:
         return None
+    nearest = min(sizes, key=lambda size: abs(math.log(int(size) / max(tokens, 1))))
+    found = sizes[nearest]
     lengths = sorted(int(length) for length in found)
     return Curve(tuple(lengths), tuple(found[str(length)] for length in lengths))
 
 
 @functools.cache
-def _figures() -> dict[str, dict[str, dict[str, dict[str, float]]]]:
-    path = cached_path() if cached_path().exists() else SHIPPED
-    return json.loads(path.read_text())["ratios"]
+def _figures() -> dict[str, dict[str, dict[str, dict[str, dict[str, float]]]]]:
+    """device -> kernel -> case -> tokens of a batch -> length -> ratio."""
+    if cached_path().exists():
+        kept = json.loads(cached_path().read_text())
+        if kept.get("format") == FORMAT:
+            return kept["ratios"]
+    return json.loads(SHIPPED.read_text())["ratios"]

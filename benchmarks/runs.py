@@ -1,0 +1,57 @@
+"""Trainings that a table is made of: each by the command a user would type, picked up if done."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import track
+
+from attnlab.report.scores import PER_EXAMPLE, read_table
+
+RUNS = Path("runs/benchmarks")
+QUIET = ("trainer.progress=false", "logger=files", "resume=auto")
+
+
+@dataclass(frozen=True)
+class Training:
+    """One `python train.py` in a folder of its own."""
+
+    folder: Path
+    overrides: tuple[str, ...]
+
+    def run(self, threads: int = 1) -> None:
+        """Train and judge, unless that was done before; one that was cut off goes on."""
+        if self.done:
+            return
+        words = [*self.overrides, *QUIET, f"trainer.threads={threads}", f"paths.run={self.folder}"]
+        command = [sys.executable, "train.py", *words]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        if ended.returncode:
+            raise SystemExit(f"{' '.join(command)}\n{ended.stderr}")
+
+    @property
+    def done(self) -> bool:
+        status = self.folder / "status.json"
+        return status.is_file() and json.loads(status.read_text())["state"] == "finished"
+
+    def figures(self) -> dict[str, Any]:
+        """What metrics.json says."""
+        return json.loads((self.folder / "metrics.json").read_text())
+
+    def each(self, figure: str) -> list[float]:
+        """The figure of every test example for which it is defined."""
+        column = read_table(self.folder / PER_EXAMPLE)[figure]
+        return [float(value) for value in column if value not in ("", "nan")]
+
+
+def train_all(trainings: Sequence[Training], at_once: int = 2) -> None:
+    """All of them, one thread each."""
+    with ThreadPoolExecutor(at_once) as pool:
+        list(track(pool.map(Training.run, trainings), "training", total=len(trainings)))
