@@ -24,7 +24,7 @@ const SORTS = {
   gold: { says: "least on gold", by: (e) => onGold(e) ?? 2 },
   differ: { says: "most different", by: (e) => -disagreement(e), several: true },
   long: { says: "longest", by: (e) => -e.keys.length },
-  order: { says: "as in the test data", by: (e) => e.place },
+  order: { says: "in order", by: (e) => e.place },
 };
 
 const FILTERS = {
