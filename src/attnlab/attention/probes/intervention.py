@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from torch import Tensor, nn
 
 from attnlab.attention.mechanism import Transform
@@ -25,12 +23,7 @@ class Intervention:
         self.selection.attention.attached.transforms.append(self._changed)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.selection.attention.attached.transforms.remove(self._changed)
 
     def _changed(self, weights: Tensor, allowed: Tensor | None) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 
 import torch
 from torch import Tensor, nn
@@ -54,12 +53,7 @@ class Probe:
             site.selection.attention.attached.watchers.append(site)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for site in self.sites.values():
             site.selection.attention.attached.watchers.remove(site)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from types import TracebackType
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +25,7 @@ class UsedMaps:
             self.stack.enter_context(Intervention(self.model, site, self._keeper(site)))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stack.close()
 
     def _keeper(self, site: str) -> Transform:
