@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,9 +20,38 @@ from tests.commands import REPOSITORY, SMALL
 pytest.importorskip("dvc", reason="the extra 'dvc' is not installed")
 
 BIN = Path(sys.executable).parent
-KEPT = ("src", "conf", "data", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
+KEPT = (
+    "src",
+    "conf",
+    "data",
+    ".dvc/config",
+    ".dvc/plots",
+    ".dvc/.gitignore",
+    ".dvcignore",
+    ".gitignore",
+)
 FILES = ("data.dvc", "dvc.yaml", "dvc.lock", "params.yaml", "train.py", "pyproject.toml")
-SPLITS = ["dataset.train=320", "dataset.val=32", "dataset.test=32"]
+STAGES = ["prepare", "train", "evaluate", "explain", "report"]
+# What `attnlab explain` takes its time for.
+FEW = [
+    "explain.methods=[attention,gradient_input]",
+    "explain.steps=2",
+    "explain.trust.permutations=3",
+    "explain.trust.limits=1",
+    "explain.trust.adversary.steps=2",
+]
+BARS = {
+    "is the answer good",
+    "is the attention right",
+    "answers that other maps change",
+    "answers that other maps change, of those explained",
+}
+CURVES = {
+    "loss over training",
+    "attention on gold over training",
+    "cost of erasing what a map points to",
+}
+PICTURES = {f"runs/dvc/panels/{name}.png" for name in ("plausibility", "trust", "findings")}
 
 
 class Clone:
@@ -34,7 +64,7 @@ class Clone:
         for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "project"]):
             self._git(*command, cwd=origin)
         self._git("clone", "-q", str(origin), str(folder), cwd=origin)
-        self.run("attnlab", "params", *SMALL, *overrides)
+        self.run("attnlab", "params", *SMALL, *FEW, *overrides)
         self.git("commit", "-qam", "small")
 
     def run(self, *command: str, code: int = 0) -> str:
@@ -74,7 +104,7 @@ class Clone:
         }
         return dict(os.environ) | mine | names
 
-    def json(self, name: str) -> dict[str, object]:
+    def json(self, name: str) -> dict[str, Any]:
         return json.loads((self.folder / name).read_text())
 
     def stages_run(self, text: str) -> list[str]:
@@ -99,7 +129,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone in which the pipeline ran once."""
     made = Clone(tmp_path_factory.mktemp("dvc") / "clone")
     ran = made.run("dvc", "repro")
-    assert made.stages_run(ran) == ["prepare", "train", "evaluate", "report"]
+    assert made.stages_run(ran) == STAGES
     return made
 
 
@@ -110,7 +140,7 @@ def test_a_fresh_clone_is_reproduced(clone: Clone) -> None:
     assert (run / "report.html").stat().st_size > 1000
     assert list((run / "maps").glob("*.png"))
     lock = yaml.safe_load((clone.folder / "dvc.lock").read_text())
-    assert set(lock["stages"]) == {"prepare", "train", "evaluate", "report"}
+    assert set(lock["stages"]) == set(STAGES)
     changed = {line[3:] for line in clone.git("status", "--porcelain").splitlines()}
     assert changed <= {"dvc.lock"}, "nothing else is left for git"
 
@@ -121,13 +151,45 @@ def test_a_second_time_does_nothing(clone: Clone) -> None:
     assert "up to date" in text
 
 
-def test_metrics_and_plots_are_shown(clone: Clone) -> None:
-    shown = json.loads(clone.run("dvc", "metrics", "show", "--json"))
-    [values] = [entry["data"] for entry in shown[""]["data"].values()]
-    assert values["answer"] == clone.json("runs/dvc/metrics.json")["answer"]
+def test_metrics_are_those_of_the_report(clone: Clone) -> None:
+    shown = json.loads(clone.run("dvc", "metrics", "show", "--json"))[""]["data"]
+    values = {Path(name).name: entry["data"] for name, entry in shown.items()}
+    metrics = clone.json("runs/dvc/metrics.json")
+    for group in ("answer", "attention", "trust", "cost"):
+        assert values["metrics.json"][group] == metrics[group]
+    found = {t["test"]: t["value"] for t in clone.json("runs/dvc/trust.json")["tests"][::-1]}
+    trust = values["trust_metrics.json"]
+    assert trust["permuted"]["answers_changed"] == found["permuted"]
+    assert {"uniform", "frozen", "comprehensiveness", "sufficiency"} <= trust.keys()
+
+
+def test_plots_are_those_of_the_report(clone: Clone) -> None:
     plots = json.loads(clone.run("dvc", "plots", "show", "--json", "-o", "shown"))
-    assert {"loss over training", "attention on gold over training"} <= plots["data"].keys()
-    assert any(name.endswith(".png") for name in plots["data"])
+    assert not plots.get("errors")
+    assert plots["data"].keys() >= (BARS | CURVES | PICTURES)
+    maps = {f"runs/dvc/maps/{p.name}" for p in (clone.folder / "runs/dvc/maps").iterdir()}
+    assert maps and maps <= plots["data"].keys()
+    trust = clone.json("runs/dvc/metrics.json")["trust"]
+    assert drawn(plots, "answers that other maps change") == {
+        f"changed by a {name} map": pytest.approx(value, abs=1e-5) for name, value in trust.items()
+    }
+    tests = drawn(plots, "answers that other maps change, of those explained")
+    assert {name.partition(":")[0] for name in tests} >= {"permuted", "uniform", "frozen"}
+    [curve] = plots["data"]["cost of erasing what a map points to"]
+    assert {point["field"] for point in points(curve)} >= {"attention", "random"}
+
+
+def points(plot: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a plot draws."""
+    content = plot["content"]
+    content = json.loads(content) if isinstance(content, str) else content
+    return content["data"]["values"]
+
+
+def drawn(plots: dict[str, Any], name: str) -> dict[str, float]:
+    """The bars of a plot."""
+    [plot] = plots["data"][name]
+    return {point["figure"]: float(point["value"]) for point in points(plot)}
 
 
 def test_a_user_s_own_data_are_kept_and_hashed(clone: Clone) -> None:
@@ -167,18 +229,27 @@ def test_a_stale_params_yaml_is_refused(clone: Clone) -> None:
 @pytest.mark.slow
 def test_experiments_of_another_config(clone: Clone) -> None:
     """`exp run -S` composes from `conf/`: the small sizes have to be said again."""
-    small = [word for override in [*SMALL, "attention=dot"] for word in ("-S", override)]
+    small = [word for override in [*SMALL, *FEW, "attention=dot"] for word in ("-S", override)]
     clone.git("add", "-A")
     clone.git("commit", "-qm", "reproduced", "--allow-empty")
     text = clone.run("dvc", "exp", "run", "-n", "with-dot", *small)
     assert "train" in clone.stages_run(text)
     diff = json.loads(clone.run("dvc", "metrics", "diff", "HEAD", "--json"))
-    assert diff["diff"]["runs/dvc/metrics.json"]
+    changed = diff["diff"]["runs/dvc/metrics.json"]
+    assert {"trust.uniform", "trust.permuted", "cost.train_seconds"} & changed.keys()
+    assert any(name.startswith("attention.") for name in changed)
+    assert "comprehensiveness.area" in diff["diff"]["runs/dvc/trust_metrics.json"]
     plots = json.loads(clone.run("dvc", "plots", "diff", "HEAD", "--json", "-o", "compared"))
-    assert plots["data"]
+    assert plots["data"].keys() >= (BARS | CURVES | PICTURES)
+    both = {"workspace", "HEAD"}
+    for name in BARS | CURVES:
+        [plot] = plots["data"][name]
+        assert {point["rev"] for point in points(plot)} == both
+    for picture in PICTURES:
+        assert {rev for each in plots["data"][picture] for rev in each["revisions"]} == both
     clone.git("checkout", "-q", ".")
 
-    queued = [word for override in SMALL for word in ("-S", override)]
+    queued = [word for override in [*SMALL, *FEW] for word in ("-S", override)]
     clone.run("dvc", "exp", "run", "--queue", "-S", "attention=scaled_dot,general", *queued)
     clone.run("dvc", "queue", "start", "-j", "2")
     end = time.monotonic() + 240
@@ -189,6 +260,8 @@ def test_experiments_of_another_config(clone: Clone) -> None:
     table = clone.run("dvc", "exp", "show", "--csv")
     for name in ("dot", "scaled_dot", "general"):
         assert f",{name}," in table
+    for column in ("trust.uniform", "permuted.answers_changed", "mass_on_gold"):
+        assert column in table.splitlines()[0]
 
 
 @pytest.mark.slow

@@ -27,10 +27,12 @@ from attnlab.metrics.controls import PositionPrior, controls
 from attnlab.metrics.intervals import Interval
 from attnlab.metrics.plausibility import map_metrics
 from attnlab.metrics.text import ExactMatch
+from attnlab.report.dvc_views import save_figures
 from attnlab.report.examples import ShownExample, save_examples
 from attnlab.report.head_maps import HeadMaps
 from attnlab.report.head_pictures import draw_head_grids
 from attnlab.report.maps import draw_maps
+from attnlab.report.panels import draw_panels
 from attnlab.report.scores import save_scores
 from attnlab.stages.learners import device, load_learner
 from attnlab.stages.prepare import prepared_data
@@ -67,6 +69,8 @@ def evaluate(run: Run) -> Figures:
     figures = _defined(figures)
     text = json.dumps(figures, indent=2, allow_nan=False) + "\n"
     (run.folder / "metrics.json").write_text(text, encoding="utf-8")
+    draw_panels(figures, run.folder)
+    save_figures(figures, run.folder)
     return figures
 
 

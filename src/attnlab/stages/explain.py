@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from attnlab.config.compose import check
 from attnlab.errors import UserError
+from attnlab.stages import params
 from attnlab.stages.run import Run, open_run
 
 if TYPE_CHECKING:  # heavy: imported when the settings are known to be right
@@ -29,6 +30,7 @@ EXAMPLES = """examples:
   attnlab explain RUN examples=50 trust.permutations=20     fewer of both
   attnlab explain RUN 'methods=[attention,shap]'            some methods only
   attnlab explain RUN trust.training.steps=1000             train an adversary, too (minutes)
+  attnlab explain RUN --params params.yaml                  settings as `dvc repro` has them
 """
 
 
@@ -42,15 +44,21 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("run", help="folder of the run")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="see conf/explain")
-    given = parser.parse_args(arguments)
-    run = _with_settings(open_run(given.run), given.settings)
-    if run.config.task.kind not in DECIDE:
-        kind = run.config.task.kind
-        raise UserError(
-            f"task.kind: '{kind}' makes no choice that could be explained; "
-            f"tasks that do: {', '.join(DECIDE)}"
-        )
-    explain(run)
+    parser.add_argument("--params", type=Path, metavar="FILE", help="a params.yaml with settings")
+    given = parser.parse_intermixed_args(arguments)
+    run = open_run(given.run)
+    if given.params:
+        run = replace(run, plain={**run.plain, "explain": params.read(given.params).explain})
+    run = _with_settings(run, given.settings)
+    kind = run.config.task.kind
+    said = f"task.kind: '{kind}' makes no choice that could be explained"
+    if kind in DECIDE:
+        explain(run)
+    elif given.params:  # a stage of DVC leaves its files for every task
+        print(said)
+        _leave_nothing(run)
+    else:
+        raise UserError(f"{said}; tasks that do: {', '.join(DECIDE)}")
 
 
 def explain(run: Run) -> None:
@@ -83,10 +91,33 @@ def explain(run: Run) -> None:
             fresh = build_learner(plain, prepared).model
             report.findings += study.trained_adversary(fresh, step)
     _write(run.folder / "trust.json", {"map": config.task.map, **report.plain()})
+    _save_views(run)
     show(console, run, explanations, report)
     wandb = connect(config.logger, run.folder, config.name, run.wandb_id, {})
     with closed_at_end(wandb):
         log_findings(wandb, run.folder)
+
+
+def _leave_nothing(run: Run) -> None:
+    """The same files as `explain` leaves, with nothing in them."""
+    from attnlab.report.panels import draw_rows
+
+    _write(run.folder / "explanations.json", {"map": run.config.task.map, "examples": []})
+    _write(run.folder / "trust.json", {"map": run.config.task.map, "tests": [], "curves": {}})
+    _save_views(run)
+    draw_rows("Nothing to explain", []).savefig(run.folder / "panels" / "findings.png")
+
+
+def _save_views(run: Run) -> None:
+    """The findings as a picture, and as tables for `dvc plots` and `dvc metrics`."""
+    from attnlab.report.dvc_views import save_findings, save_metrics
+    from attnlab.report.panels import draw_findings, findings
+
+    found = findings(run.folder)
+    curves = json.loads((run.folder / "trust.json").read_text(encoding="utf-8"))["curves"]
+    draw_findings(run.folder)
+    save_findings(found, curves, run.config.explain.trust.fractions, run.folder)
+    save_metrics(found, run.folder / "trust_metrics.json")
 
 
 def _explanations(run: Run, explanations: Explanations) -> dict[str, Any]:
