@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from attnlab.config import combinations
+from attnlab.config.dataset_files import Files
 from attnlab.config.model import Transformer
 from attnlab.config.schema import Config
 from attnlab.errors import Mistake
@@ -12,7 +13,7 @@ from attnlab.errors import Mistake
 
 def broken_rules(config: Config) -> Iterator[Mistake]:
     """Mistakes that no single field shows."""
-    for rule in (_mechanisms, _places, _prediction, _length, _devices, _presets):
+    for rule in (_mechanisms, _places, _prediction, _length, _tags, _devices, _presets):
         yield from rule(config)
 
 
@@ -51,6 +52,18 @@ def _prediction(config: Config) -> Iterator[Mistake]:
 def _length(config: Config) -> Iterator[Mistake]:
     if config.trainer.max_epochs < 0 and config.trainer.max_steps < 0:
         yield Mistake("trainer.max_epochs", "no end: max_epochs and max_steps are both -1")
+
+
+def _tags(config: Config) -> Iterator[Mistake]:
+    """Tags belong to words; pieces of words have none."""
+    dataset = config.dataset
+    if (
+        config.task.kind == "tag"
+        and isinstance(dataset, Files)
+        and dataset.tokenizer.kind != "words"
+    ):
+        problem = f"'{dataset.tokenizer.kind}' cuts words, and task 'tag' has a tag for each word"
+        yield Mistake("dataset.tokenizer", problem, "try: dataset/tokenizer=words")
 
 
 def _devices(config: Config) -> Iterator[Mistake]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from attnlab.config import dataset_generators  # noqa: F401 - opens the slot's choices
+from attnlab.config import dataset_files, dataset_generators  # noqa: F401 - the slot's choices
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.dataset import Dataset
 from attnlab.config.explain import Explain

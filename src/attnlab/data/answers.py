@@ -6,7 +6,7 @@ queries a gold map of such an answer has.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -16,7 +16,8 @@ from torch import Tensor
 
 from attnlab.data.example import Example
 from attnlab.data.inputs import Input, Text
-from attnlab.data.vocabulary import EOS, Vocabulary
+from attnlab.data.tokenizers import vocabulary_of
+from attnlab.data.vocabulary import EOS, Vocabulary, units_of
 from attnlab.errors import UserError
 
 
@@ -58,12 +59,12 @@ class Units:
         return self.vocabulary.joint.join(self.vocabulary.decode(answer))
 
     def describe(self) -> dict[str, Any]:
-        return {"units": self.vocabulary.units}
+        return self.vocabulary.describe()
 
 
 @dataclass(frozen=True)
 class Label:
-    """One of the labels seen in training."""
+    """One of the labels that occur."""
 
     labels: list[str]
     form = "label"
@@ -72,7 +73,7 @@ class Label:
         """1."""
         label = str(example.answer)
         if label not in self.labels:
-            raise UserError(f"example {example.id}: label '{label}' does not occur in training")
+            raise UserError(f"example {example.id}: label '{label}' does not occur in the data")
         return torch.tensor([self.labels.index(label)])
 
     def queries(self, answer: Tensor) -> int:
@@ -175,22 +176,39 @@ class Nothing:
         return asdict(self)
 
 
-def fit_answer(examples: Sequence[Example], inputs: dict[str, Input]) -> Answer:
-    """The form of the training examples' answers, and what occurs in them."""
-    first = examples[0].answer
+def fit_answer(
+    examples: Iterable[Example],
+    inputs: dict[str, Input],
+    vocabulary: Vocabulary | None = None,
+    others: Iterable[Example] = (),
+) -> Answer:
+    """The form of the training examples' answers, and what occurs in them.
+
+    A label or tag that only other splits have is a choice too: never learned, it is counted as the
+    error that it is. The examples are gone through more than once.
+    """
+    first = next(iter(examples)).answer
     if first is None:
-        targets = [e.target for e in examples if e.target is not None]
+        targets = (e.target for e in examples if e.target is not None)
         return Nothing(max((len(target.query_mask) for target in targets), default=1))
     if isinstance(first, list):
-        return Units(Vocabulary.of(e.answer for e in examples))  # type: ignore[misc]
+        return Units(vocabulary or _units(examples, others))
     if isinstance(first, np.ndarray):
         return _fit_array(first, [np.asarray(e.answer) for e in examples])
-    answers = sorted({str(e.answer) for e in examples})
+    answers = sorted({str(e.answer) for each in (examples, others) for e in each})
     items = inputs.get("items")
     if isinstance(items, Text):
         known = items.vocabulary.units
         return ItemAnswer(Vocabulary([*known, *(a for a in answers if a not in set(known))]))
     return Label(answers)
+
+
+def _units(examples: Iterable[Example], others: Iterable[Example]) -> Vocabulary:
+    """The units of the training answers, then those that only others have."""
+    known = units_of(e.answer for e in examples)  # type: ignore[misc]
+    seen = set(known)
+    new = units_of(e.answer for e in others)  # type: ignore[misc]
+    return Vocabulary([*known, *(unit for unit in new if unit not in seen)])
 
 
 def _fit_array(first: np.ndarray, answers: Sequence[np.ndarray]) -> Answer:
@@ -203,6 +221,6 @@ def _fit_array(first: np.ndarray, answers: Sequence[np.ndarray]) -> Answer:
 def answer_of(form: str, content: dict[str, Any]) -> Answer:
     """The answer that `describe` wrote down."""
     if form in ("units", "item"):
-        vocabulary = Vocabulary(content["units"])
+        vocabulary = vocabulary_of(content)
         return Units(vocabulary) if form == "units" else ItemAnswer(vocabulary)
     return {"label": Label, "boxes": Boxes, "pixels": Pixels, "nothing": Nothing}[form](**content)

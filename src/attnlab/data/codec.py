@@ -7,22 +7,26 @@ A model is built from that alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
-from attnlab.data.answers import Answer, answer_of, fit_answer
+from attnlab.data.answers import Answer, Units, answer_of, fit_answer
 from attnlab.data.example import Example
 from attnlab.data.grain import OWN, Grain, at_groups, first_rows
 from attnlab.data.groups import Groups
 from attnlab.data.inputs import Input, Text, fit_input, input_of
+from attnlab.data.source import ANSWER
 from attnlab.data.target import AttentionTarget
 from attnlab.data.vocabulary import Vocabulary
 
 FILE = "vocabulary.json"
+Map = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,21 @@ class Codec:
         return {n: i.vocabulary for n, i in self.inputs.items() if isinstance(i, Text)}
 
     @classmethod
-    def fit(cls, examples: Sequence[Example]) -> Codec:
-        """What the training examples hold."""
-        inputs = {name: fit_input(name, examples) for name in examples[0].inputs}
-        return cls(inputs, fit_answer(examples, inputs), examples[0].looks_at)
+    def fit(
+        cls,
+        examples: Iterable[Example],
+        vocabularies: Mapping[str, Vocabulary] | None = None,
+        others: Iterable[Example] = (),
+    ) -> Codec:
+        """What the training examples hold; they are gone through several times.
+
+        `vocabularies` are those of inputs, and of the ANSWER, that are more than the units that
+        occur; `others` are the examples of the other splits.
+        """
+        given, first = vocabularies or {}, next(iter(examples))
+        inputs = {name: fit_input(name, examples, given.get(name)) for name in first.inputs}
+        answers = fit_answer(examples, inputs, given.get(ANSWER), others)
+        return cls(inputs, answers, first.looks_at)
 
     def seen_at(self, grain: Grain) -> Codec:
         """The same for a model of another grain."""
@@ -78,12 +93,35 @@ class Codec:
         if example.target is None:
             return None
         target = at_groups(example.target, self.groups(example))
+        rows = self.query_groups(example)
+        if rows is not None and len(rows) != rows.old:
+            target = target.regroup_queries(rows)
         return target if queries is None else first_rows(target, queries)
 
     def groups(self, example: Example) -> Groups:
         """From the units that the example's gold counts to those that the model attends to."""
         name = self.looks_at
         return self.inputs[name].groups(example.inputs[name], self.grain)
+
+    def query_groups(self, example: Example) -> Groups | None:
+        """From the words of an answer that is a text to its units; None for other answers."""
+        if not isinstance(self.answers, Units):
+            return None
+        return self.answers.vocabulary.groups(example.answer)  # type: ignore[arg-type]
+
+    def over_words(self, example: Example, weights: Map) -> Map:
+        """A map over units of texts as one over their words; rows beyond the answer are left out.
+
+        Rows are averaged, columns summed up, so that a row that summed to one still does. Maps over
+        pictures and sounds stay what they are.
+        """
+        rows, keys = self.query_groups(example), self.groups(example)
+        if rows is not None and len(rows) != rows.old:
+            counted = np.ones(len(rows), bool)
+            weights = rows.reverse().mean(weights[: len(rows)], 0, counted)
+        if self.looks_at in self.texts and len(keys) != keys.old:
+            weights = keys.reverse().share(weights[:, : len(keys)], 1)
+        return weights
 
     def text(self, answer: Any) -> str:
         """An answer, as nested lists, in one line for people."""

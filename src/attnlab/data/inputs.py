@@ -6,7 +6,7 @@ values; and knows which units of the data make one that the model attends to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from attnlab.data.example import Example
 from attnlab.data.grain import Grain, picture_groups, sound_groups
 from attnlab.data.groups import Groups
+from attnlab.data.tokenizers import vocabulary_of
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError
 
@@ -39,7 +40,7 @@ class Input(Protocol):
 
 @dataclass(frozen=True)
 class Text:
-    """Units of a vocabulary: characters, words or items."""
+    """Units of a vocabulary: characters, words or their pieces, items."""
 
     vocabulary: Vocabulary
     form = "text"
@@ -49,10 +50,10 @@ class Text:
         return torch.tensor(self.vocabulary.encode(value))
 
     def groups(self, value: Sequence[str], grain: Grain) -> Groups:
-        return Groups.same(len(value))
+        return self.vocabulary.groups(value)
 
     def describe(self) -> dict[str, Any]:
-        return {"units": self.vocabulary.units}
+        return self.vocabulary.describe()
 
 
 @dataclass(frozen=True)
@@ -100,15 +101,21 @@ class Sound:
         return asdict(self)
 
 
-def fit_input(name: str, examples: Sequence[Example]) -> Input:
-    """What the training examples have as this input."""
-    value = examples[0].inputs[name]
+def fit_input(name: str, examples: Iterable[Example], vocabulary: Vocabulary | None) -> Input:
+    """What the training examples have as this input; its units are those that occur, unless given.
+
+    The examples are gone through more than once.
+    """
+    first = next(iter(examples))
+    value = first.inputs[name]
+    if vocabulary is not None:
+        return Text(vocabulary)
     if isinstance(value, list):
         return Text(Vocabulary.of(example.inputs[name] for example in examples))  # type: ignore[misc]
     if isinstance(value, np.ndarray) and value.ndim == 3:
         return Picture(*value.shape)
     if isinstance(value, np.ndarray) and value.ndim == 1:
-        meta = examples[0].meta
+        meta = first.meta
         if "sample_rate" not in meta or "hop" not in meta:
             raise UserError(f"input '{name}': a sound needs sample_rate and hop in its meta")
         return Sound(meta["sample_rate"], meta["hop"])
@@ -118,5 +125,5 @@ def fit_input(name: str, examples: Sequence[Example]) -> Input:
 def input_of(form: str, content: dict[str, Any]) -> Input:
     """The input that `describe` wrote down."""
     if form == "text":
-        return Text(Vocabulary(content["units"]))
+        return Text(vocabulary_of(content))
     return {"picture": Picture, "sound": Sound}[form](**content)

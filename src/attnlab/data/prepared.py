@@ -11,19 +11,25 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from attnlab import __version__
 from attnlab.config.dataset import Dataset
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.data.grain import OWN, Grain
-from attnlab.data.store import Store
+from attnlab.data.source import SPLITS, Source, Split
+from attnlab.data.store import Store, Stored
 from attnlab.errors import UserError
 
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
-WRITTEN_BY = ("store.py", "codec.py", "inputs.py", "answers.py", "vocabulary.py")
+WRITTEN_BY = (
+    "store.py",
+    "codec.py",
+    "inputs.py",
+    "answers.py",
+    "vocabulary.py",
+    "tokenizers.py",
+)
 
 
 class Prepared:
@@ -55,12 +61,17 @@ class Prepared:
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """Changes with the settings that make the data and with the code that does."""
+    """Changes with the settings that make the data, the code that does, and the files read."""
     folder = Path(inspect.getfile(dataset.implementation())).parent  # with the parts it is made of
     parts = [*sorted(folder.glob("*.py")), *(Path(__file__).with_name(name) for name in WRITTEN_BY)]
     source = b"".join(path.read_bytes() for path in parts)
     settings = json.dumps(dataset.settings(), sort_keys=True, default=str)
-    return hashlib.sha256(settings.encode() + source).hexdigest()[:12]
+    contents = _source(dataset).contents()
+    return hashlib.sha256((settings + contents).encode() + source).hexdigest()[:12]
+
+
+def _source(dataset: Dataset) -> Source:
+    return dataset.build()
 
 
 def prepare(
@@ -79,7 +90,7 @@ def prepare(
             draft = folder.with_name(f"{folder.name}.part")
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir()
-            _write(dataset, draft, mark)
+            _write(dataset, draft, mark, say)
             shutil.rmtree(folder, ignore_errors=True)
             draft.rename(folder)
     except OSError as error:
@@ -106,15 +117,22 @@ def _up_to_date(folder: Path, mark: str) -> Prepared | None:
     return prepared if prepared.meta["fingerprint"] == mark else None
 
 
-def _write(dataset: Dataset, folder: Path, mark: str) -> None:
-    source, store = dataset.build(), Store(folder)
+def _write(dataset: Dataset, folder: Path, mark: str, say: Callable[[str], None]) -> None:
+    source, store = _source(dataset), Store(folder)
     sizes = {split: store.write(split, _some(source.examples(split), split)) for split in SPLITS}
-    Codec.fit(store.read("train")).save(folder)
+    training, others = Stored(folder, "train"), Stored(folder, "val", "test")
+    Codec.fit(training, source.vocabularies(training), others).save(folder)
+    notes = source.notes()
+    for about, note in notes.items():
+        say(f"  {about}: {note}")
     meta = {
         "dataset": dataset.name,
-        "settings": dataset.settings(),
+        "settings": dataset.model_dump(
+            exclude={"name", "supervision", "targets"}, serialize_as_any=True
+        ),
         "fingerprint": mark,
         "sizes": sizes,
+        "notes": notes,
         "digest": store.digest(),
         "attnlab": __version__,
     }

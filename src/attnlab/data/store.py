@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 import numpy as np
 
@@ -23,23 +24,17 @@ class Store:
 
     def write(self, split: str, examples: Iterable[Example]) -> int:
         """Write a split; returns how many examples it has."""
-        arrays = ArrayWriter()
         count = 0
-        with (self.folder / f"{split}.jsonl").open("w", encoding="utf-8") as file:
+        path = self.folder / f"{split}.jsonl"
+        with ArrayWriter(self.folder, split) as arrays, path.open("w", encoding="utf-8") as file:
             for count, example in enumerate(examples, start=1):  # noqa: B007
                 record = _to_record(example, arrays)
                 file.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
-        arrays.save(self.folder, split)
         return count
 
     def read(self, split: str) -> list[Example]:
         """Every example of a split, in the order written."""
-        path = self.folder / f"{split}.jsonl"
-        if not path.is_file():
-            raise UserError(f"{path}: missing; try: attnlab prepare")
-        arrays = ArrayReader(self.folder, split)
-        with path.open(encoding="utf-8") as file:
-            return [_from_record(json.loads(line), arrays) for line in file]
+        return list(Stored(self.folder, split))
 
     def digest(self) -> str:
         """SHA-256 over everything in the folder that examples are made of."""
@@ -47,27 +42,65 @@ class Store:
         for path in sorted(self.folder.iterdir()):
             if path.suffix in (".jsonl", ".npy") or path.name.startswith("vocabulary"):
                 total.update(path.name.encode())
-                total.update(hashlib.sha256(path.read_bytes()).digest())
+                with path.open("rb") as file:
+                    total.update(hashlib.file_digest(file, "sha256").digest())
         return total.hexdigest()
 
 
-class ArrayWriter:
-    """Collects arrays of one split by name; each becomes one flat file."""
+class Stored:
+    """The examples of a split, read one by one each time they are gone through."""
 
-    def __init__(self) -> None:
-        self.parts: dict[str, list[np.ndarray]] = {}
+    def __init__(self, folder: Path, *splits: str) -> None:
+        self.folder, self.splits = folder, splits
+
+    def __iter__(self) -> Iterator[Example]:
+        for split in self.splits:
+            path = self.folder / f"{split}.jsonl"
+            if not path.is_file():
+                raise UserError(f"{path}: missing; try: attnlab prepare")
+            arrays = ArrayReader(self.folder, split)
+            with path.open(encoding="utf-8") as file:
+                for line in file:
+                    yield _from_record(json.loads(line), arrays)
+
+
+class ArrayWriter:
+    """Writes arrays of one split as they come; those of one name become one flat file."""
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self.folder, self.split = folder, split
+        self.files: dict[str, IO[bytes]] = {}
         self.sizes: dict[str, int] = {}
 
     def add(self, name: str, array: np.ndarray) -> dict[str, Any]:
-        """Keep the array; what stands for it in the JSON line comes back."""
-        start = self.sizes.get(name, 0)
-        self.parts.setdefault(name, []).append(np.asarray(array, dtype=np.float32).ravel())
+        """Write the array; what stands for it in the JSON line comes back."""
+        if name not in self.files:
+            self.files[name], self.sizes[name] = self._part(name).open("wb"), 0
+        start = self.sizes[name]
+        self.files[name].write(np.ascontiguousarray(array, dtype=np.float32).tobytes())
         self.sizes[name] = start + array.size
         return {"array": name, "start": start, "shape": list(array.shape)}
 
-    def save(self, folder: Path, split: str) -> None:
-        for name, parts in self.parts.items():
-            np.save(folder / f"{split}.{name}.npy", np.concatenate(parts))
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Put the header before the numbers: how many there are is known only now."""
+        for name, file in self.files.items():
+            file.close()
+            if error[0] is None:
+                self._finish(name)
+
+    def _finish(self, name: str) -> None:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (self.sizes[name],)}
+        part = self._part(name)
+        with (self.folder / f"{self.split}.{name}.npy").open("wb") as whole, part.open("rb") as raw:
+            np.lib.format.write_array_header_1_0(whole, header)
+            shutil.copyfileobj(raw, whole)
+        part.unlink()
+
+    def _part(self, name: str) -> Path:
+        return self.folder / f"{self.split}.{name}.part"
 
 
 class ArrayReader:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
+
+from attnlab.data.groups import Groups
 
 PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
@@ -14,15 +17,15 @@ class Vocabulary:
 
     def __init__(self, units: Sequence[str]) -> None:
         self.units = list(units)
-        self._number = {unit: number for number, unit in enumerate(self.units)}
+        numbers = enumerate(self.units)  # a text that spells `</s>` must not become the end mark
+        self._number = {unit: number for number, unit in numbers if number >= len(SPECIAL)}
 
     @classmethod
-    def of(cls, texts: Iterable[Iterable[str]], at_least: int = 1) -> Vocabulary:
+    def of(
+        cls, texts: Iterable[Iterable[str]], at_least: int = 1, size: int | None = None
+    ) -> Vocabulary:
         """The units seen `at_least` so often, most frequent first, ties in alphabetical order."""
-        counts = Counter(unit for text in texts for unit in text)
-        kept = [unit for unit, count in counts.items() if count >= at_least]
-        kept.sort(key=lambda unit: (-counts[unit], unit))
-        return cls([*SPECIAL, *kept])
+        return cls(units_of(texts, at_least, size))
 
     @property
     def joint(self) -> str:
@@ -36,6 +39,10 @@ class Vocabulary:
         """Numbers of the units; a unit never seen is `<unk>`."""
         return [self._number.get(unit, UNKNOWN) for unit in text]
 
+    def groups(self, text: Sequence[str]) -> Groups:
+        """From the units of a text to what `encode` makes of them."""
+        return Groups.same(len(text))
+
     def decode(self, numbers: Iterable[int]) -> list[str]:
         """Units up to the end mark, without the special ones."""
         text: list[str] = []
@@ -45,3 +52,17 @@ class Vocabulary:
             if number >= len(SPECIAL):
                 text.append(self.units[number])
         return text
+
+    def describe(self) -> dict[str, Any]:
+        """As plain values, from which `tokenizers.vocabulary_of` makes it again."""
+        return {"units": self.units}
+
+
+def units_of(
+    texts: Iterable[Iterable[str]], at_least: int = 1, size: int | None = None
+) -> list[str]:
+    """The special units, then those of the texts by how often they occur; `size` of them in all."""
+    counts = Counter(unit for text in texts for unit in text)
+    kept = [unit for unit, count in counts.items() if count >= at_least and unit not in SPECIAL]
+    kept.sort(key=lambda unit: (-counts[unit], unit))
+    return [*SPECIAL, *kept][:size]

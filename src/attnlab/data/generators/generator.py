@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
 from attnlab.data.example import Example
+from attnlab.data.source import SPLITS, Source, Split
 from attnlab.errors import UserError
 
-Split = Literal["train", "val", "test"]
 Random: TypeAlias = np.random.Generator
 T = TypeVar("T")
 
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 TRAIN_SHARE, VAL_SHARE = 80, 10  # percent of all contents; the rest is for testing
 MOST_DRAWS = 10_000
 
@@ -41,7 +40,7 @@ def drawn_for(split: Split, draw: Callable[[], T], content: Callable[[T], str]) 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generator(ABC):
+class Generator(Source):
     """Examples by split and index: each has its own random stream, so any one can be made alone."""
 
     train: int

@@ -1,0 +1,1 @@
+"""Readers: users' own files, row by row, and what their columns mean."""

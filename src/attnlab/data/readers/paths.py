@@ -1,0 +1,84 @@
+"""Finding and opening a user's files: packed or not, and what to say when they are not there."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+from attnlab.errors import UserError, suggest
+
+PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+
+
+def found(folder: Path, name: str, key: str) -> list[Path]:
+    """The file, or the files where the name holds a `*`, in alphabetical order."""
+    path = folder / name
+    if "*" in path.name:
+        matches = sorted(path.parent.glob(path.name))
+        if matches:
+            return matches
+    elif path.is_file():
+        return [path]
+    raise missing(path, key)
+
+
+def missing(path: Path, key: str) -> UserError:
+    """In one line: what is not there, and what is."""
+    if not path.parent.is_dir():
+        return UserError(
+            f"{key}: no folder {path.parent}; put the data there, "
+            "or try: paths.data=FOLDER, or dataset.folder=FOLDER"
+        )
+    there = [p.name for p in path.parent.iterdir() if not p.name.startswith(".")]
+    hint = suggest(path.name, there) or "the folder is empty"
+    return UserError(f"{key}: no file {path}; {hint}")
+
+
+def lines(path: Path) -> Iterator[str]:
+    """The lines of a file, without their ends. Bytes that are not UTF-8 come as surrogates."""
+    with damage(path), opened(path) as file:
+        for line in file:
+            yield line.rstrip("\r\n")
+
+
+def opened(path: Path) -> IO[str]:
+    """A text file, unpacked by the end of its name; a mark at its begin (BOM) is left out."""
+    opener = PACKED.get(path.suffix, open)
+    return opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+@contextmanager
+def damage(path: Path) -> Iterator[None]:
+    """A file that breaks off while it is read is the user's to mend."""
+    try:
+        yield
+    except DAMAGED as error:
+        raise UserError(f"{path}: damaged ({error})") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """Hash of what the files hold; names and times do not count."""
+    total = hashlib.sha256()
+    for path in paths:
+        state = path.stat()
+        total.update(_digest(path, state.st_size, state.st_mtime_ns))
+    return total.hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: Path, size: int, changed: int) -> bytes:
+    """Read once in a process, as long as size and time of change stay what they are."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -1,0 +1,76 @@
+"""How a text becomes words, the units that gold counts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from attnlab.data.groups import Groups
+from attnlab.data.readers.row import BadRowError
+from attnlab.data.targets.spans import Span
+
+WORD = {
+    "spaces": re.compile(r"\S+"),
+    "punctuation": re.compile(r"\w+|[^\w\s]"),
+    "characters": re.compile(r"\S"),
+}
+
+
+@dataclass(frozen=True)
+class Worded:
+    """The words of a text, and the characters of it that each is made of."""
+
+    words: list[str]
+    places: list[Span]
+
+    def of_characters(self, start: int, stop: int) -> Span:
+        """The words that hold any of the characters from start to stop."""
+        (held,) = Groups.of_spans([(start, stop)], self.places).members
+        if not held:
+            raise BadRowError(f"no word at characters {start}:{stop}")
+        return held[0], held[-1] + 1
+
+
+@dataclass(frozen=True)
+class Wording:
+    """The rules that a dataset sets."""
+
+    split: Literal["spaces", "punctuation", "characters"]
+    lowercase: bool
+
+    def of(self, value: Any, column: str) -> Worded:
+        """The words of a cell: a text, or a list of words that somebody else has split."""
+        if isinstance(value, list):
+            return self._of_list([text(word, column) for word in value], column)
+        whole = text(value, column)
+        matches = list(WORD[self.split].finditer(whole))
+        if not matches:
+            raise BadRowError(f"'{column}' is empty")
+        words = [match.group() for match in matches]
+        return Worded(self._cased(words), [match.span() for match in matches])
+
+    def _of_list(self, words: list[str], column: str) -> Worded:
+        if not words or not all(words):
+            raise BadRowError(f"'{column}' has no words, or an empty one")
+        ends = [sum(len(word) + 1 for word in words[: i + 1]) - 1 for i in range(len(words))]
+        places = [(end - len(word), end) for word, end in zip(words, ends, strict=True)]
+        return Worded(self._cased(words), places)
+
+    def _cased(self, words: list[str]) -> list[str]:
+        return [word.lower() for word in words] if self.lowercase else words
+
+
+def text(value: Any, column: str) -> str:
+    """A cell that has to be text, or a number to be read as one."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise BadRowError(f"'{column}' is not UTF-8") from None
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if value is None:
+        raise BadRowError(f"'{column}' is empty")
+    raise BadRowError(f"'{column}' is not text but {type(value).__name__}")

@@ -1,0 +1,174 @@
+"""Tokenizers: words to the units of a vocabulary, trained on the training split.
+
+A word is cut on its own, whatever stands beside it, so that every unit belongs to one word: gold
+maps over words become maps over units, and maps over units become maps over words again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+from attnlab.data.groups import Groups
+from attnlab.data.vocabulary import SPECIAL, UNKNOWN, Vocabulary, units_of
+
+# Words are few beside what training costs; with threads of its own the library could not be forked
+# by the loader's workers.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+BEGIN = "\N{LOWER ONE EIGHTH BLOCK}"  # stands before the first piece of a word
+Texts = Iterable[Sequence[str]]
+
+
+class Speller(Protocol):
+    """Cuts one word into pieces."""
+
+    def __call__(self, word: str) -> Sequence[str]: ...
+
+
+class Pieces(Vocabulary):
+    """A vocabulary of pieces, of which words are made."""
+
+    def __init__(self, units: Sequence[str], spell: Speller, description: dict[str, Any]) -> None:
+        super().__init__(units)
+        self._spell, self._description = spell, description
+        self._known: dict[str, list[int]] = {}
+
+    @property
+    def joint(self) -> str:
+        """What is decoded is words."""
+        return " "
+
+    def encode(self, text: Iterable[str]) -> list[int]:
+        return [number for word in text for number in self._numbers(word)]
+
+    def groups(self, text: Sequence[str]) -> Groups:
+        sizes = [len(self._numbers(word)) for word in text]
+        return Groups.of_pieces([w for w, size in enumerate(sizes) for _ in range(size)], len(text))
+
+    def decode(self, numbers: Iterable[int]) -> list[str]:
+        """The words that the pieces make, up to the end mark; a piece never seen is left out."""
+        pieces = "".join(super().decode(numbers))
+        return [word for word in pieces.split(BEGIN) if word]
+
+    def describe(self) -> dict[str, Any]:
+        return self._description
+
+    def _numbers(self, word: str) -> list[int]:
+        if word not in self._known:
+            pieces = self._spell(word)
+            self._known[word] = super().encode(pieces) or [UNKNOWN]
+        return self._known[word]
+
+
+class Words:
+    """Each word is a unit."""
+
+    def __init__(self, *, size: int | None, at_least: int) -> None:
+        self.size, self.at_least = size, at_least
+
+    def fit(self, texts: Texts) -> Vocabulary:
+        return Vocabulary.of(texts, self.at_least, self.size)
+
+
+class Characters:
+    """Each character is a unit, and so is the mark before each word."""
+
+    def __init__(self, *, at_least: int) -> None:
+        self.at_least = at_least
+
+    def fit(self, texts: Texts) -> Vocabulary:
+        letters = (spelled(word) for text in texts for word in text)
+        return _characters(units_of(letters, self.at_least))
+
+
+class Bpe:
+    """Pieces of words, merged pair by pair (Sennrich et al. 2016)."""
+
+    def __init__(self, *, size: int, at_least: int) -> None:
+        self.size, self.at_least = size, at_least
+
+    def fit(self, texts: Texts) -> Vocabulary:
+        trainer = trainers.BpeTrainer(
+            vocab_size=self.size,
+            min_frequency=self.at_least,
+            special_tokens=list(SPECIAL),
+            show_progress=False,
+        )
+        return _trained(models.BPE(unk_token=SPECIAL[UNKNOWN]), trainer, texts)
+
+
+class Unigram:
+    """Pieces of words under a unigram model (Kudo 2018).
+
+    Trained again it may differ in a few units: the library sees words in no fixed order.
+    """
+
+    def __init__(self, *, size: int) -> None:
+        self.size = size
+
+    def fit(self, texts: Texts) -> Vocabulary:
+        trainer = trainers.UnigramTrainer(
+            vocab_size=self.size,
+            unk_token=SPECIAL[UNKNOWN],
+            special_tokens=list(SPECIAL),
+            show_progress=False,
+        )
+        return _trained(models.Unigram(), trainer, texts)
+
+
+def vocabulary_of(content: dict[str, Any]) -> Vocabulary:
+    """The vocabulary that `describe` wrote down."""
+    if "characters" in content:
+        return _characters(content["characters"])
+    if "model" in content:
+        return _pieces(content["model"])
+    return Vocabulary(content["units"])
+
+
+def spelled(word: str) -> list[str]:
+    """The characters of a word behind the mark of its begin."""
+    return [BEGIN, *word]
+
+
+def _characters(units: list[str]) -> Pieces:
+    return Pieces(units, spelled, {"characters": units})
+
+
+def _trained(model: Any, trainer: Any, texts: Texts) -> Pieces:
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = _each_word()
+    tokenizer.train_from_iterator(_words(texts), trainer)
+    return _pieces(json.loads(tokenizer.to_str())["model"])
+
+
+def _words(texts: Texts) -> Iterator[str]:
+    """Text by text; the tokenizer parts the words again."""
+    return (" ".join(text) for text in texts)
+
+
+def _pieces(model: dict[str, Any]) -> Pieces:
+    """From the model alone, without texts that the library reads as special units."""
+    tokenizer = Tokenizer.from_str(_whole(model))
+    numbers = tokenizer.get_vocab(with_added_tokens=False)
+    units = sorted(numbers, key=lambda unit: numbers[unit])
+
+    def spell(word: str) -> list[str]:
+        return tokenizer.encode(word, add_special_tokens=False).tokens
+
+    return Pieces(units, spell, {"model": model})
+
+
+def _whole(model: dict[str, Any]) -> str:
+    """A model as the library's own file has it."""
+    empty = Tokenizer(models.BPE())
+    empty.pre_tokenizer = _each_word()
+    return json.dumps(json.loads(empty.to_str()) | {"model": model})
+
+
+def _each_word() -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.Metaspace(replacement=BEGIN, prepend_scheme="always", split=True)

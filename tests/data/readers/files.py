@@ -1,0 +1,55 @@
+"""Small files as users have them, and the dataset that reads them."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attnlab.config.compose import load
+from attnlab.config.dataset_files import Files
+from attnlab.data.example import Example
+from attnlab.data.prepared import Prepared, prepare
+from attnlab.data.source import Split
+from tests.commands import REPOSITORY
+
+SHARED = REPOSITORY.parent / "shared" / "data"
+
+
+def shared(folder: str) -> Path:
+    """A folder of real data; the test is skipped where it is not there."""
+    if not (SHARED / folder).is_dir():
+        pytest.skip(f"no real data in {SHARED / folder}")
+    return SHARED
+
+
+def dataset(folder: Path, *overrides: str) -> Files:
+    """`conf/dataset/files.yaml` over a folder, as a user would set it up."""
+    config, _ = load(["dataset=files", f"dataset.folder={folder}", *overrides])
+    assert isinstance(config.dataset, Files)
+    return config.dataset
+
+
+def read(given: Files, split: Split = "train") -> list[Example]:
+    return list(given.build().examples(split))
+
+
+def whole(name: str) -> str:
+    """All three splits from one file, when nothing is to be held out."""
+    return f"dataset.splits={{train: {name}, val: {name}, test: {name}}}"
+
+
+def prepared(given: Files, folder: Path, said: list[str] | None = None) -> Prepared:
+    return prepare(given, folder / "prepared", say=(said if said is not None else []).append)
+
+
+def write(path: Path, *lines: str) -> Path:
+    content = "".join(f"{line}\n" for line in lines).encode()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+def plain(example: Example) -> tuple[Any, ...]:
+    return example.inputs, example.answer

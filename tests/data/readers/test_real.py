@@ -1,0 +1,132 @@
+"""The shipped experiments on real data: they compose anywhere, and read the data where they are."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attnlab.config.compose import config_dir, load
+from attnlab.config.dataset_files import Files
+from attnlab.config.schema import Config
+from attnlab.data.readers.source import FileSource
+from attnlab.errors import ConfigError
+from tests.commands import run
+from tests.data.readers.files import prepared, shared
+
+
+def composed(experiment: str, *overrides: str) -> Config:
+    return load([f"experiment={experiment}", *overrides])[0]
+
+
+def on_files() -> list[str]:
+    names = sorted(path.stem for path in (config_dir() / "experiment").glob("*.yaml"))
+    return [name for name in names if isinstance(composed(name).dataset, Files)]
+
+
+EXPERIMENTS = on_files()
+FOLDERS = {"multi30k": "multi30k_ende", "atis_intent": "atis"}
+
+
+def source(experiment: str, *overrides: str) -> FileSource:
+    data = shared(FOLDERS.get(experiment, experiment))
+    return composed(experiment, f"paths.data={data}", *overrides).dataset.build()
+
+
+def test_there_are_some() -> None:
+    assert {"sst2", "multi30k", "eraser_movies", "zuco_reading", "hansards_align"} <= set(
+        EXPERIMENTS
+    )
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_paths_alone_lead_to_other_files(experiment: str) -> None:
+    dataset = composed(experiment, "paths.data=/elsewhere").dataset
+    assert isinstance(dataset, Files)
+    assert dataset.folder.startswith("/elsewhere/")
+    assert isinstance(dataset.build(), FileSource)
+
+
+@pytest.mark.parametrize("name", sorted({composed(e).dataset.name for e in EXPERIMENTS}))
+def test_the_yaml_begins_with_its_command(name: str) -> None:
+    text = (config_dir() / "dataset" / f"{name}.yaml").read_text(encoding="utf-8")
+    assert text.startswith(f"# python train.py experiment={name} paths.data=FOLDER")
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_the_first_rows_are_read_and_encoded(experiment: str, tmp_path: Path) -> None:
+    data = shared(FOLDERS.get(experiment, experiment))
+    config = composed(experiment, f"paths.data={data}", "dataset.limit=60")
+    made = prepared(config.dataset, tmp_path)  # type: ignore[arg-type]
+    assert made.meta["notes"] == {}
+    for split in ("train", "val", "test"):
+        examples = made.examples(split)
+        items = [made.codec.encode(example, i) for i, example in enumerate(examples)]
+        assert items
+        with_gold = [item.target for item in items if item.target is not None]
+        assert all(target.weights.shape[1] > 0 for target in with_gold)
+        expected = config.dataset.gold is not None  # type: ignore[attr-defined]
+        if experiment == "hansards_align" and split == "train":
+            expected = False
+        assert (len(with_gold) == len(items)) == expected
+
+
+@pytest.mark.parametrize(
+    ("experiment", "sizes"),
+    [
+        ("sst2", (6920, 872, 1821)),
+        ("wnut17", (3394, 1009, 1287)),
+        ("atis", (4478, 500, 893)),
+        ("atis_intent", (4478, 500, 893)),
+        ("eraser_movies", (1600, 200, 199)),
+    ],
+)
+def test_all_rows_are_read(experiment: str, sizes: tuple[int, ...]) -> None:
+    made = source(experiment)
+    counted = tuple(sum(1 for _ in made.examples(split)) for split in ("train", "val", "test"))
+    assert counted == sizes
+    assert made.notes() == {}
+
+
+def test_rationales_mark_what_their_readme_says() -> None:
+    made = source("eraser_movies")
+    for split, share in (("train", 0.08), ("test", 0.30)):
+        targets = [e.target for e in made.examples(split) if e.target is not None]
+        marked = sum(float(t.weights.sum()) for t in targets)
+        assert marked / sum(t.weights.size for t in targets) == pytest.approx(share, abs=0.015)
+
+
+def test_alignments_hold_sure_and_possible_links() -> None:
+    targets = [e.target for e in source("hansards_align").examples("test")]
+    assert len(targets) == 447
+    assert all(t is not None and t.possible is not None for t in targets)
+    assert all((t.possible >= t.weights).all() for t in targets)  # type: ignore[union-attr,operator]
+
+
+def test_reading_times_fall_into_five_folds() -> None:
+    made = [source("zuco_reading", f"dataset.fold={fold}") for fold in range(5)]
+    tests = [[e.meta["row"] for e in each.examples("test")] for each in made]
+    assert sum(map(len, tests)) == len({row for rows in tests for row in rows}) == 924
+    for example in made[0].examples("test"):
+        assert example.target is not None
+        np.testing.assert_allclose(example.target.weights.sum(), 1, rtol=1e-4)
+
+
+def test_pieces_of_words_have_no_tags() -> None:
+    with pytest.raises(
+        ConfigError, match=r"dataset.tokenizer: 'bpe' cuts words, .*tokenizer=words"
+    ):
+        composed("wnut17", "dataset/tokenizer=bpe")
+
+
+def test_data_that_are_not_there_end_the_run_with_code_2(tmp_path: Path) -> None:
+    paths = [f"paths.{name}={tmp_path / name}" for name in ("data", "prepared", "runs")]
+    done = run([sys.executable, "train.py", "experiment=sst2", *paths])
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"attnlab: dataset.splits.train: no folder {tmp_path}/data/sst2; put the data there, "
+        "or try: paths.data=FOLDER, or dataset.folder=FOLDER\n"
+    )

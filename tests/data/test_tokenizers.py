@@ -1,0 +1,150 @@
+"""Words to units and back, and gold maps both ways."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attnlab.data.codec import Codec
+from attnlab.data.example import Example
+from attnlab.data.source import ANSWER
+from attnlab.data.target import AttentionTarget
+from attnlab.data.target_batch import regroup_maps
+from attnlab.data.tokenizers import Bpe, Characters, Unigram, Words, vocabulary_of
+from attnlab.data.vocabulary import EOS, SPECIAL, UNKNOWN, Vocabulary
+
+TEXTS = [
+    line.split()
+    for line in (
+        "the lowest houses are lower than the low tower",
+        "newer towers are newest , wider houses are widest",
+        "a house of towers , the widest of the low houses",
+    )
+] * 5
+TOKENIZERS = {
+    "words": Words(size=None, at_least=1),
+    "characters": Characters(at_least=1),
+    "bpe": Bpe(size=60, at_least=2),
+    "unigram": Unigram(size=60),
+}
+
+
+@pytest.fixture(params=TOKENIZERS)
+def vocabulary(request: pytest.FixtureRequest) -> Vocabulary:
+    return TOKENIZERS[request.param].fit(TEXTS)
+
+
+def test_texts_come_back(vocabulary: Vocabulary) -> None:
+    for text in TEXTS[:3]:
+        assert vocabulary.decode([*vocabulary.encode(text), EOS]) == text
+    assert vocabulary.units[: len(SPECIAL)] == list(SPECIAL)
+    assert vocabulary.joint == " "
+
+
+def test_saved_it_is_the_same(vocabulary: Vocabulary) -> None:
+    again = vocabulary_of(json.loads(json.dumps(vocabulary.describe())))
+    assert again.units == vocabulary.units
+    unseen = ["lowhouse", "zzz", "Ω", "</s>"]
+    assert again.encode(unseen) == vocabulary.encode(unseen)
+
+
+@pytest.mark.parametrize("name", ["words", "characters", "bpe"])
+def test_trained_twice_it_is_the_same(name: str) -> None:
+    one, other = (TOKENIZERS[name].fit(TEXTS).describe() for _ in range(2))
+    assert one == other
+
+
+def test_pieces_are_fewer_than_asked_and_really_pieces() -> None:
+    for name in ("bpe", "unigram"):
+        vocabulary = TOKENIZERS[name].fit(TEXTS)
+        assert len(vocabulary) <= 60
+        assert len(vocabulary.encode(["lowhouses"])) > 1
+        assert UNKNOWN not in vocabulary.encode(["lowhouses"])
+
+
+def test_a_text_cannot_spell_special_units(vocabulary: Vocabulary) -> None:
+    numbers = vocabulary.encode(["</s>", "<pad>", "low"])
+    assert EOS not in numbers
+    assert 0 not in numbers
+
+
+def test_size_and_frequency_of_words() -> None:
+    assert len(Words(size=10, at_least=1).fit(TEXTS)) == 10
+    assert Words(size=None, at_least=6).fit(TEXTS).encode(["than"]) == [UNKNOWN]
+
+
+def test_every_word_has_its_units(vocabulary: Vocabulary) -> None:
+    text = ["lowest", "Ω", "</s>", "houses"]
+    groups = vocabulary.groups(text)
+    assert len(groups) == len(vocabulary.encode(text))
+    assert all(len(word) == 1 for word in groups.members)
+    assert all(groups.reverse().members), "no word without a unit"
+    for i, word in enumerate(text):
+        first, *_, last = [u for u, (w,) in enumerate(groups.members) if w == i] * 2
+        assert vocabulary.encode(text)[first : last + 1] == vocabulary.encode([word])
+
+
+WORDS = st.lists(
+    st.sampled_from(["low", "lowest", "houses", "Ω", "wwidest", "a"]), min_size=1, max_size=6
+)
+
+
+@settings(max_examples=30)
+@given(source=WORDS, answer=WORDS, seed=st.integers(0, 99))
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_maps_over_words_survive_the_way_through_units(
+    name: str, source: list[str], answer: list[str], seed: int
+) -> None:
+    """Marks stay marks, and mass keeps its word, there and back, for keys and queries."""
+    random = np.random.default_rng(seed)
+    vocabulary = TOKENIZERS[name].fit(TEXTS)
+    keys, queries = vocabulary.groups(source), vocabulary.groups(answer)
+    shape = len(answer), len(source)
+    marks = (random.random(shape) < 0.4).astype(np.float32)
+    masks = np.ones(shape[0], bool), np.ones(shape[1], bool)
+    hard = AttentionTarget(marks, *masks)
+    there = hard.regroup_keys(keys).regroup_queries(queries)
+    back = there.regroup_keys(keys.reverse()).regroup_queries(queries.reverse())
+    np.testing.assert_array_equal(back.weights, marks)
+
+    soft = AttentionTarget(marks + 0.1, *masks, kind="soft").soft()
+    there = soft.regroup_keys(keys).regroup_queries(queries)
+    np.testing.assert_allclose(there.weights.sum(1), 1, rtol=1e-5)
+    predicted = torch.from_numpy(there.weights)[None]
+    (again,) = regroup_maps(predicted, [queries.reverse()], [keys.reverse()])
+    np.testing.assert_allclose(again, soft.weights, rtol=1e-5, atol=1e-7)
+
+
+def links_example() -> Example:
+    weights = np.array([[1, 0], [0, 1], [0, 1]], np.float32)
+    target = AttentionTarget(weights, np.ones(3, bool), np.ones(2, bool))
+    return Example("a", {"text": ["lowest", "towers"]}, ["a", "lower", "houses"], target)
+
+
+def test_the_codec_brings_gold_to_units_on_both_sides(tmp_path: Path) -> None:
+    vocabulary, example = TOKENIZERS["characters"].fit(TEXTS), links_example()
+    codec = Codec.fit([example], {"text": vocabulary, ANSWER: vocabulary})
+    codec.save(tmp_path)
+    item = Codec.load(tmp_path).encode(example, 0)
+    assert (item.queries, item.keys) == (2 + 6 + 7 + 1, 7 + 7)  # a mark each, and the end
+    assert item.target is not None
+    expected = np.zeros((15, 14), np.float32)
+    expected[:2, :7] = 1
+    expected[2:, 7:] = 1
+    np.testing.assert_array_equal(item.target.weights, expected)
+    assert codec.text(item.answer.tolist()) == "a lower houses"
+
+
+def test_a_map_over_units_is_shown_over_words() -> None:
+    vocabulary, example = TOKENIZERS["characters"].fit(TEXTS), links_example()
+    codec = Codec.fit([example], {"text": vocabulary, ANSWER: vocabulary})
+    target = codec.encode(example, 0).target
+    assert target is not None and example.target is not None
+    over_words = codec.over_words(example, target.distribution())
+    np.testing.assert_allclose(over_words, example.target.weights, rtol=1e-6)
