@@ -42,9 +42,12 @@ class ShownExample:
 
     @classmethod
     def of(cls, example: Example, codec: Codec, prediction: str, weights: Map) -> ShownExample:
-        """From an example and the model's map of it (padded: queries x keys)."""
+        """From an example and the model's map of it (padded: queries x keys), over whole words."""
         queries, keys = _queries(example), _keys(example, codec)
-        target, gold_map = codec.target(example), np.zeros((len(queries), len(keys)))
+        weights = codec.over_words(example, weights)
+        in_words = example.looks_at in codec.texts
+        target = example.target if in_words else codec.target(example)
+        gold_map = np.zeros((len(queries), len(keys)))
         if target is not None:
             rows = target.distribution() * target.query_mask[:, None]
             gold_map[: len(rows)] = rows[: len(queries)]

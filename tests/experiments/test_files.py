@@ -1,0 +1,81 @@
+"""A user's own files, from the first row to the report, for each form of answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from attnlab.config.compose import load
+from attnlab.stages import train
+
+FORMS: dict[str, tuple[dict[str, object], list[str]]] = {
+    "generate": (
+        {"text": "the low houses", "answer": "die niedrigen Häuser", "links": "0-0 1-1 2p2"},
+        [
+            "dataset/answer=text",
+            "dataset/gold=links",
+            "dataset/tokenizer=bpe",
+            "dataset.tokenizer.size=40",
+            "task=generate",
+            "task.max_length=20",
+        ],
+    ),
+    "classify": (
+        {"text": "a film to forget", "label": "bad", "rationale": [[2, 4]]},
+        ["dataset/gold=spans", "dataset/tokenizer=characters", "task=classify"],
+    ),
+    "tag": (
+        {"text": "John Smith sleeps", "tag": "B-per I-per O"},
+        ["dataset/answer=tags", "task=tag", "objective=unsupervised", "metrics.figures=[]"],
+    ),
+    "attend": (
+        {"text": "look here not there", "scores": [1, 5, 2, 1]},
+        [
+            "dataset/answer=none",
+            "dataset/gold=scores",
+            "dataset/tokenizer=unigram",
+            "dataset.tokenizer.size=30",
+            "task=attend",
+            "objective=unsupervised",
+            "metrics=gaze",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_own_files_from_rows_to_report(form: str, tmp_path: Path) -> None:
+    row, overrides = FORMS[form]
+    rows = [row | {"text": f"{row['text']}"} for _ in range(24)]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in rows))
+    everything = [
+        "~experiment",
+        "dataset=files",
+        "dataset/reader=jsonl",
+        f"dataset.folder={tmp_path}",
+        "dataset.splits={train: rows.jsonl, val: rows.jsonl, test: rows.jsonl}",
+        *overrides,
+        "model.dim=16",
+        "trainer.max_epochs=1",
+        "trainer.batches.size=12",
+        "trainer.progress=false",
+        "trainer.threads=1",
+        "logger=files",
+        "logger.maps_examples=1",
+        *(f"paths.{name}={tmp_path / name}" for name in ("runs", "prepared")),
+    ]
+    config, plain = load(everything)
+    train.main(config, plain, everything)
+
+    (run,) = tmp_path.glob("runs/*/*")
+    figures = json.loads((run / "metrics.json").read_text())
+    assert len(figures["answer"]) > 1
+    assert (run / "report.html").stat().st_size > 1000
+    shown = json.loads((run / "examples.json").read_text())[0]
+    assert shown["keys"] == str(row["text"]).split(), "whole words, whatever the model sees"
+    assert all(len(line) == len(shown["keys"]) for line in shown["map"])
+    assert len(shown["map"]) == len(shown["queries"])
+    if form in ("generate", "classify"):
+        assert figures["controls"]["oracle"]["mass_on_gold"] == pytest.approx(1.0)
