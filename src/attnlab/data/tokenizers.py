@@ -30,6 +30,12 @@ class Speller(Protocol):
     def __call__(self, word: str) -> Sequence[str]: ...
 
 
+class Fitter(Protocol):
+    """Learns a vocabulary from texts."""
+
+    def fit(self, texts: Texts) -> Vocabulary: ...
+
+
 class Pieces(Vocabulary):
     """A vocabulary of pieces, of which words are made."""
 

@@ -22,6 +22,7 @@ from attnlab.data.readers.paths import digest
 from attnlab.data.readers.row import BadRowError, Row, RowReader
 from attnlab.data.readers.words import Worded, Wording, text
 from attnlab.data.source import ANSWER, Source, Split
+from attnlab.data.tokenizers import Fitter
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError, suggest
 
@@ -69,7 +70,7 @@ class FileSource(Source):
         """Those of the inputs, and of an answer that is text; of one kind, or one for all."""
         answers = isinstance(self.answer, TextAnswer)
         names = [*self.inputs, *([ANSWER] if answers else [])]
-        tokenizer = self.tokenizer.build()
+        tokenizer: Fitter = self.tokenizer.build()
         if self.tokenizer.joint:
             texts = (_text(example, name) for name in names for example in training)
             together = tokenizer.fit(texts)
