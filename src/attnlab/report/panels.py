@@ -92,7 +92,7 @@ def draw_findings(folder: Path) -> dict[str, Path]:
 def _saved(folder: Path, name: str, title: str, rows: Sequence[Row]) -> Path:
     path = folder / FOLDER / f"{name}.png"
     path.parent.mkdir(exist_ok=True)
-    draw_rows(title, rows).savefig(path, dpi=130)
+    draw_rows(title, rows).savefig(path, dpi=130, bbox_inches="tight", pad_inches=0.15)
     return path
 
 
@@ -150,12 +150,12 @@ def _mark(axes: Axes, row: Row, place: int, least: float, most: float) -> None:
         return
     if row.of != OWN:
         mark = MARKS.get(row.of, "x")
-        axes.plot(at(row.value), place, mark, color=KNOWN, markersize=8, label=row.of)
+        axes.plot(at(row.value), place, mark, color=KNOWN, markersize=7, label=row.of)
         return
     text = f"{row.value:.3f}"
     if row.low is not None and row.high is not None:
         ends = [at(row.low), at(row.high)]
         axes.plot(ends, [place] * 2, color=MODEL, linewidth=5, alpha=0.35)
         text += f"   {row.low:.3f} to {row.high:.3f}"
-    axes.plot(at(row.value), place, "o", color=MODEL, markersize=6, label=OWN)
+    axes.plot(at(row.value), place, "o", color=MODEL, markersize=6, label=OWN, zorder=3)
     axes.text(1.06, place, text, fontsize=8.5, color=INK, va="center")
