@@ -100,12 +100,15 @@ def explain(run: Run) -> None:
 
 def _leave_nothing(run: Run) -> None:
     """The same files as `explain` leaves, with nothing in them."""
+    from attnlab.report.panels import FOLDER as PANELS
     from attnlab.report.panels import draw_rows
 
     _write(run.folder / "explanations.json", {"map": run.config.task.map, "examples": []})
     _write(run.folder / "trust.json", {"map": run.config.task.map, "tests": [], "curves": {}})
     _save_views(run)
-    draw_rows("Nothing to explain", []).savefig(run.folder / "panels" / "findings.png")
+    picture = run.folder / PANELS / "findings.png"
+    picture.parent.mkdir(exist_ok=True)
+    draw_rows("Nothing to explain", []).savefig(picture)
 
 
 def _save_views(run: Run) -> None:

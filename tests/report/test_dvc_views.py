@@ -1,0 +1,72 @@
+"""Tables for `dvc plots`, and what a task that makes no choice leaves for DVC."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import yaml
+
+from attnlab.config.compose import load
+from attnlab.report.dvc_views import ORDERS, save_figures, save_findings, save_metrics
+from attnlab.report.panels import Said
+from attnlab.report.scores import read_table
+from tests.commands import REPOSITORY, run
+from tests.report.reported import reported
+
+FOUND = [
+    Said("permuted: answers changed", "model", 0.54, 0.4, 0.7, "It decides."),
+    Said("permuted: median change of the output", "model", 0.3),
+    Said("tau with gradient x input: Kendall's tau", "model", None),
+]
+
+
+def test_closing_figures_are_those_of_the_run(tmp_path: Path) -> None:
+    figures = reported("dates").figures
+    save_figures(figures, tmp_path)
+    answer = read_table(tmp_path / "plots" / "answer.csv")
+    assert answer == {
+        "figure": ["exact match"], "value": ["0.6"], "low": ["0.5"], "high": ["0.7"],
+    }  # fmt: skip
+    attention = read_table(tmp_path / "plots" / "attention.csv")
+    assert attention["figure"] == ["mass on gold", "pointing accuracy"]
+    assert [float(value) for value in attention["value"]] == [0.7, 0.8]
+    trust = read_table(tmp_path / "plots" / "trust.csv")
+    assert dict(zip(trust["figure"], trust["value"], strict=True)) == {
+        "changed by a uniform map": "0.9",
+        "changed by a permuted map": "0.8",
+    }
+
+
+def test_findings_are_shares_and_curves(tmp_path: Path) -> None:
+    curves = {"comprehensiveness": {"attention": [0.1, 0.3], "random": [0.0, 0.1]}}
+    save_findings(FOUND, curves, [0.1, 0.5], tmp_path)
+    tests = read_table(tmp_path / "plots" / "tests.csv")
+    assert (tests["figure"], tests["value"]) == (["permuted: answers changed"], ["0.54"])
+    erasure = read_table(tmp_path / "plots" / "erasure.csv")
+    assert tuple(erasure) == ("erased", *ORDERS)
+    assert (erasure["erased"], erasure["attention"]) == (["0.1", "0.5"], ["0.1", "0.3"])
+    assert all(math.isnan(float(value)) for value in erasure["leave_one_out"])
+
+
+def test_metrics_are_named_by_test_and_figure(tmp_path: Path) -> None:
+    save_metrics(FOUND, tmp_path / "found.json")
+    assert json.loads((tmp_path / "found.json").read_text()) == {
+        "permuted": {"answers_changed": 0.54, "median_change_of_the_output": 0.3},
+        "tau_with_gradient_x_input": {"Kendall's_tau": None},
+    }
+
+
+def test_a_task_that_makes_no_choice_leaves_every_file_of_the_stage(tmp_path: Path) -> None:
+    _, plain = load(["experiment=canvas_locate"])
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain))
+    params = str(REPOSITORY / "params.yaml")
+    done = run([sys.executable, "-m", "attnlab", "explain", str(tmp_path), "--params", params])
+    assert done.returncode == 0, done.stderr
+    assert "makes no choice" in done.stdout
+    stage = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]["explain"]
+    named = [*stage["outs"], *stage["metrics"], *stage["plots"]]
+    for name in named:
+        assert (tmp_path / name.removeprefix("${run}/")).is_file(), name
