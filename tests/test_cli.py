@@ -42,6 +42,18 @@ def test_answers_in_about_a_second(arguments: list[str], seconds: float, code: i
     assert min(times) <= seconds, times
 
 
+def test_help_names_every_group_with_its_choices() -> None:
+    done = run([*TRAIN, "--help"])
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert any(line.startswith("attention: additive, alibi, ") for line in lines)
+    assert "attention/position: alibi, cosine, learned, none, rope, shaw, sinusoidal, t5, " in (
+        done.stdout
+    )
+    assert "task: attend, classify, generate, locate, rank, segment, tag" in lines
+    assert not any(line.startswith("hydra") for line in lines)
+
+
 def test_mistakes_end_with_code_2_and_the_next_command() -> None:
     done = run([*TRAIN, "attention=additve", "seed=-1"])
     assert done.returncode == 2

@@ -1,6 +1,6 @@
 """The stages that start from a config: `attnlab train` and `attnlab prepare`.
 
-Hydra parses the command line (`--help`, `--cfg job`, `-m`, completion) and composes; the config
+Hydra parses the command line (`--cfg job`, `-m`, completion) and composes; the config
 is checked here, before anything heavy is imported.
 """
 
@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from attnlab.config import compose
 from attnlab.config.schema import Config
 from attnlab.errors import ConfigError
+from attnlab.stages.usage import usage
 
 Stage = Callable[[Config, dict[str, Any], list[str]], None]
 
@@ -52,6 +53,9 @@ def _composed(go: Stage, arguments: list[str]) -> None:
     if arguments[:1] == ["--params"]:
         return _from_params(go, Path(arguments[1]), arguments[2:])
     given = get_args_parser().parse_args(arguments)
+    if given.help:
+        print(usage())
+        return None
     overrides = given.overrides
     failures: list[Exception] = []
 
