@@ -13,7 +13,9 @@ from attnlab.attention.kernels import additive, flex, linear, measured, nystrom,
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.combinations import KERNELS, kernels_for
 
-AS_FAST = 1.03  # of the reference's time: a tie goes to the kernel, which takes less memory
+# Of the reference's time. Timed alone, its weights stay in the cache; in a step that projects and
+# normalises as well they do not, so it has to be faster by more than that to be taken.
+AS_FAST = 1.25
 
 
 class KernelRoute(Protocol):
