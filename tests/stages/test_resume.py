@@ -46,6 +46,8 @@ def stop_after(command: list[str], folder: Path, steps: int, number: signal.Sign
             assert time.monotonic() < deadline, "the run did not get going"
             time.sleep(0.005)
         process.send_signal(number)
+        if number == signal.SIGTERM:  # as schedulers do, to the process and to its group
+            process.send_signal(number)
         printed, _ = process.communicate()
     assert process.returncode == (-9 if number == signal.SIGKILL else 1), printed
     return printed

@@ -22,7 +22,12 @@ class InterruptedRunError(RunError):
 
 
 class StopOnSignal(pl.Callback):
-    """SIGTERM and Ctrl-C finish the step, save, say how to go on; a second one stops at once."""
+    """SIGTERM and Ctrl-C finish the step, save, say how to go on; a second Ctrl-C stops at once.
+
+    A second SIGTERM changes nothing: schedulers send it to a process and to its group.
+    """
+
+    LISTENED_TO = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self, checkpoint: Path, resume_command: str) -> None:
         self.checkpoint, self.resume_command = checkpoint, resume_command
@@ -30,13 +35,16 @@ class StopOnSignal(pl.Callback):
         self.previous: dict[signal.Signals, Any] = {}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self.previous[number] = signal.signal(number, self._receive)
+        self.previous = {number: signal.getsignal(number) for number in self.LISTENED_TO}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Only now: before, Lightning would put its own handler round ours, which saves nothing."""
+        for number in self.LISTENED_TO:
+            signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: Any) -> None:
         self.received = signal.Signals(number).name
-        for each, previous in self.previous.items():
-            signal.signal(each, signal.default_int_handler if previous is None else previous)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: pl.Trainer, *step: Any

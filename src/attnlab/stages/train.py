@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.loggers.wandb import WandbLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from attnlab.config.schema import Config
 from attnlab.data.prepared import Prepared
@@ -18,7 +19,7 @@ from attnlab.learning.checkpoint import provenance, read_checkpoint
 from attnlab.learning.data_module import PreparedData
 from attnlab.learning.fit import build_trainer, seed_everything
 from attnlab.learning.history import History
-from attnlab.learning.safety import is_out_of_memory, out_of_memory
+from attnlab.learning.safety import InterruptedRunError, is_out_of_memory, out_of_memory
 from attnlab.metrics.memory import PeakMemory
 from attnlab.report.dashboard import log_evaluation
 from attnlab.stages import evaluate, report
@@ -60,6 +61,9 @@ def train(
         trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
         if not settings.fast_dev_run:
             trainer.save_checkpoint(run.last_checkpoint)
+    except SIGTERMException:  # between steps, where Lightning alone listens
+        again = resume_command(overrides)
+        raise InterruptedRunError(f"stopped by SIGTERM\n  go on with: {again}") from None
     except Exception as error:
         if is_out_of_memory(error):
             raise out_of_memory(error) from error
