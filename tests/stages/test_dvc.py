@@ -235,10 +235,10 @@ def test_experiments_of_another_config(clone: Clone) -> None:
     text = clone.run("dvc", "exp", "run", "-n", "with-dot", *small)
     assert "train" in clone.stages_run(text)
     diff = json.loads(clone.run("dvc", "metrics", "diff", "HEAD", "--json"))
-    changed = diff["diff"]["runs/dvc/metrics.json"]
+    changed = diff["runs/dvc/metrics.json"]
     assert {"trust.uniform", "trust.permuted", "cost.train_seconds"} & changed.keys()
     assert any(name.startswith("attention.") for name in changed)
-    assert "comprehensiveness.area" in diff["diff"]["runs/dvc/trust_metrics.json"]
+    assert "comprehensiveness.area" in diff["runs/dvc/trust_metrics.json"]
     plots = json.loads(clone.run("dvc", "plots", "diff", "HEAD", "--json", "-o", "compared"))
     assert plots["data"].keys() >= (BARS | CURVES | PICTURES)
     both = {"workspace", "HEAD"}
