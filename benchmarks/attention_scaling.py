@@ -73,7 +73,7 @@ def draw(results: dict[str, tuple[str, Measured]], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(13, 9), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(13, 12), layout="constrained")
     for panel, label in enumerate(("milliseconds, forward and backward", "MiB at most")):
         axis = axes[panel]
         ends = sorted(
@@ -102,7 +102,7 @@ def _label_ends(
     """Names beside the last points, moved up where they would cover one another."""
     lowest = 0.0
     for value, length, name in ends:
-        place = max(value, lowest * 1.115)
+        place = max(value, lowest * 1.09)
         lowest = place
         colour = COLOURS[results[name][0]]
         axis.annotate(
@@ -110,7 +110,7 @@ def _label_ends(
             (length, value),
             (LENGTHS[-1] * 1.15, place),
             color=colour,
-            fontsize=7,
+            fontsize=6.5,
             va="center",
             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "alpha": 0.5},
         )
