@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attnlab.attention.probes import Tap
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch
 from attnlab.data.inputs import Picture
@@ -49,8 +50,9 @@ class Locator(nn.Module):
         reading = self.reader(batch)
         memory = reading.memory
         queries = self.queries(reading.asks)  # batch x slots x dim
-        found = self.attention(queries, memory.values, memory.values, memory.visible())
-        weights = self.attention.weights(queries, memory.values, memory.visible()).mean(1)
+        with Tap(self, "decoder.cross.0") as tap:
+            found = self.attention(queries, memory.values, memory.values, memory.visible())
+        weights = tap.weights().mean(1)  # batch x slots x cells
         looked = weights @ centres(memory.grid, memory.values).to(weights)  # batch x slots x 2
         aside, size = self.shape(found).split(2, -1)  # each batch x slots x 2
         middle, size = looked.to(aside) + MOST_ASIDE * aside.tanh(), size.sigmoid()

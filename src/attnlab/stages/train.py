@@ -55,14 +55,14 @@ def train(
     history = History(run.folder / "history")
     checkpoint = _checkpoint_to_resume(run, prepared, history)
     loggers: list[Logger] = [history, *([wandb] if wandb else [])]
-    trainer = build_trainer(settings, run.folder, loggers, resume_command(overrides))
+    again = resume_command(overrides)
+    trainer = build_trainer(settings, run.folder, loggers, again)
     started, peak = time.monotonic(), PeakMemory(device(config))
     try:
         trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
         if not settings.fast_dev_run:
             trainer.save_checkpoint(run.last_checkpoint)
     except SIGTERMException:  # between steps, where Lightning alone listens
-        again = resume_command(overrides)
         raise InterruptedRunError(f"stopped by SIGTERM\n  go on with: {again}") from None
     except Exception as error:
         if is_out_of_memory(error):
