@@ -12,7 +12,6 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from attnlab.attention.kernels.measure import HEADS, WIDTH, mechanism
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.attention.probes import Probe
+from attnlab.metrics.memory import PeakMemory
 from benchmarks.results import record
 
 COMMAND = "python -m benchmarks.attention"
@@ -62,15 +62,10 @@ def peak_mib(run: Callable[[], object]) -> float:
     """How much memory a run takes at most beyond what is there before (Linux)."""
     run()
     ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back, so that it counts when taken again
-    Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
+    peak = PeakMemory(torch.device("cpu"))
+    before = peak.mib()
     run()
-    return max(0.0, (_status("VmHWM") - before) / 1024)
-
-
-def _status(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+    return max(0.0, peak.mib() - before)
 
 
 def circumstances() -> str:

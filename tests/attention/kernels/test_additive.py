@@ -15,6 +15,7 @@ from torch import Tensor
 
 from attnlab.attention.kernels import additive, native
 from attnlab.attention.kernels.additive import ChunkedAdditive, NativeAdditive, additive_scores
+from attnlab.metrics.memory import PeakMemory
 from tests.attention.mechanisms import attention, inputs, named
 
 Run = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -144,15 +145,10 @@ def _peak_mib(run: Callable[[], object]) -> float:
     """How much more memory the process had at most while something ran (Linux)."""
     run()
     ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back, so that it counts when taken again
-    Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
+    peak = PeakMemory(torch.device("cpu"))
+    before = peak.mib()
     run()
-    return (_status("VmHWM") - before) / 1024
-
-
-def _status(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+    return peak.mib() - before
 
 
 @needs_compiler
