@@ -18,7 +18,7 @@ NAMES = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not 
 def main() -> int:
     """Each in a process of its own, so that none meets what another left in memory."""
     parser = argparse.ArgumentParser(description="Every benchmark, written to docs/results.md.")
-    parser.add_argument("names", nargs="*", choices=[*NAMES, []], default=NAMES)
+    parser.add_argument("names", nargs="*", choices=[*NAMES, []])
     failed = []
     for name in parser.parse_args().names or NAMES:
         print(f"== benchmarks.{name}", flush=True)

@@ -251,7 +251,7 @@ SECTIONS = {f.__name__: f for f in (additive, long, route, dispatch, probes)}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Benchmarks of the attention kernels.")
-    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], default=list(SECTIONS))
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []])
     parser.add_argument("--threads", type=int, default=1, help="1 is disturbed least by others")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -112,7 +112,7 @@ def draw(generators: Sequence[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What gold maps are worth.")
-    parser.add_argument("generators", nargs="*", choices=[*STUDIES, []], default=list(STUDIES))
+    parser.add_argument("generators", nargs="*", choices=[*STUDIES, []])
     chosen = parser.parse_args().generators or list(STUDIES)
     table = itertools.product(chosen, SEEDS, CONDITIONS)
     train_all([training(generator, condition, seed) for generator, seed, condition in table])

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ class Training:
         return [float(value) for value in column if value not in ("", "nan")]
 
 
-def train_all(trainings: Sequence[Training], at_once: int = 2) -> None:
-    """All of them, one thread each."""
+def train_all(trainings: Sequence[Training], at_once: int = 2, threads: int = 1) -> None:
+    """All of them, some at once."""
+    run = partial(Training.run, threads=threads)
     with ThreadPoolExecutor(at_once) as pool:
-        list(track(pool.map(Training.run, trainings), "training", total=len(trainings)))
+        list(track(pool.map(run, trainings), "training", total=len(trainings)))
