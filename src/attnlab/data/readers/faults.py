@@ -1,4 +1,4 @@
-"""`Faults`: the rows of a split that cannot be used - how many, which, and when it is too many."""
+"""`Faults`: the rows that cannot be used - how many, which, and when it is too many."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHOWN = 3
 class Faults:
     """Counted while the rows go by."""
 
-    split: str
+    key: str  # the setting that says where the rows are
     allowed: float  # share of the rows
     rows: int = 0
     bad: int = 0
@@ -26,11 +26,10 @@ class Faults:
             self.first.append(f"{row.place}: {problem}")
 
     def check(self) -> None:
-        """At the end of a split: raises if too many were bad."""
+        """At the end of the rows: raises if too many were bad."""
         if self.bad > self.allowed * self.rows:
             raise UserError(
-                f"dataset.splits.{self.split}: {self.text()}; "
-                f"dataset.bad_rows allows {self.allowed:.2%}"
+                f"{self.key}: {self.text()}; dataset.bad_rows allows {self.allowed:.2%}"
             )
 
     def text(self) -> str:
