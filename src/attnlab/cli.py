@@ -26,6 +26,7 @@ COMMANDS = {
     "train": Command("attnlab.stages.composed:train", "prepare, train, evaluate and report"),
     "prepare": Command("attnlab.stages.composed:prepare", "write the dataset's splits to disk"),
     "evaluate": Command("attnlab.stages.evaluate:main", "judge a run on its test split"),
+    "predict": Command("attnlab.stages.predict:main", "answer, with scores and maps, as JSONL"),
     "explain": Command("attnlab.stages.explain:main", "explain a run's answers, and test its maps"),
     "report": Command("attnlab.stages.report:main", "write the HTML report of a run"),
     "dashboard": Command("attnlab.stages.dashboard:main", "make the W&B workspace of a project"),

@@ -41,6 +41,17 @@ class State:
             past=None if self.past is None else self.past.select(index),
         )
 
+    def reorder(self, index: Tensor) -> None:
+        """Move on with these examples, each of which has the memory of the one in its place.
+
+        What a beam does at every step: keys that do not grow are the same and need not be moved.
+        """
+        if self.grows:
+            self.key, self.value = _pick(self.key, index), _pick(self.value, index)
+            self.mask = self.mask.select(index)
+        if self.past is not None:
+            self.past = self.past.select(index)
+
     def with_keys(self, key: Tensor, value: Tensor | None, mask: Mask) -> State:
         """A growing state after the keys of one more call; `mask.keys` tells which are real."""
         valid = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -79,8 +79,10 @@ class Model(Variant, slot="model"):
     """A front for each form of input, an encoder, and what the task asks for to answer."""
 
     name: str = Field(description="shown in run names and tables")
-    dim: int = Field(gt=0, description="width of the hidden states")
     dropout: float = Field(ge=0, lt=1, description="share of activations dropped in training")
+    unit_dropout: float = Field(
+        ge=0, lt=1, description="share of a text's units that training shows as unknown ones"
+    )
     image: Image = Field(description="the front of inputs that are pictures")
     audio: Audio = Field(description="the front of inputs that are sounds")
     prediction: AttentionConfig | None = Field(
@@ -92,6 +94,7 @@ class Model(Variant, slot="model"):
 class Recurrent(Model, kind="recurrent", target="attnlab.models.recurrent:Recurrent"):
     """Recurrent encoder; recurrent decoder that attends to it (Bahdanau et al. 2015)."""
 
+    dim: int = Field(gt=0, description="width of the hidden states")
     cell: Literal["lstm", "gru"] = Field(description="the recurrent cell")
     encoder_layers: int = Field(
         ge=0, description="recurrent layers of the encoder; 0 attends to what the front sees"
@@ -114,6 +117,7 @@ class Recurrent(Model, kind="recurrent", target="attnlab.models.recurrent:Recurr
 class Transformer(Model, kind="transformer", target="attnlab.models.transformer:Transformer"):
     """Transformer encoder, and decoder where the task generates (Vaswani et al. 2017)."""
 
+    dim: int = Field(gt=0, description="width of the hidden states")
     encoder_layers: int = Field(ge=0, description="layers of the encoder")
     decoder_layers: int = Field(gt=0, description="layers of the decoder")
     feedforward_dim: int = Field(gt=0, description="hidden width of the feed-forward blocks")
@@ -121,7 +125,32 @@ class Transformer(Model, kind="transformer", target="attnlab.models.transformer:
         description="positions added to the embeddings; a mechanism may bring its own as well"
     )
     max_length: int = Field(gt=0, description="longest input or output the positions allow")
+    tie: Literal["none", "output", "all"] = Field(
+        description="embeddings that are one matrix: none; the decoder's and its output layer's "
+        "(Press & Wolf 2017); all, the encoder's too, which needs one vocabulary for all texts"
+    )
     self_attention: AttentionConfig | None = Field(
         description="the mechanism within encoder and decoder; null is that of `attention`. "
         "Another one: +attention@model.self_attention=multihead"
     )
+
+
+class HuggingFace(Model, kind="hf", target="attnlab.models.hf:HuggingFace"):
+    """A pretrained encoder, or encoder and decoder, with its own tokenizer and its own attention.
+
+    `attention` is that of the head on top. Needs transformers: attnlab[hf].
+    """
+
+    name: str = Field(min_length=1, description="a model's id on the Hugging Face hub, or a folder")
+    revision: str | None = Field(description="commit to read, so that the model stays the same")
+    weights: Literal["pretrained", "random"] = Field(
+        description="the model's own, or, as a control, random ones of the same sizes"
+    )
+    freeze: Literal["nothing", "embeddings", "everything"] = Field(
+        description="what of the pretrained model does not learn"
+    )
+    lr_factor: float = Field(gt=0, description="its learning rate, as a factor on optimizer.lr")
+
+    def settings(self) -> dict[str, Any]:
+        """Here the name says what is built."""
+        return super().settings() | {"name": self.name}

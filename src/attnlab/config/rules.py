@@ -6,14 +6,28 @@ from collections.abc import Iterator
 
 from attnlab.config import combinations
 from attnlab.config.dataset_files import Files
-from attnlab.config.model import Transformer
+from attnlab.config.decoding import Beam
+from attnlab.config.model import HuggingFace, Recurrent, Transformer
 from attnlab.config.schema import Config
+from attnlab.config.task import Generate
 from attnlab.errors import Mistake
 
 
 def broken_rules(config: Config) -> Iterator[Mistake]:
     """Mistakes that no single field shows."""
-    for rule in (_mechanisms, _places, _prediction, _length, _tags, _devices, _presets):
+    for rule in (
+        _mechanisms,
+        _places,
+        _prediction,
+        _every_place,
+        _backbone,
+        _coverage,
+        _one_vocabulary,
+        _length,
+        _tags,
+        _devices,
+        _presets,
+    ):
         yield from rule(config)
 
 
@@ -30,9 +44,11 @@ def _places(config: Config) -> Iterator[Mistake]:
     model = config.model
     if not isinstance(model, Transformer):
         roles = {"self" if config.task.kind == "tag" else "cross"}
+        roles = {"causal"} if config.task.causal else roles
         yield from combinations.usable_for(config.attention, "attention", roles)
         return
     generates = config.task.kind == "generate" and model.decoder_layers > 0
+    generates = generates or config.task.causal
     own = ({"self"} if model.encoder_layers else set()) | ({"causal"} if generates else set())
     if model.self_attention is None:
         yield from combinations.usable_for(config.attention, "attention", own or {"self"})
@@ -47,6 +63,68 @@ def _prediction(config: Config) -> Iterator[Mistake]:
     if config.model.prediction is not None and config.task.kind not in answered:
         problem = f"task '{config.task.kind}' answers from the input's own states"
         yield Mistake("model.prediction", problem, f"allowed with: {', '.join(answered)}")
+
+
+OWN_TO_BACKBONES = {
+    "score": "scaled_dot",
+    "normalizer": "softmax",
+    "structure": "global",
+    "position": "none",
+    "heads": "multi",
+}
+
+
+def _backbone(config: Config) -> Iterator[Mistake]:
+    """A pretrained model attends as it was trained to: the head on top alone is to choose."""
+    model = config.model
+    if not isinstance(model, HuggingFace) or config.task.kind != "generate":
+        return
+    if any(getattr(config.attention, part).kind != k for part, k in OWN_TO_BACKBONES.items()):
+        problem = f"'{config.attention.name}' does not take the place of the backbone's own"
+        yield Mistake("attention", problem, "with task 'generate' try: attention=multihead")
+    if model.prediction is not None:
+        problem = "the backbone's decoder looks at its encoder, not at a prediction"
+        yield Mistake("model.prediction", problem, "try: model.prediction=null")
+
+
+def _coverage(config: Config) -> Iterator[Mistake]:
+    """A search that counts what was looked at needs a map that is made step by step."""
+    task = config.task
+    if not isinstance(task, Generate) or not isinstance(task.decoding, Beam):
+        return
+    if task.decoding.coverage_penalty and not task.map.startswith("decoder.cross"):
+        problem = f"task.map '{task.map}' is not made step by step"
+        hint = "set task.decoding.coverage_penalty=0, or task.map=decoder.cross.-1"
+        yield Mistake("task.decoding.coverage_penalty", problem, hint)
+
+
+def _one_vocabulary(config: Config) -> Iterator[Mistake]:
+    """One matrix for all texts takes one vocabulary for all of them."""
+    if not isinstance(config.model, Transformer) or config.model.tie != "all":
+        return
+    dataset = config.dataset
+    if not isinstance(dataset, Files) or not dataset.tokenizer.joint:
+        problem = f"'all' needs one vocabulary for all texts; '{dataset.name}' has several"
+        yield Mistake(
+            "model.tie", problem, "did you mean 'output'? or: dataset.tokenizer.joint=true"
+        )
+
+
+def _every_place(config: Config) -> Iterator[Mistake]:
+    """Where every place of the input is answered, none may know what comes after it."""
+    model, objective = config.model, config.objective
+    if not config.task.causal:
+        return
+    if isinstance(model, Recurrent) and model.encoder_layers and model.bidirectional:
+        problem = "a state would know the items that it has to tell"
+        hint = "with task.learn=every_place try: model.bidirectional=false"
+        yield Mistake("model.bidirectional", problem, hint)
+    if model.prediction is not None:
+        problem = "predicts where one answer looks; task.learn=every_place has one for each place"
+        yield Mistake("model.prediction", problem, "try: task.learn=answer")
+    if objective.attention is not None or objective.extra:
+        problem = "losses on maps are those of one answer; task.learn=every_place has many"
+        yield Mistake("objective", problem, "try: objective=unsupervised, or task.learn=answer")
 
 
 def _length(config: Config) -> Iterator[Mistake]:

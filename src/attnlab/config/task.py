@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
+from attnlab.config.decoding import Decoding
 from attnlab.config.section import Variant
 
 TASKS = "attnlab.learning.tasks"
@@ -18,11 +21,17 @@ class Task(Variant, slot="task"):
     )
     label_smoothing: float = Field(ge=0, lt=1, description="share of target mass spread evenly")
 
+    @property
+    def causal(self) -> bool:
+        """Whether each state of the input may know only what stands before it."""
+        return False
+
 
 class Generate(Task, kind="generate", target=f"{TASKS}:Generate"):
     """The answer is a sequence of units, produced one after the other."""
 
     max_length: int = Field(gt=0, description="units generated at most")
+    decoding: Decoding = Field(description="how the units of an answer are chosen")
 
 
 class Classify(Task, kind="classify", target=f"{TASKS}:Classify"):
@@ -30,11 +39,29 @@ class Classify(Task, kind="classify", target=f"{TASKS}:Classify"):
 
 
 class Tag(Task, kind="tag", target=f"{TASKS}:Tag"):
-    """The answer is a tag for each unit of the input."""
+    """The answer is a tag for each word of the input."""
+
+    crf: bool = Field(
+        description="tags depend on the tag before, and are chosen together (a linear-chain "
+        "conditional random field, Lafferty et al. 2001); otherwise each by itself"
+    )
 
 
 class Rank(Task, kind="rank", target=f"{TASKS}:Rank"):
     """The answer is an item, looked for among all there are."""
+
+    learn: Literal["answer", "every_place"] = Field(
+        description="what training asks for: each example's answer, or also, at every place of its "
+        "items, the next one; then no state sees what comes after it"
+    )
+    repeats: bool = Field(
+        description="whether the answer may be one of the example's own items; if not, those are "
+        "left out of rankings"
+    )
+
+    @property
+    def causal(self) -> bool:
+        return self.learn == "every_place"
 
 
 class Attend(Task, kind="attend", target=f"{TASKS}:Attend"):

@@ -13,6 +13,11 @@ class Batches(Section):
     """How examples are put together."""
 
     size: int = Field(gt=0, description="examples in a batch, on each device")
+    units: int | None = Field(
+        gt=0,
+        description="instead of size: as many examples as together have so many units, padding "
+        "included, on their longer side (input or answer); null counts examples",
+    )
     eval_size: int = Field(gt=0, description="examples in a batch where nothing is learned")
     workers: int = Field(ge=0, description="loader processes; 0 loads in the main process")
     bucket: int = Field(

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from attnlab.data.codec import Item
-from attnlab.data.target_batch import TargetBatch, collate_targets
+from attnlab.data.codec import Item, WordMap
+from attnlab.data.groups import Groups
+from attnlab.data.target_batch import TargetBatch, collate_targets, regroup_maps
 from attnlab.data.vocabulary import PAD
 
 
@@ -22,6 +23,31 @@ class Padded(NamedTuple):
 
 
 @dataclass(frozen=True)
+class WordMaps:
+    """What it takes to judge a batch of maps over pieces as maps over words."""
+
+    target: TargetBatch  # over words
+    queries: list[Groups]
+    keys: list[Groups]
+
+    def first_pieces(self) -> Padded:
+        """Where each word of the answer begins: batch x words."""
+        first = [torch.tensor([pieces[0] for pieces in each.members]) for each in self.queries]
+        places, mask = pad(first)
+        device = self.target.weights.device
+        return Padded(places.to(device), mask.to(device))
+
+    def select(self, examples: Tensor) -> WordMaps:
+        """Those of some of the examples."""
+        chosen = examples.tolist()
+        queries, keys = ([groups[i] for i in chosen] for groups in (self.queries, self.keys))
+        return WordMaps(self.target.select(examples), queries, keys)
+
+    def to(self, device: torch.device | str) -> WordMaps:
+        return WordMaps(self.target.to(device), self.queries, self.keys)
+
+
+@dataclass(frozen=True)
 class Batch:
     """What a training step works on."""
 
@@ -30,6 +56,18 @@ class Batch:
     # boxes: batch x boxes x 5; pixels: batch x height x width
     target: TargetBatch
     index: Tensor  # batch: places of the examples in their split
+    words: WordMaps | None = None  # where maps over pieces are judged over words
+
+    @property
+    def judged(self) -> TargetBatch:
+        """The gold that maps are judged against."""
+        return self.target if self.words is None else self.words.target
+
+    def over_words(self, weights: Tensor) -> Tensor:
+        """Maps batch x queries x keys as they are judged: over whole words, where gold counts."""
+        if self.words is None:
+            return weights
+        return regroup_maps(weights, self.words.queries, self.words.keys)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -44,6 +82,7 @@ class Batch:
             move(self.answer),
             self.target.to(device, non_blocking),
             self.index.to(device, non_blocking=non_blocking),
+            self.words and self.words.to(device),
         )
 
     def pin_memory(self) -> Batch:
@@ -55,6 +94,7 @@ class Batch:
             pin(self.answer),
             self.target.pin_memory(),
             self.index.pin_memory(),
+            self.words,
         )
 
 
@@ -72,4 +112,19 @@ def collate(items: Sequence[Item]) -> Batch:
     queries, keys = (max(sizes) for sizes in zip(*shapes, strict=True))
     target = collate_targets([item.target for item in items], queries, keys, shapes)
     answer = pad([item.answer for item in items])
-    return Batch(inputs, answer, target, torch.tensor([item.index for item in items]))
+    index = torch.tensor([item.index for item in items])
+    return Batch(inputs, answer, target, index, _word_maps(items))
+
+
+def _word_maps(items: Sequence[Item]) -> WordMaps | None:
+    """For all of them, or for none: it depends on the vocabulary, and by chance on the words."""
+    if all(item.words is None for item in items):
+        return None
+    words = [
+        item.words or WordMap(item.target, Groups.same(item.queries), Groups.same(item.keys))
+        for item in items
+    ]
+    shapes = [(len(each.queries), len(each.keys)) for each in words]
+    queries, keys = (max(sizes) for sizes in zip(*shapes, strict=True))
+    target = collate_targets([each.target for each in words], queries, keys, shapes)
+    return WordMaps(target, [each.queries for each in words], [each.keys for each in words])

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from attnlab.data.answers import Answer, Units, answer_of, fit_answer
@@ -21,8 +22,10 @@ from attnlab.data.example import Example
 from attnlab.data.grain import OWN, Grain, at_groups, first_rows
 from attnlab.data.groups import Groups
 from attnlab.data.inputs import Input, Text, fit_input, input_of
+from attnlab.data.pretrained import PretrainedPieces
 from attnlab.data.source import ANSWER
 from attnlab.data.target import AttentionTarget
+from attnlab.data.tokenizers import Pieces
 from attnlab.data.vocabulary import Vocabulary
 
 FILE = "vocabulary.json"
@@ -39,6 +42,16 @@ class Item:
     index: int  # the example's place in its split
     queries: int  # rows of its map
     keys: int  # what the model attends to
+    words: WordMap | None = None  # where gold counts words, and the model pieces of them
+
+
+@dataclass(frozen=True)
+class WordMap:
+    """What it takes to judge a map over pieces as one over words."""
+
+    target: AttentionTarget | None  # over words
+    queries: Groups  # from units of the answer to its words
+    keys: Groups  # from units that are looked at to words
 
 
 @dataclass(frozen=True)
@@ -81,12 +94,26 @@ class Codec:
         """The same for a model of another grain."""
         return replace(self, grain=grain)
 
+    def spelled(self, pieces: PretrainedPieces, answers: bool) -> Codec:
+        """The same for a model with a tokenizer of its own, which may spell answers as well."""
+        inputs = {n: Text(pieces) if isinstance(i, Text) else i for n, i in self.inputs.items()}
+        if answers and isinstance(self.answers, Units):
+            return replace(self, inputs=inputs, answers=Units(pieces.bare()))
+        return replace(self, inputs=inputs)
+
     def encode(self, example: Example, index: int) -> Item:
         """The example's numbers, with gold over the units that the model attends to."""
         answer = self.answers.encode(example)
         inputs = {name: self.inputs[name].encode(value) for name, value in example.inputs.items()}
-        shape = self.answers.queries(answer), len(self.groups(example))
-        return Item(inputs, answer, self.target(example, shape[0]), index, *shape)
+        keys = self.groups(example)
+        shape = len(keys) if self._tags_pieces else self.answers.queries(answer), len(keys)
+        target = self.target(example, shape[0])
+        return Item(inputs, answer, target, index, *shape, self.words(example))
+
+    def question(self, example: Example, index: int) -> Item:
+        """The numbers of an example whose answer nobody knows."""
+        inputs = {name: self.inputs[name].encode(value) for name, value in example.inputs.items()}
+        return Item(inputs, torch.zeros(1).long(), None, index, 1, len(self.groups(example)))
 
     def target(self, example: Example, queries: int | None = None) -> AttentionTarget | None:
         """The example's gold over the units that the model attends to, for so many queries."""
@@ -104,24 +131,59 @@ class Codec:
         return self.inputs[name].groups(example.inputs[name], self.grain)
 
     def query_groups(self, example: Example) -> Groups | None:
-        """From the words of an answer that is a text to its units; None for other answers."""
+        """From the words of an answer that is a text to its units; None for other answers.
+
+        The tag of a word has the rows of the word's pieces.
+        """
         if not isinstance(self.answers, Units):
             return None
+        if self._tags_pieces:
+            return self.groups(example)
         return self.answers.vocabulary.groups(example.answer)  # type: ignore[arg-type]
 
-    def over_words(self, example: Example, weights: Map) -> Map:
+    def over_words(self, example: Example, weights: Map, rows: Groups | None = None) -> Map:
         """A map over units of texts as one over their words; rows beyond the answer are left out.
 
         Rows are averaged, columns summed up, so that a row that summed to one still does. Maps over
-        pictures and sounds stay what they are.
+        pictures and sounds stay what they are. `rows` are from the units of an answer that a model
+        gave to its words; without, the answer is the example's own.
         """
-        rows, keys = self.query_groups(example), self.groups(example)
-        if rows is not None and len(rows) != rows.old:
-            counted = np.ones(len(rows), bool)
-            weights = rows.reverse().mean(weights[: len(rows)], 0, counted)
-        if self.looks_at in self.texts and len(keys) != keys.old:
+        if rows is None and (own := self.query_groups(example)) is not None:
+            rows = own.reverse()
+        if rows is not None:
+            counted = np.ones(rows.old, bool)
+            weights = rows.mean(weights[: rows.old], 0, counted)
+        if self._in_pieces(example):
+            keys = self.groups(example)
             weights = keys.reverse().share(weights[:, : len(keys)], 1)
         return weights
+
+    def words(self, example: Example) -> WordMap | None:
+        """How its map is judged over words; None where units are what gold counts."""
+        rows = self.query_groups(example)
+        if not self._in_pieces(example) and (rows is None or len(rows) == rows.old):
+            return None
+        if rows is None:
+            rows = Groups.same(len(example.target.query_mask) if example.target else 1)
+        return WordMap(example.target, rows.reverse(), self.groups(example).reverse())
+
+    def judged(self, example: Example) -> AttentionTarget | None:
+        """The gold that its map is judged against: over words, where it is a text's."""
+        return example.target if self.words(example) else self.target(example)
+
+    @property
+    def _tags_pieces(self) -> bool:
+        """Whether answers are tags of words that the model sees in pieces."""
+        looked_at = self.texts.get(self.looks_at)
+        return (
+            isinstance(looked_at, Pieces)
+            and isinstance(self.answers, Units)
+            and not isinstance(self.answers.vocabulary, Pieces)
+        )
+
+    def _in_pieces(self, example: Example) -> bool:
+        keys = self.groups(example)
+        return self.looks_at in self.texts and len(keys) != keys.old
 
     def text(self, answer: Any) -> str:
         """An answer, as nested lists, in one line for people."""

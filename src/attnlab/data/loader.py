@@ -12,10 +12,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch.utils.data import DataLoader, Sampler
 
 from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Item
+
+Numbers = npt.NDArray[np.int64]
 
 
 class BatchOrder(Sampler[list[int]]):
@@ -48,13 +51,48 @@ class BatchOrder(Sampler[list[int]]):
 
     def _batches(self) -> list[list[int]]:
         random = np.random.default_rng((self.seed, self.epoch))
-        order = random.permutation(len(self.lengths))
+        batches = self._cut(random.permutation(len(self.lengths)))
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    def _cut(self, order: Numbers) -> list[list[int]]:
+        """Examples in this order as batches."""
         span = self.size * self.bucket
         if self.bucket > 1:
             spans = [order[i : i + span] for i in range(0, len(order), span)]
             order = np.concatenate([s[np.argsort(self.lengths[s], kind="stable")] for s in spans])
-        batches = [order[i : i + self.size].tolist() for i in range(0, len(order), self.size)]
-        return [batches[i] for i in random.permutation(len(batches))]
+        return [order[i : i + self.size].tolist() for i in range(0, len(order), self.size)]
+
+
+class UnitOrder(BatchOrder):
+    """Batches that are full when one more example would make more than `units`, padding included.
+
+    Examples of one length are shuffled among themselves, and the batches are. The lengths alone
+    say how many examples each batch has, so every epoch has equally many batches.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int], units: int, seed: int, rank: int, world: int
+    ) -> None:
+        super().__init__(lengths, 1, 1, seed, rank, world)
+        self.ends = _full(np.sort(self.lengths), units * world)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def _cut(self, order: Numbers) -> list[list[int]]:
+        order = order[np.argsort(self.lengths[order], kind="stable")]
+        starts = [0, *self.ends[:-1]]
+        return [order[i:end].tolist() for i, end in zip(starts, self.ends, strict=True)]
+
+
+def _full(lengths: Numbers, units: int) -> list[int]:
+    """Where each batch ends, of examples in order of their lengths; one example is one at least."""
+    ends, first = [], 0
+    for place, length in enumerate(lengths.tolist()):
+        if place > first and (place - first + 1) * length > units:
+            ends.append(place)
+            first = place
+    return [*ends, len(lengths)]
 
 
 class Loader(DataLoader[Any]):

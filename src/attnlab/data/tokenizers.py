@@ -56,10 +56,19 @@ class Pieces(Vocabulary):
         sizes = [len(self._numbers(word)) for word in text]
         return Groups.of_pieces([w for w, size in enumerate(sizes) for _ in range(size)], len(text))
 
-    def decode(self, numbers: Iterable[int]) -> list[str]:
-        """The words that the pieces make, up to the end mark; a piece never seen is left out."""
-        pieces = "".join(super().decode(numbers))
-        return [word for word in pieces.split(BEGIN) if word]
+    def read(self, numbers: Iterable[int]) -> tuple[list[str], Groups]:
+        """The words that the pieces make, and which pieces those are; none never seen."""
+        pieces, known = super().read(numbers)
+        words: list[str] = []
+        members: list[tuple[int, ...]] = []
+        for piece, (place,) in zip(pieces, known.members, strict=True):
+            if piece.startswith(BEGIN) or not words:
+                words.append("")
+                members.append(())
+            words[-1] += piece.removeprefix(BEGIN)
+            members[-1] += (place,)
+        kept = [w for w, word in enumerate(words) if word]
+        return [words[w] for w in kept], Groups(known.old, tuple(members[w] for w in kept))
 
     def describe(self) -> dict[str, Any]:
         return self._description
@@ -131,6 +140,10 @@ def vocabulary_of(content: dict[str, Any]) -> Vocabulary:
     """The vocabulary that `describe` wrote down."""
     if "characters" in content:
         return _characters(content["characters"])
+    if "pretrained" in content:
+        from attnlab.data.pretrained import PretrainedPieces  # which is built on this
+
+        return PretrainedPieces.of(content)
     if "model" in content:
         return _pieces(content["model"])
     return Vocabulary(content["units"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from attnlab.data.groups import Groups
@@ -44,18 +44,30 @@ class Vocabulary:
         return Groups.same(len(text))
 
     def decode(self, numbers: Iterable[int]) -> list[str]:
-        """Units up to the end mark, without the special ones."""
-        text: list[str] = []
-        for number in numbers:
-            if number == EOS:
-                break
+        """The text up to the end mark, without what stands for nothing in it."""
+        return self.read(numbers)[0]
+
+    def read(self, numbers: Iterable[int]) -> tuple[list[str], Groups]:
+        """The text up to the end mark, and from its numbers to its units: each is its own."""
+        units, places, count = [], [], 0
+        for place, number in enumerate(_ended(numbers)):
+            count = place + 1
             if number >= len(SPECIAL):
-                text.append(self.units[number])
-        return text
+                units.append(self.units[number])
+                places.append((place,))
+        return units, Groups(count, tuple(places))
 
     def describe(self) -> dict[str, Any]:
         """As plain values, from which `tokenizers.vocabulary_of` makes it again."""
         return {"units": self.units}
+
+
+def _ended(numbers: Iterable[int]) -> Iterator[int]:
+    """Those before the end mark."""
+    for number in numbers:
+        if number == EOS:
+            return
+        yield number
 
 
 def units_of(

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from attnlab.config.dataset import Dataset
 from attnlab.config.trainer import Trainer
 from attnlab.data.codec import Item
-from attnlab.data.loader import BatchOrder, Loader, eval_loader
+from attnlab.data.loader import BatchOrder, Loader, UnitOrder, eval_loader
 from attnlab.data.prepared import Prepared, Split
 from attnlab.data.supervision import supervised
 
@@ -54,9 +54,12 @@ class PreparedData(pl.LightningDataModule):
         return items[:few] if few else items
 
     def _order(self, items: list[Item], rank: int, world: int) -> BatchOrder:
-        lengths = [item.keys for item in items]
         batches = self.settings.batches
-        return BatchOrder(lengths, batches.size, batches.bucket, self.seed, rank, world)
+        if batches.units is None:
+            lengths = [item.keys for item in items]
+            return BatchOrder(lengths, batches.size, batches.bucket, self.seed, rank, world)
+        lengths = [max(item.keys, len(item.answer)) for item in items]
+        return UnitOrder(lengths, batches.units, self.seed, rank, world)
 
     def val_dataloader(self) -> DataLoader[Any]:
         return self._eval_loader("val")

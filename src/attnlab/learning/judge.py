@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from attnlab.data.batch import Batch
+from attnlab.data.target_batch import TargetBatch
 from attnlab.learning.tasks import Task
 from attnlab.metrics.pooled import MapMetric
 
@@ -27,12 +28,12 @@ class Judge(nn.Module):
         sums, places = self.task.losses(scores, batch)
         self.loss.update(sums.sum() / places.sum().clamp_min(1), places.sum())
         self.task.judge(self.answers, batch, scores, answers)
-        self.look(weights, batch)
+        self.look(batch.over_words(weights), batch.judged)
 
-    def look(self, weights: Tensor, batch: Batch) -> None:
+    def look(self, weights: Tensor, gold: TargetBatch) -> None:
         """Judge maps alone."""
         for metric in self.maps:
-            metric.update(weights, batch.target)  # type: ignore[operator]
+            metric.update(weights, gold)  # type: ignore[operator]
 
     def compute(self) -> dict[str, float]:
         """Every figure by name; those of maps are named `attention/...`."""

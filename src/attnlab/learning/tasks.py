@@ -21,6 +21,7 @@ from attnlab.metrics.regions import BoxIou, MeanAveragePrecision, SegmentationIo
 from attnlab.metrics.saliency import CorrelationCoefficient, KullbackLeibler
 from attnlab.metrics.text import CharacterError, ExactMatch, WordError
 from attnlab.metrics.translation import Bleu, Chrf
+from attnlab.models.heads import without
 from attnlab.objectives.attention import cross_entropy, entropy, reachable_gold
 from attnlab.objectives.regions import generalised_iou
 
@@ -49,7 +50,10 @@ class Task:
 
     def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Each example's loss, summed over its places, and how many those are: both batch."""
-        gold = self.gold(batch)  # batch x places
+        return self.wrong(scores, self.gold(batch))
+
+    def wrong(self, scores: Tensor, gold: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for the right choices, batch x places."""
         losses = F.cross_entropy(
             scores.flatten(0, 1).float(),  # scores: batch x places x choices
             gold.flatten(),
@@ -82,9 +86,11 @@ class Task:
 class Generate(Task):
     """The answer is a sequence of units."""
 
-    def __init__(self, codec: Codec, *, max_length: int, **shared: Unpack[Shared]) -> None:
+    def __init__(
+        self, codec: Codec, *, max_length: int, decoding: Any, **shared: Unpack[Shared]
+    ) -> None:
         super().__init__(codec, **shared)
-        self.max_length = max_length
+        self.max_length = max_length  # decoding is the model's, once it is trained
 
     def metrics(self) -> list[Metric]:
         assert isinstance(self.codec.answers, Units)
@@ -102,13 +108,16 @@ class Classify(Task):
 
 
 class Tag(Task):
-    """The answer is a tag for each unit of the input."""
+    """The answer is a tag for each word of the input."""
+
+    def __init__(self, codec: Codec, *, crf: bool, **shared: Unpack[Shared]) -> None:
+        super().__init__(codec, **shared)  # whether tags are a chain is the model's business
 
     def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         units, tags = scores.shape[1], batch.answer.values.shape[1] - 1
         if units != tags:
             raise UserError(
-                f"task.kind: 'tag' needs a tag for each unit; here are {tags} for {units} units. "
+                f"task.kind: 'tag' needs a tag for each word; here are {tags} for {units} words. "
                 "Did you mean 'generate'?"
             )
         return super().losses(scores, batch)
@@ -147,12 +156,34 @@ class Tag(Task):
 class Rank(Task):
     """The answer is the one right item among all there are."""
 
+    def __init__(
+        self, codec: Codec, *, learn: str, repeats: bool, **shared: Unpack[Shared]
+    ) -> None:
+        super().__init__(codec, **shared)
+        self.every_place, self.repeats = learn == "every_place", repeats
+
+    def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Scores are batch x 1 x items; of a model that learns from every place, of each."""
+        if scores.shape[1] == 1:
+            return super().losses(scores, batch)
+        return self.wrong(scores, self.following(batch))
+
+    def following(self, batch: Batch) -> Tensor:
+        """The item after each: the next of the history, at last the answer: batch x length."""
+        items, mask = batch.inputs[self.codec.looks_at]
+        last = mask.sum(1, keepdim=True) - 1  # batch x 1
+        following = items.roll(-1, 1).scatter(1, last, batch.answer.values)
+        return following.masked_fill(~mask, NOT_COUNTED)
+
     def metrics(self) -> list[Metric]:
         return [Recommendation(CUTOFFS)]
 
     def judge(self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor) -> None:
+        last = scores[:, -1]
+        if not self.repeats:
+            last = without(last, batch.inputs[self.codec.looks_at])
         for metric in metrics:
-            metric.update(scores[:, 0], batch.answer.values[:, 0])
+            metric.update(last, batch.answer.values[:, 0])
 
 
 class Attend(Task):
@@ -170,7 +201,7 @@ class Attend(Task):
 
     def judge(self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor) -> None:
         for metric in metrics:
-            metric.update(answers, batch.target)
+            metric.update(batch.over_words(answers), batch.judged)
 
 
 class Locate(Task):

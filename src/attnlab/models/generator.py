@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from attnlab.attention.probes import Tap
 from attnlab.data.batch import Batch
-from attnlab.data.vocabulary import BOS, EOS, PAD
+from attnlab.data.vocabulary import BOS
+from attnlab.models.decoding import Decoded, Decoding, Greedy
 from attnlab.models.memory import Memory
 from attnlab.models.parts import Decoder
 from attnlab.models.prediction import AttentionPrediction
@@ -22,10 +24,12 @@ class Generator(nn.Module):
         prediction: AttentionPrediction | None,
         decoder: Decoder,
         max_length: int,
+        map_: str,
     ) -> None:
         super().__init__()
         self.reader, self.prediction, self.decoder = reader, prediction, decoder
-        self.max_length = max_length
+        self.max_length, self.map = max_length, map_
+        self.decoding: Decoding = Greedy()  # while training; who loads a model for use sets another
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores of each unit of the gold answer, given those before: batch x length x units."""
@@ -37,20 +41,15 @@ class Generator(nn.Module):
         reading = self.reader(batch)
         return self.prediction(reading, length) if self.prediction else reading.memory
 
-    @torch.no_grad()
     def answer(self, batch: Batch) -> Tensor:
-        """The most likely unit at every step (greedy): batch x length, ending with the end mark."""
-        state = self.decoder.start(self.memory(batch, self.max_length))
-        units = batch.index.new_full((len(batch),), BOS)
-        ended = torch.zeros_like(units, dtype=torch.bool)
-        answers: list[Tensor] = []
-        for _ in range(self.max_length):
-            units = self.decoder.step(units, state).argmax(-1).masked_fill(ended, PAD)
-            answers.append(units)
-            ended = ended | (units == EOS)
-            if ended.all():
-                break
-        return torch.stack(answers, 1)
+        """The best answer: batch x length, ending with the end mark."""
+        return self.decode(batch).units[:, 0]
+
+    @torch.no_grad()
+    def decode(self, batch: Batch) -> Decoded:
+        """Answers by the way of decoding that is set, the best first."""
+        memory = self.memory(batch, self.max_length)
+        return self.decoding(self.decoder, memory, self.max_length, Tap(self, self.map))
 
 
 def shifted(answer: Tensor) -> Tensor:

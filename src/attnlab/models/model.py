@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from torch import nn
 
 from attnlab.config.schema import Config
+from attnlab.config.task import Rank, Tag
 from attnlab.data.answers import Boxes, ItemAnswer, Label, Nothing, Pixels, Units
 from attnlab.data.codec import Codec
 from attnlab.data.inputs import Picture
 from attnlab.errors import UserError
+from attnlab.models.crf import TagChain
 from attnlab.models.generator import Generator
 from attnlab.models.heads import Attender, Classifier, Ranker, Tagger
 from attnlab.models.parts import Parts
@@ -47,7 +49,8 @@ def build_model(config: Config, codec: Codec) -> nn.Module:
     """The model that a config describes, for what the data hold."""
     parts: Parts = config.model.build()
     fronts = {name: parts.front(found) for name, found in codec.inputs.items()}
-    reader = Reader(fronts, parts.encoder(config.attention), codec.looks_at, parts.front_width)
+    encoder, causal = parts.encoder(config.attention), config.task.causal
+    reader = Reader(fronts, encoder, codec.looks_at, parts.front_width, causal)
     return HEADS[config.task.kind](Plan(config, codec, parts, reader))
 
 
@@ -55,9 +58,10 @@ def _generator(plan: Plan) -> nn.Module:
     answers = plan.codec.answers
     if not isinstance(answers, Units):
         raise _wrong_answers(plan)
-    length: int = plan.config.task.max_length  # type: ignore[attr-defined]
+    task = plan.config.task
+    length: int = task.max_length  # type: ignore[attr-defined]
     decoder = plan.parts.decoder(len(answers.vocabulary), plan.config.attention)
-    return Generator(plan.reader, plan.prediction(length), decoder, length)
+    return Generator(plan.reader, plan.prediction(length), decoder, length, task.map)
 
 
 def _classifier(plan: Plan) -> nn.Module:
@@ -76,14 +80,21 @@ def _ranker(plan: Plan) -> nn.Module:
     dim, attention = plan.parts.dim, plan.config.attention
     # Two layers: several items together may lead to the next, not each by itself.
     layers = nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, len(answers.vocabulary))
-    return Ranker(plan.reader, plan.prediction(1), plan.parts, attention, nn.Sequential(*layers))
+    parts = plan.reader, plan.prediction(1), plan.parts, attention, nn.Sequential(*layers)
+    task = plan.config.task
+    assert isinstance(task, Rank)
+    names = {"looks_at": plan.codec.looks_at, "every_place": task.causal}
+    return Ranker(*parts, **names, repeats=task.repeats)
 
 
 def _tagger(plan: Plan) -> nn.Module:
     answers = plan.codec.answers
     if not isinstance(answers, Units):
         raise _wrong_answers(plan)
-    return Tagger(plan.reader, plan.parts, plan.config.attention, len(answers.vocabulary))
+    task, tags = plan.config.task, answers.vocabulary.units
+    assert isinstance(task, Tag)
+    chain = TagChain(tags) if task.crf else None
+    return Tagger(plan.reader, plan.parts, plan.config.attention, len(tags), chain)
 
 
 def _attender(plan: Plan) -> nn.Module:

@@ -108,12 +108,18 @@ class RecurrentState:
 
     def select(self, rows: Tensor) -> RecurrentState:
         """The state of some of the sequences, in the order of `rows`."""
-        hidden = (
-            tuple(h[:, rows] for h in self.hidden)
-            if isinstance(self.hidden, tuple)
-            else self.hidden[:, rows]
-        )
+        hidden = self._hidden_of(rows)
         return RecurrentState(self.memory.select(rows), hidden, self.attention.select(rows))
+
+    def reorder(self, rows: Tensor) -> None:
+        """Go on with these sequences, each of which has the memory of the one in its place."""
+        self.hidden = self._hidden_of(rows)
+        self.attention.reorder(rows)
+
+    def _hidden_of(self, rows: Tensor) -> Any:
+        if isinstance(self.hidden, tuple):
+            return tuple(h[:, rows] for h in self.hidden)
+        return self.hidden[:, rows]
 
 
 class RecurrentDecoder(Decoder):

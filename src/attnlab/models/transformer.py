@@ -29,6 +29,7 @@ class Transformer(Parts):
         feedforward_dim: int,
         embedding_positions: Literal["sinusoidal", "learned", "none"],
         max_length: int,
+        tie: Literal["none", "output", "all"],
         self_attention: AttentionConfig | None,
         **shared: Unpack[Shared],
     ) -> None:
@@ -37,13 +38,23 @@ class Transformer(Parts):
         self.feedforward_dim = feedforward_dim
         self.positions, self.max_length = embedding_positions, max_length
         self.self_attention = self_attention
+        self.tie = tie
+        self.one_matrix: nn.Embedding | None = None  # of all texts, once the first is embedded
 
     @property
     def front_width(self) -> int:
         return self.dim
 
     def embedding(self, vocabulary: int, width: int) -> nn.Module:
-        return PositionedEmbedding(self, vocabulary)
+        return PositionedEmbedding(self, self.units(vocabulary))
+
+    def units(self, vocabulary: int) -> nn.Embedding:
+        """A vector for each unit: a matrix of its own, or the one of all texts."""
+        if self.tie == "all" and self.one_matrix is not None:
+            return self.one_matrix
+        self.one_matrix = nn.Embedding(vocabulary, self.dim, padding_idx=0)
+        nn.init.normal_(self.one_matrix.weight, std=self.dim**-0.5)
+        return self.one_matrix
 
     def places(self) -> nn.Module:
         return PlacedMemory(self)
@@ -61,10 +72,9 @@ class Transformer(Parts):
 class PositionedEmbedding(nn.Module):
     """Units as vectors, with their places added."""
 
-    def __init__(self, parts: Transformer, vocabulary: int) -> None:
+    def __init__(self, parts: Transformer, units: nn.Embedding) -> None:
         super().__init__()
-        self.units = nn.Embedding(vocabulary, parts.dim, padding_idx=0)
-        nn.init.normal_(self.units.weight, std=parts.dim**-0.5)
+        self.units = units
         self.scale = math.sqrt(parts.dim)
         self.dropout = nn.Dropout(parts.dropout)
         self.places = Places(parts)
@@ -204,17 +214,25 @@ class TransformerState:
         caches = [LayerCaches(c.own.select(rows), c.memory.select(rows)) for c in self.caches]
         return TransformerState(self.memory.select(rows), caches, self.length)
 
+    def reorder(self, rows: Tensor) -> None:
+        """Go on with these sequences, each of which has the memory of the one in its place."""
+        for cache in self.caches:
+            cache.own.reorder(rows)
+            cache.memory.reorder(rows)
+
 
 class TransformerDecoder(Decoder):
     """A stack of layers over the units so far; the last state scores the next unit."""
 
     def __init__(self, parts: Transformer, vocabulary: int, attention: AttentionConfig) -> None:
         super().__init__()
-        self.embedding = PositionedEmbedding(parts, vocabulary)
+        self.embedding = PositionedEmbedding(parts, parts.units(vocabulary))
         numbers = range(parts.decoder_layers)
         self.layers = nn.ModuleList(DecoderLayer(parts, i, attention) for i in numbers)
         self.norm = nn.LayerNorm(parts.dim)
         self.output = nn.Linear(parts.dim, vocabulary)
+        if parts.tie != "none":
+            self.output.weight = self.embedding.units.weight
 
     def forward(self, units: Tensor, memory: Memory) -> Tensor:
         """Scores of the next unit after each of `units`: batch x length x vocabulary."""

@@ -80,7 +80,7 @@ class Evaluation:
     def __init__(self, run: Run, prepared: Prepared, learner: Learner) -> None:
         self.run, self.prepared, self.learner = run, prepared, learner
         self.examples = prepared.examples("test")
-        known = (prepared.codec.target(example) for example in prepared.examples("train")[:2000])
+        known = (prepared.codec.judged(example) for example in prepared.examples("train")[:2000])
         self.prior = PositionPrior.fit(target for target in known if target is not None)
         self.judge = self._new_judge()
         self.controls: dict[str, Judge] = {}
@@ -104,8 +104,8 @@ class Evaluation:
         answers = model.answer(batch)  # type: ignore[operator]
         self.judge.update(batch, scores, answers, weights)
         self.losses += zip(*(side.tolist() for side in task.losses(scores, batch)), strict=True)
-        for name, map_ in controls(batch.target, self.prior, seed=number).items():
-            self.controls.setdefault(name, self._new_judge()).look(map_, batch)
+        for name, map_ in controls(batch.judged, self.prior, seed=number).items():
+            self.controls.setdefault(name, self._new_judge()).look(map_, batch.judged)
         texts = task.texts(answers)
         for name, change in MAP_CHANGES.items():
             with Intervention(model, task.map, change):

@@ -11,6 +11,7 @@ from attnlab.learning.checkpoint import provenance, read_checkpoint
 from attnlab.learning.judge import Judge
 from attnlab.learning.learner import Learner
 from attnlab.metrics.plausibility import map_metrics
+from attnlab.models.generator import Generator
 from attnlab.models.model import build_model
 from attnlab.objectives.attention import AttentionObjective
 from attnlab.stages.run import Run
@@ -47,6 +48,8 @@ def load_learner(run: Run, prepared: Prepared) -> Learner:
         raise RunError(
             f"{best}: does not fit the model of {run.folder}/config.yaml: {reason}"
         ) from None
+    if isinstance(learner.model, Generator):
+        learner.model.decoding = run.config.task.decoding.build()  # type: ignore[attr-defined]
     return learner.eval()
 
 

@@ -1,0 +1,116 @@
+"""What `attnlab predict` is asked: the examples of a split, or the rows of a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from attnlab.config.compose import config_dir
+from attnlab.config.dataset import Dataset
+from attnlab.config.dataset_files import Files, Reader
+from attnlab.data.example import Example
+from attnlab.data.inputs import Text
+from attnlab.data.prepared import Prepared
+from attnlab.data.readers.row import BadRowError, Row
+from attnlab.data.readers.words import Wording, text
+from attnlab.data.source import Split
+from attnlab.errors import UserError, suggest
+
+TABLES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".parquet": "parquet"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something to answer, or why it cannot be."""
+
+    id: str
+    example: Example | None
+    problem: str = ""
+    answered: bool = False  # the example has its gold answer
+
+
+def asked(
+    files: Sequence[str] | None, split: Split, dataset: Dataset, prepared: Prepared
+) -> Iterator[Question]:
+    """The questions, in their order, a few in memory at a time."""
+    if not files:
+        examples = prepared.examples(split)
+        return (Question(example.id, example, answered=True) for example in examples)
+    for name, found in prepared.codec.inputs.items():
+        if not isinstance(found, Text):
+            problem = f"input '{name}' is a {found.form}, and files of texts are read"
+            raise UserError(f"--input: {problem}; try: --split test")
+    asker = Asker(dataset, prepared)
+    return (asker.question(row) for row in _rows(files, list(prepared.codec.inputs)))
+
+
+class Asker:
+    """Makes examples of rows, as the dataset made those that the model has learned from."""
+
+    def __init__(self, dataset: Dataset, prepared: Prepared) -> None:
+        self.texts, self.looks_at = prepared.codec.texts, prepared.codec.looks_at
+        own = isinstance(dataset, Files)
+        self.columns = dict(dataset.inputs) if own else {}
+        self.wording = Wording(dataset.words.split, dataset.words.lowercase) if own else None
+        self.longest = dataset.words.longest if own else None
+
+    def question(self, row: Row) -> Question:
+        """The row's inputs; a column is called as in training, or as the input."""
+        try:
+            if row.problem:
+                raise BadRowError(row.problem)
+            inputs = {name: self._words(name, row)[: self.longest] for name in self.texts}
+        except BadRowError as error:
+            return Question(row.place, None, str(error))
+        return Question(row.place, Example(row.place, dict(inputs), None, looks_at=self.looks_at))
+
+    def _words(self, name: str, row: Row) -> list[str]:
+        column = self.columns.get(name, name)
+        column = column if column in row.values else name
+        if column not in row.values:
+            hint = suggest(self.columns.get(name, name), row.values)
+            raise UserError(f"--input: no column '{name}' in {row.file}; {hint}")
+        value = row.values[column]
+        if self.wording is not None:
+            return self.wording.of(value, column).words
+        if isinstance(value, list):
+            return [text(unit, column) for unit in value]
+        units = list(text(value, column)) if not self.texts[name].joint else value.split()
+        if not units:
+            raise BadRowError(f"'{column}' is empty")
+        return units
+
+
+def _rows(files: Sequence[str], names: Sequence[str]) -> Iterator[Row]:
+    """Of one table, or of a file of lines for each input."""
+    if files == ["-"] and len(names) == 1:
+        return _typed(names[0])
+    suffix = "".join(Path(files[0]).suffixes[:1])
+    if len(files) == 1 and "=" not in files[0] and suffix in TABLES:
+        return _reader(TABLES[suffix]).rows(Path(), files[0], "--input")
+    if len(files) == 1 and "=" not in files[0] and len(names) == 1:
+        return _reader("lines").rows(Path(), {names[0]: files[0]}, "--input")
+    named = dict(each.partition("=")[::2] for each in files)
+    if set(named) != set(names):
+        wanted = " ".join(f"{name}=FILE" for name in names)
+        raise UserError(
+            f"--input: cannot read {' '.join(files)}; try: --input {wanted}, or a .jsonl"
+        )
+    return _reader("lines").rows(Path(), named, "--input")
+
+
+def _typed(name: str) -> Iterator[Row]:
+    """Lines of the standard input."""
+    for number, line in enumerate(sys.stdin, 1):
+        yield Row("-", number, {name: line.rstrip("\r\n")})
+
+
+def _reader(kind: str):
+    settings = OmegaConf.to_container(
+        OmegaConf.load(config_dir() / "dataset/reader" / f"{kind}.yaml")
+    )
+    return Reader.model_validate(settings).build()

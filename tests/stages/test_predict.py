@@ -1,0 +1,139 @@
+"""`attnlab predict RUN`, as a user would run it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands import REPOSITORY, environment, run, small_run
+
+
+@pytest.fixture(scope="module")
+def dates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dates")
+    words = ["stages=[prepare,train]", f"paths.run={folder / 'run'}"]
+    done = run(small_run(folder, *words))
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that translates words, cut into pieces: each is written backwards."""
+    folder = tmp_path_factory.mktemp("pairs")
+    texts = [f"word{i % 7} and other{i % 5}" for i in range(60)]
+    (folder / "a.txt").write_text("".join(f"{text}\n" for text in texts))
+    (folder / "b.txt").write_text("".join(f"{text[::-1]}\n" for text in texts))
+    dataset = ["dataset=files", "dataset/reader=lines", "dataset/answer=text"]
+    dataset += ["dataset/tokenizer=bpe", "dataset.tokenizer.size=40", f"dataset.folder={folder}"]
+    dataset += ["dataset.splits.train={text: a.txt, to: b.txt}", "dataset.answer.column=to"]
+    words = ["objective=unsupervised", "metrics.figures=[]", "stages=[prepare,train]"]
+    small = [w for w in small_run(folder, *dataset, *words) if not w.startswith("dataset.t")]
+    kept = [w for w in small if w.split("=")[0] not in ("dataset.val", "dataset.test")]
+    done = run([*kept, "dataset.tokenizer.size=40", f"paths.run={folder / 'run'}"])
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def predict(folder: Path, *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "attnlab", "predict", str(folder), *words],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env=environment(),
+        input=typed,
+        check=False,
+    )
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_the_test_split_is_answered_with_maps(dates: Path) -> None:
+    done = predict(dates)
+    assert done.returncode == 0, done.stderr
+    path = dates / "predictions.jsonl"
+    assert done.stdout.strip() == str(path)
+    found = lines(path.read_text())
+    assert len(found) == 32
+    for line in found:
+        (best,) = line["predictions"]
+        assert len(line["gold"]) == 10
+        assert len(best["map"]) == len(best["answer"]) == len(best["alignment"].split())
+        for row in best["map"]:
+            assert len(row) == len(line["inputs"]["text"]) and sum(row) == pytest.approx(
+                1, abs=0.01
+            )
+
+
+def test_lines_are_answered_in_their_order_with_the_best_of_a_beam(dates: Path) -> None:
+    words = ["--input", "-", "--output", "-", "--n-best", "3", "--no-maps"]
+    typed = "3 May 2004\n\n12 de marzo de 1999\n"
+    done = predict(dates, *words, typed=typed)
+    assert done.returncode == 0, done.stderr
+    first, second, third = lines(done.stdout)
+    assert second == {"id": "- row 2", "problem": "'text' is empty"}
+    assert "1 rows could not be read; their lines say why" in done.stderr
+    for line, text in ((first, "3 May 2004"), (third, "12 de marzo de 1999")):
+        assert "".join(line["inputs"]["text"]) == text and "gold" not in line
+        scores = [each["score"] for each in line["predictions"]]
+        assert len(scores) == 3 and scores == sorted(scores, reverse=True)
+        assert "map" not in line["predictions"][0]
+
+
+def test_maps_of_pieces_are_over_words(pairs: Path, tmp_path: Path) -> None:
+    table = tmp_path / "new.jsonl"
+    table.write_text('{"text": "word1 and other2"}\n{"text": "unheard of words"}\n')
+    done = predict(pairs, "--input", str(table), "--output", "-", "--decoding", "beam", "size=4")
+    assert done.returncode == 0, done.stderr
+    for line in lines(done.stdout):
+        assert len(line["inputs"]["text"]) == 3
+        for each in line["predictions"]:
+            assert len(each["map"]) == len(each["answer"].split())
+            assert all(len(row) == 3 for row in each["map"])
+            assert all(sum(row) == pytest.approx(1, abs=0.01) for row in each["map"])
+
+
+def test_labels_come_with_their_chances(tmp_path: Path) -> None:
+    words = ["experiment=reviews", "stages=[prepare,train]", f"paths.run={tmp_path / 'run'}"]
+    assert run(small_run(tmp_path, *words)).returncode == 0
+    done = predict(tmp_path / "run", "--output", "-", "--n-best", "2", "--limit", "4")
+    assert done.returncode == 0, done.stderr
+    found = lines(done.stdout)
+    assert len(found) == 4
+    for line in found:
+        assert sum(each["score"] for each in line["predictions"]) == pytest.approx(1, abs=1e-4)
+        assert len({each["answer"] for each in line["predictions"]}) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["--decoding", "baem"],
+            "--decoding: no 'baem'; did you mean 'beam'? allowed: beam, greedy, sample",
+        ),
+        (["--decoding", "beam", "size=0"], "task.decoding.size: 0"),
+        (["--input", "nowhere.csv"], "--input: no file nowhere.csv; "),
+    ],
+)
+def test_mistakes_are_told_in_a_line(dates: Path, words: list[str], told: str) -> None:
+    done = predict(dates, *words)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_column_that_is_not_there_is_named(dates: Path, tmp_path: Path) -> None:
+    table = tmp_path / "new.csv"
+    table.write_text("texts,other\n3 May 2004,1\n")
+    done = predict(dates, "--input", str(table))
+    assert done.returncode == 2
+    assert f"--input: no column 'text' in {table.name}; did you mean 'texts'?" in done.stderr
