@@ -82,7 +82,7 @@ def resolve(composed: DictConfig) -> dict[str, Any]:
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError([_from_omegaconf(error)], NEXT_COMMAND) from None
-    return _on_is_a_word(plain)
+    return _short_name(_on_is_a_word(plain))
 
 
 def _on_is_a_word(value: Any) -> Any:
@@ -90,6 +90,15 @@ def _on_is_a_word(value: Any) -> Any:
     if isinstance(value, dict):
         return {"on" if key is True else key: _on_is_a_word(v) for key, v in value.items()}
     return value
+
+
+def _short_name(plain: dict[str, Any]) -> dict[str, Any]:
+    """A run is named by its model, without the folder or owner of a pretrained one."""
+    model = plain.get("model")
+    name = model.get("name") if isinstance(model, dict) else None
+    if not isinstance(name, str) or "/" not in name:
+        return plain
+    return plain | {"name": str(plain.get("name")).replace(name, Path(name).name)}
 
 
 def find_mistakes(plain: dict[str, Any]) -> Iterator[Mistake]:

@@ -50,3 +50,13 @@ class Unigram(Tokenizer, kind="unigram", target=f"{TOKENIZERS}:Unigram"):
     """Pieces of words that make the text most likely under a unigram model (Kudo 2018)."""
 
     size: int = Field(ge=8, description="units at most")
+
+
+class Pretrained(Tokenizer, kind="hf", target="attnlab.data.pretrained:Pretrained"):
+    """The pieces of a pretrained model, as its own tokenizer makes them (attnlab[hf]).
+
+    `model=hf` brings its tokenizer by itself; this lends one to other models.
+    """
+
+    model: str = Field(min_length=1, description="a model's id on the hub, or a folder")
+    revision: str | None = Field(description="commit to read, so that it stays the same")

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from attnlab import __version__
 from attnlab.config.dataset import Dataset
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.data.grain import OWN, Grain
+from attnlab.data.pretrained import PretrainedPieces
 from attnlab.data.source import SPLITS, Source, Split
 from attnlab.data.store import Store, Stored
 from attnlab.errors import UserError
@@ -32,11 +33,18 @@ WRITTEN_BY = (
 )
 
 
+class Spelling(NamedTuple):
+    """The tokenizer that a model brings."""
+
+    pieces: PretrainedPieces
+    answers: bool  # whether answers are made of them too
+
+
 class Prepared:
     """A folder that `prepare` wrote: the splits, the vocabularies and what they were made from."""
 
-    def __init__(self, folder: Path, grain: Grain = OWN) -> None:
-        self.folder, self.grain = folder, grain
+    def __init__(self, folder: Path, grain: Grain = OWN, spelling: Spelling | None = None) -> None:
+        self.folder, self.grain, self.spelling = folder, grain, spelling
         path = folder / "meta.json"
         if not path.is_file():
             raise UserError(f"{folder}: no prepared data; try: attnlab prepare")
@@ -45,11 +53,12 @@ class Prepared:
     @cached_property
     def codec(self) -> Codec:
         """The forms and vocabularies of the data, for a model of the grain asked for."""
-        return Codec.load(self.folder).seen_at(self.grain)
+        codec = Codec.load(self.folder).seen_at(self.grain)
+        return codec if self.spelling is None else codec.spelled(*self.spelling)
 
-    def seen_at(self, grain: Grain) -> Prepared:
-        """The same data for a model that attends to units of this grain."""
-        return Prepared(self.folder, grain)
+    def seen_at(self, grain: Grain, spelling: Spelling | None = None) -> Prepared:
+        """The same data for a model that attends to units of this grain, and spells in this way."""
+        return Prepared(self.folder, grain, spelling)
 
     @property
     def digest(self) -> str:

@@ -99,6 +99,13 @@ class Subject:
         """Over all choices: batch x queries x choices."""
         return self.scores().softmax(-1)
 
+    def of_decisions(self, rows: Tensor) -> Tensor:
+        """Rows of a map, one for each decision: that of its first piece, where words are tagged."""
+        if not isinstance(self.model, Tagger):
+            return rows
+        places = self.model.words(self.batch).values[..., None]
+        return rows.gather(1, places.expand(-1, -1, rows.shape[-1]))
+
     @torch.no_grad()
     def where_kept(self, kept: Tensor, measure: Callable[[Subject, Tensor], Tensor]) -> Tensor:
         """A measure of each decision where only some units are kept.
@@ -127,7 +134,7 @@ def decided(model: nn.Module, batch: Batch) -> Padded:
         ended = (answer == EOS).long().cumsum(1) - (answer == EOS).long()  # marks before this unit
         return Padded(answer, ended == 0)
     if isinstance(model, Tagger):
-        return Padded(model.answer(batch), batch.inputs[model.reader.looks_at].mask)
+        return Padded(model.answer(batch), model.words(batch).mask)
     if isinstance(model, Classifier):
         answer = model.answer(batch)[:, :1]
         return Padded(answer, torch.ones_like(answer, dtype=torch.bool))
@@ -177,4 +184,5 @@ def _selected(batch: Batch, examples: Tensor) -> Batch:
         some(batch.answer),
         batch.target.select(examples),
         batch.index[examples],
+        batch.words and batch.words.select(examples),
     )

@@ -94,14 +94,8 @@ class Learner(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         settings = self.settings.optimizer
-        matrices = [p for p in self.model.parameters() if p.dim() > 1]
-        vectors = [p for p in self.model.parameters() if p.dim() <= 1]
-        groups = [
-            {"params": matrices, "weight_decay": settings.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
         optimizer = torch.optim.AdamW(
-            groups,
+            parameter_groups(self.model, settings.lr, settings.weight_decay),
             lr=settings.lr,
             betas=settings.betas,
             eps=settings.eps,
@@ -132,6 +126,34 @@ class Learner(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[FORMAT] = self.about
+
+
+def parameter_groups(model: nn.Module, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    """What learns, by its learning rate; vectors do not decay.
+
+    A part of the model that was trained before has an `lr_factor`.
+    """
+    factors = {
+        parameter: module.lr_factor
+        for module in model.modules()
+        if hasattr(module, "lr_factor")
+        for parameter in module.parameters()
+    }
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            kind = factors.get(parameter, 1.0), parameter.dim() > 1
+            groups.setdefault(kind, []).append(parameter)
+    return [
+        {"params": members, "lr": lr * factor, "weight_decay": weight_decay if decays else 0.0}
+        for (factor, decays), members in sorted(groups.items(), key=_new_matrices_first)
+    ]
+
+
+def _new_matrices_first(group: tuple[tuple[float, bool], list[nn.Parameter]]) -> tuple[bool, bool]:
+    """Whose learning rate is logged."""
+    factor, decays = group[0]
+    return factor != 1.0, not decays
 
 
 def _has_many_parameters(module: nn.Module) -> bool:

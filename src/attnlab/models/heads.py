@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from attnlab.attention.probes import Tap
 from attnlab.config.attention import AttentionConfig
-from attnlab.data.batch import Batch
+from attnlab.data.batch import Batch, Padded
+from attnlab.models.crf import TagChain
 from attnlab.models.memory import Memory
 from attnlab.models.parts import Parts, Queries
 from attnlab.models.prediction import AttentionPrediction
@@ -28,6 +31,12 @@ class Pooling(nn.Module):
         """What each query found: batch x queries x dim."""
         queries = self.queries(asks)
         return self.attention(queries, memory.values, memory.values, memory.visible())
+
+    def at_every_place(self, memory: Memory) -> Tensor:
+        """What the one query finds at each place, which moves it: batch x length x dim."""
+        states = memory.values
+        queries = self.queries(states.flatten(0, 1)).view_as(states)
+        return self.attention(queries, states, states, memory.visible())
 
 
 class Classifier(nn.Module):
@@ -61,36 +70,88 @@ class Classifier(nn.Module):
 
 
 class Ranker(Classifier):
-    """Answers with a ranking of all items."""
+    """Answers with a ranking of all items.
+
+    Where it learns from every place of a history, each place says what comes after it, given what
+    stands before it (SASRec, Kang & McAuley 2018); what is asked of it later is the last alone.
+    """
+
+    def __init__(self, *parts: Any, looks_at: str, every_place: bool, repeats: bool) -> None:
+        super().__init__(*parts)
+        self.looks_at, self.every_place, self.repeats = looks_at, every_place, repeats
+
+    def found(self, reading: Reading) -> Tensor:
+        """batch x 1 x dim; while it learns from every place, batch x length x dim."""
+        if self.every_place and self.training:
+            return self.pooling.at_every_place(reading.memory)
+        memory = reading.memory._replace(causal=False)  # all of it stands before what is asked
+        return super().found(reading._replace(memory=memory))
 
     @torch.no_grad()
     def answer(self, batch: Batch) -> Tensor:
         """The most likely items, best first: batch x ranks."""
-        scores = self(batch)[:, 0]
+        scores = self(batch)[:, -1]
+        if not self.repeats:
+            scores = without(scores, batch.inputs[self.looks_at])
         return scores.topk(min(RANKED, scores.shape[-1])).indices
 
 
-class Tagger(nn.Module):
-    """Answers with a tag for each unit, from its state and what it finds in the others."""
+def without(scores: Tensor, items: Padded) -> Tensor:
+    """Scores (batch x all items) in which those of a history cannot win."""
+    return scores.scatter(-1, items.values, -torch.inf)
 
-    def __init__(self, reader: Reader, parts: Parts, attention: AttentionConfig, tags: int) -> None:
+
+class Tagger(nn.Module):
+    """Answers with a tag for each word, from its state and what it finds in the others.
+
+    Of a word in pieces the first one answers (Devlin et al. 2019).
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        parts: Parts,
+        attention: AttentionConfig,
+        tags: int,
+        chain: TagChain | None,
+    ) -> None:
         super().__init__()
-        self.reader = reader
+        self.reader, self.chain = reader, chain
         self.attention = parts.attention(attention, "tagger.self.0")
         self.output = nn.Linear(2 * parts.dim, tags)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Scores of the tags: batch x length x tags."""
+        """Scores of the tags, in a chain given the gold tag before: batch x words x tags."""
+        scores = self.alone(batch)
+        if self.chain is None:
+            return scores
+        mask = self.words(batch).mask
+        given = batch.answer.values[:, : mask.shape[1]]  # without the end mark, if there is one
+        unknown = given.shape != mask.shape
+        tags = self.chain.best(scores, mask) if unknown else given
+        return self.chain.given_before(scores, mask, tags)
+
+    def alone(self, batch: Batch) -> Tensor:
+        """Scores of the tags of each word by itself: batch x words x tags."""
         memory = self.reader(batch).memory
         states = memory.values
         found = self.attention(states, states, states, memory.visible())
-        return self.output(torch.cat([states, found], -1))
+        both = torch.cat([states, found], -1)  # batch x pieces x 2 dim
+        places = self.words(batch).values[..., None].expand(-1, -1, both.shape[-1])
+        return self.output(both.gather(1, places))
+
+    def words(self, batch: Batch) -> Padded:
+        """Where each word begins, and which words are real: batch x words."""
+        if batch.words is not None:
+            return batch.words.first_pieces()
+        mask = batch.inputs[self.reader.looks_at].mask
+        return Padded(torch.arange(mask.shape[1], device=mask.device).expand_as(mask), mask)
 
     @torch.no_grad()
     def answer(self, batch: Batch) -> Tensor:
-        """The most likely tag of each unit, nothing in the padding: batch x length."""
-        mask = batch.inputs[self.reader.looks_at].mask
-        return self(batch).argmax(-1) * mask
+        """The most likely tags, nothing in the padding: batch x words."""
+        scores, mask = self.alone(batch), self.words(batch).mask
+        return scores.argmax(-1) * mask if self.chain is None else self.chain.best(scores, mask)
 
 
 class Attender(nn.Module):

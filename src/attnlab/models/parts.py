@@ -13,6 +13,7 @@ from attnlab.config.attention import AttentionConfig
 from attnlab.config.model import Audio, Image
 from attnlab.data.batch import Padded
 from attnlab.data.inputs import Input, Picture, Sound, Text
+from attnlab.data.vocabulary import UNKNOWN
 from attnlab.models.memory import Memory
 
 
@@ -21,6 +22,7 @@ class Shared(TypedDict):
 
     dim: int
     dropout: float
+    unit_dropout: float
     image: Image
     audio: Audio
     prediction: AttentionConfig | None
@@ -31,6 +33,7 @@ class Parts(ABC):
 
     def __init__(self, **shared: Unpack[Shared]) -> None:
         self.dim, self.dropout = shared["dim"], shared["dropout"]
+        self.unit_dropout = shared["unit_dropout"]
         self.image, self.audio = shared["image"], shared["audio"]
         self.prediction = shared["prediction"]
 
@@ -54,7 +57,8 @@ class Parts(ABC):
     def front(self, found: Input) -> nn.Module:
         """What turns one input into a memory of width `front_width`."""
         if isinstance(found, Text):
-            return TextFront(self.embedding(len(found.vocabulary), self.front_width))
+            embedding = self.embedding(len(found.vocabulary), self.front_width)
+            return TextFront(embedding, self.unit_dropout)
         if isinstance(found, Picture):
             return self.image.build(found, self.front_width)
         if isinstance(found, Sound):
@@ -88,14 +92,21 @@ class Decoder(nn.Module, ABC):
 
 
 class TextFront(nn.Module):
-    """Units as vectors."""
+    """Units as vectors; in training some are shown as unknown, so that it learns what those mean.
 
-    def __init__(self, embedding: nn.Module) -> None:
+    (Word dropout, as in Iyyer et al. 2015 and Kiperwasser & Goldberg 2016.)
+    """
+
+    def __init__(self, embedding: nn.Module, dropout: float) -> None:
         super().__init__()
-        self.embedding = embedding
+        self.embedding, self.dropout = embedding, dropout
 
     def forward(self, inputs: Padded) -> Memory:
-        return Memory(self.embedding(inputs.values), inputs.mask)
+        units = inputs.values  # batch x length
+        if self.training and self.dropout:
+            hidden = torch.rand(units.shape, device=units.device) < self.dropout
+            units = units.masked_fill(hidden & inputs.mask, UNKNOWN)
+        return Memory(self.embedding(units), inputs.mask)
 
 
 class Queries(nn.Module):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from attnlab.config.model import HuggingFace
 from attnlab.config.schema import Config
 from attnlab.data.grain import Grain
-from attnlab.data.prepared import Prepared, fingerprint, prepare
+from attnlab.data.prepared import Prepared, Spelling, fingerprint, prepare
+from attnlab.data.pretrained import pretrained_pieces
 
 
 def main(config: Config) -> None:
@@ -21,4 +23,14 @@ def prepared_data(config: Config) -> Prepared:
     name = f"{config.dataset.name}-{fingerprint(config.dataset)}"
     prepared = prepare(config.dataset, Path(config.paths.prepared) / name, say=print)
     side = config.model.image.stride
-    return prepared.seen_at(Grain(patch=(side, side), stride=config.model.audio.stride))
+    grain = Grain(patch=(side, side), stride=config.model.audio.stride)
+    return prepared.seen_at(grain, spelling(config))
+
+
+def spelling(config: Config) -> Spelling | None:
+    """How a pretrained model spells texts, and those that it writes."""
+    model = config.model
+    if not isinstance(model, HuggingFace):
+        return None
+    pieces = pretrained_pieces(model.name, model.revision, "model.name")
+    return Spelling(pieces, answers=config.task.kind == "generate")

@@ -21,7 +21,7 @@ def attention(subject: Subject) -> Tensor:
     """The map itself, the mean of its heads: batch x queries x keys."""
     with Tap(subject.model, subject.site) as tap:
         subject.scores()
-    weights = tap.weights().mean(1)
+    weights = subject.of_decisions(tap.weights().mean(1))
     if weights.shape != subject.places.shape:
         raise UserError(
             f"task.map: {subject.site} looks at {weights.shape[2]} states from "

@@ -65,7 +65,7 @@ class Network:
 
 def network(subject: Subject, maps: Maps, rule: Rule) -> Network:
     """The steps that a model's maps make."""
-    readers = list(_readers(maps, rule))
+    readers = list(_readers(subject, maps, rule))
     layers = [maps[site].double() for site in _layers(maps, "encoder.self")]
     return Network(
         [_residual(each, rule) for each in layers],
@@ -75,14 +75,15 @@ def network(subject: Subject, maps: Maps, rule: Rule) -> Network:
     )
 
 
-def _readers(maps: Maps, rule: Rule) -> Iterator[Tensor]:
+def _readers(subject: Subject, maps: Maps, rule: Rule) -> Iterator[Tensor]:
     """From the memory to the decisions."""
     if PREDICTION in maps:
         yield maps[PREDICTION].double()
     if "pooling" in maps:
         yield maps["pooling"].double()
     if "tagger.self.0" in maps:
-        yield _residual(maps["tagger.self.0"].double(), rule)
+        step = _residual(maps["tagger.self.0"].double(), rule)
+        yield subject.of_decisions(step)
     own = _layers(maps, "decoder.self")
     for number, site in enumerate(_layers(maps, "decoder.cross")):
         cross = maps[site].double()

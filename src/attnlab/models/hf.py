@@ -1,0 +1,215 @@
+"""Parts of a pretrained model: its embeddings, encoder and decoder, each in our own terms."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from attnlab.config.attention import AttentionConfig
+from attnlab.config.model import Audio, Image
+from attnlab.data.inputs import Input, Text
+from attnlab.data.pretrained import PretrainedPieces
+from attnlab.data.vocabulary import BOS, PAD
+from attnlab.errors import UserError
+from attnlab.models.backbone import Source, encoder_of, load
+from attnlab.models.memory import Memory
+from attnlab.models.parts import Decoder, Parts, TextFront
+
+
+class Common(TypedDict):
+    """The settings of every kind of model, but for the width, which the backbone brings."""
+
+    dropout: float
+    unit_dropout: float
+    image: Image
+    audio: Audio
+    prediction: AttentionConfig | None
+
+
+class HuggingFace(Parts):
+    """What `model=hf` builds: heads of ours on the states of a pretrained model."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        revision: str | None,
+        weights: Literal["pretrained", "random"],
+        freeze: Literal["nothing", "embeddings", "everything"],
+        lr_factor: float,
+        **common: Unpack[Common],
+    ) -> None:
+        self.name = name
+        self.backbone: Any = load(Source(name, revision, weights))
+        self.read_by = encoder_of(self.backbone)
+        super().__init__(dim=self.backbone.config.hidden_size, **common)
+        self.backbone.lr_factor = self.read_by.lr_factor = lr_factor
+        frozen = {"embeddings": self.backbone.get_input_embeddings(), "everything": self.backbone}
+        if freeze in frozen:
+            frozen[freeze].requires_grad_(False)
+        self.pieces: PretrainedPieces | None = None  # of the text that was given a front
+
+    @property
+    def front_width(self) -> int:
+        return self.backbone.get_input_embeddings().embedding_dim
+
+    def front(self, found: Input) -> nn.Module:
+        if not isinstance(found, Text):
+            raise UserError(f"model.kind: 'hf' reads texts; the data hold a {found.form}")
+        if not isinstance(found.vocabulary, PretrainedPieces):
+            raise UserError("model.kind: 'hf' reads pieces of its own tokenizer, not other units")
+        if self.pieces is not None:
+            raise UserError("model.kind: 'hf' reads one text; the data hold several")
+        self.pieces = found.vocabulary
+        rows = self.backbone.get_input_embeddings().num_embeddings
+        if max(self.pieces.ids) >= rows:
+            raise UserError(
+                f"model.name: '{self.name}' has embeddings for {rows} units, its tokenizer makes "
+                f"{len(self.pieces)}"
+            )
+        return TextFront(PretrainedEmbedding(self), self.unit_dropout)
+
+    def embedding(self, vocabulary: int, width: int) -> nn.Module:
+        raise NotImplementedError("the backbone's own embeddings are in its front and decoder")
+
+    def encoder(self, attention: AttentionConfig) -> nn.Module:
+        return PretrainedEncoder(self)
+
+    def decoder(self, vocabulary: int, attention: AttentionConfig) -> Decoder:
+        if not self.backbone.config.is_encoder_decoder:
+            raise UserError(
+                f"model.name: '{self.name}' only reads, and task 'generate' writes; "
+                "models with a decoder are T5, BART, Marian, Pegasus and their kind"
+            )
+        return PretrainedDecoder(self)
+
+    def own_numbers(self) -> Tensor:
+        """The backbone's number of each of our units."""
+        assert self.pieces is not None, "a front is made before anything else"
+        return torch.tensor(self.pieces.ids)
+
+    def longest(self) -> int | None:
+        """Units that it has positions for; None where there is no end to them."""
+        longest = getattr(self.backbone.config, "max_position_embeddings", None)
+        embeddings = getattr(self.read_by, "embeddings", None)
+        padding = getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
+        # RoBERTa and its kind count from behind the number of padding
+        return longest if longest is None or padding is None else longest - padding - 1
+
+
+class PretrainedEmbedding(nn.Module):
+    """Pieces as the backbone's own vectors."""
+
+    numbers: Tensor
+
+    def __init__(self, parts: HuggingFace) -> None:
+        super().__init__()
+        self.embedding = parts.backbone.get_input_embeddings()
+        self.scale = getattr(parts.read_by, "embed_scale", 1.0)  # where not the embedding's own
+        self.register_buffer("numbers", parts.own_numbers(), persistent=False)
+
+    def forward(self, units: Tensor) -> Tensor:
+        """batch x length -> batch x length x width."""
+        return self.embedding(self.numbers[units]) * self.scale
+
+
+class PretrainedEncoder(nn.Module):
+    """From vectors of pieces to the states of the last layer."""
+
+    def __init__(self, parts: HuggingFace) -> None:
+        super().__init__()
+        self.backbone, self.name, self.longest = parts.read_by, parts.name, parts.longest()
+        self.dropout = nn.Dropout(parts.dropout)
+
+    def forward(self, inputs: Memory) -> Memory:
+        _fits(inputs.values.shape[1], self.longest, self.name)
+        read = self.backbone(inputs_embeds=inputs.values, attention_mask=inputs.mask.long())
+        return inputs._replace(values=self.dropout(read.last_hidden_state))
+
+
+@dataclass
+class PretrainedState:
+    """What a decoder remembers between two steps: the library's own cache."""
+
+    memory: Memory
+    cache: Any = None
+
+    def select(self, rows: Tensor) -> PretrainedState:
+        """The state of some of the sequences, in the order of `rows`."""
+        cache = _copied(self.cache)
+        if cache is not None:
+            cache.reorder_cache(rows)
+        return PretrainedState(self.memory.select(rows), cache)
+
+    def reorder(self, rows: Tensor) -> None:
+        """Go on with these sequences, each of which has the memory of the one in its place."""
+        if self.cache is not None:
+            self.cache.self_attention_cache.reorder_cache(rows)
+
+
+class PretrainedDecoder(Decoder):
+    """The backbone's decoder and output layer, over our units."""
+
+    read: Tensor
+    written: Tensor
+
+    def __init__(self, parts: HuggingFace) -> None:
+        super().__init__()
+        self.backbone, self.name, self.longest = parts.backbone, parts.name, parts.longest()
+        numbers = parts.own_numbers()  # units
+        pad = numbers[PAD]
+        read, written = numbers.clone(), numbers.clone()
+        start = self.backbone.config.decoder_start_token_id
+        read[BOS] = pad if start is None else start
+        written[BOS] = pad  # never written
+        self.register_buffer("read", read, persistent=False)
+        self.register_buffer("written", written, persistent=False)
+
+    def forward(self, units: Tensor, memory: Memory) -> Tensor:
+        """Scores of the next unit after each of `units`: batch x length x vocabulary."""
+        _fits(units.shape[1], self.longest, self.name)
+        return self._run(units, memory, use_cache=False).logits[..., self.written]
+
+    def start(self, memory: Memory) -> PretrainedState:
+        """The state before the first unit."""
+        return PretrainedState(memory)
+
+    def step(self, units: Tensor, state: PretrainedState) -> Tensor:
+        """Scores of the unit after `units` (batch): batch x vocabulary. Moves the state on."""
+        found = self._run(units[:, None], state.memory, past_key_values=state.cache, use_cache=True)
+        state.cache = found.past_key_values
+        return found.logits[:, -1, self.written]
+
+    def _run(self, units: Tensor, memory: Memory, **settings: Any) -> Any:
+        from transformers.modeling_outputs import BaseModelOutput
+
+        return self.backbone(
+            encoder_outputs=BaseModelOutput(last_hidden_state=memory.values),  # type: ignore[arg-type]
+            attention_mask=memory.mask.long(),
+            decoder_input_ids=self.read[units],
+            **settings,
+        )
+
+
+def _copied(cache: Any) -> Any:
+    """A cache of its own; the tensors, which are never changed in place, are shared."""
+    if cache is None:
+        return None
+    whole = copy.copy(cache)
+    for name in ("self_attention_cache", "cross_attention_cache"):
+        part = copy.copy(getattr(cache, name))
+        part.layers = [copy.copy(layer) for layer in part.layers]
+        setattr(whole, name, part)
+    return whole
+
+
+def _fits(units: int, longest: int | None, name: str) -> None:
+    if longest is not None and units > longest:
+        raise UserError(
+            f"model.name: '{name}' has positions for {longest} units, and a text has {units}; "
+            "try: dataset.words.longest=N, or a model with relative positions (T5)"
+        )
