@@ -147,3 +147,15 @@ def test_checking_needs_no_torch() -> None:
 def test_plugin_that_does_not_exist() -> None:
     with pytest.raises(UserError, match="plugins: no module 'no_such_plugin' in "):
         compose.load(["plugins=[no_such_plugin]"])
+
+
+def test_no_place_may_know_the_item_that_it_has_to_tell() -> None:
+    every = ["experiment=baskets", "task.learn=every_place"]
+    assert mistakes(*every, "model.prediction=${attention}") == [
+        "model.bidirectional: a state would know the items that it has to tell; with "
+        "task.learn=every_place try: model.bidirectional=false",
+        "model.prediction: predicts where one answer looks; task.learn=every_place has one for "
+        "each place; try: task.learn=answer",
+        "objective: losses on maps are those of one answer; task.learn=every_place has many; try: "
+        "objective=unsupervised, or task.learn=answer",
+    ]

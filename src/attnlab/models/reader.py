@@ -26,9 +26,15 @@ class Reader(nn.Module):
     """
 
     def __init__(
-        self, fronts: dict[str, nn.Module], encoder: nn.Module, looks_at: str, width: int
+        self,
+        fronts: dict[str, nn.Module],
+        encoder: nn.Module,
+        looks_at: str,
+        width: int,
+        causal: bool,
     ) -> None:
         super().__init__()
+        self.causal = causal  # whether each state knows only what stands before it
         self.names = tuple(fronts)
         self.fronts = nn.ModuleList(fronts.values())
         self.encoder, self.looks_at = encoder, looks_at
@@ -38,7 +44,7 @@ class Reader(nn.Module):
         fronts = zip(self.names, self.fronts, strict=True)
         seen = [front(batch.inputs[name]) for name, front in fronts]
         if self.kinds is None:
-            memory = self.encoder(seen[0])
+            memory = self.encoder(seen[0]._replace(causal=self.causal))
             return Reading(memory, memory.last() if memory.grid is None else memory.mean())
         marked = [
             memory._replace(values=memory.values + kind)
