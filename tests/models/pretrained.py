@@ -20,13 +20,17 @@ SMALL = {"vocab_size": 120, "pad_token_id": 0}
 
 def bert(folder: Path, kind: str = "Bert", **more: Any) -> Path:
     """An encoder that cuts words by WordPiece, between [CLS] and [SEP]."""
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
     if kind == "DistilBert":
         sizes = {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32}
     else:
         sizes |= {"intermediate_size": 32}
-    positions = {"max_position_embeddings": 40}
-    config = getattr(transformers, f"{kind}Config")(**SMALL, **sizes, **positions, **more)
+    settings = SMALL | sizes | {"max_position_embeddings": 40} | more
+    config = getattr(transformers, f"{kind}Config")(**settings)
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()

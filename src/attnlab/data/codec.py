@@ -17,9 +17,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from attnlab.data.answers import Answer, Units, answer_of, fit_answer
+from attnlab.data.answers import Answer, Label, Units, answer_of, fit_answer
 from attnlab.data.example import Example
-from attnlab.data.grain import OWN, Grain, at_groups, first_rows
+from attnlab.data.grain import OWN, Grain, at_groups, at_hops, first_rows
 from attnlab.data.groups import Groups
 from attnlab.data.inputs import Input, Text, fit_input, input_of
 from attnlab.data.pretrained import PretrainedPieces
@@ -106,20 +106,33 @@ class Codec:
         answer = self.answers.encode(example)
         inputs = {name: self.inputs[name].encode(value) for name, value in example.inputs.items()}
         keys = self.groups(example)
-        shape = len(keys) if self._tags_pieces else self.answers.queries(answer), len(keys)
+        shape = len(keys) if self._tags_pieces else self.queries(answer), len(keys)
         target = self.target(example, shape[0])
         return Item(inputs, answer, target, index, *shape, self.words(example))
 
     def question(self, example: Example, index: int) -> Item:
         """The numbers of an example whose answer nobody knows."""
         inputs = {name: self.inputs[name].encode(value) for name, value in example.inputs.items()}
-        return Item(inputs, torch.zeros(1).long(), None, index, 1, len(self.groups(example)))
+        words = self.words(example) if self._tags_pieces else None
+        answer, keys = torch.zeros(1).long(), len(self.groups(example))
+        return Item(inputs, answer, None, index, self.queries(answer), keys, words)
+
+    def queries(self, answer: Tensor) -> int:
+        """How many rows the map of an encoded answer has."""
+        return self.grain.hops if isinstance(self.answers, Label) else self.answers.queries(answer)
+
+    def gold(self, example: Example) -> AttentionTarget | None:
+        """The example's gold as it counts, with a row for each look at what leads to a label."""
+        if example.target is None or not isinstance(self.answers, Label):
+            return example.target
+        return at_hops(example.target, self.grain.hops)
 
     def target(self, example: Example, queries: int | None = None) -> AttentionTarget | None:
         """The example's gold over the units that the model attends to, for so many queries."""
-        if example.target is None:
+        target = self.gold(example)
+        if target is None:
             return None
-        target = at_groups(example.target, self.groups(example))
+        target = at_groups(target, self.groups(example))
         rows = self.query_groups(example)
         if rows is not None and len(rows) != rows.old:
             target = target.regroup_queries(rows)
@@ -163,13 +176,14 @@ class Codec:
         rows = self.query_groups(example)
         if not self._in_pieces(example) and (rows is None or len(rows) == rows.old):
             return None
+        gold = self.gold(example)
         if rows is None:
-            rows = Groups.same(len(example.target.query_mask) if example.target else 1)
-        return WordMap(example.target, rows.reverse(), self.groups(example).reverse())
+            rows = Groups.same(len(gold.query_mask) if gold else self.grain.hops)
+        return WordMap(gold, rows.reverse(), self.groups(example).reverse())
 
     def judged(self, example: Example) -> AttentionTarget | None:
         """The gold that its map is judged against: over words, where it is a text's."""
-        return example.target if self.words(example) else self.target(example)
+        return self.gold(example) if self.words(example) else self.target(example)
 
     @property
     def _tags_pieces(self) -> bool:
