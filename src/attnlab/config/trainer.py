@@ -19,6 +19,10 @@ class Batches(Section):
         "included, on their longer side (input or answer); null counts examples",
     )
     eval_size: int = Field(gt=0, description="examples in a batch where nothing is learned")
+    in_memory: int = Field(
+        ge=0,
+        description="examples of a split kept in memory; others are read when it is their turn",
+    )
     workers: int = Field(ge=0, description="loader processes; 0 loads in the main process")
     bucket: int = Field(
         ge=1, description="batches drawn from this many batches sorted by length; 1 is no sorting"

@@ -8,17 +8,20 @@ and nothing twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Item
 
 Numbers = npt.NDArray[np.int64]
+Lengths = Sequence[int] | Numbers
+
+Change = Callable[[Batch, Sequence[int]], Batch]  # what a batch at this place becomes
 
 
 class BatchOrder(Sampler[list[int]]):
@@ -29,7 +32,7 @@ class BatchOrder(Sampler[list[int]]):
     """
 
     def __init__(
-        self, lengths: Sequence[int], size: int, bucket: int, seed: int, rank: int, world: int
+        self, lengths: Lengths, size: int, bucket: int, seed: int, rank: int, world: int
     ) -> None:
         self.lengths = np.asarray(lengths)
         self.size, self.bucket, self.seed = size * world, bucket, seed
@@ -70,9 +73,7 @@ class UnitOrder(BatchOrder):
     say how many examples each batch has, so every epoch has equally many batches.
     """
 
-    def __init__(
-        self, lengths: Sequence[int], units: int, seed: int, rank: int, world: int
-    ) -> None:
+    def __init__(self, lengths: Lengths, units: int, seed: int, rank: int, world: int) -> None:
         super().__init__(lengths, 1, 1, seed, rank, world)
         self.ends = _full(np.sort(self.lengths), units * world)
 
@@ -98,7 +99,14 @@ def _full(lengths: Numbers, units: int) -> list[int]:
 class Loader(DataLoader[Any]):
     """A `DataLoader` that can be stopped after any batch and goes on from there."""
 
-    def __init__(self, items: Sequence[Item], order: BatchOrder, workers: int, pin: bool) -> None:
+    def __init__(
+        self,
+        items: Sequence[Item],
+        order: BatchOrder,
+        workers: int,
+        pin: bool,
+        change: Change | None = None,
+    ) -> None:
         super().__init__(
             items,  # type: ignore[arg-type]  # any sequence serves
             batch_sampler=order,
@@ -107,7 +115,7 @@ class Loader(DataLoader[Any]):
             pin_memory=pin,
             persistent_workers=False,
         )
-        self.order = order
+        self.order, self.change = order, change
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         order = self.order
@@ -116,7 +124,8 @@ class Loader(DataLoader[Any]):
             done += 1
             finished = done >= len(order)
             order.epoch, order.skip = (epoch + 1, 0) if finished else (epoch, done)
-            yield batch
+            place = epoch, done, order.rank
+            yield self.change(batch, place) if self.change else batch
 
     def state_dict(self) -> dict[str, int]:
         """Lightning puts this into the checkpoint."""
@@ -126,7 +135,7 @@ class Loader(DataLoader[Any]):
         self.order.epoch, self.order.skip = state["epoch"], state["skip"]
 
 
-def eval_loader(items: Sequence[Item], size: int, pin: bool) -> DataLoader[Any]:
+def eval_loader(items: Sequence[Item] | Dataset[Item], size: int, pin: bool) -> DataLoader[Any]:
     """Batches in the order of the items."""
     return DataLoader(
         items,  # type: ignore[arg-type]  # any sequence serves

@@ -65,8 +65,9 @@ class Prepared:
         """Hash of the data itself; checkpoints carry it."""
         return self.meta["digest"]
 
-    def examples(self, split: Split) -> list[Example]:
-        return Store(self.folder).read(split)
+    def examples(self, split: Split) -> Stored:
+        """The examples of a split, read when they are asked for."""
+        return Stored(self.folder, split)
 
 
 def fingerprint(dataset: Dataset) -> str:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Self, overload
 
 import numpy as np
 
 from attnlab.data.example import Example
 from attnlab.data.target import AttentionTarget
 from attnlab.errors import UserError
+
+FLOATS, BYTES = "<f4", "|u1"  # as which numbers are kept; pictures come as bytes, and stay so
 
 
 class Store:
@@ -32,10 +36,6 @@ class Store:
                 file.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
         return count
 
-    def read(self, split: str) -> list[Example]:
-        """Every example of a split, in the order written."""
-        return list(Stored(self.folder, split))
-
     def digest(self) -> str:
         """SHA-256 over everything in the folder that examples are made of."""
         total = hashlib.sha256()
@@ -47,21 +47,66 @@ class Store:
         return total.hexdigest()
 
 
-class Stored:
-    """The examples of a split, read one by one each time they are gone through."""
+class Stored(Sequence[Example]):
+    """The examples of some splits, read from disk when they are asked for, in any order."""
 
     def __init__(self, folder: Path, *splits: str) -> None:
         self.folder, self.splits = folder, splits
+        missing = [path for path in map(self._path, splits) if not path.is_file()]
+        if missing:
+            raise UserError(f"{missing[0]}: missing; try: attnlab prepare")
 
     def __iter__(self) -> Iterator[Example]:
         for split in self.splits:
-            path = self.folder / f"{split}.jsonl"
-            if not path.is_file():
-                raise UserError(f"{path}: missing; try: attnlab prepare")
             arrays = ArrayReader(self.folder, split)
-            with path.open(encoding="utf-8") as file:
+            with self._path(split).open(encoding="utf-8") as file:
                 for line in file:
                     yield _from_record(json.loads(line), arrays)
+
+    def __len__(self) -> int:
+        return sum(len(part.ends) for part in self._parts)
+
+    @overload
+    def __getitem__(self, place: int) -> Example: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Example]: ...
+    def __getitem__(self, place: int | slice) -> Example | list[Example]:
+        if isinstance(place, slice):
+            if place.start is None and place.step is None:
+                return list(islice(self, place.stop))
+            return [self[i] for i in range(*place.indices(len(self)))]
+        place = range(len(self))[place]
+        for part in self._parts:
+            if place < len(part.ends):
+                return part.example(place)
+            place -= len(part.ends)
+        raise AssertionError("beyond what range() allows")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process: where the examples are, not what was read of them."""
+        return (Stored, (self.folder, *self.splits))
+
+    def _path(self, split: str) -> Path:
+        return self.folder / f"{split}.jsonl"
+
+    @cached_property
+    def _parts(self) -> list[Part]:
+        return [Part(self._path(split), ArrayReader(self.folder, split)) for split in self.splits]
+
+
+class Part:
+    """One file of lines, and where each of them ends."""
+
+    def __init__(self, path: Path, arrays: ArrayReader) -> None:
+        self.arrays = arrays
+        size = path.stat().st_size  # a file without a byte cannot be mapped
+        self.bytes = np.memmap(path, np.uint8, "r") if size else np.zeros(0, np.uint8)
+        self.ends = np.flatnonzero(self.bytes == ord("\n"))
+
+    def example(self, place: int) -> Example:
+        start = int(self.ends[place - 1]) + 1 if place else 0
+        line = self.bytes[start : int(self.ends[place])].tobytes()
+        return _from_record(json.loads(line), self.arrays)
 
 
 class ArrayWriter:
@@ -71,13 +116,15 @@ class ArrayWriter:
         self.folder, self.split = folder, split
         self.files: dict[str, IO[bytes]] = {}
         self.sizes: dict[str, int] = {}
+        self.kinds: dict[str, str] = {}
 
     def add(self, name: str, array: np.ndarray) -> dict[str, Any]:
         """Write the array; what stands for it in the JSON line comes back."""
         if name not in self.files:
             self.files[name], self.sizes[name] = self._part(name).open("wb"), 0
+            self.kinds[name] = BYTES if array.dtype == np.uint8 else FLOATS
         start = self.sizes[name]
-        self.files[name].write(np.ascontiguousarray(array, dtype=np.float32).tobytes())
+        self.files[name].write(np.ascontiguousarray(array, self.kinds[name]).tobytes())
         self.sizes[name] = start + array.size
         return {"array": name, "start": start, "shape": list(array.shape)}
 
@@ -92,7 +139,7 @@ class ArrayWriter:
                 self._finish(name)
 
     def _finish(self, name: str) -> None:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (self.sizes[name],)}
+        header = {"descr": self.kinds[name], "fortran_order": False, "shape": (self.sizes[name],)}
         part = self._part(name)
         with (self.folder / f"{self.split}.{name}.npy").open("wb") as whole, part.open("rb") as raw:
             np.lib.format.write_array_header_1_0(whole, header)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -15,14 +15,31 @@ from attnlab.data.groups import Groups
 from attnlab.data.target import AttentionTarget
 
 
+@dataclass(frozen=True)
+class Changed(Sequence[Example]):
+    """Examples that are changed when they are asked for."""
+
+    examples: Sequence[Example]
+    change: Callable[[int, Example], Example]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, place: int) -> Example:  # type: ignore[override]  # no slices
+        return self.change(place, self.examples[place])
+
+    def __iter__(self) -> Iterator[Example]:
+        return (self.change(place, example) for place, example in enumerate(self.examples))
+
+
 def supervised(
     examples: Sequence[Example], share: float, targets: Literal["gold", "permuted"]
-) -> list[Example]:
+) -> Sequence[Example]:
     """The examples as training sees them."""
     return withhold(permuted(examples) if targets == "permuted" else examples, share)
 
 
-def withhold(examples: Sequence[Example], share: float) -> list[Example]:
+def withhold(examples: Sequence[Example], share: float) -> Sequence[Example]:
     """The examples, where only `share` of them keep a target that can be learned from.
 
     Which ones do depends on their ids alone: a larger share holds the smaller one within it.
@@ -31,21 +48,26 @@ def withhold(examples: Sequence[Example], share: float) -> list[Example]:
     def kept(example: Example) -> bool:
         return zlib.crc32(example.id.encode()) / 2**32 < share
 
-    return [
-        example if example.target is None or kept(example) else _without(example)
-        for example in examples
-    ]
+    def change(place: int, example: Example) -> Example:
+        return example if example.target is None or kept(example) else _without(example)
+
+    return Changed(examples, change) if share < 1 else examples
 
 
-def permuted(examples: Sequence[Example]) -> list[Example]:
+def permuted(examples: Sequence[Example]) -> Sequence[Example]:
     """The examples, each with the target of another one, stretched to its own shape.
 
     A negative control: as much supervision, of the same form, that says nothing about the input.
     Where all targets are alike (the same place in every example) it changes nothing.
     """
-    order = np.random.default_rng(0).permutation(len(examples)).tolist()
-    giver = dict(zip(order, order[1:] + order[:1], strict=True))
-    return [_with_target_of(example, examples[giver[i]]) for i, example in enumerate(examples)]
+    order = np.random.default_rng(0).permutation(len(examples))
+    giver = np.empty_like(order)
+    giver[order] = np.roll(order, -1)
+
+    def change(place: int, example: Example) -> Example:
+        return _with_target_of(example, examples[int(giver[place])])
+
+    return Changed(examples, change)
 
 
 def _with_target_of(example: Example, other: Example) -> Example:

@@ -13,6 +13,7 @@ from attnlab.config.explain import Explain
 from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Item
 from attnlab.data.example import Example
+from attnlab.data.items import Items
 from attnlab.data.prepared import Prepared
 from attnlab.explain.agreement import fitted
 from attnlab.explain.estimate import MIB, bytes_per_example, passes
@@ -120,8 +121,8 @@ class Study:
 
     def _training_batches(self) -> Iterator[Batch]:
         """Examples of the training split at random, without end."""
-        codec, random = self.prepared.codec, torch.Generator().manual_seed(0)
-        items = [codec.encode(e, i) for i, e in enumerate(self.prepared.examples("train"))]
+        random = torch.Generator().manual_seed(0)
+        items = Items(self.prepared.examples("train"), self.prepared.codec, kept=0)
         while True:
             drawn = torch.randint(len(items), (MOST_IN_BATCH,), generator=random)
             yield collate([items[i] for i in drawn.tolist()]).to(self.device)

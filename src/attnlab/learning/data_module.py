@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from attnlab.config.dataset import Dataset
 from attnlab.config.trainer import Trainer
-from attnlab.data.codec import Item
+from attnlab.data.augment import Augmenter
+from attnlab.data.example import Example
+from attnlab.data.items import Items
 from attnlab.data.loader import BatchOrder, Loader, UnitOrder, eval_loader
 from attnlab.data.prepared import Prepared, Split
 from attnlab.data.supervision import supervised
@@ -22,44 +25,41 @@ class PreparedData(pl.LightningDataModule):
     def __init__(self, prepared: Prepared, dataset: Dataset, settings: Trainer, seed: int) -> None:
         super().__init__()
         self.prepared, self.dataset, self.settings, self.seed = prepared, dataset, settings, seed
-        self.items: dict[str, list[Item]] = {}
+        self.items: dict[str, Items] = {}
 
-    def split(self, split: Split) -> list[Item]:
-        """The items of a split, encoded when first asked for."""
+    def split(self, split: Split) -> Items:
+        """The items of a split."""
         if split not in self.items:
-            examples = self.prepared.examples(split)
+            examples: Sequence[Example] = self.prepared.examples(split)
             if split == "train":
                 examples = supervised(examples, self.dataset.supervision, self.dataset.targets)
-            codec = self.prepared.codec
-            self.items[split] = [codec.encode(example, i) for i, example in enumerate(examples)]
+                few = self.settings.overfit_batches * self.settings.batches.size
+                examples = [examples[i] for i in range(few)] if few else examples
+            kept = self.settings.batches.in_memory
+            self.items[split] = Items(examples, self.prepared.codec, kept)
         return self.items[split]
 
     def total_steps(self) -> int:
         """Optimizer steps of the whole training."""
         settings = self.settings
         world = settings.devices * settings.num_nodes
-        an_epoch = -(-len(self._order(self._train_items(), 0, world)) // settings.accumulate)
+        an_epoch = -(-len(self._order(0, world)) // settings.accumulate)
         limits = [settings.max_steps, settings.max_epochs * an_epoch]
         return min(limit for limit in limits if limit > 0)
 
     def train_dataloader(self) -> Loader:
-        items = self._train_items()
-        order = self._order(items, *self._place())
+        order = self._order(*self._place())
         workers = self.settings.batches.workers
-        return Loader(items, order, workers, torch.cuda.is_available())
+        steps, codec = self.dataset.augment, self.prepared.codec
+        change = Augmenter(steps, codec, self.seed) if steps else None
+        return Loader(self.split("train"), order, workers, torch.cuda.is_available(), change)
 
-    def _train_items(self) -> list[Item]:
-        items, settings = self.split("train"), self.settings
-        few = settings.overfit_batches * settings.batches.size
-        return items[:few] if few else items
-
-    def _order(self, items: list[Item], rank: int, world: int) -> BatchOrder:
-        batches = self.settings.batches
+    def _order(self, rank: int, world: int) -> BatchOrder:
+        batches, sizes = self.settings.batches, self.split("train").sizes
         if batches.units is None:
-            lengths = [item.keys for item in items]
+            lengths = sizes[:, 0]
             return BatchOrder(lengths, batches.size, batches.bucket, self.seed, rank, world)
-        lengths = [max(item.keys, len(item.answer)) for item in items]
-        return UnitOrder(lengths, batches.units, self.seed, rank, world)
+        return UnitOrder(sizes.max(1), batches.units, self.seed, rank, world)
 
     def val_dataloader(self) -> DataLoader[Any]:
         return self._eval_loader("val")
@@ -69,8 +69,9 @@ class PreparedData(pl.LightningDataModule):
 
     def _eval_loader(self, split: Split) -> DataLoader[Any]:
         rank, world = self._place()
-        items, size = self.split(split)[rank::world], self.settings.batches.eval_size
-        return eval_loader(items, size, torch.cuda.is_available())
+        items = self.split(split)
+        share = Subset(items, range(rank, len(items), world))  # type: ignore[arg-type]
+        return eval_loader(share, self.settings.batches.eval_size, torch.cuda.is_available())
 
     def _place(self) -> tuple[int, int]:
         """The rank of this process and how many there are; one where no trainer is attached."""

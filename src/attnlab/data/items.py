@@ -1,0 +1,45 @@
+"""`Items`: the examples of a split as tensors, made when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from attnlab.data.codec import Codec, Item
+from attnlab.data.example import Example
+
+
+class Items(Sequence[Item]):
+    """Encoded once and kept, up to so many; those beyond are read and encoded each time.
+
+    So a split of any length can be trained on, at the pace of the disk where it does not fit.
+    """
+
+    def __init__(self, examples: Sequence[Example], codec: Codec, kept: int) -> None:
+        self.examples, self.codec, self.kept = examples, codec, kept
+        self.known: dict[int, Item] = {}
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, place: int) -> Item:  # type: ignore[override]  # no slices
+        known = self.known.get(place)
+        return known or self._encoded(place, self.examples[place])
+
+    def _encoded(self, place: int, example: Example) -> Item:
+        item = self.codec.encode(example, place)
+        if len(self.known) < self.kept:
+            self.known[place] = item
+        return item
+
+    @cached_property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Of each example how much is looked at and how long its answer is: examples x 2."""
+        sizes = np.zeros((len(self), 2), np.int64)
+        for place, example in enumerate(self.examples):
+            item = self._encoded(place, example)
+            sizes[place] = item.keys, len(item.answer)
+        return sizes
