@@ -84,7 +84,9 @@ class Evaluation:
         self.prior = PositionPrior.fit(target for target in known if target is not None)
         self.judge = self._new_judge()
         self.controls: dict[str, Judge] = {}
-        self.unchanged = {name: ExactMatch() for name in MAP_CHANGES}
+        # Where the map is the answer, there is no answer that another map could change.
+        changes = {} if prepared.codec.form == "nothing" else MAP_CHANGES
+        self.unchanged = {name: ExactMatch() for name in changes}
         self.heads = HeadMaps()
         self.shown: list[ShownExample] = []
         self.losses: list[tuple[float, float]] = []  # of each example: its sum, its places
@@ -107,8 +109,8 @@ class Evaluation:
         for name, map_ in controls(batch.judged, self.prior, seed=number).items():
             self.controls.setdefault(name, self._new_judge()).look(map_, batch.judged)
         texts = task.texts(answers)
-        for name, change in MAP_CHANGES.items():
-            with Intervention(model, task.map, change):
+        for name in self.unchanged:
+            with Intervention(model, task.map, MAP_CHANGES[name]):
                 changed = model.answer(batch)  # type: ignore[operator]
             self.unchanged[name].update(texts, task.texts(changed))
         self._show(batch, texts, weights)

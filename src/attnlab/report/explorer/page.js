@@ -91,8 +91,7 @@ function sentence(group, line) {
 }
 
 function showVerdict() {
-  const mapIsAnswer = examples.length > 0 && !examples.some((example) => example.gold); // nothing else could change
-  const groups = Object.keys(QUESTIONS).filter((group) => linesOf(group).length && !(group === "trust" && mapIsAnswer));
+  const groups = Object.keys(QUESTIONS).filter((group) => linesOf(group).length);
   part("verdict").replaceChildren(html("div", { class: "verdict" }, ...groups.map((group) => {
     const lines = linesOf(group), first = headline(group), box = html("div", {}, html("h3", {}, QUESTIONS[group]));
     if (!several) {
