@@ -28,8 +28,8 @@ COLUMNS = {
 def training(kind: str, objective: str) -> Training:
     """One run of the table."""
     folder = RUNS / "normalizers" / kind / objective.replace(" ", "_")
-    words = ("experiment=reviews", f"attention/normalizer={kind}", OBJECTIVES[objective])
-    return Training(folder, words)
+    words = ("experiment=reviews", "dataset.train=4000", f"attention/normalizer={kind}")
+    return Training(folder, (*words, OBJECTIVES[objective]))
 
 
 def row(kind: str, objective: str) -> str:

@@ -48,7 +48,7 @@ STUDIES = {
         "accuracy", ("experiment=canvas_classify", "dataset.train=4000", "trainer.max_epochs=8")
     ),
     "tones": Study("exact_match", ("experiment=tones", "dataset.train=2000")),
-    "questions": Study("accuracy", ("experiment=questions", "dataset.train=16000")),
+    "questions": Study("accuracy", ("experiment=questions", "dataset.train=8000")),
     "baskets": Study("hr@1", ("experiment=baskets", "dataset.train=5000", "dataset.test=1000")),
     "recall": Study("accuracy", ("experiment=recall", "dataset.length=128", "dataset.train=4000")),
 }
