@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import signal
 import subprocess
 import time
@@ -29,6 +30,10 @@ def steps_done(folder: Path) -> int:
             return len(list(csv.DictReader(file)))
     except OSError:
         return 0
+
+
+def seconds_of_training(folder: Path) -> float:
+    return json.loads((folder / "status.json").read_text()).get("train_seconds", 0.0)
 
 
 def stop_after(command: list[str], folder: Path, steps: int, number: signal.Signals) -> str:
@@ -74,6 +79,8 @@ def test_resumed_run_equals_the_uninterrupted_one(
     if number == signal.SIGTERM:
         assert "stopped by SIGTERM at step" in printed
         assert "resume=auto" in printed
+    spent = seconds_of_training(tmp_path / "run")
+    assert (spent > 0) == (number == signal.SIGTERM), "a kill leaves no time to write it down"
     done = run([*command, "resume=auto"])
     assert done.returncode == 0, done.stderr
     assert f"at step {stopped_at}" in done.stdout
@@ -82,3 +89,4 @@ def test_resumed_run_equals_the_uninterrupted_one(
     for name, value in ours.items():
         assert torch.equal(value, theirs[name]), name
     assert steps_done(tmp_path / "run") == steps_done(uninterrupted)
+    assert seconds_of_training(tmp_path / "run") > spent

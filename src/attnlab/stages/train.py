@@ -68,14 +68,20 @@ def train(
         if is_out_of_memory(error):
             raise out_of_memory(error) from error
         raise
+    finally:
+        if processes.is_first_process():
+            _count_cost(run, checkpoint is not None, time.monotonic() - started, peak.mib())
     processes.part()
-    if processes.is_first_process():
-        before = run.status if checkpoint else {}
-        run.set_status(
-            "running",
-            train_seconds=before.get("train_seconds", 0.0) + time.monotonic() - started,
-            peak_memory_mib=max(before.get("peak_memory_mib", 0.0), peak.mib()),
-        )
+
+
+def _count_cost(run: Run, resumed: bool, seconds: float, mib: float) -> None:
+    """What this training took, on top of what it took before it was stopped."""
+    before = run.status if resumed else {}
+    run.set_status(
+        "running",
+        train_seconds=before.get("train_seconds", 0.0) + seconds,
+        peak_memory_mib=max(before.get("peak_memory_mib", 0.0), mib),
+    )
 
 
 def finish(run: Run, wandb: WandbLogger | None) -> None:

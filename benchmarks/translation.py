@@ -1,0 +1,133 @@
+"""English captions to German: quality, training speed, decoding speed, beside what is published.
+
+    python -m benchmarks.translation DATA                 # DATA holds multi30k_ende/tok
+    python -m benchmarks.translation DATA multi30k        # one of the two models
+
+The trainings take hours on two cores; they are kept in runs/benchmarks and picked up where they
+stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sacrebleu.metrics.bleu import BLEU
+
+from attnlab.config import compose
+from attnlab.data.prepared import Prepared
+from attnlab.stages.prepare import prepared_data
+from benchmarks.results import record
+from benchmarks.runs import RUNS, Training
+
+
+@dataclass(frozen=True)
+class Model:
+    """A training and what others reached with a model of its kind."""
+
+    title: str
+    bleu: float  # to reach
+    published: str
+
+
+MODELS = {
+    "multi30k": Model("Transformer, 2.6 M parameters", 41.0, "41.0 (Wu et al. 2021)"),
+    "multi30k_recurrent": Model("recurrent, additive attention", 36.0, "33 to 37"),
+}
+TOKENS_A_SECOND = 2100  # target; JoeyNMT trains 850 a second on two such cores
+DECODING_SECONDS = 20
+
+
+def training(name: str, data: str, threads: int) -> Training:
+    """The experiment as it stands."""
+    words = (f"experiment={name}", f"paths.data={data}", f"trainer.threads={threads}")
+    return Training(RUNS / "translation" / name, words)
+
+
+def rows(name: str, data: str) -> Iterator[str]:
+    """One model's figures, a line each: what, how much, target, others."""
+    run, model = training(name, data, 2), MODELS[name]
+    prepared = prepared_data(compose.load(run.overrides)[0])
+    figures = run.figures()
+    answer, cost = figures["answer"], figures["cost"]
+    epochs, seconds = _epochs(run.folder), cost["train_seconds"]
+    speed = epochs * _tokens(prepared) / seconds
+    low, high = figures["intervals"]["bleu"]
+    bleu = f"{answer['bleu']:.1f} ({low:.1f} to {high:.1f})"
+    table = [
+        ("BLEU, beam of 5", bleu, model.bleu, model.published),
+        ("chrF", f"{answer['chrf']:.1f}", "", ""),
+        (f"hours of training, {epochs} epochs", f"{seconds / 3600:.2f}", 2, ""),
+        ("target tokens a second", f"{speed:,.0f}", TOKENS_A_SECOND, "850 (JoeyNMT)"),
+        ("seconds to decode", f"{_decoding_seconds(run.folder):.1f}", DECODING_SECONDS, ""),
+    ]
+    yield f"| **{model.title}** ({cost['parameters']:,}) | | | |"
+    yield from (f"| {' | '.join(map(str, cells))} |" for cells in table)
+
+
+def controls(data: str) -> str:
+    """What translations that know nothing of the input score."""
+    prepared = prepared_data(compose.load(("experiment=multi30k", f"paths.data={data}"))[0])
+    examples = prepared.examples("test")[:]
+    gold = [" ".join(e.answer) for e in examples]  # type: ignore[arg-type]
+    copied = [" ".join(e.inputs["text"]) for e in examples]  # type: ignore[arg-type]
+    bleu = BLEU(tokenize="none", force=True)
+    figures = [bleu.corpus_score(said, [gold]).score for said in (copied, gold[1:] + gold[:1])]
+    return (
+        "BLEU of the source left as it is {:.1f}, of another sentence's translation {:.1f}.".format(
+            *figures
+        )
+    )
+
+
+def _epochs(folder: Path) -> int:
+    with (folder / "history" / "val.csv").open() as file:
+        return sum(1 for _ in csv.DictReader(file))
+
+
+def _tokens(prepared: Prepared) -> int:
+    """Units of all training answers, end marks included."""
+    answers = prepared.codec.answers
+    return sum(len(answers.encode(example)) for example in prepared.examples("train"))
+
+
+def _decoding_seconds(folder: Path) -> float:
+    """Translating the test split in a process that is started for it, all in all but imports."""
+    code = (
+        "import sys, time, torch; torch.set_num_threads(2); from attnlab.stages import predict;"
+        "start = time.monotonic(); predict.main(sys.argv[1:]); print(time.monotonic() - start)"
+    )
+    words = [str(folder), "--no-maps", "--output", "/dev/null"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
+    )
+    return float(done.stdout.split()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Translation of captions.")
+    parser.add_argument("data", help="folder that holds multi30k_ende/tok")
+    parser.add_argument("models", nargs="*", choices=[*MODELS, []])
+    options = parser.parse_args()
+    for name in options.models or MODELS:
+        training(name, options.data, 2).run(threads=2)
+    done = [name for name in MODELS if training(name, options.data, 2).done]
+    lines = ["| | measured | target | others |", "|---|---|---|---|"]
+    lines += [line for name in done for line in rows(name, options.data)]
+    note = (
+        "`tok/` files of multi30k (lower case, tokenised), joint BPE of 10,000; sacreBLEU without "
+        f"tokenisation on test_2016_flickr; seed 0, two threads. Training includes validation "
+        f"after each epoch; the test set is decoded with a beam of 5. {controls(options.data)}"
+    )
+    digest = prepared_data(compose.load(("experiment=multi30k", f"paths.data={options.data}"))[0])
+    command = "python -m benchmarks.translation DATA"
+    record("translation", "Translation of captions", command, lines, digest.digest, note)
+
+
+if __name__ == "__main__":
+    main()
