@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.config.attention import AttentionConfig
+from attnlab.models.dropout import Dropout
 from attnlab.models.memory import Memory
 from attnlab.models.parts import Decoder, Parts, Shared
 
@@ -42,7 +43,7 @@ class Recurrent(Parts):
 
     def embedding(self, vocabulary: int, width: int) -> nn.Module:
         embedding = nn.Embedding(vocabulary, width, padding_idx=0)
-        return nn.Sequential(embedding, nn.Dropout(self.dropout))
+        return nn.Sequential(embedding, Dropout(self.dropout))
 
     def encoder(self, attention: AttentionConfig) -> nn.Module:
         return RecurrentEncoder(self) if self.encoder_layers else nn.Identity()
@@ -77,7 +78,7 @@ class RecurrentEncoder(nn.Module):
             nn.ModuleList(parts.rnn((width, parts.dim // ways), 1) for _ in range(ways))
             for width in inputs
         )
-        self.dropout = nn.Dropout(parts.dropout)
+        self.dropout = Dropout(parts.dropout)
 
     def forward(self, inputs: Memory) -> Memory:
         states = inputs.values  # batch x length x width
@@ -138,7 +139,7 @@ class RecurrentDecoder(Decoder):
         sizes = self._input_dim(parts, context_dim), parts.dim
         self.rnn = parts.rnn(sizes, parts.decoder_layers)
         self.mix = nn.Linear(parts.dim + context_dim, parts.dim)
-        self.dropout = nn.Dropout(parts.dropout)
+        self.dropout = Dropout(parts.dropout)
         self.output = nn.Linear(parts.dim, vocabulary)
 
     def _input_dim(self, parts: Recurrent, context_dim: int) -> int:

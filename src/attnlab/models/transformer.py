@@ -14,6 +14,7 @@ from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.config.attention import AttentionConfig
 from attnlab.errors import UserError
+from attnlab.models.dropout import Dropout
 from attnlab.models.memory import Memory
 from attnlab.models.parts import Decoder, Parts, Shared
 
@@ -76,7 +77,7 @@ class PositionedEmbedding(nn.Module):
         super().__init__()
         self.units = units
         self.scale = math.sqrt(parts.dim)
-        self.dropout = nn.Dropout(parts.dropout)
+        self.dropout = Dropout(parts.dropout)
         self.places = Places(parts)
 
     def forward(self, units: Tensor, start: int = 0) -> Tensor:
@@ -133,7 +134,7 @@ class FeedForward(nn.Sequential):
         super().__init__(
             nn.Linear(parts.dim, parts.feedforward_dim),
             nn.ReLU(),
-            nn.Dropout(parts.dropout),
+            Dropout(parts.dropout),
             nn.Linear(parts.feedforward_dim, parts.dim),
         )
 
@@ -146,7 +147,7 @@ class EncoderLayer(nn.Module):
         self.self_attention = parts.attention(attention, f"encoder.self.{number}")
         self.feedforward = FeedForward(parts)
         self.norms = nn.ModuleList(nn.LayerNorm(parts.dim) for _ in range(2))
-        self.dropout = nn.Dropout(parts.dropout)
+        self.dropout = Dropout(parts.dropout)
 
     def forward(self, states: Tensor, mask: Mask) -> Tensor:
         normed = self.norms[0](states)  # batch x length x dim
@@ -180,7 +181,7 @@ class DecoderLayer(nn.Module):
         self.cross_attention = parts.attention(attention, f"decoder.cross.{number}")
         self.feedforward = FeedForward(parts)
         self.norms = nn.ModuleList(nn.LayerNorm(parts.dim) for _ in range(3))
-        self.dropout = nn.Dropout(parts.dropout)
+        self.dropout = Dropout(parts.dropout)
 
     def forward(self, states: Tensor, memory: Memory, caches: LayerCaches | None) -> Tensor:
         own, other = (caches.own, caches.memory) if caches else (None, None)

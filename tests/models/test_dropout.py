@@ -1,0 +1,51 @@
+"""Our dropout against what dropout means."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from attnlab.models.dropout import Dropout, kept
+
+
+@pytest.mark.parametrize("p", [0.05, 0.3, 0.9])
+def test_as_many_are_left_out_as_said_and_the_mean_stays(p: float) -> None:
+    torch.manual_seed(0)
+    factors = kept(torch.empty(501, 399), p)
+    count = factors.numel()
+    left_out = float((factors == 0).float().mean())
+    assert left_out == pytest.approx(p, abs=4 * (p * (1 - p) / count) ** 0.5)
+    assert float(factors.mean()) == pytest.approx(1.0, abs=5e-2)
+    assert factors.unique().tolist() == pytest.approx([0.0, 1 / (1 - p)], rel=2e-4)
+
+
+def test_neighbours_do_not_hang_together() -> None:
+    torch.manual_seed(0)
+    left_out = (kept(torch.empty(400_000), 0.3) == 0).float() - 0.3
+    for distance in (1, 2, 3, 4, 5, 8):
+        together = float((left_out[:-distance] * left_out[distance:]).mean()) / 0.21
+        assert abs(together) < 4 / 400_000**0.5
+
+
+def test_gradients_pass_where_activations_do() -> None:
+    torch.manual_seed(0)
+    states = torch.randn(7, 5, requires_grad=True)
+    out = Dropout(0.5)(states)
+    out.sum().backward()
+    assert states.grad is not None
+    torch.testing.assert_close(out, states * states.grad)
+    assert set(states.grad.unique().tolist()) == {0.0, 2.0}
+
+
+def test_nothing_is_left_out_in_use_or_at_zero() -> None:
+    states = torch.randn(3, 4)
+    assert torch.equal(Dropout(0.5).eval()(states), states)
+    assert torch.equal(Dropout(0.0)(states), states)
+
+
+def test_the_seed_decides() -> None:
+    states, drawn = torch.ones(100), []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        drawn.append(Dropout(0.5)(states))
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
