@@ -31,6 +31,7 @@ COMMANDS = {
     "report": Command("attnlab.stages.report:main", "write the HTML report of a run"),
     "dashboard": Command("attnlab.stages.dashboard:main", "make the W&B workspace of a project"),
     "compare": Command("attnlab.stages.compare:main", "run a sweep and write its leaderboard"),
+    "align": Command("attnlab.stages.align:main", "align the words of sentence pairs"),
     "params": Command("attnlab.stages.params:main", "write params.yaml, which `dvc repro` reads"),
     "schema": Command("attnlab.stages.schema:main", "print the JSON schema of the config"),
     "sync": Command("attnlab.stages.sync:main", "say how to upload a run to W&B"),

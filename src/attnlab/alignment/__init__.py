@@ -1,0 +1,1 @@
+"""Word alignment learned from sentence pairs alone: latent attention, trained by counting."""

@@ -1,0 +1,103 @@
+"""Which word makes which: a chance for each pair of words that stand in one sentence pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import digamma
+
+from attnlab.alignment.bitext import Counts, Numbers
+from attnlab.alignment.hmm import Reals
+from attnlab.alignment.tally import sums
+
+Rule = Callable[[Counts, Counts], Counts]  # counts of pairs, counts of their making words
+
+LEAST = 1e-10  # no chance is smaller: a sentence of nothing but rare pairs has to stay possible
+
+
+def most_likely(counts: Counts, totals: Counts) -> Counts:
+    """Shares."""
+    return counts / np.maximum(totals, LEAST)
+
+
+def variational(counts: Counts, totals: Counts) -> Counts:
+    """Shares under a Dirichlet prior, whose counts are among `counts` (Riley and Gildea 2012).
+
+    A count below one gives much less than its share: rare words no longer collect the words that
+    nothing else explains.
+    """
+    return np.exp(digamma(np.maximum(counts, 1e-3)) - digamma(np.maximum(totals, 1e-3)))
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """p(made word | making word) in one direction."""
+
+    pairs: Reals  # pairs + 1, by number; the last is for the padding
+    none: Reals  # made words: p(word | made by none)
+    totals: Counts  # making words: counts behind the chances
+
+    @classmethod
+    def of(cls, pairs: Reals, none: Reals, totals: Counts) -> Lexicon:
+        """No chance is zero, but that of the padding."""
+        chances = np.append(np.maximum(pairs, LEAST), 0).astype(np.float32)
+        return cls(chances, np.maximum(none, LEAST).astype(np.float32), totals)
+
+
+@dataclass(frozen=True)
+class Stems:
+    """Pairs of words with the same stems share what is counted."""
+
+    of_pairs: Numbers  # pairs: which pair of stems
+    making: Numbers  # pairs of stems: the making stem
+    share: Counts  # pairs: how often the made word stands for its stem
+
+    @classmethod
+    def of(
+        cls, making: Numbers, stem_of_made: Numbers, made: Numbers, occurrences: Counts
+    ) -> Stems:
+        """`making`: stems of the pairs' making words; `made`: their made words, whose stems and
+        frequencies `stem_of_made` and `occurrences` know."""
+        stems = stem_of_made[made]
+        keys = making.astype(np.int64) * (int(stem_of_made.max()) + 1) + stems
+        _, first, of_pairs = np.unique(keys, return_index=True, return_inverse=True)
+        share = occurrences / np.maximum(sums(stem_of_made, occurrences), 1)[stem_of_made]
+        return cls(of_pairs, making[first], share[made])
+
+    def chances(self, counts: Counts) -> Counts:
+        """p(made word | making word) of pairs, as far as their stems tell."""
+        together = sums(self.of_pairs, counts, len(self.making))
+        totals = sums(self.making, together)
+        chances = together / np.maximum(totals[self.making], LEAST)
+        return chances[self.of_pairs] * self.share
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """How counts become a lexicon in one direction: what is believed of its pairs beforehand."""
+
+    making: Numbers  # pairs: the word that makes
+    making_words: int
+    prior: Counts  # pairs: counts believed before anything is seen
+    stems: Stems
+    stem_weight: float  # counts of each making word that are handed out as its stem's are
+    smoothing: float  # prior count of a word that is made by none
+
+    def first(self, occurrences: Counts) -> Lexicon:
+        """Every pair is as likely as any other."""
+        pairs = np.full(len(self.making), 1 / len(occurrences))
+        return Lexicon.of(pairs, occurrences / occurrences.sum(), np.ones(self.making_words))
+
+    def lexicon(self, counts: Counts, none: Counts, rule: Rule) -> Lexicon:
+        """From expected counts of pairs and of words made by none."""
+        believed = self.prior + self.seen(counts)
+        totals = sums(self.making, believed, self.making_words)
+        by_none = none + self.smoothing
+        of_none = rule(by_none, np.full_like(by_none, by_none.sum()))
+        return Lexicon.of(rule(believed, totals[self.making]), of_none, totals)
+
+    def seen(self, counts: Counts) -> Counts:
+        """Counts of the pairs, and of what their stems hand out."""
+        return counts + self.stem_weight * self.stems.chances(counts)

@@ -1,0 +1,41 @@
+"""From maps of two directions to links."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from attnlab.alignment.hmm import Reals
+from attnlab.config.aligner import Symmetrised
+from attnlab.data.targets.symmetric import HEURISTICS, Links
+
+
+@dataclass(frozen=True)
+class Maps:
+    """How likely each link is: sources x targets, once in each direction."""
+
+    forward: Reals  # every target word comes from a source word, or from none
+    backward: Reals  # every source word comes from a target word, or from none
+
+    @classmethod
+    def nothing(cls, sources: int, targets: int) -> Maps:
+        """Of a pair of which one side is empty."""
+        empty = np.zeros((sources, targets), np.float32)
+        return cls(empty, empty)
+
+    def directed(self, threshold: float) -> tuple[Links, Links]:
+        """Links more likely than the threshold, in each direction."""
+        return _above(self.forward, threshold), _above(self.backward, threshold)
+
+    def links(self, how: Symmetrised, threshold: float) -> Links:
+        """One alignment of both. `agreement` links what both together hold likely: it finds links
+        of which one direction is sure and the other nearly so."""
+        if how == "agreement":
+            return _above(np.sqrt(self.forward * self.backward), threshold)
+        return HEURISTICS[how](*self.directed(threshold))
+
+
+def _above(chances: Reals, threshold: float) -> Links:
+    sources, targets = np.nonzero(chances > threshold)
+    return frozenset(zip(sources.tolist(), targets.tolist(), strict=True))

@@ -1,0 +1,172 @@
+"""`attnlab align`, from text files to links and figures."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from attnlab.cli import main
+from attnlab.data.targets.alignments import parse_pharaoh
+from attnlab.data.targets.symmetric import Links, pharaoh
+from tests.alignment.pairs import error_rate, translated
+from tests.data.readers.files import shared, write
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """Text to learn from, packed on one side, and pairs with gold."""
+    sources, targets, links = translated(400)
+    write(tmp_path / "en.txt.gz", *map(" ".join, sources[:300]))
+    write(tmp_path / "fr.txt", *map(" ".join, targets[:300]))
+    write(tmp_path / "test.en", *map(" ".join, sources[300:]))
+    write(tmp_path / "test.fr", *map(" ".join, targets[300:]))
+    write(tmp_path / "test.align", *map(pharaoh, links[300:]))
+    return tmp_path
+
+
+def align(folder: Path, *words: str) -> int:
+    """Names of files in the folder stand for themselves."""
+    named = [str(folder / w) if (folder / w).exists() else w for w in words]
+    return main(["align", *named, "--out", str(folder / "out")])
+
+
+def read(path: Path) -> list[Links]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [parse_pharaoh(line, 0).sure for line in lines]
+
+
+def figures(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
+    return json.loads((folder / "out" / "figures.json").read_text())["figures"]
+
+
+TEST = ("--test", "test.en", "test.fr", "--gold", "test.align")
+
+
+def test_from_texts_to_figures(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert align(files, "en.txt.gz", "fr.txt", *TEST) == 0
+    shown = capsys.readouterr()
+    right, found = read(files / "test.align"), read(files / "out" / "test.agreement.align")
+    assert error_rate(found, right) < 0.02
+    made = figures(files)
+    assert made["agreement"]["aer"]["mean"] == pytest.approx(error_rate(found, right))
+    assert made["diagonal"]["aer"]["mean"] > 0.5 < made["uniform"]["aer"]["mean"]
+    assert len(read(files / "out" / "text.forward.align")) == 300
+    *_, model, last = shown.out.split()
+    assert (model, last) == tuple(str(files / "out" / n) for n in ("aligner.npz", "figures.json"))
+    assert "learning from 400 pairs" in shown.err
+    assert "HMM round 5 of 5: perplexity" in shown.err
+    with gzip.open(files / "en.txt.gz") as packed:
+        assert packed.read().count(b"\n") == 300
+
+
+def test_a_model_aligns_without_learning(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert align(files, "en.txt.gz", "fr.txt", *TEST) == 0
+    first = (files / "out" / "test.agreement.align").read_text()
+    capsys.readouterr()
+    out, model = files / "again", str(files / "out")
+    words = [str(files / "test.en"), str(files / "test.fr"), "--model", model, "--out", str(out)]
+    assert main(["align", *words]) == 0
+    assert (out / "text.agreement.align").read_text() == first
+    assert "round" not in capsys.readouterr().err
+    assert main(["align", *words, "--symmetrise", "union", "threshold=0.4"]) == 0
+    wider = read(out / "text.union.align")
+    assert all(
+        links >= other
+        for links, other in zip(wider, read(files / "out" / "test.agreement.align"), strict=True)
+    )
+
+
+def test_gold_of_the_text_itself_counting_from_one(files: Path) -> None:
+    links = read(files / "test.align")
+    write(files / "one.align", *(pharaoh((i + 1, j + 1) for i, j in each) for each in links))
+    words = ("test.en", "test.fr", "--gold", "one.align", "--base", "1", "jump_words=20")
+    assert align(files, *words) == 0
+    assert figures(files)["agreement"]["aer"]["mean"] < 0.1
+
+
+def test_an_empty_line_is_an_empty_alignment(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(files / "a", "n1 n2", "", "a1")
+    write(files / "b", "101n 102n", "le", "101a")
+    write(files / "g", "0-0 1p1", "", "0-0")
+    assert align(files, "a", "b", "--gold", "g") == 0
+    assert read(files / "out" / "text.agreement.align")[1] == frozenset()
+    assert "1 of 3 pairs of the text lack words on a side" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("en.txt.gz", "test.fr"),
+            "{0}/en.txt.gz has 300 lines, {0}/test.fr has 100; "
+            "line i of one has to be the translation of line i of the other",
+        ),
+        (
+            ("en.txt.gz", "fr.txt", "--gold", "test.align"),
+            "--gold: {0}/test.align has 100 lines for 300 sentence pairs",
+        ),
+        (
+            ("test.en", "test.fr", "--gold", "bad"),
+            "--gold: {0}/bad, line 3: '1:1' is not a link such as 0-1 (sure) or 0p1 (possible)",
+        ),
+        (
+            ("test.en", "test.fr", "--gold", "outside"),
+            "--gold: {0}/outside, line 1: link 0-99 is outside of",
+        ),
+        (("blank", "blank"), "{0}/blank, {0}/blank: no line has words in both"),
+        (("test.en", "test.fr", "--model", "nowhere"), "--model: no aligner.npz in nowhere; "),
+        (
+            ("test.en", "test.fr", "hmm_rouns=3"),
+            "hmm_rouns: unknown key; did you mean 'hmm_rounds'?",
+        ),
+        (
+            ("test.en", "test.fr", "--symmetrise", "grow"),
+            "symmetrise: 'grow' is not allowed; did you mean 'grow-diag'?",
+        ),
+    ],
+)
+def test_mistakes(
+    words: tuple[str, ...], said: str, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (files / "test.align").read_text().splitlines()
+    write(files / "bad", *lines[:2], "0-0 1:1", *lines[3:])
+    write(files / "outside", "0-99", *lines[1:])
+    write(files / "blank", "", "")
+    assert align(files, *words) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"attnlab: {said.format(files)}")
+    assert "learning from" not in shown.err  # said before anything is learned
+    assert not (files / "out").exists()
+
+
+def test_a_missing_file(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["align", str(files / "en.txt"), str(files / "fr.txt")]) == 2
+    said = f"attnlab: source: no file {files}/en.txt; did you mean 'en.txt.gz'? allowed: "
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_help_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["align", "--help"])
+    shown = capsys.readouterr().out
+    assert "--gold FILE" in shown
+    assert "attnlab align new.en new.fr --model FOLDER" in shown
+
+
+@pytest.mark.slow
+def test_parliament_debates(tmp_path: Path) -> None:
+    """Hansards (Mihalcea and Pedersen 2003), 120,000 pairs, as `benchmarks/alignment.py` has it."""
+    data = shared("hansards_align") / "hansards_align"
+    pairs = [str(data / f"train.norm.{language}.gz") for language in ("en", "fr")]
+    test = [str(data / f"test.norm.{language}") for language in ("en", "fr")]
+    gold = ["--gold", str(data / "test.align"), "--out", str(tmp_path / "out")]
+    assert main(["align", *pairs, "--test", *test, *gold]) == 0
+    made = figures(tmp_path)
+    assert made["agreement"]["aer"]["mean"] < 0.055
+    assert made["intersection"]["aer"]["mean"] < 0.074
+    assert made["diagonal"]["aer"]["mean"] == pytest.approx(0.53, abs=0.02)
