@@ -18,9 +18,7 @@ LENGTHS = (64, 256, 1024)
 MECHANISMS = {  # how each is drawn
     "additive": "#1f5fa8",
     "multihead": "#3b8fd0",
-    "entmax": "#1b7837",
     "linear": "#c4581f",
-    "performer": "#e09a3e",
     "window": "#8c4a9e",
     "uniform": "#777777",
 }

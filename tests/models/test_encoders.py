@@ -20,6 +20,7 @@ ENCODERS = {
     "gru": ["model=recurrent", "model.cell=gru"],
     "one way": ["model=recurrent", "model.bidirectional=false"],
     "none": ["model=convolutional"],
+    "convolutional": ["model=convolutional", "model.encoder_layers=2"],
     "transformer": ["model=transformer", "attention=multihead"],
     "sparse": ["model=transformer", "attention=entmax"],
     "linear": ["model=transformer", "attention=linear"],

@@ -24,6 +24,7 @@ class Reader(Variant, slot="reader"):
     """How files become rows."""
 
     takes: ClassVar[str] = "a file"  # what `splits` has to name
+    by_column: ClassVar[bool] = False  # whether that is a file for each column
 
 
 class Csv(Reader, kind="csv", target=f"{READERS}.table:CsvReader"):
@@ -50,6 +51,30 @@ class Lines(Reader, kind="lines", target=f"{READERS}.lines:LinesReader"):
     """Several files side by side, line by line: text pairs, alignments, scores."""
 
     takes: ClassVar[str] = "a file for each column"
+    by_column: ClassVar[bool] = True
+
+
+class Idx(Reader, kind="idx", target=f"{READERS}.idx:IdxReader"):
+    """Arrays side by side in the format of MNIST: pictures in one file, labels in another."""
+
+    takes: ClassVar[str] = "a file for each column"
+    by_column: ClassVar[bool] = True
+
+
+class Listing(Reader, kind="listing", target=f"{READERS}.listing:ListingReader"):
+    """The files of a folder or .zip themselves; what stands in their names becomes columns."""
+
+    takes: ClassVar[str] = "a pattern of files"
+    pattern: str | None = Field(
+        description="names with columns in braces: {label}/{id}.png; null is column `file` alone"
+    )
+
+
+class Mapping(Reader, kind="mapping", target=f"{READERS}.mapping:MappingReader"):
+    """A JSON file that holds one object; each of its entries is a row."""
+
+    key: Column = Field(description="name of the column of keys")
+    value: Column = Field(description="name of the column of values")
 
 
 class Conll(Reader, kind="conll", target=f"{READERS}.conll:ConllReader"):
@@ -63,6 +88,24 @@ class Conll(Reader, kind="conll", target=f"{READERS}.conll:ConllReader"):
         description="column that holds a sentence's last line, where that has a single field"
     )
     comment: str | None = Field(description="how lines begin that are left out; null is none")
+
+
+class Babi(Reader, kind="babi", target=f"{READERS}.babi:BabiReader"):
+    """bAbI's stories with questions in between (Weston et al. 2016): a row is a question.
+
+    Its columns: story (a list of sentences), question, answer, supporting.
+    """
+
+
+class Trees(Reader, kind="trees", target=f"{READERS}.trees:TreesReader"):
+    """Bracketed trees with a label at every phrase (Socher et al. 2013), one a line."""
+
+    phrases: list[str] = Field(
+        description="splits in which every phrase is a row; in others whole sentences are"
+    )
+    labels: dict[str, str | None] = Field(
+        description="label in the file -> label to learn; null leaves such phrases out"
+    )
 
 
 class Hub(Reader, kind="hub", target=f"{READERS}.hub:HubReader"):
@@ -88,6 +131,18 @@ class TextAnswer(Answer, kind="text", target=f"{READERS}.columns:TextColumn"):
     """A text (task generate)."""
 
     column: Column = Field(description="holds the text")
+
+
+class TextsAnswer(Answer, kind="texts", target=f"{READERS}.columns:FirstText"):
+    """The first of several texts that say the same; `references` may name them all."""
+
+    column: Column = Field(description="holds a list of texts")
+
+
+class MarkAnswer(Answer, kind="mark", target=f"{READERS}.columns:MarkColumn"):
+    """One of the words or sentences that are looked at (task extract)."""
+
+    column: Column = Field(description="holds 0 or 1 for each of them, and 1 once")
 
 
 class TagsAnswer(Answer, kind="tags", target=f"{READERS}.columns:TagsColumn"):
@@ -133,6 +188,15 @@ class LinksGold(Gold, kind="links", target=f"{READERS}.gold:LinkedWords"):
     first: Literal["input", "answer"] = Field(description="whose word a link's first number counts")
 
 
+class FactsGold(Gold, kind="facts", target=f"{READERS}.gold:Facts"):
+    """Numbers of the words or sentences that lead to the answer, one after the other: "3 6".
+
+    Each is a row of the gold map, in their order: what is looked at first, second, ...
+    """
+
+    base: Literal[0, 1] = Field(description="the number of the first one")
+
+
 class Splits(Section):
     """Where the examples of each split are, relative to the dataset's folder.
 
@@ -140,7 +204,8 @@ class Splits(Section):
     """
 
     train: str | dict[str, str | None] = Field(
-        description="file (or part-*.csv), a file for each column, or a split's name on the hub"
+        description="file (or part-*.csv, or data.zip/part.csv), a file for each column, or a "
+        "split's name on the hub"
     )
     val: Where = Field(description="the same for validation, or a share of the training rows")
     test: Where = Field(description="the same for testing, or a share of the training rows")
@@ -162,26 +227,22 @@ class WordRules(Section):
     split: Literal["spaces", "punctuation", "characters"] = Field(
         description="at white space; also around punctuation; or every character on its own"
     )
+    lists: Literal["words", "texts"] = Field(
+        description="what a list in a column is made of: words, taken as they are, or texts, read "
+        "one after the other"
+    )
     lowercase: bool = Field(description="all in lower case")
-    longest: int | None = Field(gt=0, description="words kept of a text; null is all")
+    longest: int | None = Field(
+        gt=0, description="words kept of a text, or sentences of one read so; null is all"
+    )
 
 
-class Files(Dataset, kind="files", target=f"{READERS}.source:FileSource"):
-    """A user's own files."""
+class Rows(Dataset):
+    """Splits whose rows become examples one by one."""
 
     folder: str = Field(description="what the paths below are relative to")
     splits: Splits
     reader: Reader
-    inputs: dict[str, Column] = Field(min_length=1, description="input -> column that holds it")
-    documents: dict[str, str] | None = Field(
-        description="input -> folder (also within a .zip) of the files that its column names; "
-        "null where the columns hold all texts"
-    )
-    looks_at: str = Field(description="the input whose words are attended to")
-    answer: Answer
-    gold: Gold | None
-    words: WordRules
-    tokenizer: Tokenizer
     limit: int | None = Field(gt=0, description="rows read of each split; null is all")
     fold: int = Field(ge=0, description="which part is held out, where a split is a share")
     bad_rows: Share = Field(
@@ -189,17 +250,9 @@ class Files(Dataset, kind="files", target=f"{READERS}.source:FileSource"):
     )
 
     @model_validator(mode="after")
-    def _inputs_that_are_there(self) -> Self:
-        for name in (self.looks_at, *(self.documents or {})):
-            if name not in self.inputs:
-                raise ValueError(f"no input '{name}'; there are: {', '.join(self.inputs)}")
-        return self
-
-    @model_validator(mode="after")
     def _splits_that_the_reader_takes(self) -> Self:
-        by_column = isinstance(self.reader, Lines)
         for split, where in self.splits.named().items():
-            if isinstance(where, dict) != by_column:
+            if isinstance(where, dict) != self.reader.by_column:
                 kind = self.reader.kind
                 raise ValueError(f"splits.{split}: reader '{kind}' takes {self.reader.takes}")
         return self
@@ -208,6 +261,36 @@ class Files(Dataset, kind="files", target=f"{READERS}.source:FileSource"):
     def _something_to_train_on(self) -> Self:
         if sum(self.splits.held_out().values()) >= 1:
             raise ValueError("the shares of val and test leave nothing to train on")
+        return self
+
+
+class Files(Rows, kind="files", target=f"{READERS}.source:FileSource"):
+    """A user's own files of texts."""
+
+    inputs: dict[str, Column] = Field(min_length=1, description="input -> column that holds it")
+    documents: dict[str, str] | None = Field(
+        description="input -> folder (also within a .zip) of the files that its column names; "
+        "null where the columns hold all texts"
+    )
+    sentences: list[str] = Field(
+        description="inputs whose sentences are attended to, each as one, instead of their words: "
+        "the lines of a text, or a list of texts"
+    )
+    looks_at: str = Field(description="the input whose words or sentences are attended to")
+    answer: Answer
+    references: Column | None = Field(
+        description="column of texts, one or a list, that generated or extracted text is compared "
+        "with; null compares it with the answer"
+    )
+    gold: Gold | None
+    words: WordRules
+    tokenizer: Tokenizer
+
+    @model_validator(mode="after")
+    def _inputs_that_are_there(self) -> Self:
+        for name in (self.looks_at, *(self.documents or {}), *self.sentences):
+            if name not in self.inputs:
+                raise ValueError(f"no input '{name}'; there are: {', '.join(self.inputs)}")
         return self
 
     @model_validator(mode="after")

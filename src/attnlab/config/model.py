@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from attnlab.config.attention import AttentionConfig
-from attnlab.config.section import Variant
+from attnlab.config.section import Section, Variant
 
 
 class Image(Variant, slot="image"):
@@ -37,6 +37,23 @@ class Convolution(Image, kind="convolution", target="attnlab.models.vision:Convo
         return math.prod(self.strides)
 
 
+class Pyramid(Convolution, kind="pyramid", target="attnlab.models.vision:Pyramid"):
+    """The same, seen at several scales: coarse places are laid over fine ones (Lin et al. 2017)."""
+
+    finest: int = Field(gt=0, description="pixels of a cell: the stride of the finest scale used")
+
+    @model_validator(mode="after")
+    def _a_scale_that_is_there(self) -> Self:
+        scales = [math.prod(self.strides[: i + 1]) for i in range(len(self.strides))]
+        if self.finest not in scales:
+            raise ValueError(f"finest is {self.finest}; allowed: {', '.join(map(str, scales))}")
+        return self
+
+    @property
+    def stride(self) -> int:
+        return self.finest
+
+
 class Patches(Image, kind="patches", target="attnlab.models.vision:Patches"):
     """Squares of pixels, each through the same linear layer (Dosovitskiy et al. 2021)."""
 
@@ -45,6 +62,26 @@ class Patches(Image, kind="patches", target="attnlab.models.vision:Patches"):
     @property
     def stride(self) -> int:
         return self.size
+
+
+class SentenceVector(Variant, slot="sentence_vector"):
+    """How the words of a sentence become one state that can be attended to."""
+
+
+class Bag(SentenceVector, kind="bag", target="attnlab.models.sentences:Bag"):
+    """The sum of the words, whatever their order."""
+
+
+class Position(SentenceVector, kind="position", target="attnlab.models.sentences:Position"):
+    """A sum in which the place of a word counts (Sukhbaatar et al. 2015)."""
+
+
+class WordAttention(
+    SentenceVector, kind="attention", target="attnlab.models.sentences:WordAttention"
+):
+    """A query looks over the words (Yang et al. 2016)."""
+
+    attention: AttentionConfig = Field(description="the mechanism; its map is `words.pooling`")
 
 
 class Audio(Variant, slot="audio"):
@@ -56,6 +93,14 @@ class Audio(Variant, slot="audio"):
         raise NotImplementedError
 
 
+class Blanks(Section):
+    """What training blanks out of each spectrum (SpecAugment, Park et al. 2019)."""
+
+    count: int = Field(ge=0, description="stretches of time, and as many of bands")
+    frames: int = Field(gt=0, description="most frames of a stretch of time")
+    bands: int = Field(gt=0, description="most bands of one of the other kind")
+
+
 class LogMel(Audio, kind="log_mel", target="attnlab.models.sound:LogMel"):
     """Log-mel spectrum, then convolutions over time (as in Gulati et al. 2020 and Whisper)."""
 
@@ -63,6 +108,7 @@ class LogMel(Audio, kind="log_mel", target="attnlab.models.sound:LogMel"):
     window: float = Field(ge=1, description="length of the window, in hops")
     channels: list[int] = Field(description="channels of each convolution over time")
     strides: list[Literal[1, 2]] = Field(description="2 halves the number of steps, 1 keeps it")
+    blanks: Blanks
 
     @model_validator(mode="after")
     def _as_many_strides(self) -> Self:
@@ -85,6 +131,9 @@ class Model(Variant, slot="model"):
     )
     image: Image = Field(description="the front of inputs that are pictures")
     audio: Audio = Field(description="the front of inputs that are sounds")
+    sentences: SentenceVector = Field(
+        description="how words become one state, in inputs whose sentences are attended to"
+    )
     prediction: AttentionConfig | None = Field(
         description="a layer between encoder and decoder that predicts where each part of the "
         "answer looks; what follows sees the input through it alone. null is none"
@@ -111,6 +160,30 @@ class Recurrent(Model, kind="recurrent", target="attnlab.models.recurrent:Recurr
     def _halves_for_two_ways(self) -> Self:
         if self.bidirectional and self.dim % 2:
             raise ValueError(f"each way takes half of dim, which is odd: {self.dim}")
+        return self
+
+
+class Convolutional(
+    Model, kind="convolutional", target="attnlab.models.convolutional:Convolutional"
+):
+    """Convolutional encoder (Gehring et al. 2017); recurrent decoder that attends to it."""
+
+    dim: int = Field(gt=0, description="width of the hidden states")
+    encoder_layers: int = Field(
+        ge=0, description="convolutions over the sequence; 0 attends to what the front sees"
+    )
+    kernel: int = Field(gt=0, description="states that a convolution sees at once; an odd number")
+    embedding_dim: int = Field(gt=0, description="width of the embeddings")
+    cell: Literal["lstm", "gru"] = Field(description="the recurrent cell of the decoder")
+    decoder_layers: int = Field(gt=0, description="recurrent layers of the decoder")
+    query: Literal["state", "previous_state"] = Field(
+        description="which decoder state asks, as in model=recurrent"
+    )
+
+    @model_validator(mode="after")
+    def _a_middle(self) -> Self:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"a kernel of {self.kernel} has no middle; use an odd number")
         return self
 
 

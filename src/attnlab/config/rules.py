@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from attnlab.config import combinations
 from attnlab.config.dataset_files import Files
 from attnlab.config.decoding import Beam
-from attnlab.config.model import HuggingFace, Recurrent, Transformer
+from attnlab.config.model import Convolutional, HuggingFace, Recurrent, Transformer
 from attnlab.config.schema import Config
 from attnlab.config.task import Generate
 from attnlab.errors import Mistake
@@ -24,7 +24,6 @@ def broken_rules(config: Config) -> Iterator[Mistake]:
         _coverage,
         _one_vocabulary,
         _length,
-        _tags,
         _devices,
         _presets,
     ):
@@ -63,6 +62,9 @@ def _prediction(config: Config) -> Iterator[Mistake]:
     if config.model.prediction is not None and config.task.kind not in answered:
         problem = f"task '{config.task.kind}' answers from the input's own states"
         yield Mistake("model.prediction", problem, f"allowed with: {', '.join(answered)}")
+    if config.model.prediction is not None and config.task.looks > 1:
+        problem = "each look depends on what those before it found, which nothing can predict"
+        yield Mistake("task.hops", problem, "try: task.hops=1, or model.prediction=null")
 
 
 OWN_TO_BACKBONES = {
@@ -119,6 +121,9 @@ def _every_place(config: Config) -> Iterator[Mistake]:
         problem = "a state would know the items that it has to tell"
         hint = "with task.learn=every_place try: model.bidirectional=false"
         yield Mistake("model.bidirectional", problem, hint)
+    if isinstance(model, Convolutional) and model.encoder_layers:
+        problem = "a state would know the items that it has to tell"
+        yield Mistake("model.encoder_layers", problem, "did you mean model=recurrent?")
     if model.prediction is not None:
         problem = "predicts where one answer looks; task.learn=every_place has one for each place"
         yield Mistake("model.prediction", problem, "try: task.learn=answer")
@@ -130,18 +135,6 @@ def _every_place(config: Config) -> Iterator[Mistake]:
 def _length(config: Config) -> Iterator[Mistake]:
     if config.trainer.max_epochs < 0 and config.trainer.max_steps < 0:
         yield Mistake("trainer.max_epochs", "no end: max_epochs and max_steps are both -1")
-
-
-def _tags(config: Config) -> Iterator[Mistake]:
-    """Tags belong to words; pieces of words have none."""
-    dataset = config.dataset
-    if (
-        config.task.kind == "tag"
-        and isinstance(dataset, Files)
-        and dataset.tokenizer.kind != "words"
-    ):
-        problem = f"'{dataset.tokenizer.kind}' cuts words, and task 'tag' has a tag for each word"
-        yield Mistake("dataset.tokenizer", problem, "try: dataset/tokenizer=words")
 
 
 def _devices(config: Config) -> Iterator[Mistake]:

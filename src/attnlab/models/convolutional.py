@@ -1,0 +1,58 @@
+"""Convolutional encoder for sequences (Gehring et al. 2017)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attnlab.config.attention import AttentionConfig
+from attnlab.models.dropout import Dropout
+from attnlab.models.memory import Memory
+from attnlab.models.recurrent import Recurrent
+
+
+class Convolutional(Recurrent):
+    """What `model=convolutional` builds: convolutions read, a recurrent decoder writes."""
+
+    def __init__(self, *, kernel: int, **recurrent: Any) -> None:
+        super().__init__(bidirectional=False, **recurrent)
+        self.kernel = kernel
+
+    def encoder(self, attention: AttentionConfig) -> nn.Module:
+        return ConvolutionalEncoder(self) if self.encoder_layers else nn.Identity()
+
+
+class ConvolutionalEncoder(nn.Module):
+    """Every state knows its neighbours, and theirs, layer by layer."""
+
+    def __init__(self, parts: Convolutional) -> None:
+        super().__init__()
+        self.widen = nn.Linear(parts.embedding_dim, parts.dim)
+        self.layers = nn.ModuleList(GatedConvolution(parts) for _ in range(parts.encoder_layers))
+        self.norm = nn.LayerNorm(parts.dim)
+
+    def forward(self, inputs: Memory) -> Memory:
+        states = self.widen(inputs.values)  # batch x length x dim
+        for layer in self.layers:
+            states = layer(states, inputs.mask)
+        return inputs._replace(values=self.norm(states))
+
+
+class GatedConvolution(nn.Module):
+    """A convolution, half of which decides how much of the other half passes (GLU)."""
+
+    def __init__(self, parts: Convolutional) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(parts.dim)
+        self.convolution = nn.Conv1d(
+            parts.dim, 2 * parts.dim, parts.kernel, padding=parts.kernel // 2
+        )
+        self.dropout = Dropout(parts.dropout)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """States batch x length x dim; mask batch x length."""
+        seen = self.norm(states).masked_fill(~mask[..., None], 0.0)  # padding is as the border is
+        found = F.glu(self.convolution(seen.transpose(1, 2)), 1)  # batch x dim x length
+        return states + self.dropout(found.transpose(1, 2))
