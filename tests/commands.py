@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -43,3 +45,18 @@ def run(command: list[str], threads: int = 1) -> subprocess.CompletedProcess[str
 def environment(threads: int = 1) -> dict[str, str]:
     """By default one thread, so that tests side by side do not hinder one another."""
     return dict(os.environ) | {"OMP_NUM_THREADS": str(threads), "COLUMNS": "120"}
+
+
+def stop_once_saved(command: list[str], sweeps: Path, folder: Path = REPOSITORY) -> str:
+    """Start a sweep in `folder`, send it SIGTERM once a job wrote a checkpoint; what it printed."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    started = subprocess.Popen(command, cwd=folder, env=environment(), **pipes)  # type: ignore[call-overload]
+    end = time.monotonic() + 90
+    while not list(sweeps.glob("*/checkpoints/last.ckpt")):
+        assert started.poll() is None, started.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    started.send_signal(signal.SIGTERM)
+    printed, _ = started.communicate(timeout=60)
+    assert started.returncode == 1, printed
+    return printed

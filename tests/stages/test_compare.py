@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,7 @@ import pytest
 
 from attnlab.report.leaderboard import COLUMNS
 from attnlab.stages.compare import Comparison, first_error
-from tests.commands import REPOSITORY, SMALL, environment, run
+from tests.commands import SMALL, run, stop_once_saved
 
 FILES = ("html", "csv", "json")
 
@@ -164,18 +161,8 @@ def test_a_comparison_that_is_stopped_goes_on(tmp_path: Path) -> None:
         "trainer.checkpoints.every_steps=20",
     ]
     words = command(tmp_path, "attention=additive,dot", *length)
-    started = subprocess.Popen(
-        words, cwd=REPOSITORY, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    end = time.monotonic() + 90
-    while not list((tmp_path / "runs" / "sweeps").glob("*/checkpoints/last.ckpt")):
-        assert started.poll() is None, started.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    started.send_signal(signal.SIGTERM)
-    _, errors = started.communicate(timeout=60)
-    assert started.returncode == 1
-    assert b"the same command goes on" in errors
+    printed = stop_once_saved(words, tmp_path / "runs" / "sweeps")
+    assert "the same command goes on" in printed
     done = run(words)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {row["runs"][0]["state"] for row in board(tmp_path)["rows"]} == {"finished"}

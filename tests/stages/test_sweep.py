@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from attnlab.errors import ConfigError
 from attnlab.stages.places import Processes
 from attnlab.stages.sweep import Sweep, quoted
-from tests.commands import environment, small_run
+from tests.commands import environment, small_run, stop_once_saved
 
 # Nothing to judge and nothing to draw: what is looked at here is how jobs are run.
 TRAIN_ONLY = ["stages=[prepare,train]", "trainer.clip_norm=null"]
@@ -68,19 +66,8 @@ def test_a_sweep_that_is_stopped_goes_on(tmp_path: Path) -> None:
         "trainer.checkpoints.every_steps=20",
     ]
     command = [*small_run(tmp_path, *TRAIN_ONLY, *length, "seed=0,1"), "-m"]
-    started = subprocess.Popen(
-        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    folder = tmp_path / "runs" / "sweeps"
-    end = time.monotonic() + 90
-    while not list(folder.glob("*/checkpoints/last.ckpt")):
-        assert started.poll() is None, started.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    started.send_signal(signal.SIGTERM)
-    _, errors = started.communicate(timeout=60)
-    assert started.returncode == 1
-    assert b"the same command goes on" in errors
+    printed = stop_once_saved(command, tmp_path / "runs" / "sweeps", tmp_path)
+    assert "the same command goes on" in printed
     assert [job["state"] for job in status(tmp_path)] == ["stopped", "waiting"]
 
     again = sweep(tmp_path, *length, "seed=0,1", "hydra.launcher.jobs=2")
