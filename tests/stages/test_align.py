@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from attnlab.cli import main
+from attnlab.config.compose import load
+from attnlab.data.readers.paths import lines
 from attnlab.data.targets.alignments import parse_pharaoh
 from attnlab.data.targets.symmetric import Links, pharaoh
 from tests.alignment.pairs import error_rate, translated
-from tests.data.readers.files import shared, write
+from tests.data.readers.files import prepared, shared, write
 
 
 @pytest.fixture
@@ -133,9 +135,9 @@ def test_an_empty_line_is_an_empty_alignment(
 def test_mistakes(
     words: tuple[str, ...], said: str, files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = (files / "test.align").read_text().splitlines()
-    write(files / "bad", *lines[:2], "0-0 1:1", *lines[3:])
-    write(files / "outside", "0-99", *lines[1:])
+    rows = (files / "test.align").read_text().splitlines()
+    write(files / "bad", *rows[:2], "0-0 1:1", *rows[3:])
+    write(files / "outside", "0-99", *rows[1:])
     write(files / "blank", "", "")
     assert align(files, *words) == 2
     shown = capsys.readouterr()
@@ -156,6 +158,26 @@ def test_help_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "--gold FILE" in shown
     assert "attnlab align new.en new.fr --model FOLDER" in shown
+
+
+def test_links_teach_a_translation_model(files: Path, tmp_path: Path) -> None:
+    """The files of the shipped experiment: every training pair gets a map to learn from."""
+    data = tmp_path / "hansards_align"
+    data.mkdir()
+    for name, language in (("en.txt.gz", "en"), ("fr.txt", "fr")):
+        rows = list(lines(files / name))
+        write(data / f"train.norm.{language}.gz", *rows)
+    for split in ("dev", "test"):
+        for end in ("norm.en", "norm.fr", "align"):
+            source = files / f"test.{end.removeprefix('norm.')}"
+            (data / f"{split}.{end}").write_text(source.read_text())
+    train = [str(data / f"train.norm.{language}.gz") for language in ("en", "fr")]
+    assert main(["align", *train, "--out", str(data / "aligned")]) == 0
+    config, _ = load(["experiment=hansards_guided", f"paths.data={tmp_path}"])
+    made = prepared(config.dataset, tmp_path)  # type: ignore[arg-type]
+    targets = [example.target for example in made.examples("train")]
+    assert len(targets) == 300
+    assert all(target is not None and target.weights.sum() > 0 for target in targets)
 
 
 @pytest.mark.slow
