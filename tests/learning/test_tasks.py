@@ -44,7 +44,7 @@ def figures(task: Task, batch: Batch, scores: torch.Tensor, answers: torch.Tenso
 
 def test_loss_is_the_mean_over_real_places() -> None:
     codec, batch = batched(texts([["x", "y"], ["y"]]))
-    task = Generate(codec, max_length=5, decoding=None, **SHARED)
+    task = Generate(codec, max_length=5, figures=None, decoding=None, **SHARED)
     scores = torch.randn(2, 3, 6)
     gold = batch.answer.values
     places = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]  # the end marks among them
@@ -55,17 +55,17 @@ def test_loss_is_the_mean_over_real_places() -> None:
 
 def test_generated_words_and_characters_have_their_own_figures() -> None:
     codec, batch = batched(texts([["x", "y"], ["y"]]))
-    characters = Generate(codec, max_length=5, decoding=None, **SHARED)
+    characters = Generate(codec, max_length=5, figures=None, decoding=None, **SHARED)
     found = figures(characters, batch, torch.zeros(1), batch.answer.values)
     assert found["exact_match"] == 1 and found["character_error"] == 0
     codec, batch = batched(texts([["good", "day", "to", "you"], ["bye", "now", "my", "dear"]]))
-    words = Generate(codec, max_length=5, decoding=None, **SHARED)
+    words = Generate(codec, max_length=5, figures=None, decoding=None, **SHARED)
     assert next(iter(figures(words, batch, torch.zeros(1), batch.answer.values))) == "bleu"
 
 
 def test_tags_do_without_the_end_mark() -> None:
     codec, batch = batched(texts([["O", "B-X", "I-X"], ["B-X", "O", "O"]]))
-    task = Tag(codec, **SHARED)
+    task = Tag(codec, crf=False, **SHARED)
     gold = task.gold(batch)
     assert gold.shape == (2, 3) and EOS not in gold
     right = figures(task, batch, torch.zeros(1), gold)
@@ -83,12 +83,12 @@ def test_tags_do_without_the_end_mark() -> None:
 def test_answers_that_are_no_tags_are_refused() -> None:
     codec, batch = batched(texts([["O"], ["O", "O"]]))  # of three units
     with pytest.raises(UserError, match="Did you mean 'generate'"):
-        Tag(codec, **SHARED).loss(torch.zeros(2, 3, 5), batch)
+        Tag(codec, crf=False, **SHARED).loss(torch.zeros(2, 3, 5), batch)
 
 
 def test_classes() -> None:
     codec, batch = batched(texts(["no", "yes", "yes"]))
-    task = Classify(codec, **SHARED)
+    task = Classify(codec, hops=1, **SHARED)
     found = figures(task, batch, torch.zeros(1), torch.tensor([[0], [1], [0]]))
     assert found["accuracy"] == pytest.approx(2 / 3)
 
@@ -103,7 +103,8 @@ def test_ranks() -> None:
     scores[0, 0, batch.answer.values[0, 0]] = 2.0  # first
     scores[1, 0, batch.answer.values[1, 0]] = 1.0
     scores[1, 0, 0] = 2.0  # second
-    found = figures(Rank(codec, **SHARED), batch, scores, torch.zeros(1))
+    task = Rank(codec, learn="answer", repeats=True, **SHARED)
+    found = figures(task, batch, scores, torch.zeros(1))
     assert found["hr@1"] == pytest.approx(0.5) and found["hr@10"] == 1
 
 
@@ -152,7 +153,7 @@ def test_pixels() -> None:
     assert float(task.loss(scores, batch)) < 1e-6
     found = figures(task, batch, scores, batch.answer.values)
     assert found["mean_iou"] == 1 and found["pixel_accuracy"] == 1
-    assert task.texts(batch.answer.values) == ["2:16", "2:16"]
+    assert task.texts(batch.answer.values, batch) == ["2:16", "2:16"]
 
 
 def test_map_as_the_answer_costs_its_divergence_from_gold() -> None:

@@ -81,7 +81,7 @@ class WordAttention(
 ):
     """A query looks over the words (Yang et al. 2016)."""
 
-    attention: AttentionConfig = Field(description="the mechanism; its map is `words.pooling`")
+    attention: AttentionConfig = Field(description="the mechanism; its maps are at `words.pooling`")
 
 
 class Audio(Variant, slot="audio"):

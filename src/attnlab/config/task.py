@@ -9,6 +9,7 @@ from pydantic import Field
 from attnlab.config.decoding import Decoding
 from attnlab.config.section import Variant
 
+TextFigure = Literal["bleu", "chrf", "rouge", "word_error", "character_error", "exact_match"]
 TASKS = "attnlab.learning.tasks"
 
 
@@ -26,16 +27,35 @@ class Task(Variant, slot="task"):
         """Whether each state of the input may know only what stands before it."""
         return False
 
+    @property
+    def looks(self) -> int:
+        """How often the input is looked at, one after the other, before a label is given."""
+        return 1
+
 
 class Generate(Task, kind="generate", target=f"{TASKS}:Generate"):
     """The answer is a sequence of units, produced one after the other."""
 
     max_length: int = Field(gt=0, description="units generated at most")
+    figures: list[TextFigure] | None = Field(
+        description="what judges answers, the headline first; null goes by what they are made of, "
+        "words or characters"
+    )
     decoding: Decoding = Field(description="how the units of an answer are chosen")
 
 
 class Classify(Task, kind="classify", target=f"{TASKS}:Classify"):
     """The answer is one of the labels seen in training."""
+
+    hops: int = Field(
+        ge=1,
+        description="looks before the answer, each asked with what those before it have found "
+        "(Sukhbaatar et al. 2015); each has a row of the map",
+    )
+
+    @property
+    def looks(self) -> int:
+        return self.hops
 
 
 class Tag(Task, kind="tag", target=f"{TASKS}:Tag"):
@@ -62,6 +82,10 @@ class Rank(Task, kind="rank", target=f"{TASKS}:Rank"):
     @property
     def causal(self) -> bool:
         return self.learn == "every_place"
+
+
+class Extract(Task, kind="extract", target=f"{TASKS}:Extract"):
+    """The answer is one of the units of the input: the one that the map lies on."""
 
 
 class Attend(Task, kind="attend", target=f"{TASKS}:Attend"):

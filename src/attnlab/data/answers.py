@@ -108,6 +108,26 @@ class ItemAnswer:
 
 
 @dataclass(frozen=True)
+class Place:
+    """One of the units that are looked at, by its number."""
+
+    form = "place"
+
+    def encode(self, example: Example) -> Tensor:
+        """1."""
+        return torch.tensor([example.answer])
+
+    def queries(self, answer: Tensor) -> int:
+        return 1
+
+    def text(self, answer: Sequence[int]) -> str:
+        return f"number {answer[0] + 1}"
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+
+@dataclass(frozen=True)
 class Boxes:
     """Boxes with their classes, in an order of their own; each row of gold belongs to one."""
 
@@ -193,6 +213,8 @@ def fit_answer(
         return Nothing(max((len(target.query_mask) for target in targets), default=1))
     if isinstance(first, list):
         return Units(vocabulary or _units(examples, others))
+    if isinstance(first, int):
+        return Place()
     if isinstance(first, np.ndarray):
         return _fit_array(first, [np.asarray(e.answer) for e in examples])
     answers = sorted({str(e.answer) for each in (examples, others) for e in each})
@@ -223,4 +245,11 @@ def answer_of(form: str, content: dict[str, Any]) -> Answer:
     if form in ("units", "item"):
         vocabulary = vocabulary_of(content)
         return Units(vocabulary) if form == "units" else ItemAnswer(vocabulary)
-    return {"label": Label, "boxes": Boxes, "pixels": Pixels, "nothing": Nothing}[form](**content)
+    forms = {
+        "label": Label,
+        "place": Place,
+        "boxes": Boxes,
+        "pixels": Pixels,
+        "nothing": Nothing,
+    }
+    return forms[form](**content)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from attnlab.data.codec import Item, WordMap
 from attnlab.data.groups import Groups
@@ -18,7 +19,7 @@ from attnlab.data.vocabulary import PAD
 class Padded(NamedTuple):
     """Sequences of different lengths in one tensor."""
 
-    values: Tensor  # batch x length (x ...)
+    values: Tensor  # batch x length (x ...); sentences: batch x sentences x words
     mask: Tensor  # batch x length, bool: True where real
 
 
@@ -57,6 +58,8 @@ class Batch:
     target: TargetBatch
     index: Tensor  # batch: places of the examples in their split
     words: WordMaps | None = None  # where maps over pieces are judged over words
+    references: Sequence[Sequence[str]] = ()  # of each example: texts to compare with, or none
+    choices: Sequence[Sequence[str]] = ()  # of each example: the texts of which one is said
 
     @property
     def judged(self) -> TargetBatch:
@@ -83,6 +86,8 @@ class Batch:
             self.target.to(device, non_blocking),
             self.index.to(device, non_blocking=non_blocking),
             self.words and self.words.to(device),
+            self.references,
+            self.choices,
         )
 
     def pin_memory(self) -> Batch:
@@ -95,12 +100,17 @@ class Batch:
             self.target.pin_memory(),
             self.index.pin_memory(),
             self.words,
+            self.references,
+            self.choices,
         )
 
 
 def pad(tensors: Sequence[Tensor], value: float = PAD) -> Padded:
-    """Tensors that differ in their first size only, side by side."""
+    """Tensors that differ in their first size, or in both of two, side by side."""
     lengths = torch.tensor([len(t) for t in tensors])
+    if tensors[0].dim() == 2:  # sentences: as wide as the longest of all
+        width = max(t.shape[1] for t in tensors)
+        tensors = [F.pad(t, (0, width - t.shape[1]), value=value) for t in tensors]
     values = torch.nn.utils.rnn.pad_sequence(list(tensors), batch_first=True, padding_value=value)
     return Padded(values, torch.arange(values.shape[1]) < lengths[:, None])
 
@@ -113,7 +123,8 @@ def collate(items: Sequence[Item]) -> Batch:
     target = collate_targets([item.target for item in items], queries, keys, shapes)
     answer = pad([item.answer for item in items])
     index = torch.tensor([item.index for item in items])
-    return Batch(inputs, answer, target, index, _word_maps(items))
+    texts = [item.references for item in items], [item.choices for item in items]
+    return Batch(inputs, answer, target, index, _word_maps(items), *texts)
 
 
 def _word_maps(items: Sequence[Item]) -> WordMaps | None:

@@ -7,7 +7,7 @@ A model is built from that alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from attnlab.data.answers import Answer, Label, Units, answer_of, fit_answer
-from attnlab.data.example import Example
+from attnlab.data.example import Example, named
 from attnlab.data.grain import OWN, Grain, at_groups, at_hops, first_rows
 from attnlab.data.groups import Groups
 from attnlab.data.inputs import Input, Text, fit_input, input_of
@@ -43,6 +43,8 @@ class Item:
     queries: int  # rows of its map
     keys: int  # what the model attends to
     words: WordMap | None = None  # where gold counts words, and the model pieces of them
+    references: Sequence[str] = ()  # texts that what is said is compared with
+    choices: Sequence[str] = ()  # what can be said, where it is one of the units looked at
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,9 @@ class Codec:
         keys = self.groups(example)
         shape = len(keys) if self._tags_pieces else self.queries(answer), len(keys)
         target = self.target(example, shape[0])
-        return Item(inputs, answer, target, index, *shape, self.words(example))
+        choices = named(example.inputs[self.looks_at]) if self.form == "place" else ()
+        texts = {"references": example.references, "choices": choices}
+        return Item(inputs, answer, target, index, *shape, self.words(example), **texts)
 
     def question(self, example: Example, index: int) -> Item:
         """The numbers of an example whose answer nobody knows."""

@@ -12,7 +12,20 @@ from attnlab.data.target import AttentionTarget
 
 Text: TypeAlias = list[str]  # units: characters, words or items, as the dataset splits them
 Array: TypeAlias = npt.NDArray[np.float32]  # image: channels x height x width; audio: samples
-Value: TypeAlias = Text | Array | str | int | float | None
+Sentences: TypeAlias = list[list[str]]  # each of them units, and attended to as one
+Value: TypeAlias = Text | Sentences | Array | str | int | float | None
+
+
+def words_of(value: Any) -> Text:
+    """The units of a text, also of one in sentences."""
+    if value and isinstance(value[0], list):
+        return [word for sentence in value for word in sentence]
+    return value
+
+
+def named(value: Any) -> Text:
+    """What is attended to in a text, for people: its units, or whole sentences."""
+    return [" ".join(unit) if isinstance(unit, list) else str(unit) for unit in value]
 
 
 @dataclass(frozen=True)
@@ -21,8 +34,8 @@ class Example:
 
     `inputs` are named by what they are: `text`, `image`, `audio`, `question`, `items`.
     The answer's form is the task's: units (generate), label (classify), label per unit (tag),
-    boxes n x 5 with the class last (locate), class per pixel (segment), item (rank), nothing
-    where the map itself is asked for (attend).
+    the number of a unit that is looked at (extract), boxes n x 5 with the class last (locate),
+    class per pixel (segment), item (rank), nothing where the map itself is asked for (attend).
     The target's keys count the units (positions, pixels, samples) of one input; `looks_at` names
     it. Its queries count the units of the answer, or are one where the answer is one thing.
     """
@@ -32,4 +45,5 @@ class Example:
     answer: Value
     target: AttentionTarget | None = None
     looks_at: str = "text"
+    references: list[str] = field(default_factory=list)  # texts that what is said is compared with
     meta: dict[str, Any] = field(default_factory=dict)  # shown in reports, never seen by a model

@@ -19,6 +19,7 @@ class Grain:
 
     patch: tuple[int, int] = (1, 1)  # pixels of a cell: height and width
     stride: int = 1  # frames of a step
+    hops: int = 1  # looks, one after the other, before a label is given
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of cells in a picture; the last ones may be cut off by its edge."""
@@ -43,6 +44,22 @@ def sound_groups(frames: int, stride: int) -> Groups:
 def at_groups(target: AttentionTarget, groups: Groups) -> AttentionTarget:
     """Gold over the model's units; as it was where they are those of the data."""
     return target if len(groups) == groups.old else target.regroup_keys(groups)
+
+
+@lru_cache(maxsize=1024)
+def hop_groups(rows: int, hops: int) -> Groups:
+    """Rows of gold, in the order in which they are needed, to looks.
+
+    With fewer rows than looks the last look stays where it was; with more it takes in the rest.
+    """
+    looks = [(min(hop, rows - 1),) for hop in range(hops - 1)]
+    return Groups(rows, (*looks, tuple(range(min(hops, rows) - 1, rows))))
+
+
+def at_hops(target: AttentionTarget, hops: int) -> AttentionTarget:
+    """Gold of one answer with a row for each look."""
+    rows = len(target.query_mask)
+    return target if rows == hops else target.regroup_queries(hop_groups(rows, hops))
 
 
 def first_rows(target: AttentionTarget, rows: int) -> AttentionTarget:

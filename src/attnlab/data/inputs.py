@@ -1,4 +1,4 @@
-"""Forms of input: text (words, characters, items), pictures and sounds.
+"""Forms of input: text (words, characters, items), sentences, pictures and sounds.
 
 Each says what was found in the data, so that a model can be built from it alone; makes tensors of
 values; and knows which units of the data make one that the model attends to.
@@ -13,12 +13,13 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from attnlab.data.example import Example
+from attnlab.data.example import Example, words_of
 from attnlab.data.grain import Grain, picture_groups, sound_groups
 from attnlab.data.groups import Groups
 from attnlab.data.tokenizers import vocabulary_of
-from attnlab.data.vocabulary import Vocabulary
+from attnlab.data.vocabulary import PAD, Vocabulary
 from attnlab.errors import UserError
 
 
@@ -51,6 +52,25 @@ class Text:
 
     def groups(self, value: Sequence[str], grain: Grain) -> Groups:
         return self.vocabulary.groups(value)
+
+    def describe(self) -> dict[str, Any]:
+        return self.vocabulary.describe()
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """A text whose sentences are attended to, each as one."""
+
+    vocabulary: Vocabulary
+    form = "sentences"
+
+    def encode(self, value: Sequence[Sequence[str]]) -> Tensor:
+        """sentences x words."""
+        numbers = [torch.tensor(self.vocabulary.encode(sentence)) for sentence in value]
+        return pad_sequence(numbers, batch_first=True, padding_value=PAD)
+
+    def groups(self, value: Sequence[Sequence[str]], grain: Grain) -> Groups:
+        return Groups.same(len(value))
 
     def describe(self) -> dict[str, Any]:
         return self.vocabulary.describe()
@@ -108,10 +128,10 @@ def fit_input(name: str, examples: Iterable[Example], vocabulary: Vocabulary | N
     """
     first = next(iter(examples))
     value = first.inputs[name]
-    if vocabulary is not None:
-        return Text(vocabulary)
     if isinstance(value, list):
-        return Text(Vocabulary.of(example.inputs[name] for example in examples))  # type: ignore[misc]
+        words = (words_of(example.inputs[name]) for example in examples)
+        form = Sentences if value and isinstance(value[0], list) else Text
+        return form(vocabulary or Vocabulary.of(words))
     if isinstance(value, np.ndarray) and value.ndim == 3:
         return Picture(*value.shape)
     if isinstance(value, np.ndarray) and value.ndim == 1:
@@ -124,6 +144,6 @@ def fit_input(name: str, examples: Iterable[Example], vocabulary: Vocabulary | N
 
 def input_of(form: str, content: dict[str, Any]) -> Input:
     """The input that `describe` wrote down."""
-    if form == "text":
-        return Text(vocabulary_of(content))
+    if form in ("text", "sentences"):
+        return (Text if form == "text" else Sentences)(vocabulary_of(content))
     return {"picture": Picture, "sound": Sound}[form](**content)

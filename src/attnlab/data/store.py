@@ -170,6 +170,7 @@ def _to_record(example: Example, arrays: ArrayWriter) -> dict[str, Any]:
         "inputs": {name: _pack(name, value, arrays) for name, value in example.inputs.items()},
         "answer": _pack("answer", example.answer, arrays),
         "looks_at": example.looks_at,
+        "references": example.references,
         "target": None if example.target is None else _pack_target(example.target, arrays),
         "meta": example.meta,
     }
@@ -183,6 +184,7 @@ def _from_record(record: dict[str, Any], arrays: ArrayReader) -> Example:
         answer=_unpack(record["answer"], arrays),
         target=None if target is None else _unpack_target(target, arrays),
         looks_at=record["looks_at"],
+        references=record["references"],
         meta=record["meta"],
     )
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from attnlab.data.answers import Units
 from attnlab.data.codec import Codec
-from attnlab.data.example import Example
-from attnlab.data.inputs import Text
+from attnlab.data.example import Example, named
+from attnlab.data.inputs import Sentences, Text
 from attnlab.data.target_batch import TargetBatch
 from attnlab.explain.agreement import Agreement
 from attnlab.explain.methods import Method, explained
@@ -80,7 +80,7 @@ class Explanations:
             "id": example.id,
             "answer": self.codec.text(answer),
             "queries": self._queries(answer),
-            "keys": value if isinstance(looked, Text) else None,
+            "keys": named(value) if isinstance(looked, Text | Sentences) else None,
             "grid": subject.seen.grid,
             "scores": {n: _rounded(each[i, :rows, :keys]) for n, each in scores.items()},
         }

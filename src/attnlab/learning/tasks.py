@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypedDict, Unpack
 
 import torch
@@ -20,12 +21,24 @@ from attnlab.metrics.recommendation import Recommendation
 from attnlab.metrics.regions import BoxIou, MeanAveragePrecision, SegmentationIou
 from attnlab.metrics.saliency import CorrelationCoefficient, KullbackLeibler
 from attnlab.metrics.text import CharacterError, ExactMatch, WordError
-from attnlab.metrics.translation import Bleu, Chrf
+from attnlab.metrics.translation import Bleu, Chrf, Rouge
 from attnlab.models.heads import without
 from attnlab.objectives.attention import cross_entropy, entropy, reachable_gold
 from attnlab.objectives.regions import generalised_iou
 
 NOT_COUNTED = -100  # what cross-entropy leaves out
+TEXT_FIGURES: dict[str, Callable[[], Metric]] = {
+    "bleu": partial(Bleu, "none"),
+    "chrf": partial(Chrf, word_order=0),
+    "rouge": partial(Rouge, stem=False),
+    "word_error": WordError,
+    "character_error": CharacterError,
+    "exact_match": ExactMatch,
+}
+USUAL_FIGURES = {  # of answers in words, and of others
+    True: ("bleu", "chrf", "word_error", "exact_match"),
+    False: ("exact_match", "character_error"),
+}
 CUTOFFS = (1, 10)  # ranks at which a ranking is judged
 
 
@@ -74,33 +87,47 @@ class Task:
 
     def judge(self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor) -> None:
         """Update metrics, by default those that compare texts."""
-        given, gold = self.texts(answers), self.texts(batch.answer.values)
+        given = self.texts(answers, batch)
+        gold = batch.references if any(batch.references) else self.texts(batch.answer.values, batch)
         for metric in metrics:
             metric.update(given, gold)
 
-    def texts(self, answers: Tensor) -> list[str]:
-        """Answers as people read them."""
+    def texts(self, answers: Tensor, batch: Batch) -> list[str]:
+        """Answers to a batch as people read them."""
         return [self.codec.text(answer) for answer in answers.tolist()]
+
+    def controls(self, batch: Batch) -> dict[str, Tensor]:
+        """Answers by name that know nothing of the input, or all; those of maps are elsewhere."""
+        return {}
 
 
 class Generate(Task):
     """The answer is a sequence of units."""
 
     def __init__(
-        self, codec: Codec, *, max_length: int, decoding: Any, **shared: Unpack[Shared]
+        self,
+        codec: Codec,
+        *,
+        max_length: int,
+        figures: list[str] | None,
+        decoding: Any,
+        **shared: Unpack[Shared],
     ) -> None:
         super().__init__(codec, **shared)
+        self.figures = figures
         self.max_length = max_length  # decoding is the model's, once it is trained
 
     def metrics(self) -> list[Metric]:
         assert isinstance(self.codec.answers, Units)
-        if self.codec.answers.vocabulary.joint:  # words
-            return [Bleu("none"), Chrf(word_order=0), WordError(), ExactMatch()]
-        return [ExactMatch(), CharacterError()]
+        in_words = bool(self.codec.answers.vocabulary.joint)
+        return [TEXT_FIGURES[name]() for name in self.figures or USUAL_FIGURES[in_words]]
 
 
 class Classify(Task):
     """The answer is a label."""
+
+    def __init__(self, codec: Codec, *, hops: int, **shared: Unpack[Shared]) -> None:
+        super().__init__(codec, **shared)  # how often the model looks is its own business
 
     def metrics(self) -> list[Metric]:
         assert isinstance(self.codec.answers, Label)
@@ -184,6 +211,29 @@ class Rank(Task):
             last = without(last, batch.inputs[self.codec.looks_at])
         for metric in metrics:
             metric.update(last, batch.answer.values[:, 0])
+
+
+class Extract(Task):
+    """The answer is a unit of the input."""
+
+    def metrics(self) -> list[Metric]:
+        return [Rouge(stem=False), ExactMatch()]
+
+    def judge(self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor) -> None:
+        """What is said against the references, and which unit it is against the right one."""
+        given, right = self.texts(answers, batch), self.texts(batch.answer.values, batch)
+        for metric in metrics:
+            compared = isinstance(metric, Rouge) and any(batch.references)
+            metric.update(given, batch.references if compared else right)
+
+    def texts(self, answers: Tensor, batch: Batch) -> list[str]:
+        chosen = zip(batch.choices, answers[:, 0].tolist(), strict=True)
+        return [choices[place] for choices, place in chosen]
+
+    def controls(self, batch: Batch) -> dict[str, Tensor]:
+        """The first unit, and the right one."""
+        right = batch.answer.values
+        return {"lead": torch.zeros_like(right), "oracle": right}
 
 
 class Attend(Task):

@@ -39,6 +39,26 @@ class Pooling(nn.Module):
         return self.attention(queries, states, states, memory.visible())
 
 
+class Hops(Pooling):
+    """Looks several times, asked each time with what was found before (Sukhbaatar et al. 2015).
+
+    Every look is a call at the same site, and so a row of its map.
+    """
+
+    def __init__(self, parts: Parts, attention: AttentionConfig, hops: int) -> None:
+        super().__init__(parts, attention)
+        width = parts.dim + self.attention.output_dim
+        self.moves = nn.ModuleList(nn.Linear(width, parts.dim) for _ in range(hops))
+
+    def forward(self, memory: Memory, asks: Tensor) -> Tensor:
+        """What is known after the last look: batch x 1 x dim."""
+        query = self.queries(asks)
+        for move in self.moves:
+            found = self.attention(query, memory.values, memory.values, memory.visible())
+            query = query + torch.tanh(move(torch.cat([query, found], -1)))
+        return query
+
+
 class Classifier(nn.Module):
     """Answers with a label: what the pooled memory says decides."""
 
@@ -49,10 +69,11 @@ class Classifier(nn.Module):
         parts: Parts,
         attention: AttentionConfig,
         output: nn.Module,
+        hops: int = 1,
     ) -> None:
         super().__init__()
         self.reader, self.prediction = reader, prediction
-        self.pooling = Pooling(parts, attention)
+        self.pooling = Pooling(parts, attention) if hops == 1 else Hops(parts, attention, hops)
         self.output = output
 
     def forward(self, batch: Batch) -> Tensor:
@@ -152,6 +173,27 @@ class Tagger(nn.Module):
         """The most likely tags, nothing in the padding: batch x words."""
         scores, mask = self.alone(batch), self.words(batch).mask
         return scores.argmax(-1) * mask if self.chain is None else self.chain.best(scores, mask)
+
+
+class Extractor(nn.Module):
+    """Answers with one of the units of its input (pointer networks, Vinyals et al. 2015)."""
+
+    def __init__(self, reader: Reader, parts: Parts, attention: AttentionConfig) -> None:
+        super().__init__()
+        self.reader = reader
+        self.pooling = Pooling(parts, attention)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logarithm of the weights, the mean over heads: batch x 1 x keys."""
+        reading = self.reader(batch)
+        with Tap(self, "pooling/heads=mean") as tap:
+            self.pooling(reading.memory, reading.asks)
+        return tap.log_weights()[:, 0]
+
+    @torch.no_grad()
+    def answer(self, batch: Batch) -> Tensor:
+        """The number of the unit with the greatest weight: batch x 1."""
+        return self(batch).argmax(-1)
 
 
 class Attender(nn.Module):

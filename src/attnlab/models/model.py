@@ -9,13 +9,13 @@ from torch import nn
 
 from attnlab.config.schema import Config
 from attnlab.config.task import Rank, Tag
-from attnlab.data.answers import Boxes, ItemAnswer, Label, Nothing, Pixels, Units
+from attnlab.data.answers import Boxes, ItemAnswer, Label, Nothing, Pixels, Place, Units
 from attnlab.data.codec import Codec
 from attnlab.data.inputs import Picture
 from attnlab.errors import UserError
 from attnlab.models.crf import TagChain
 from attnlab.models.generator import Generator
-from attnlab.models.heads import Attender, Classifier, Ranker, Tagger
+from attnlab.models.heads import Attender, Classifier, Extractor, Ranker, Tagger
 from attnlab.models.parts import Parts
 from attnlab.models.prediction import AttentionPrediction
 from attnlab.models.reader import Reader
@@ -70,7 +70,8 @@ def _classifier(plan: Plan) -> nn.Module:
         raise _wrong_answers(plan)
     output = nn.Linear(plan.parts.dim, len(answers.labels))
     attention = plan.config.attention
-    return Classifier(plan.reader, plan.prediction(1), plan.parts, attention, output)
+    hops = plan.config.task.looks
+    return Classifier(plan.reader, plan.prediction(1), plan.parts, attention, output, hops)
 
 
 def _ranker(plan: Plan) -> nn.Module:
@@ -95,6 +96,12 @@ def _tagger(plan: Plan) -> nn.Module:
     assert isinstance(task, Tag)
     chain = TagChain(tags) if task.crf else None
     return Tagger(plan.reader, plan.parts, plan.config.attention, len(tags), chain)
+
+
+def _extractor(plan: Plan) -> nn.Module:
+    if not isinstance(plan.codec.answers, Place):
+        raise _wrong_answers(plan)
+    return Extractor(plan.reader, plan.parts, plan.config.attention)
 
 
 def _attender(plan: Plan) -> nn.Module:
@@ -125,6 +132,7 @@ HEADS: dict[str, Callable[[Plan], nn.Module]] = {
     "classify": _classifier,
     "rank": _ranker,
     "tag": _tagger,
+    "extract": _extractor,
     "attend": _attender,
     "locate": _locator,
     "segment": _segmenter,
@@ -133,6 +141,7 @@ SUITABLE = {
     "units": "generate or tag",
     "label": "classify",
     "item": "rank",
+    "place": "extract",
     "nothing": "attend",
     "boxes": "locate",
     "pixels": "segment",

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from attnlab.attention.mechanism import Attention
 from attnlab.config.attention import AttentionConfig
-from attnlab.config.model import Audio, Image
+from attnlab.config.model import Audio, Image, SentenceVector
 from attnlab.data.batch import Padded
-from attnlab.data.inputs import Input, Picture, Sound, Text
-from attnlab.data.vocabulary import UNKNOWN
+from attnlab.data.inputs import Input, Picture, Sentences, Sound, Text
+from attnlab.data.vocabulary import PAD, UNKNOWN
 from attnlab.models.memory import Memory
 
 
@@ -25,6 +25,7 @@ class Shared(TypedDict):
     unit_dropout: float
     image: Image
     audio: Audio
+    sentences: SentenceVector
     prediction: AttentionConfig | None
 
 
@@ -35,6 +36,7 @@ class Parts(ABC):
         self.dim, self.dropout = shared["dim"], shared["dropout"]
         self.unit_dropout = shared["unit_dropout"]
         self.image, self.audio = shared["image"], shared["audio"]
+        self.sentences = shared["sentences"]
         self.prediction = shared["prediction"]
 
     @property
@@ -59,6 +61,10 @@ class Parts(ABC):
         if isinstance(found, Text):
             embedding = self.embedding(len(found.vocabulary), self.front_width)
             return TextFront(embedding, self.unit_dropout)
+        if isinstance(found, Sentences):
+            embedding = self.embedding(len(found.vocabulary), self.front_width)
+            front = SentenceFront(embedding, self.unit_dropout, self.sentences.build(self))
+            return nn.Sequential(front, self.places())
         if isinstance(found, Picture):
             return self.image.build(found, self.front_width)
         if isinstance(found, Sound):
@@ -102,11 +108,27 @@ class TextFront(nn.Module):
         self.embedding, self.dropout = embedding, dropout
 
     def forward(self, inputs: Padded) -> Memory:
-        units = inputs.values  # batch x length
-        if self.training and self.dropout:
-            hidden = torch.rand(units.shape, device=units.device) < self.dropout
-            units = units.masked_fill(hidden & inputs.mask, UNKNOWN)
-        return Memory(self.embedding(units), inputs.mask)
+        return Memory(self.embedding(self.shown(inputs.values)), inputs.mask)
+
+    def shown(self, units: Tensor) -> Tensor:
+        """What is seen of the units, of any shape."""
+        if not (self.training and self.dropout):
+            return units
+        hidden = torch.rand(units.shape, device=units.device) < self.dropout
+        return units.masked_fill(hidden & (units != PAD), UNKNOWN)
+
+
+class SentenceFront(TextFront):
+    """Words as vectors, then those of each sentence as one."""
+
+    def __init__(self, embedding: nn.Module, dropout: float, joined: nn.Module) -> None:
+        super().__init__(embedding, dropout)
+        self.joined = joined
+
+    def forward(self, inputs: Padded) -> Memory:
+        units = inputs.values  # batch x sentences x words
+        words = self.embedding(self.shown(units).flatten(0, 1)).unflatten(0, units.shape[:2])
+        return Memory(self.joined(words, units != PAD), inputs.mask)
 
 
 class Queries(nn.Module):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attnlab.data.example import Example
+from attnlab.data.example import Example, named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ def draw_example(example: Example) -> Figure:
     seen = example.inputs[example.looks_at]
     with rc_context({"axes.edgecolor": "#cccccc", "text.color": INK, "font.size": 9}):
         if not isinstance(seen, np.ndarray):
-            figure = _draw_units([str(unit) for unit in seen or ()], example)  # type: ignore[union-attr]
+            figure = _draw_units(named(seen or ()), example)
         elif seen.ndim == 1:
             figure = _draw_sound(seen, example)
         else:
@@ -52,7 +52,7 @@ def first_drawable(examples: Iterable[Example]) -> Example:
     font = get_font(findfont("DejaVu Sans Mono"))
     for example in examples:
         units = example.inputs[example.looks_at]
-        text = "".join(units) if isinstance(units, list) else ""
+        text = "".join(named(units)) if isinstance(units, list) else ""
         if all(font.get_char_index(ord(character)) for character in text):
             return example
     raise ValueError("no example can be drawn with this font")

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from attnlab.data.answers import Label
 from attnlab.data.codec import Codec
-from attnlab.data.example import Example
+from attnlab.data.example import Example, named
 from attnlab.data.inputs import Picture, Sound
 
 Map = npt.NDArray[np.float32]
@@ -43,10 +44,10 @@ class ShownExample:
     @classmethod
     def of(cls, example: Example, codec: Codec, prediction: str, weights: Map) -> ShownExample:
         """From an example and the model's map of it (padded: queries x keys), over whole words."""
-        queries, keys = _queries(example), _keys(example, codec)
+        queries, keys = _queries(example, codec), _keys(example, codec)
         weights = codec.over_words(example, weights)
         in_words = example.looks_at in codec.texts
-        target = example.target if in_words else codec.target(example)
+        target = codec.gold(example) if in_words else codec.target(example)
         gold_map = np.zeros((len(queries), len(keys)))
         if target is not None:
             rows = target.distribution() * target.query_mask[:, None]
@@ -74,17 +75,20 @@ class ShownExample:
 
 def _beside(example: Example) -> dict[str, str]:
     texts = {name: seen for name, seen in example.inputs.items() if isinstance(seen, list)}
-    return {name: " ".join(text) for name, text in texts.items() if name != example.looks_at}
+    return {n: " ".join(named(text)) for n, text in texts.items() if n != example.looks_at}
 
 
-def _queries(example: Example) -> list[str]:
+def _queries(example: Example, codec: Codec) -> list[str]:
     """The units of the answer, the classes of its boxes, or the one thing that is answered."""
-    answer = example.answer
+    answer, hops = example.answer, codec.grain.hops
+    if isinstance(codec.answers, Label) and hops > 1:
+        return [f"look {number + 1}" for number in range(hops)]
     if isinstance(answer, list):
         return list(answer)
     if isinstance(answer, np.ndarray) and answer.ndim == 2 and answer.shape[1] == 5:
         return [str(int(box[4])) for box in answer]
-    rows = 1 if example.target is None else len(example.target.query_mask)
+    gold = codec.gold(example)
+    rows = 1 if gold is None else len(gold.query_mask)
     return ["" if isinstance(answer, np.ndarray | None) else str(answer)] * rows
 
 
@@ -92,7 +96,7 @@ def _keys(example: Example, codec: Codec) -> list[str]:
     """Units as they are; cells by row and column; steps by their number."""
     seen = example.inputs[example.looks_at]
     if isinstance(seen, list):
-        return [str(unit) for unit in seen]
+        return named(seen)
     grid = _grid(example, codec)
     if grid is not None:
         return [f"{row},{column}" for row in range(grid[0]) for column in range(grid[1])]

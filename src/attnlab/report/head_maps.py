@@ -12,6 +12,7 @@ from torch import nn
 
 from attnlab.attention.mechanism import role_of
 from attnlab.attention.probes import Probe, sites
+from attnlab.models.sentences import SITE as WORDS
 from attnlab.report.packed import Packed, pack
 
 FILE = "heads.json"
@@ -35,7 +36,7 @@ class HeadMaps:
     @contextmanager
     def watch(self, model: nn.Module, queries: Sequence[int]) -> Iterator[None]:
         """Keep the maps of the first examples of a batch, which have so many queries each."""
-        names = list(sites(model))
+        names = [site for site in sites(model) if site != WORDS]  # whose examples are sentences
         with ExitStack() as stack:
             probes = [
                 stack.enter_context(Probe(model, names, examples=[place]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 GOLD = "#d1495b"
 EDGE = "#cccccc"
+LONGEST_LABEL = 24  # characters of a key that still stands upright below a column
+LONGEST_LINE = 100  # characters of a sentence that are shown
 MOST_ROWS = 8  # of a map over a picture that are drawn, each as a picture of its own
 
 
@@ -35,6 +38,8 @@ def draw_map(example: ShownExample) -> Figure:
         figure = _over_picture(example, example.grid)
     elif example.image is not None:
         figure = _under_spectrum(example)
+    elif max(map(len, example.keys), default=0) > LONGEST_LABEL:
+        figure = _sentences(example)
     else:
         figure = _matrix(example)
     figure.tight_layout()
@@ -65,6 +70,22 @@ def _matrix(example: ShownExample) -> Figure:
     axes.set_yticks(range(queries), example.queries)
     axes.set_title(_title(example), fontsize=9, loc="left")
     _frame_gold(axes, example.gold_map)
+    return figure
+
+
+def _sentences(example: ShownExample) -> Figure:
+    """Whole sentences as keys: one below the other, with the weights of each query beside them."""
+    queries, keys = len(example.queries), len(example.keys)
+    labels = [shorten(key, LONGEST_LINE, placeholder=" …") for key in example.keys]
+    longest = max(map(len, labels))
+    figure = _new_figure(1.0 + 0.065 * longest + 0.4 * queries, 1.2 + 0.22 * keys)
+    axes = figure.add_subplot()
+    _show_map(axes, np.array(example.map).T.tolist())
+    axes.set_yticks(range(keys), labels)
+    axes.set_xticks(range(queries), example.queries, rotation=90)
+    asked = "\n".join(shorten(text, LONGEST_LINE) for text in example.beside.values())
+    axes.set_title(f"{asked}\n{_title(example)}".strip(), fontsize=9, loc="right")
+    _frame_gold(axes, np.array(example.gold_map).T.tolist())
     return figure
 
 

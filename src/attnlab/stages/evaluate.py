@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
+from torchmetrics import Metric
 
 from attnlab.attention.probes import Intervention, Tap
 from attnlab.data.batch import Batch
@@ -84,6 +85,7 @@ class Evaluation:
         self.prior = PositionPrior.fit(target for target in known if target is not None)
         self.judge = self._new_judge()
         self.controls: dict[str, Judge] = {}
+        self.said: dict[str, list[Metric]] = {}  # what judges answers that know nothing, or all
         # Where the map is the answer, there is no answer that another map could change.
         changes = {} if prepared.codec.form == "nothing" else MAP_CHANGES
         self.unchanged = {name: ExactMatch() for name in changes}
@@ -108,11 +110,14 @@ class Evaluation:
         self.losses += zip(*(side.tolist() for side in task.losses(scores, batch)), strict=True)
         for name, map_ in controls(batch.judged, self.prior, seed=number).items():
             self.controls.setdefault(name, self._new_judge()).look(map_, batch.judged)
-        texts = task.texts(answers)
+        texts = task.texts(answers, batch)
+        for name, said in task.controls(batch).items():
+            metrics = self.said.setdefault(name, task.metrics())
+            task.judge(metrics, batch, scores, said)
         for name in self.unchanged:
             with Intervention(model, task.map, MAP_CHANGES[name]):
                 changed = model.answer(batch)  # type: ignore[operator]
-            self.unchanged[name].update(texts, task.texts(changed))
+            self.unchanged[name].update(texts, task.texts(changed, batch))
         self._show(batch, texts, weights)
 
     def _show(self, batch: Batch, texts: list[str], weights: Tensor) -> None:
@@ -144,6 +149,7 @@ class Evaluation:
             "attention": self.judge.compute_maps(),
             "trust": {n: 1 - m.compute()["exact_match"] for n, m in self.unchanged.items()},
             "controls": {name: each.compute_maps() for name, each in self.controls.items()},
+            "answer_controls": {name: _computed(each) for name, each in self.said.items()},
             "intervals": {name: [i.low, i.high] for name, i in self._intervals()},
         }
 
@@ -153,6 +159,10 @@ class Evaluation:
         for name, metric in self.unchanged.items():
             same = metric.intervals()["exact_match"]
             yield f"trust/{name}", Interval(1 - same.mean, 1 - same.high, 1 - same.low)
+
+
+def _computed(metrics: list[Metric]) -> dict[str, float]:
+    return {name: value for metric in metrics for name, value in metric.compute().items()}
 
 
 def _batches(run: Run, prepared: Prepared, device: torch.device) -> Iterator[Batch]:
@@ -187,6 +197,9 @@ def show(run: Run, figures: Figures) -> None:
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for name, value in figures["answer"].items():
         table.add_row("answer", name, _number(value), _range(figures, name))
+    for control, known in figures["answer_controls"].items():
+        for name, value in known.items():
+            table.add_row("control", f"{name} of {control}", _number(value))
     for name, value in figures["attention"].items():
         known = [_number(figures["controls"][control][name]) for control in ("uniform", "oracle")]
         table.add_row("attention", name, _number(value), _range(figures, name), *known)

@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from attnlab.config.compose import check
-from attnlab.errors import UserError
+from attnlab.config.task import Task
+from attnlab.errors import Mistake, UserError
 from attnlab.stages import params
 from attnlab.stages.run import Run, open_run
 
@@ -50,15 +51,25 @@ def main(arguments: list[str]) -> None:
     if given.params:
         run = replace(run, plain={**run.plain, "explain": params.read(given.params).explain})
     run = _with_settings(run, given.settings)
-    kind = run.config.task.kind
-    said = f"task.kind: '{kind}' makes no choice that could be explained"
-    if kind in DECIDE:
+    mistake = _not_explained(run.config.task)
+    if mistake is None:
         explain(run)
     elif given.params:  # a stage of DVC leaves its files for every task
-        print(said)
+        print(replace(mistake, hint=""))
         _leave_nothing(run)
     else:
-        raise UserError(f"{said}; tasks that do: {', '.join(DECIDE)}")
+        raise UserError(str(mistake))
+
+
+def _not_explained(task: Task) -> Mistake | None:
+    """Why answers of this task have no explanations, if so."""
+    if task.kind not in DECIDE:
+        problem = f"'{task.kind}' makes no choice that could be explained"
+        return Mistake("task.kind", problem, f"tasks that do: {', '.join(DECIDE)}")
+    if task.looks > 1:
+        problem = f"{task.looks} looks lead to one answer, and an explanation is one row for each"
+        return Mistake("task.hops", problem, "runs with task.hops=1 can be explained")
+    return None
 
 
 def explain(run: Run) -> None:

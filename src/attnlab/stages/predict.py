@@ -194,7 +194,7 @@ def predict(
             [Prediction(prepared.codec.text([p]), m, s) for s, p in zip(some, where, strict=True)]
             for some, where, m in zip(best.tolist(), places.tolist(), shown, strict=True)
         ]
-    texts = learner.task.texts(model.answer(batch))  # type: ignore[operator]
+    texts = learner.task.texts(model.answer(batch), batch)  # type: ignore[operator]
     return [[Prediction(text, m)] for text, m in zip(texts, shown, strict=True)]
 
 

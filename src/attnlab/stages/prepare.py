@@ -23,7 +23,8 @@ def prepared_data(config: Config) -> Prepared:
     name = f"{config.dataset.name}-{fingerprint(config.dataset)}"
     prepared = prepare(config.dataset, Path(config.paths.prepared) / name, say=print)
     side = config.model.image.stride
-    grain = Grain(patch=(side, side), stride=config.model.audio.stride)
+    patch, stride = (side, side), config.model.audio.stride
+    grain = Grain(patch, stride, hops=config.task.looks)
     return prepared.seen_at(grain, spelling(config))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from attnlab.config.compose import config_dir, load
 from attnlab.config.dataset_files import Files
 from attnlab.config.schema import Config
 from attnlab.data.readers.source import FileSource
-from attnlab.errors import ConfigError
 from tests.commands import run
 from tests.data.readers.files import prepared, shared
 
@@ -27,7 +27,13 @@ def on_files() -> list[str]:
 
 
 EXPERIMENTS = on_files()
-FOLDERS = {"multi30k": "multi30k_ende", "atis_intent": "atis"}
+FOLDERS = {
+    "multi30k": "multi30k_ende",
+    "atis_intent": "atis",
+    "eraser_movies_sentences": "eraser_movies",
+    **dict.fromkeys(("babi_qa1", "babi_qa2", "babi_qa3"), "babi"),
+    **dict.fromkeys(("scitldr_extractive", "scitldr_abstractive"), "scitldr_a"),
+}
 
 
 def source(experiment: str, *overrides: str) -> FileSource:
@@ -52,7 +58,9 @@ def test_paths_alone_lead_to_other_files(experiment: str) -> None:
 @pytest.mark.parametrize("name", sorted({composed(e).dataset.name for e in EXPERIMENTS}))
 def test_the_yaml_begins_with_its_command(name: str) -> None:
     text = (config_dir() / "dataset" / f"{name}.yaml").read_text(encoding="utf-8")
-    assert text.startswith(f"# python train.py experiment={name} paths.data=FOLDER")
+    found = re.match(r"# python train.py experiment=(\w+) paths.data=FOLDER", text)
+    assert found
+    assert composed(found[1]).dataset.name == name
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -81,6 +89,7 @@ def test_the_first_rows_are_read_and_encoded(experiment: str, tmp_path: Path) ->
         ("atis", (4478, 500, 893)),
         ("atis_intent", (4478, 500, 893)),
         ("eraser_movies", (1600, 200, 199)),
+        ("scitldr_abstractive", (1992, 619, 618)),
     ],
 )
 def test_all_rows_are_read(experiment: str, sizes: tuple[int, ...]) -> None:
@@ -88,6 +97,17 @@ def test_all_rows_are_read(experiment: str, sizes: tuple[int, ...]) -> None:
     counted = tuple(sum(1 for _ in made.examples(split)) for split in ("train", "val", "test"))
     assert counted == sizes
     assert made.notes() == {}
+
+
+def test_an_abstract_with_an_empty_sentence_is_left_out_and_named() -> None:
+    made = source("scitldr_extractive")
+    examples = {split: list(made.examples(split)) for split in ("train", "val", "test")}
+    assert [len(split) for split in examples.values()] == [1991, 619, 618]
+    assert made.notes() == {
+        "train": "1 of 1992 rows cannot be used (train.jsonl.gz row 1538: 20 marks for 19 sentences)"
+    }
+    assert {len(e.references) for e in examples["train"]} == {1}
+    assert max(len(e.references) for e in examples["test"]) == 4
 
 
 def test_rationales_mark_what_their_readme_says() -> None:
@@ -114,11 +134,16 @@ def test_reading_times_fall_into_five_folds() -> None:
         np.testing.assert_allclose(example.target.weights.sum(), 1, rtol=1e-4)
 
 
-def test_pieces_of_words_have_no_tags() -> None:
-    with pytest.raises(
-        ConfigError, match=r"dataset.tokenizer: 'bpe' cuts words, .*tokenizer=words"
-    ):
-        composed("wnut17", "dataset/tokenizer=bpe")
+@pytest.mark.parametrize(("task", "uniform"), [("qa1", 0.228), ("qa2", 0.175), ("qa3", 0.094)])
+def test_facts_of_stories_are_as_rare_as_counted_before(task: str, uniform: float) -> None:
+    made = source(f"babi_{task}")
+    examples = list(made.examples("test"))
+    assert len(examples) == 1000
+    assert sum(1 for split in ("train", "val") for _ in made.examples(split)) == 1000
+    targets = [e.target for e in examples if e.target is not None]
+    marked = [target.weights.any(axis=0).mean() for target in targets]
+    assert np.mean(marked) == pytest.approx(uniform, abs=0.0015)
+    assert {len(target.weights) for target in targets} == {int(task[-1])}
 
 
 def test_data_that_are_not_there_end_the_run_with_code_2(tmp_path: Path) -> None:

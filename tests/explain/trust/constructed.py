@@ -86,7 +86,8 @@ def trained(kind: str, deciding: bool) -> tuple[nn.Module, Codec]:
 
 
 def _teach(model: nn.Module, codec: Codec, examples: list[Example]) -> None:
-    task = Generate(codec, max_length=5, decoding=None, map="decoder.cross.-1", label_smoothing=0.0)
+    shared = {"map": "decoder.cross.-1", "label_smoothing": 0.0}
+    task = Generate(codec, max_length=5, figures=None, decoding=None, **shared)
     items = [codec.encode(example, i) for i, example in enumerate(examples)]
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for _ in range(400):

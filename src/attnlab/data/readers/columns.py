@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from attnlab.data.example import Value
 from attnlab.data.readers.row import BadRowError
-from attnlab.data.readers.words import Wording, text
+from attnlab.data.readers.words import Worded, Wording, text
 
 
 class AnswerColumn(Protocol):
@@ -14,8 +14,8 @@ class AnswerColumn(Protocol):
 
     column: str | None
 
-    def read(self, cell: Any, wording: Wording, words: int) -> Value:
-        """The answer in a cell, beside a text of so many words."""
+    def read(self, cell: Any, wording: Wording, seen: Worded) -> Value:
+        """The answer in a cell, beside the text that is looked at."""
         ...
 
 
@@ -25,7 +25,7 @@ class LabelColumn:
     def __init__(self, *, column: str) -> None:
         self.column = column
 
-    def read(self, cell: Any, wording: Wording, words: int) -> Value:
+    def read(self, cell: Any, wording: Wording, seen: Worded) -> Value:
         label = str(cell) if isinstance(cell, bool) else text(cell, self.column).strip()
         if not label:
             raise BadRowError(f"'{self.column}' is empty")
@@ -38,21 +38,49 @@ class TextColumn:
     def __init__(self, *, column: str) -> None:
         self.column = column
 
-    def read(self, cell: Any, wording: Wording, words: int) -> Value:
+    def read(self, cell: Any, wording: Wording, seen: Worded) -> Value:
         return wording.of(cell, self.column).words
 
 
-class TagsColumn:
-    """A tag for each word."""
+class FirstText:
+    """The first of several texts."""
 
     def __init__(self, *, column: str) -> None:
         self.column = column
 
-    def read(self, cell: Any, wording: Wording, words: int) -> Value:
+    def read(self, cell: Any, wording: Wording, seen: Worded) -> Value:
+        if not isinstance(cell, list) or not cell:
+            raise BadRowError(f"'{self.column}' is not a list of texts")
+        return wording.of(text(cell[0], self.column), self.column).words
+
+
+class MarkColumn:
+    """The one unit that is marked, by its number."""
+
+    def __init__(self, *, column: str) -> None:
+        self.column = column
+
+    def read(self, cell: Any, wording: Wording, seen: Worded) -> Value:
+        given = cell if isinstance(cell, list) else text(cell, self.column).split()
+        marks = [text(mark, self.column) for mark in given]
+        if len(marks) != len(seen.units):
+            raise BadRowError(f"{len(marks)} marks for {seen.counted}")
+        if marks.count("1") != 1 or marks.count("0") != len(marks) - 1:
+            raise BadRowError(f"'{self.column}' does not mark one with 1 and all others with 0")
+        return marks.index("1")
+
+
+class TagsColumn:
+    """A tag for each word or sentence."""
+
+    def __init__(self, *, column: str) -> None:
+        self.column = column
+
+    def read(self, cell: Any, wording: Wording, seen: Worded) -> Value:
         given = cell if isinstance(cell, list) else text(cell, self.column).split()
         tags = [text(tag, self.column) for tag in given]
-        if len(tags) != words:
-            raise BadRowError(f"{len(tags)} tags for {words} words")
+        if len(tags) != len(seen.units):
+            raise BadRowError(f"{len(tags)} tags for {seen.counted}")
         return tags
 
 
@@ -61,5 +89,5 @@ class NoColumn:
 
     column = None
 
-    def read(self, cell: Any, wording: Wording, words: int) -> Value:
+    def read(self, cell: Any, wording: Wording, seen: Worded) -> Value:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from attnlab.data.readers.paths import damage, missing
+from attnlab.data.readers.paths import archive_of, damage, missing
 from attnlab.data.readers.row import BadRowError
 
 
@@ -14,11 +14,10 @@ class Documents:
 
     def __init__(self, path: Path, key: str) -> None:
         self.path, self.inner = path, ""
-        packed = [p for p in (path, *path.parents) if p.suffix == ".zip" and p.is_file()]
+        packed = archive_of(path)
         self.archive = zipfile.ZipFile(packed[0]) if packed else None
         if packed:
-            inner = path.relative_to(packed[0]).as_posix()
-            self.path, self.inner = packed[0], "" if inner == "." else f"{inner}/"
+            self.path, self.inner = packed[0], f"{packed[1]}/" if packed[1] else ""
         elif not path.is_dir():
             raise missing(path, key)
 

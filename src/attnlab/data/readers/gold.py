@@ -21,7 +21,7 @@ SPAN = re.compile(r"(\d+)[:-](\d+)")
 
 @dataclass(frozen=True)
 class Seen:
-    """What gold is about: the words that are looked at, and how many the answer has."""
+    """What gold is about: the text that is looked at, and how many words the answer has."""
 
     looked_at: Worded
     answer_words: int
@@ -29,6 +29,11 @@ class Seen:
     @property
     def words(self) -> int:
         return len(self.looked_at.words)
+
+    @property
+    def units(self) -> int:
+        """Words, or sentences where these are attended to."""
+        return len(self.looked_at.units)
 
 
 class GoldColumn(Protocol):
@@ -51,7 +56,7 @@ class Spans:
         spans = [(start, stop) for start, stop in self._found(_parsed(cell)) if start != stop]
         if self.counts == "characters":
             spans = [seen.looked_at.of_characters(*span) for span in spans]
-        return span_target([spans], seen.words)
+        return seen.looked_at.over_units(span_target([spans], seen.words))
 
     def _found(self, value: Any) -> Iterator[Span]:
         """Every span within lists of any depth."""
@@ -77,7 +82,7 @@ class Spans:
 
 
 class Marks:
-    """0 or 1 for each word."""
+    """0 or 1 for each word or sentence."""
 
     def __init__(self, *, column: str) -> None:
         self.column = column
@@ -87,12 +92,12 @@ class Marks:
         if marks.ndim != 1 or not np.isin(marks, (0, 1)).all():
             raise BadRowError(f"'{self.column}' is not a list of 0 and 1")
         _as_many("marks", marks, seen)
-        on = np.ones(1, bool), np.ones(seen.words, bool)
+        on = np.ones(1, bool), np.ones(seen.units, bool)
         return AttentionTarget(marks[None].astype(np.float32), *on)
 
 
 class Scores:
-    """A number for each word; several readers' are averaged."""
+    """A number for each word or sentence; several readers' are averaged."""
 
     def __init__(self, *, column: str) -> None:
         self.column = column
@@ -101,6 +106,27 @@ class Scores:
         scores = _numbers(cell)
         _as_many("scores", scores, seen)
         return score_target(scores)
+
+
+class Facts:
+    """What leads to the answer, one after the other: each has a row of its own."""
+
+    def __init__(self, *, column: str, base: Literal[0, 1]) -> None:
+        self.column, self.base = column, base
+
+    def read(self, cell: Any, seen: Seen) -> AttentionTarget:
+        numbers = _numbers(cell)
+        if numbers.ndim != 1 or not (numbers == numbers.round()).all():
+            raise BadRowError(f"'{self.column}' is not a list of whole numbers")
+        if not len(numbers):
+            raise BadRowError(f"'{self.column}' names nothing")
+        places = [int(number) - self.base for number in numbers]
+        wrong = [place + self.base for place in places if not 0 <= place < seen.units]
+        if wrong:
+            raise BadRowError(
+                f"'{self.column}' names number {wrong[0]} of {seen.looked_at.counted}"
+            )
+        return span_target([[(place, place + 1)] for place in places], seen.units)
 
 
 class LinkedWords:
@@ -116,8 +142,10 @@ class LinkedWords:
         line = cell if isinstance(cell, str) else " ".join(f"{i}-{j}" for i, j in _parsed(cell))
         links = parse_pharaoh(line, self.base)
         if self.first == "input":
-            return alignment_target(links, seen.words, seen.answer_words, keys="source")
-        return alignment_target(links, seen.answer_words, seen.words, keys="target")
+            target = alignment_target(links, seen.words, seen.answer_words, keys="source")
+        else:
+            target = alignment_target(links, seen.answer_words, seen.words, keys="target")
+        return seen.looked_at.over_units(target)
 
 
 def _parsed(cell: Any) -> Any:
@@ -150,10 +178,9 @@ def _numbers(cell: Any) -> np.ndarray:
 
 
 def _as_many(what: str, numbers: np.ndarray, seen: Seen) -> None:
-    if numbers.shape[-1:] != (seen.words,):
-        raise BadRowError(
-            f"{numbers.shape[-1] if numbers.ndim else 1} {what} for {seen.words} words"
-        )
+    if numbers.shape[-1:] != (seen.units,):
+        given = numbers.shape[-1] if numbers.ndim else 1
+        raise BadRowError(f"{given} {what} for {seen.looked_at.counted}")
 
 
 def _is_number(value: Any) -> bool:

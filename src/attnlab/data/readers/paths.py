@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import bz2
+import fnmatch
 import gzip
 import hashlib
+import io
 import lzma
 import zipfile
 import zlib
@@ -21,8 +23,13 @@ DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zipfile.BadZi
 
 
 def found(folder: Path, name: str, key: str) -> list[Path]:
-    """The file, or the files where the name holds a `*`, in alphabetical order."""
+    """The file, or the files where the name holds a `*`, in alphabetical order.
+
+    `data.zip/inner/part-*.csv` are files within an archive.
+    """
     path = folder / name
+    if packed := archive_of(path):
+        return _members(*packed, key)
     if "*" in path.name:
         matches = sorted(path.parent.glob(path.name))
         if matches:
@@ -30,6 +37,25 @@ def found(folder: Path, name: str, key: str) -> list[Path]:
     elif path.is_file():
         return [path]
     raise missing(path, key)
+
+
+def archive_of(path: Path) -> tuple[Path, str] | None:
+    """The .zip that a path leads into, and the name within; None where it leads into none."""
+    for archive in (path, *path.parents):
+        if archive.suffix == ".zip" and archive.is_file():
+            inner = path.relative_to(archive).as_posix()
+            return archive, "" if inner == "." else inner
+    return None
+
+
+def _members(archive: Path, inner: str, key: str) -> list[Path]:
+    with damage(archive), zipfile.ZipFile(archive) as opened_archive:
+        names = [name for name in opened_archive.namelist() if not name.endswith("/")]
+    matches = sorted(fnmatch.filter(names, inner)) if inner else names[: len(names) == 1]
+    if matches:
+        return [archive / name for name in matches]
+    hint = suggest(inner, names) or "the archive is empty"
+    raise UserError(f"{key}: no file '{inner}' in {archive}; {hint}")
 
 
 def missing(path: Path, key: str) -> UserError:
@@ -53,6 +79,12 @@ def lines(path: Path) -> Iterator[str]:
 
 def opened(path: Path) -> IO[str]:
     """A text file, unpacked by the end of its name; a mark at its begin (BOM) is left out."""
+    if packed := archive_of(path):
+        member = zipfile.Path(*packed).open("rb")
+        unpacked = PACKED[path.suffix](member) if path.suffix in PACKED else member
+        return io.TextIOWrapper(
+            unpacked, encoding="utf-8-sig", errors="surrogateescape", newline=""
+        )
     opener = PACKED.get(path.suffix, open)
     return opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
 
@@ -71,7 +103,8 @@ def damage(path: Path) -> Iterator[None]:
 def digest(paths: Iterable[Path]) -> str:
     """Hash of what the files hold; names and times do not count."""
     total = hashlib.sha256()
-    for path in paths:
+    whole = ((archive_of(path) or (path,))[0] for path in paths)
+    for path in dict.fromkeys(whole):
         state = path.stat()
         total.update(_digest(path, state.st_size, state.st_mtime_ns))
     return total.hexdigest()

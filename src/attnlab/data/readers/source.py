@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from attnlab.config.dataset_files import Answer, Gold, TextAnswer, WordRules
+from attnlab.config.dataset_files import Answer, Gold, TextAnswer, TextsAnswer, WordRules
 from attnlab.config.tokenizer import Tokenizer
-from attnlab.data.example import Example, Value
+from attnlab.data.example import Example, Value, words_of
 from attnlab.data.groups import Groups
 from attnlab.data.readers.columns import AnswerColumn
 from attnlab.data.readers.documents import Documents
@@ -28,8 +28,10 @@ class FileSource(RowSource):
 
     inputs: Mapping[str, str]
     documents: Mapping[str, str] | None
+    sentences: Sequence[str]
     looks_at: str
     answer: Answer
+    references: str | None
     gold: Gold | None
     words: WordRules
     tokenizer: Tokenizer
@@ -38,6 +40,8 @@ class FileSource(RowSource):
         wanted = {f"dataset.inputs.{name}": column for name, column in self.inputs.items()}
         if self._answer.column is not None:
             wanted["dataset.answer.column"] = self._answer.column
+        if self.references is not None:
+            wanted["dataset.references"] = self.references
         return wanted
 
     def sometimes(self) -> Mapping[str, str]:
@@ -49,7 +53,7 @@ class FileSource(RowSource):
 
     def vocabularies(self, training: Iterable[Example]) -> Mapping[str, Vocabulary]:
         """Those of the inputs, and of an answer that is text; of one kind, or one for all."""
-        answers = isinstance(self.answer, TextAnswer)
+        answers = isinstance(self.answer, TextAnswer | TextsAnswer)
         names = [*self.inputs, *([ANSWER] if answers else [])]
         tokenizer: Fitter = self.tokenizer.build()
         if self.tokenizer.joint:
@@ -62,16 +66,26 @@ class FileSource(RowSource):
         worded = {name: self._worded(name, column, row) for name, column in self.inputs.items()}
         looked_at = worded[self.looks_at]
         cell = None if self._answer.column is None else row.values.get(self._answer.column)
-        answer = self._answer.read(cell, self._wording, len(looked_at.words))
+        answer = self._answer.read(cell, self._wording, looked_at)
         example = Example(
             id=name,
-            inputs={name: each.words for name, each in worded.items()},
+            inputs={name: each.units for name, each in worded.items()},
             answer=answer,
             looks_at=self.looks_at,
+            references=self._references(row),
             meta={"row": row.place},
         )
         seen = Seen(looked_at, len(answer) if isinstance(answer, list) else 1)
         return self._cut(self._with_gold(example, row, seen))
+
+    def _references(self, row: Row) -> list[str]:
+        """Texts as they stand, that others are compared with."""
+        if self.references is None:
+            return []
+        cell = row.values.get(self.references)
+        return [
+            text(each, self.references) for each in (cell if isinstance(cell, list) else [cell])
+        ]
 
     def _with_gold(self, example: Example, row: Row, seen: Seen) -> Example:
         cell = None if self._gold is None else row.values.get(self._gold.column)
@@ -83,6 +97,8 @@ class FileSource(RowSource):
         cell = row.values.get(column)
         if name in self._documents:
             cell = self._documents[name].read(text(cell, column))
+        if name in self.sentences:
+            return self._wording.in_sentences(cell, column)
         return self._wording.of(cell, column)
 
     def _cut(self, example: Example) -> Example:
@@ -111,7 +127,7 @@ class FileSource(RowSource):
 
     @cached_property
     def _wording(self) -> Wording:
-        return Wording(self.words.split, self.words.lowercase)
+        return Wording(self.words.split, self.words.lowercase, self.words.lists)
 
     @cached_property
     def _documents(self) -> dict[str, Documents]:
@@ -121,4 +137,4 @@ class FileSource(RowSource):
 
 
 def _text(example: Example, name: str) -> list[str]:
-    return example.answer if name == ANSWER else example.inputs[name]  # type: ignore[return-value]
+    return words_of(example.answer if name == ANSWER else example.inputs[name])

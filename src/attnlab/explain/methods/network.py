@@ -80,7 +80,7 @@ def _readers(subject: Subject, maps: Maps, rule: Rule) -> Iterator[Tensor]:
     if PREDICTION in maps:
         yield maps[PREDICTION].double()
     if "pooling" in maps:
-        yield maps["pooling"].double()
+        yield maps["pooling"].double().mean(1, keepdim=True)  # several looks count alike
     if "tagger.self.0" in maps:
         step = _residual(maps["tagger.self.0"].double(), rule)
         yield subject.of_decisions(step)
