@@ -28,7 +28,7 @@ TEXTS = [
     )
 ] * 5
 TOKENIZERS = {
-    "words": Words(size=None, at_least=1),
+    "words": Words(size=None, at_least=1, digits=True),
     "characters": Characters(at_least=1),
     "bpe": Bpe(size=60, at_least=2),
     "unigram": Unigram(size=60),
@@ -54,6 +54,16 @@ def test_saved_it_is_the_same(vocabulary: Vocabulary) -> None:
     assert again.encode(unseen) == vocabulary.encode(unseen)
 
 
+def test_numbers_may_be_known_by_their_form() -> None:
+    texts = [["flight", "382", "at", "10am"], ["flight", "dc9"]]
+    vocabulary = Words(size=None, at_least=1, digits=False).fit(texts)
+    again = vocabulary_of(json.loads(json.dumps(vocabulary.describe())))
+    for each in (vocabulary, again):
+        assert each.encode(["517", "99am", "dc8"]) == each.encode(["382", "10am", "dc9"])
+        assert each.encode(["5170"]) == [UNKNOWN]
+        assert "000" in each.units and "382" not in each.units
+
+
 @pytest.mark.parametrize("name", ["words", "characters", "bpe"])
 def test_trained_twice_it_is_the_same(name: str) -> None:
     one, other = (TOKENIZERS[name].fit(TEXTS).describe() for _ in range(2))
@@ -75,8 +85,8 @@ def test_a_text_cannot_spell_special_units(vocabulary: Vocabulary) -> None:
 
 
 def test_size_and_frequency_of_words() -> None:
-    assert len(Words(size=10, at_least=1).fit(TEXTS)) == 10
-    assert Words(size=None, at_least=6).fit(TEXTS).encode(["than"]) == [UNKNOWN]
+    assert len(Words(size=10, at_least=1, digits=True).fit(TEXTS)) == 10
+    assert Words(size=None, at_least=6, digits=True).fit(TEXTS).encode(["than"]) == [UNKNOWN]
 
 
 def test_every_word_has_its_units(vocabulary: Vocabulary) -> None:

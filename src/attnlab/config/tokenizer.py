@@ -31,6 +31,10 @@ class Words(Tokenizer, kind="words", target=f"{TOKENIZERS}:Words"):
 
     size: int | None = Field(ge=8, description="units at most, the most frequent; null is all")
     at_least: int = Field(ge=1, description="times that a word has to occur in training")
+    digits: bool = Field(
+        description="whether digits differ; if not, each reads as 0, so that numbers never seen "
+        "are known by their form (as in Lample et al. 2016)"
+    )
 
 
 class Characters(Tokenizer, kind="characters", target=f"{TOKENIZERS}:Characters"):

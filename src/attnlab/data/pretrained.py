@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
@@ -71,10 +72,14 @@ class PretrainedPieces(Pieces):
                 own.append(self.ids[number])
         words = self._decoded(own)
         members: list[tuple[int, ...]] = [() for _ in words]
-        for last, place in enumerate(places):  # a piece is part of the last word that is begun
-            begun = min(len(self._decoded(own[: last + 1])), len(words))
-            if begun:
-                members[begun - 1] += (place,)
+        before: list[str] = []
+        waiting: tuple[int, ...] = ()  # for the word that they begin: pieces that are a space
+        for last, place in enumerate(places):
+            so_far = self._decoded(own[: last + 1])
+            waiting += (place,)
+            if so_far != before:
+                members[min(len(so_far), len(words)) - 1] += waiting
+                before, waiting = so_far, ()
         return words, Groups(count, tuple(members))
 
     def _decoded(self, own: list[int]) -> list[str]:
@@ -123,7 +128,7 @@ def _loaded(model: str, revision: str | None, key: str) -> PreTrainedTokenizerFa
     except ImportError:
         raise UserError(f"{key}: needs transformers; try: pip install 'attnlab[hf]'") from None
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
+        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, **where(model))
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
@@ -133,6 +138,22 @@ def _loaded(model: str, revision: str | None, key: str) -> PreTrainedTokenizerFa
         kind = type(tokenizer).__name__
         raise UserError(f"{key}: '{model}' has no tokenizer.json (a {kind}); words need one")
     return tokenizer
+
+
+def where(model: str) -> dict[str, bool]:
+    """Where to look for a model: on the hub, if it can be reached, else among what is here.
+
+    The library would try for half a minute before it says so.
+    """
+    if Path(model).is_dir():
+        return {}
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=5)
+    except Exception:  # of whatever library makes the request
+        return {"local_files_only": True}
+    return {}
 
 
 def _marks(tokenizer: PreTrainedTokenizerFast) -> Marks:

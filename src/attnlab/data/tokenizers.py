@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -80,14 +81,31 @@ class Pieces(Vocabulary):
         return self._known[word]
 
 
+class Digitless(Vocabulary):
+    """Words whose digits all read as 0."""
+
+    def encode(self, text: Iterable[str]) -> list[int]:
+        return super().encode(map(without_digits, text))
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "digits": False}
+
+
+def without_digits(word: str) -> str:
+    """`dc10` as `dc00`."""
+    return re.sub(r"\d", "0", word)
+
+
 class Words:
     """Each word is a unit."""
 
-    def __init__(self, *, size: int | None, at_least: int) -> None:
-        self.size, self.at_least = size, at_least
+    def __init__(self, *, size: int | None, at_least: int, digits: bool) -> None:
+        self.size, self.at_least, self.digits = size, at_least, digits
 
     def fit(self, texts: Texts) -> Vocabulary:
-        return Vocabulary.of(texts, self.at_least, self.size)
+        if self.digits:
+            return Vocabulary.of(texts, self.at_least, self.size)
+        return Digitless.of((map(without_digits, text) for text in texts), self.at_least, self.size)
 
 
 class Characters:
@@ -146,7 +164,7 @@ def vocabulary_of(content: dict[str, Any]) -> Vocabulary:
         return PretrainedPieces.of(content)
     if "model" in content:
         return _pieces(content["model"])
-    return Vocabulary(content["units"])
+    return (Vocabulary if content.get("digits", True) else Digitless)(content["units"])
 
 
 def spelled(word: str) -> list[str]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from attnlab.attention.given import GivenAttention
 from attnlab.attention.mask import Mask
+from attnlab.data.pretrained import where
 from attnlab.errors import UserError
 
 IMPLEMENTATION = "attnlab"  # the name under which our function is registered
@@ -78,6 +79,7 @@ def _read(source: Source, what: str, reader: Any, **settings: Any) -> Any:
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     try:
+        settings |= where(source.name)
         return reader(transformers)(source.name, revision=source.revision, **settings)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
