@@ -30,7 +30,7 @@ def test_a_small_count_gives_less_than_its_share() -> None:
 
 def test_stems_hand_out_what_their_other_words_counted() -> None:
     """`parle` was seen with speak, `parlons` never: half of the stem's share goes to each."""
-    text = Bitext.of([["speak"], ["speaks"]], [["parle"], ["parlons"]])
+    text = Bitext.of([["speak"], ["speaks"]], [["parle"], ["parlons"]], 250)
     pairs = PairTable.of(text.groups(), len(text.words[1]))
     stems = [stem_numbers(words.words, 4) for words in text.words]
     shared = Stems.of(stems[0][pairs.sources], stems[1], pairs.targets, text.occurrences()[1])

@@ -44,5 +44,5 @@ def test_all_mistakes_are_said_at_once() -> None:
 
 def test_what_was_learned_stays() -> None:
     (line,) = mistakes("hmm_rounds=8", learned=True)
-    said = "hmm_rounds: cannot be changed once learned; allowed: symmetrise, threshold"
+    said = "hmm_rounds: cannot be changed once learned; allowed: longest, symmetrise, threshold"
     assert line == said

@@ -89,15 +89,16 @@ def test_gold_of_the_text_itself_counting_from_one(files: Path) -> None:
     assert figures(files)["agreement"]["aer"]["mean"] < 0.1
 
 
-def test_an_empty_line_is_an_empty_alignment(
+def test_empty_and_long_lines_are_empty_alignments(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(files / "a", "n1 n2", "", "a1")
-    write(files / "b", "101n 102n", "le", "101a")
-    write(files / "g", "0-0 1p1", "", "0-0")
-    assert align(files, "a", "b", "--gold", "g") == 0
-    assert read(files / "out" / "text.agreement.align")[1] == frozenset()
-    assert "1 of 3 pairs of the text lack words on a side" in capsys.readouterr().err
+    write(files / "a", "n1 n2", "", "a1", "n1 n2 n3 n4")
+    write(files / "b", "101n 102n", "le", "101a", "101n")
+    write(files / "g", "0-0 1p1", "", "0-0", "0-0")
+    assert align(files, "a", "b", "--gold", "g", "longest=3") == 0
+    links = read(files / "out" / "text.agreement.align")
+    assert [len(each) for each in links] == [2, 0, 1, 0]
+    assert "2 without links: no words on a side, or more than 3" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -148,8 +149,10 @@ def test_mistakes(
 
 def test_a_missing_file(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["align", str(files / "en.txt"), str(files / "fr.txt")]) == 2
-    said = f"attnlab: source: no file {files}/en.txt; did you mean 'en.txt.gz'? allowed: "
+    said = f"attnlab: text: no file {files}/en.txt; did you mean 'en.txt.gz'? allowed: "
     assert capsys.readouterr().err.startswith(said)
+    assert main(["align", str(files / "nowhere" / "en.txt"), str(files / "fr.txt")]) == 2
+    assert capsys.readouterr().err == f"attnlab: text: no folder {files}/nowhere\n"
 
 
 def test_help_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,9 +26,12 @@ class Aligner:
     def maps(
         self, sources: Sequence[Sentence], targets: Sequence[Sentence]
     ) -> Iterator[tuple[int, Maps]]:
-        """The maps of sentence pairs with their places, in any order; none for empty sides."""
+        """The maps of sentence pairs with their places, in any order.
+
+        There is none of a pair with an empty side, or with one that is too long.
+        """
         sides = written(sources, self.settings), written(targets, self.settings)
-        text = Bitext.of(*sides, self.words)
+        text = Bitext.of(*sides, self.settings.longest, self.words)
         known = self._knowing(text)
         for bare in text.groups():
             group = known.pairs.with_cells(bare)

@@ -13,7 +13,7 @@ Numbers = npt.NDArray[np.integer]
 Counts = npt.NDArray[np.float64]
 Sentence = Sequence[str]
 
-CELLS_IN_A_GROUP = 400_000
+PAIRS_IN_A_GROUP, CELLS_IN_A_GROUP = 20_000, 400_000
 SPREAD = 2  # how many words the shortest source sentence of a group may lack to the longest
 
 
@@ -74,29 +74,32 @@ class Bitext:
     words: tuple[Vocabulary, Vocabulary]
     sources: list[Ids]
     targets: list[Ids]
+    longest: int
 
     @classmethod
     def of(
         cls,
         sources: Sequence[Sentence],
         targets: Sequence[Sentence],
+        longest: int,
         known: tuple[Vocabulary, Vocabulary] = (Vocabulary([]), Vocabulary([])),
     ) -> Bitext:
         """All words get numbers, those already known keep theirs."""
         words = known[0].extended(sources), known[1].extended(targets)
-        return cls(words, [*map(words[0].encode, sources)], [*map(words[1].encode, targets)])
+        sides = [*map(words[0].encode, sources)], [*map(words[1].encode, targets)]
+        return cls(words, *sides, longest)
 
     def groups(self) -> Iterator[Group]:
-        """All pairs without an empty side, longest dimension apart; cells are not known yet."""
+        """All pairs with words on both sides, but not too many; cells are not known yet."""
         lengths = np.array(
             [[len(s), len(t)] for s, t in zip(self.sources, self.targets, strict=True)], np.intp
         ).reshape(-1, 2)
-        rows = np.flatnonzero(lengths.all(1))
+        rows = np.flatnonzero(lengths.all(1) & (lengths <= self.longest).all(1))
         wide, high = lengths[rows].T
         order = rows[np.lexsort((high, (wide + SPREAD) // (SPREAD + 1)))]
         start = 0
         while start < len(order):
-            stop = start + _together(lengths[order[start:]])
+            stop = start + _together(lengths[order[start : start + PAIRS_IN_A_GROUP]])
             yield self._padded(order[start:stop], lengths)
             start = stop
 

@@ -52,7 +52,7 @@ def learn(
     settings: AlignerSettings,
     say: Callable[[Round], None],
 ) -> Aligner:
-    """An aligner from sentence pairs; a pair with an empty side teaches nothing."""
+    """An aligner from sentence pairs; one with an empty side, or a long one, teaches nothing."""
     learner = Learner(sources, targets, settings)
     for number in range(1, settings.ibm_rounds + 1):
         say(learner.timed("IBM 1", number, settings.ibm_rounds, learner.without_order))
@@ -68,7 +68,8 @@ class Learner:
         self, sources: Sequence[Sentence], targets: Sequence[Sentence], settings: AlignerSettings
     ) -> None:
         self.settings = settings
-        self.text = Bitext.of(written(sources, settings), written(targets, settings))
+        sides = written(sources, settings), written(targets, settings)
+        self.text = Bitext.of(*sides, settings.longest)
         groups = list(self.text.groups())
         self.pairs = PairTable.of(groups, len(self.text.words[1]))
         self.groups = [self.pairs.with_cells(group) for group in groups]

@@ -14,7 +14,7 @@ from attnlab.config.section import Section
 from attnlab.errors import ConfigError, Mistake, suggest
 
 Symmetrised = Literal["agreement", "intersection", "union", "grow-diag", "grow-diag-final-and"]
-AFTER_LEARNING = ("threshold", "symmetrise")  # what counts only when links are read off
+AFTER_LEARNING = ("longest", "threshold", "symmetrise")  # what counts only when links are read off
 HELP = "attnlab align --help"
 
 
@@ -22,6 +22,9 @@ class AlignerSettings(Section):
     """Learning from sentence pairs alone, and reading links off what was learned."""
 
     lowercase: bool = Field(description="whether words count as the same in small letters")
+    longest: int = Field(
+        ge=1, description="a pair with more words on a side is left out, and gets no links"
+    )
     ibm_rounds: int = Field(
         ge=1, description="rounds that know no order of words (model 1 of Brown et al. 1993)"
     )

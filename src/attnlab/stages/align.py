@@ -21,7 +21,7 @@ from attnlab.alignment.links import Maps
 from attnlab.alignment.saved import load, save
 from attnlab.config.aligner import AlignerSettings
 from attnlab.config.aligner import load as load_settings
-from attnlab.data.readers.paths import digest, found, lines
+from attnlab.data.readers.paths import digest, lines, missing
 from attnlab.data.target import AttentionTarget
 from attnlab.data.targets.alignments import alignment_target, parse_pharaoh
 from attnlab.data.targets.symmetric import Links, pharaoh
@@ -48,9 +48,7 @@ class Text:
 
     @classmethod
     def read(cls, name: str, source: str, target: str) -> Text:
-        files = tuple(
-            found(Path(), path, key)[0] for path, key in ((source, "source"), (target, "target"))
-        )
+        files = existing(source, name), existing(target, name)
         sources, targets = ([line.split() for line in lines(path)] for path in files)
         if len(sources) != len(targets):
             raise UserError(
@@ -59,7 +57,7 @@ class Text:
             )
         if not any(s and t for s, t in zip(sources, targets, strict=True)):
             raise UserError(f"{source}, {target}: no line has words in both")
-        return cls(name, (files[0], files[1]), sources, targets)
+        return cls(name, files, sources, targets)
 
     def lengths(self) -> list[tuple[int, int]]:
         """Words of each pair: source, target."""
@@ -95,10 +93,6 @@ def main(arguments: list[str]) -> None:
 
 def learn_from(texts: Sequence[Text], settings: AlignerSettings) -> Aligner:
     """An aligner from all the texts: no gold is looked at, so those that test may be among them."""
-    for text in texts:
-        empty = sum(not (s and t) for s, t in zip(text.sources, text.targets, strict=True))
-        if empty:
-            _say(f"{empty} of {len(text.sources)} pairs of the {text.name} lack words on a side")
     sources = [sentence for text in texts for sentence in text.sources]
     targets = [sentence for text in texts for sentence in text.targets]
     _say(f"learning from {len(sources)} pairs")
@@ -109,6 +103,9 @@ def align(aligner: Aligner, text: Text, folder: Path) -> list[Maps]:
     """Write the links of a text, in both directions and as one; returns its maps."""
     _say(f"aligning {len(text.sources)} pairs of the {text.name}")
     settings = aligner.settings
+    left_out = sum(not 0 < min(n) <= max(n) <= settings.longest for n in text.lengths())
+    if left_out:
+        _say(f"{left_out} without links: no words on a side, or more than {settings.longest}")
     maps = [Maps.nothing(*lengths) for lengths in text.lengths()]
     for row, found_maps in aligner.maps(text.sources, text.targets):
         maps[row] = found_maps
@@ -131,7 +128,7 @@ def read_gold(
     path: Path, base: Literal[0, 1], lengths: Sequence[tuple[int, int]]
 ) -> list[AttentionTarget]:
     """Sure and possible links of each pair, checked against the words there are."""
-    rows = list(lines(found(Path(), str(path), "--gold")[0]))
+    rows = list(lines(existing(path, "--gold")))
     if len(rows) != len(lengths):
         raise UserError(f"--gold: {path} has {len(rows)} lines for {len(lengths)} sentence pairs")
     gold: list[AttentionTarget] = []
@@ -142,6 +139,16 @@ def read_gold(
         except ValueError as error:
             raise UserError(f"--gold: {path}, line {number}: {error}") from None
     return gold
+
+
+def existing(file: str | Path, key: str) -> Path:
+    """The file, if there is one."""
+    path = Path(file)
+    if not path.parent.is_dir():
+        raise UserError(f"{key}: no folder {path.parent}")
+    if not path.is_file():
+        raise missing(path, key)
+    return path
 
 
 def _write(path: Path, links: Iterable[Links]) -> None:
