@@ -113,3 +113,23 @@ def test_cross_entropy_alone_does_not_tell_how_near_gold_is():
     perfect = OBJECTIVE(torch.tensor(weights).log()[None, None], target)
     assert perfect.value.item() == pytest.approx(1.5 * math.log(2))
     assert perfect.kl.item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_gates_that_are_all_open_are_no_answer() -> None:
+    """Weights that are not shares (sigmoid): -log p alone is least where every gate stands open."""
+    keys = 20
+    target = collate_targets([one_hot(3, keys)], 3, keys)
+    gold = target.weights[:, None]  # 1 x 1 x queries x keys
+    all_open, right = torch.zeros_like(gold), torch.where(gold > 0, 0.0, -20.0)
+    assert float(-(gold * all_open).sum()) == 0, "what the formula alone says of open gates"
+    assert float(OBJECTIVE(all_open, target).value) == pytest.approx(math.log(keys))
+    assert float(OBJECTIVE(right, target).value) == pytest.approx(0, abs=1e-6)
+    lost = torch.where(gold > 0, math.log(0.5), -20.0)  # half of the mass went nowhere (a sink)
+    assert float(OBJECTIVE(lost, target).value) == pytest.approx(math.log(2), abs=1e-6)
+
+
+def test_a_row_without_keys_has_a_finite_gradient() -> None:
+    target = collate_targets([one_hot(2, 4)], 2, 4)
+    logits = torch.full((1, 1, 2, 4), -torch.inf).requires_grad_()
+    OBJECTIVE(logits, target).value.backward()
+    assert logits.grad is not None and logits.grad.isfinite().all()

@@ -23,7 +23,7 @@ from attnlab.metrics.saliency import CorrelationCoefficient, KullbackLeibler
 from attnlab.metrics.text import CharacterError, ExactMatch, WordError
 from attnlab.metrics.translation import Bleu, Chrf, Rouge
 from attnlab.models.heads import without
-from attnlab.objectives.attention import cross_entropy, entropy, reachable_gold
+from attnlab.objectives.attention import as_shares, cross_entropy, entropy, reachable_gold
 from attnlab.objectives.regions import generalised_iou
 
 NOT_COUNTED = -100  # what cross-entropy leaves out
@@ -241,7 +241,7 @@ class Attend(Task):
 
     def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Scores are log weights: batch x heads x rows x keys."""
-        log_weights = scores.float()
+        log_weights = as_shares(scores.float())
         gold, rows = reachable_gold(log_weights, batch.target), batch.target.rows()
         divergence = (cross_entropy(log_weights, gold) - entropy(gold)).mean(1)  # batch x rows
         return (divergence * rows).sum(1), rows.sum(1)

@@ -57,7 +57,7 @@ class AttentionObjective(ABC):
 
     def __call__(self, log_weights: Tensor, target: TargetBatch) -> AttentionLoss:
         precise = torch.promote_types(log_weights.dtype, torch.float32)
-        log_weights = log_weights.to(precise)  # batch x heads x queries x keys
+        log_weights = as_shares(log_weights.to(precise))  # batch x heads x queries x keys
         rows = self.rows(target)  # batch x queries
         with torch.autocast(log_weights.device.type, enabled=False):
             value = _mean(self.per_row(log_weights, target), rows, target.weight)
@@ -174,6 +174,15 @@ class Relations(AttentionObjective):
         """Log-softmax of row likeness over counted rows: batch x heads x queries x queries."""
         alike = roots @ roots.transpose(-1, -2) / self.temperature
         return alike.masked_fill(~rows, MASKED).log_softmax(-1)
+
+
+def as_shares(log_weights: Tensor) -> Tensor:
+    """Rows of gates that sum to more than one, as shares of their sum; other rows as they are.
+
+    Else -sum t log p would be least where every gate stands open, whatever gold says.
+    """
+    total = log_weights.clamp_min(MASKED).logsumexp(-1, keepdim=True)
+    return log_weights - total.clamp_min(0.0)
 
 
 def reachable_gold(log_weights: Tensor, target: TargetBatch) -> Tensor:
