@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from attnlab.config.augment import Augment
 from attnlab.config.section import Variant
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -24,7 +25,12 @@ class Dataset(Variant, slot="dataset"):
         "control, that of another example"
     )
 
+    augment: dict[str, Augment] = Field(
+        description="how training changes its pictures or sounds each time they are seen, step by "
+        "step; a name -> {kind: affine | mirror | noise | mix | gain, ...}"
+    )
+
     def settings(self) -> dict[str, Any]:
         """The source makes whole examples: its name and what is withheld are others' business."""
-        others = ("name", "supervision", "targets")
+        others = ("name", "supervision", "targets", "augment")
         return {k: v for k, v in super().settings().items() if k not in others}

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from attnlab.data.target import AttentionTarget
 
 Text: TypeAlias = list[str]  # units: characters, words or items, as the dataset splits them
-Array: TypeAlias = npt.NDArray[np.float32]  # image: channels x height x width; audio: samples
+# image: channels x height x width, from 0 to 1, or bytes; audio: samples
+Array: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 Sentences: TypeAlias = list[list[str]]  # each of them units, and attended to as one
 Value: TypeAlias = Text | Sentences | Array | str | int | float | None
 

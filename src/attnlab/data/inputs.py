@@ -86,8 +86,8 @@ class Picture:
     form = "picture"
 
     def encode(self, value: Any) -> Tensor:
-        """channels x height x width."""
-        pixels = np.array(value, dtype=np.float32)
+        """channels x height x width; bytes stay bytes until a model looks at them."""
+        pixels = np.array(value, dtype=np.uint8 if value.dtype == np.uint8 else np.float32)
         if pixels.shape != (self.channels, self.height, self.width):
             raise UserError(
                 f"a picture of {pixels.shape} (channels, height, width) among pictures of "
@@ -119,6 +119,11 @@ class Sound:
 
     def describe(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def light(pixels: Tensor) -> Tensor:
+    """Pixels as numbers from 0 to 1, whether they come as bytes or as such."""
+    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
 
 
 def fit_input(name: str, examples: Iterable[Example], vocabulary: Vocabulary | None) -> Input:

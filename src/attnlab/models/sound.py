@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attnlab.config.model import Blanks
 from attnlab.data.batch import Padded
 from attnlab.data.inputs import Sound
 from attnlab.models.memory import Memory
@@ -31,6 +32,7 @@ class LogMel(nn.Module):
         window: float,
         channels: list[int],
         strides: list[int],
+        blanks: Blanks,
     ) -> None:
         super().__init__()
         self.hop, self.size = sound.hop, round(window * sound.hop)
@@ -38,6 +40,7 @@ class LogMel(nn.Module):
         filters = mel_filters(bands, self.size, sound.sample_rate)
         self.register_buffer("filters", filters, persistent=False)
         self.norm = nn.LayerNorm(bands)
+        self.blanks = blanks
         into = [bands, *channels]
         self.convolutions = nn.ModuleList(
             nn.Conv1d(before, after, 3, stride=stride, padding=1)
@@ -47,6 +50,9 @@ class LogMel(nn.Module):
 
     def forward(self, inputs: Padded) -> Memory:
         states = self.norm(self.spectrum(inputs.values)).transpose(1, 2)  # batch x bands x frames
+        if self.training and self.blanks.count:
+            for dim, longest in ((1, self.blanks.bands), (2, self.blanks.frames)):
+                states = blanked(states, dim, self.blanks.count, longest)
         mask = inputs.mask[:, :: self.hop]  # batch x frames: those that begin within the sound
         states = states * mask[:, None]
         for convolution in self.convolutions:
@@ -65,6 +71,16 @@ class LogMel(nn.Module):
         )  # batch x frequencies x frames
         energy = torch.view_as_real(spectrum).square().sum(-1).transpose(1, 2)
         return (energy @ self.filters + 1e-4).log()
+
+
+def blanked(states: Tensor, dim: int, count: int, longest: int) -> Tensor:
+    """So many stretches set to zero along one of the two last sizes of batch x bands x frames."""
+    size, like = states.shape[dim], {"device": states.device}
+    length = torch.randint(longest + 1, (len(states), count, 1), **like)
+    start = torch.rand(len(states), count, 1, **like) * (size - length).clamp_min(0)
+    behind = torch.arange(size, **like) - start.long()  # batch x count x size
+    hidden = ((behind >= 0) & (behind < length)).any(1)  # batch x size
+    return states.masked_fill(hidden.unsqueeze(3 - dim), 0)
 
 
 def mel_filters(bands: int, window: int, sample_rate: int) -> Tensor:

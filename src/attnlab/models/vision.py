@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from attnlab.data.batch import Padded
 from attnlab.data.grain import Grain
-from attnlab.data.inputs import Picture
+from attnlab.data.inputs import Picture, light
 from attnlab.models.memory import Memory
 
 
@@ -34,7 +34,7 @@ class Front(nn.Module):
             columns * self.stride - self.picture.width,
             rows * self.stride - self.picture.height,
         )
-        pixels = F.pad(inputs.values, (0, missing[0], 0, missing[1]))
+        pixels = F.pad(light(inputs.values), (0, missing[0], 0, missing[1]))
         features = self.features(pixels).permute(0, 2, 3, 1)  # batch x rows x columns x width
         states = (features + self.rows + self.columns).flatten(1, 2)  # batch x cells x width
         mask = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
@@ -68,6 +68,34 @@ class Convolution(Front):
 
     def features(self, pixels: Tensor) -> Tensor:
         return self.blocks(pixels)
+
+
+class Pyramid(Front):
+    """Blocks as before; what the coarse ones see is laid over the finest (Lin et al. 2017)."""
+
+    def __init__(
+        self, picture: Picture, width: int, *, channels: list[int], strides: list[int], finest: int
+    ) -> None:
+        super().__init__(picture, width, finest)
+        into = [picture.channels, *channels]
+        self.blocks = nn.ModuleList(
+            Block(before, after, factor)
+            for before, after, factor in zip(into[:-1], into[1:], strides, strict=True)
+        )
+        scales = [math.prod(strides[: i + 1]) for i in range(len(strides))]
+        self.first = scales.index(finest)
+        self.across = nn.ModuleList(nn.Conv2d(n, width, 1) for n in channels[self.first :])
+
+    def features(self, pixels: Tensor) -> Tensor:
+        states, seen = pixels, []
+        for block in self.blocks:
+            states = block(states)
+            seen.append(states)
+        scales = [each(s) for each, s in zip(self.across, seen[self.first :], strict=True)]
+        fine, *coarse = scales
+        for states in coarse:
+            fine = fine + F.interpolate(states, fine.shape[2:], mode="bilinear")
+        return fine
 
 
 class Block(nn.Module):

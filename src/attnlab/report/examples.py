@@ -18,6 +18,7 @@ from attnlab.data.inputs import Picture, Sound
 Map = npt.NDArray[np.float32]
 Rows = list[list[float]]
 
+LONGEST_SIDE = 96  # pixels of a picture that is looked at
 BANDS = 32  # of a spectrum that is looked at
 
 
@@ -56,7 +57,7 @@ class ShownExample:
             id=example.id,
             keys=keys,
             queries=queries,
-            gold=codec.text(codec.answers.encode(example).tolist()),
+            gold=gold_text(example, codec),
             prediction=prediction,
             map=_rounded(weights[: len(queries), : len(keys)]),
             gold_map=_rounded(gold_map),
@@ -71,6 +72,13 @@ class ShownExample:
         pairs = zip(self.map, self.gold_map, strict=True)
         masses = [sum(w for w, g in zip(*rows, strict=True) if g) for rows in pairs if any(rows[1])]
         return sum(masses) / len(masses) if masses else None
+
+
+def gold_text(example: Example, codec: Codec) -> str:
+    """The right answer in words; where it is a unit of the input, that unit."""
+    if isinstance(example.answer, int):
+        return _keys(example, codec)[example.answer]
+    return codec.text(codec.answers.encode(example).tolist())
 
 
 def _beside(example: Example) -> dict[str, str]:
@@ -89,7 +97,7 @@ def _queries(example: Example, codec: Codec) -> list[str]:
         return [str(int(box[4])) for box in answer]
     gold = codec.gold(example)
     rows = 1 if gold is None else len(gold.query_mask)
-    return ["" if isinstance(answer, np.ndarray | None) else str(answer)] * rows
+    return ["" if isinstance(answer, np.ndarray | int | None) else str(answer)] * rows
 
 
 def _keys(example: Example, codec: Codec) -> list[str]:
@@ -111,7 +119,7 @@ def _grid(example: Example, codec: Codec) -> tuple[int, int] | None:
 def _image(example: Example, codec: Codec) -> Rows | None:
     found, seen = codec.inputs[example.looks_at], example.inputs[example.looks_at]
     if isinstance(found, Picture):
-        return _rounded(_stretched(np.asarray(seen).mean(0)))
+        return _rounded(_stretched(_smaller(np.asarray(seen).mean(0))))
     if isinstance(found, Sound):
         return _rounded(_stretched(_spectrum(np.asarray(seen), found.hop)))
     return None
@@ -122,6 +130,14 @@ def _spectrum(samples: Map, hop: int) -> Map:
     whole = np.pad(samples, (0, -len(samples) % hop))
     energy = np.abs(np.fft.rfft(whole.reshape(-1, hop) * np.hanning(hop), n=2 * BANDS)) ** 2
     return np.log(energy[:, 1:].T[::-1] + 1e-3).astype(np.float32)
+
+
+def _smaller(image: Map) -> Map:
+    """The mean of squares of pixels, so many that no side is longer than LONGEST_SIDE."""
+    side = -(-max(image.shape) // LONGEST_SIDE)
+    rows, columns = (size // side for size in image.shape)
+    whole = image[: rows * side, : columns * side]
+    return whole.reshape(rows, side, columns, side).mean((1, 3))
 
 
 def _stretched(image: Map) -> Map:

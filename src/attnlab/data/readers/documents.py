@@ -1,4 +1,4 @@
-"""Texts that stand in files of their own, which a column names: a folder, or one within a zip."""
+"""What stands in files of its own, which a column names: a folder, or one within a zip."""
 
 from __future__ import annotations
 
@@ -30,12 +30,17 @@ class Documents:
     def read(self, name: str) -> str:
         """One text."""
         try:
-            with damage(self.path):
-                return self._bytes(name).decode("utf-8-sig")
-        except (KeyError, FileNotFoundError, IsADirectoryError):
-            raise BadRowError(f"no document '{name}' in {self.path.name}") from None
+            return self.content(name).decode("utf-8-sig")
         except UnicodeDecodeError:
             raise BadRowError(f"document '{name}' is not UTF-8") from None
+
+    def content(self, name: str) -> bytes:
+        """What is in one file."""
+        try:
+            with damage(self.path):
+                return self._bytes(name)
+        except (KeyError, FileNotFoundError, IsADirectoryError):
+            raise BadRowError(f"no document '{name}' in {self.path.name}") from None
 
     def _bytes(self, name: str) -> bytes:
         if self.archive is not None:

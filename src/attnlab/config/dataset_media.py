@@ -1,0 +1,76 @@
+"""Pictures and sounds as datasets: which column holds them, and what they are brought to.
+
+`conf/dataset/pictures.yaml` and `conf/dataset/sounds.yaml` hold the defaults.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from attnlab.config.dataset_files import READERS, Answer, Column, LabelAnswer, NoAnswer, Rows
+from attnlab.config.section import Variant
+
+
+class PictureGold(Variant, slot="picture_gold"):
+    """Which column says where to look in a picture."""
+
+    column: Column = Field(description="holds the gold; a row where it is empty has none")
+
+
+class Fixations(PictureGold, kind="fixations", target=f"{READERS}.fixations:Fixations"):
+    """Where people looked: a list for each observer of [x, y], or [x, y, anything more]."""
+
+    frame: tuple[PositiveInt, PositiveInt] | None = Field(
+        description="width and height of the picture in which x and y count pixels; null is the "
+        "picture as it is stored"
+    )
+    blur: float = Field(
+        gt=0, description="standard deviation of the blur, as a share of the picture's width"
+    )
+
+
+class Media(Rows):
+    """Rows of which a column is no text: it holds a file's name, or what is in it."""
+
+    files: str | None = Field(
+        description="folder (or .zip) of the files that the column names; null is dataset.folder"
+    )
+    column: Column = Field(description="holds the pictures or sounds, or names of their files")
+    answer: Answer
+
+    @model_validator(mode="after")
+    def _answers_beside_media(self) -> Self:
+        if not isinstance(self.answer, LabelAnswer | NoAnswer):
+            raise ValueError(
+                f"answer '{self.answer.kind}' does not go with it; allowed: label, none"
+            )
+        return self
+
+
+class Pictures(Media, kind="pictures", target=f"{READERS}.pictures:PictureSource"):
+    """Pictures, each with a label, or with gold that is the answer."""
+
+    size: tuple[PositiveInt, PositiveInt] | None = Field(
+        description="height and width that all are brought to; null leaves them as they are"
+    )
+    colour: Literal["grey", "rgb"] = Field(description="one channel or three")
+    gold: PictureGold | None = Field(description="where to look")
+
+    @model_validator(mode="after")
+    def _gold_where_it_is_the_answer(self) -> Self:
+        if self.gold is None and isinstance(self.answer, NoAnswer):
+            raise ValueError("neither answer nor gold: nothing to learn")
+        return self
+
+
+class Sounds(Media, kind="sounds", target=f"{READERS}.sounds:SoundSource"):
+    """Recordings, each with a label."""
+
+    sample_rate: int = Field(gt=0, description="samples a second that all are brought to")
+    hop: int = Field(gt=0, description="samples of a frame: what a map counts")
+    longest: float | None = Field(gt=0, description="seconds that are kept; null is all")
+    loudness: float | None = Field(
+        gt=0, lt=1, description="root mean square that all are brought to; null leaves it"
+    )

@@ -1,0 +1,223 @@
+"""What training does to the pictures and sounds of a batch: drawn anew each time they are seen.
+
+What is drawn depends on the seed, the epoch and the batch's place in it alone, so that a run that
+was killed goes on with the same pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from attnlab.config.augment import Augment
+from attnlab.data.answers import Boxes, Pixels
+from attnlab.data.batch import Batch, Padded
+from attnlab.data.codec import Codec
+from attnlab.data.inputs import Picture, Sound, light
+from attnlab.errors import UserError
+
+Random = torch.Generator
+Grid = tuple[int, int]
+
+
+class Step(Protocol):
+    """One change; each knows the form of input that it changes."""
+
+    form: str
+
+    def change(self, inputs: Padded, random: Random) -> tuple[Padded, Tensor | None]:
+        """The inputs changed; how places moved (batch x 2 x 3), for gold maps to follow."""
+        ...
+
+
+class Augmenter:
+    """All steps of a dataset, for what its codec found."""
+
+    def __init__(self, steps: Mapping[str, Augment], codec: Codec, seed: int) -> None:
+        self.steps: list[Step] = [step.build() for step in steps.values()]
+        self.codec, self.seed = codec, seed
+        forms = {found.form for found in codec.inputs.values()}
+        for name, step in zip(steps, self.steps, strict=True):
+            if step.form not in forms:
+                raise UserError(
+                    f"dataset.augment.{name}: '{steps[name].kind}' changes a {step.form}; "
+                    f"there is: {', '.join(sorted(forms))}"
+                )
+            if isinstance(step, Moving) and isinstance(codec.answers, Boxes | Pixels):
+                raise UserError(
+                    f"dataset.augment.{name}: '{steps[name].kind}' would move the picture away "
+                    f"from its answer ({codec.form}); allowed: light, noise"
+                )
+
+    def __call__(self, batch: Batch, place: Sequence[int]) -> Batch:
+        """The batch at this place (epoch, number, process), changed."""
+        state = np.random.SeedSequence([self.seed, *place]).generate_state(2)
+        random = Random().manual_seed(int(state[0]) << 31 ^ int(state[1]))
+        inputs = dict(batch.inputs)
+        target = batch.target
+        for step in self.steps:
+            for name, found in self.codec.inputs.items():
+                if found.form != step.form:
+                    continue
+                inputs[name], moved = step.change(inputs[name], random)
+                if moved is not None and name == self.codec.looks_at:
+                    assert isinstance(found, Picture)
+                    grid = self.codec.grain.grid(found.height, found.width)
+                    weights = _moved_maps(target.weights, moved, grid)
+                    points = target.points
+                    points = None if points is None else _moved_maps(points, moved, grid)
+                    target = replace(target, weights=weights, points=points)
+        return replace(batch, inputs=inputs, target=target)
+
+
+class Moving(ABC):
+    """Steps that move what a picture shows."""
+
+    form = Picture.form
+
+    @abstractmethod
+    def places(self, count: int, random: Random) -> Tensor:
+        """Where each place of the new picture is found in the old: count x 2 x 3."""
+
+    def change(self, inputs: Padded, random: Random) -> tuple[Padded, Tensor]:
+        places = self.places(len(inputs.values), random)
+        return inputs._replace(values=moved(light(inputs.values), places)), places
+
+
+class Affine(Moving):
+    """Turn, stretch, slant and move."""
+
+    def __init__(self, *, turn: float, scale: float, shear: float, shift: float) -> None:
+        self.turn, self.shear = math.radians(turn), math.radians(shear)
+        self.scale, self.shift = scale, shift
+
+    def places(self, count: int, random: Random) -> Tensor:
+        angle = self.turn * drawn(random, count)
+        slant = torch.tan(self.shear * drawn(random, count))
+        across, down = (1 + self.scale * drawn(random, count) for _ in range(2))
+        cos, sin = angle.cos(), angle.sin()
+        turned = torch.stack([cos, -sin, sin, cos], -1).view(count, 2, 2)
+        one, zero = torch.ones(count), torch.zeros(count)
+        shaped = torch.stack([one / across, slant, zero, one / down], -1).view(count, 2, 2)
+        shift = 2 * self.shift * drawn(random, count, 2)[..., None]  # sides go from -1 to 1
+        return torch.cat([turned @ shaped, shift], -1)
+
+
+class Mirror(Moving):
+    """Left becomes right."""
+
+    def __init__(self, *, chance: float) -> None:
+        self.chance = chance
+
+    def places(self, count: int, random: Random) -> Tensor:
+        places = torch.eye(2, 3).repeat(count, 1, 1)
+        places[torch.rand(count, generator=random) < self.chance, 0, 0] = -1
+        return places
+
+
+class Light:
+    """Brighter or darker, with more or less contrast."""
+
+    form = Picture.form
+
+    def __init__(self, *, brightness: float, contrast: float) -> None:
+        self.brightness, self.contrast = brightness, contrast
+
+    def change(self, inputs: Padded, random: Random) -> tuple[Padded, None]:
+        pixels = light(inputs.values)
+        shape = len(pixels), 1, 1, 1
+        contrast = 1 + self.contrast * drawn(random, *shape)
+        brightness = self.brightness * drawn(random, *shape)
+        mean = pixels.mean((1, 2, 3), keepdim=True)
+        changed = ((pixels - mean) * contrast + mean + brightness).clamp(0, 1)
+        return inputs._replace(values=changed), None
+
+
+class Noise:
+    """White noise on every pixel."""
+
+    form = Picture.form
+
+    def __init__(self, *, amount: float) -> None:
+        self.amount = amount
+
+    def change(self, inputs: Padded, random: Random) -> tuple[Padded, None]:
+        pixels = light(inputs.values)
+        noise = torch.randn(pixels.shape, generator=random)
+        return inputs._replace(values=pixels + self.amount * noise), None
+
+
+class Mix:
+    """White noise, so many dB below the sound."""
+
+    form = Sound.form
+
+    def __init__(self, *, chance: float, least_snr: float, most_snr: float) -> None:
+        self.chance, self.least, self.most = chance, least_snr, most_snr
+
+    def change(self, inputs: Padded, random: Random) -> tuple[Padded, None]:
+        sounds, mask = inputs  # batch x samples
+        power = sounds.square().sum(1, keepdim=True) / mask.sum(1, keepdim=True)
+        below = torch.rand(len(sounds), 1, generator=random)
+        snr = self.least + (self.most - self.least) * below  # dB
+        some = torch.rand(len(sounds), 1, generator=random) < self.chance
+        noise = torch.randn(sounds.shape, generator=random) * (power / 10 ** (snr / 10)).sqrt()
+        return inputs._replace(values=sounds + noise * some * mask), None
+
+
+class Gain:
+    """Louder or fainter."""
+
+    form = Sound.form
+
+    def __init__(self, *, most: float) -> None:
+        self.most = most
+
+    def change(self, inputs: Padded, random: Random) -> tuple[Padded, None]:
+        factor = 10 ** (self.most * drawn(random, len(inputs.values), 1) / 20)
+        return inputs._replace(values=inputs.values * factor), None
+
+
+class Tempo:
+    """Faster and higher, or slower and lower; what then ends beyond the sound is cut off."""
+
+    form = Sound.form
+
+    def __init__(self, *, most: float) -> None:
+        self.most = most
+
+    def change(self, inputs: Padded, random: Random) -> tuple[Padded, None]:
+        sounds, mask = inputs
+        rate = 1 + self.most * drawn(random, len(sounds), 1)
+        place = torch.arange(sounds.shape[1]) * rate  # batch x samples, in the old sound
+        before = place.long()
+        inside = mask & (before + 1 < mask.sum(1, keepdim=True))
+        before = before.clamp_max(sounds.shape[1] - 2)
+        part = place - before
+        left, right = sounds.gather(1, before), sounds.gather(1, before + 1)
+        return inputs._replace(values=(left + part * (right - left)) * inside), None
+
+
+def drawn(random: Random, *shape: int) -> Tensor:
+    """Numbers from -1 to 1."""
+    return 2 * torch.rand(*shape, generator=random) - 1
+
+
+def moved(pixels: Tensor, places: Tensor) -> Tensor:
+    """batch x channels x height x width, dark beyond its edges."""
+    size = [len(pixels), *pixels.shape[1:]]
+    grid = F.affine_grid(places, size, align_corners=False)
+    return F.grid_sample(pixels, grid, align_corners=False)
+
+
+def _moved_maps(maps: Tensor, places: Tensor, grid: Grid) -> Tensor:
+    """Gold maps over cells, batch x queries x cells, as far as they stay within the picture."""
+    return moved(maps.unflatten(-1, grid), places).flatten(-2)

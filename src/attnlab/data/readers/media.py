@@ -1,0 +1,72 @@
+"""`MediaSource`: rows of which one column holds a picture or a sound."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from attnlab.config.dataset_files import Answer
+from attnlab.data.example import Example, Value
+from attnlab.data.readers.columns import AnswerColumn
+from attnlab.data.readers.documents import Documents
+from attnlab.data.readers.listing import File
+from attnlab.data.readers.row import Row
+from attnlab.data.readers.splits import RowSource
+from attnlab.data.readers.words import Wording, text
+
+WORDS = Wording("spaces", lowercase=False)  # no answer beside a picture or sound is a text
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaSource(RowSource):
+    """What pictures and sounds have in common: files with answers."""
+
+    files: str | None
+    column: str
+    answer: Answer
+
+    @abstractmethod
+    def opened(self, content: bytes, name: str) -> np.ndarray:
+        """What a file holds; one that cannot be read raises a BadRowError."""
+
+    def columns(self) -> Mapping[str, str]:
+        wanted = {"dataset.column": self.column}
+        if self._answer.column is not None:
+            wanted["dataset.answer.column"] = self._answer.column
+        return wanted
+
+    def beside(self) -> Iterator[Path]:
+        if self.files is not None:
+            yield from self._files.files()
+
+    def content(self, example: Example) -> bytes:
+        return np.ascontiguousarray(example.inputs[example.looks_at]).tobytes()
+
+    def array(self, row: Row) -> np.ndarray:
+        """The picture or sound of a row, as it is stored."""
+        cell = row.values[self.column]
+        if isinstance(cell, np.ndarray):
+            return cell
+        if isinstance(cell, File):
+            return self.opened(cell.content(), cell.name)
+        name = text(cell, self.column)
+        return self.opened(self._files.content(name), name)
+
+    def answered(self, row: Row) -> Value:
+        column = self._answer.column
+        cell: Any = None if column is None else row.values.get(column)
+        return self._answer.read(cell, WORDS, 1)
+
+    @cached_property
+    def _answer(self) -> AnswerColumn:
+        return self.answer.build()
+
+    @cached_property
+    def _files(self) -> Documents:
+        return Documents(Path(self.folder) / (self.files or ""), "dataset.files")

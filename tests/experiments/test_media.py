@@ -1,0 +1,89 @@
+"""Pictures, sounds and logs of a user's own, from the first file to the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attnlab.config.compose import load
+from attnlab.stages import train
+from tests.data.readers.files import write
+from tests.data.readers.media import save_picture, wav, zipped
+from tests.experiments.test_experiments import TINY
+
+
+def pictures(folder: Path) -> list[str]:
+    random = np.random.default_rng(0)
+    for i in range(24):
+        save_picture(folder / "abc"[i % 3] / f"{i}.png", random.integers(0, 256, (16, 20, 3)))
+    where = "dataset.splits={train: '*/*.png', val: '*/1*.png', test: '*/1*.png'}"
+    step = "+dataset.augment.mirror={kind: mirror, chance: 0.5}"
+    return ["dataset=pictures", where, step, "dataset.size=[16,20]", "model=convolutional"]
+
+
+def looked_at(folder: Path) -> list[str]:
+    words = pictures(folder)
+    points = np.random.default_rng(0).uniform(0, 16, (24, 2, 3, 2)).tolist()
+    names = [f"{'abc'[i % 3]}/{i}.png" for i in range(24)]
+    (folder / "looked.json").write_text(json.dumps(dict(zip(names, points, strict=True))))
+    where = "dataset.splits={train: looked.json, val: looked.json, test: looked.json}"
+    words += ["dataset/reader=mapping", "dataset/answer=none", "metrics=saliency", where]
+    words += ["dataset/picture_gold@dataset.gold=fixations", "model/image=pyramid"]
+    return [*words, "task=attend", "model.image.channels=[4,4,4,4]"]
+
+
+def sounds(folder: Path) -> list[str]:
+    random = np.random.default_rng(0)
+    files = {f"{i % 3}_{i}.wav": wav(random.uniform(-1, 1, 400 + 20 * i), 8000) for i in range(24)}
+    zipped(folder / "a.zip", files)
+    where = "dataset.splits={train: 'a.zip/*.wav', val: 'a.zip/1_*.wav', test: 'a.zip/1_*.wav'}"
+    words = ["dataset=sounds", where, "dataset.reader.pattern='{label}_{take}.wav'"]
+    steps = "+dataset.augment.noise={kind: mix, chance: 1, least_snr: 0, most_snr: 9}"
+    words += [steps, "model.audio.blanks.count=1", "dataset.sample_rate=8000", "dataset.hop=80"]
+    return words
+
+
+def log(folder: Path) -> list[str]:
+    random = np.random.default_rng(0)
+    rows = [f"{u},{i},{t}" for u in range(24) for t, i in enumerate(random.permutation(20)[:8])]
+    write(folder / "log.csv", "user,item,time", *rows)
+    words = ["dataset=interactions", "task=rank", "task.learn=every_place", "task.repeats=false"]
+    return [*words, "model=transformer", "attention=rope", "model.feedforward_dim=16"]
+
+
+KINDS = {"pictures": pictures, "looked_at": looked_at, "sounds": sounds, "log": log}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_own_files_beyond_text_from_file_to_report(kind: str, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    words = KINDS[kind](data)
+    figures = [] if "metrics=saliency" in words else ["metrics.figures=[]"]
+    everything = [
+        "~experiment",
+        "task=classify",
+        "objective=unsupervised",
+        *words,
+        *figures,
+        *TINY,
+        "model.dim=16",
+        f"dataset.folder={data}",
+        *(f"paths.{name}={tmp_path / name}" for name in ("runs", "prepared")),
+    ]
+    config, plain = load(everything)
+    train.main(config, plain, everything)
+
+    (run,) = tmp_path.glob("runs/*/*")
+    found = json.loads((run / "metrics.json").read_text())
+    headline = {"looked_at": "cc", "log": "hr@10"}.get(kind, "accuracy")
+    assert -1 <= found["answer"][headline] <= 1
+    assert (run / "report.html").stat().st_size > 1000
+    shown = json.loads((run / "examples.json").read_text())[0]
+    assert all(len(row) == len(shown["keys"]) for row in shown["map"])
+    assert [p for p in (run / "maps").glob("*.png") if not p.stem.endswith("-heads")]
+    if kind == "looked_at":
+        assert found["controls"]["oracle"]["cc"] == pytest.approx(1.0)
