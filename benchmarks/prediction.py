@@ -84,6 +84,30 @@ def rows(generators: Sequence[str]) -> Iterator[str]:
     yield f"Mass on gold of a uniform map: {', '.join(uniform)}."
 
 
+def claims(generators: Sequence[str]) -> Iterator[str]:
+    """What the table says beyond doubt: where the intervals of two conditions lie apart."""
+    yield "Beside training without gold maps, where 95 % intervals lie apart:"
+    yield ""
+    for condition in ("100 %", "10 %", "1 %", "wrong"):
+        said = []
+        for figure, words in (("mass_on_gold", "mass on gold"), ("answer", "answers")):
+            better, worse = [], []
+            for generator in generators:
+                before = summary(generator, "none", figure)
+                after = summary(generator, condition, figure)
+                if after.low > before.high:
+                    better.append(generator)
+                elif after.high < before.low:
+                    worse.append(generator)
+            said.append(f"{words} better in {_listed(better)}, worse in {_listed(worse)}")
+        maps = "wrong maps" if condition == "wrong" else f"{condition} of the maps"
+        yield f"- {maps}: {'; '.join(said)}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if names else "none"
+
+
 def draw(generators: Sequence[str]) -> None:
     """Small multiples: the three figures over the share of gold maps, wrong ones apart."""
     figure, axes = plt.subplots(2, 4, figsize=(12, 5.4), sharey=True, layout="constrained")
@@ -118,7 +142,8 @@ def main() -> None:
     train_all([training(generator, condition, seed) for generator, seed, condition in table])
     made = [g for g in STUDIES if all(training(g, c, s).done for c in CONDITIONS for s in SEEDS)]
     draw(made)
-    lines = [*rows(made), "", "![three figures for each generator](pictures/prediction.png)"]
+    picture = "![three figures for each generator](pictures/prediction.png)"
+    lines = [*rows(made), "", *claims(made), "", picture]
     title, command = "What gold maps are worth", "python -m benchmarks.prediction"
     note = (
         f"Experiments of the same names, with less data; seeds {', '.join(map(str, SEEDS))}. "
