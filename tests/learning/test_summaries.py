@@ -157,3 +157,5 @@ def test_extraction_runs_from_rows_to_report_beside_its_controls(tmp_path: Path)
     shown = json.loads((run / "examples.json").read_text())[0]
     assert shown["keys"] == ["the cat sat", "it was a mat"]
     assert shown["prediction"] in shown["keys"]
+    assert shown["gold"] == "it was a mat"
+    assert shown["queries"] == [""]

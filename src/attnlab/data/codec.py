@@ -110,8 +110,7 @@ class Codec:
         keys = self.groups(example)
         shape = len(keys) if self._tags_pieces else self.queries(answer), len(keys)
         target = self.target(example, shape[0])
-        choices = named(example.inputs[self.looks_at]) if self.form == "place" else ()
-        texts = {"references": example.references, "choices": choices}
+        texts = {"references": example.references, "choices": self.choices(example)}
         return Item(inputs, answer, target, index, *shape, self.words(example), **texts)
 
     def question(self, example: Example, index: int) -> Item:
@@ -119,7 +118,12 @@ class Codec:
         inputs = {name: self.inputs[name].encode(value) for name, value in example.inputs.items()}
         words = self.words(example) if self._tags_pieces else None
         answer, keys = torch.zeros(1).long(), len(self.groups(example))
-        return Item(inputs, answer, None, index, self.queries(answer), keys, words)
+        queries, choices = self.queries(answer), self.choices(example)
+        return Item(inputs, answer, None, index, queries, keys, words, choices=choices)
+
+    def choices(self, example: Example) -> Sequence[str]:
+        """What can be said, where it is one of the units that are looked at."""
+        return named(example.inputs[self.looks_at]) if self.form == "place" else ()
 
     def queries(self, answer: Tensor) -> int:
         """How many rows the map of an encoded answer has."""

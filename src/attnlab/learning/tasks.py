@@ -228,7 +228,7 @@ class Extract(Task):
 
     def texts(self, answers: Tensor, batch: Batch) -> list[str]:
         chosen = zip(batch.choices, answers[:, 0].tolist(), strict=True)
-        return [choices[place] for choices, place in chosen]
+        return [choices[int(place)] for choices, place in chosen]
 
     def controls(self, batch: Batch) -> dict[str, Tensor]:
         """The first unit, and the right one."""

@@ -73,8 +73,8 @@ def _marks(example: Example) -> np.ndarray:
 
 def _answer(example: Example) -> str:
     if isinstance(example.answer, list):
-        joint = "" if all(len(unit) == 1 for unit in example.answer) else " "
-        return joint.join(example.answer)
+        units = named(example.answer)
+        return ("" if all(len(unit) == 1 for unit in units) else " ").join(units)
     return "" if isinstance(example.answer, np.ndarray | None) else str(example.answer)
 
 
@@ -149,7 +149,7 @@ def _draw_image(image: np.ndarray, example: Example) -> Figure:
     figure = _new_figure(6.4, 3.6)
     plain, marked = figure.subplots(1, 2)
     question = example.inputs.get("question")
-    plain.set_title(" ".join(question) if isinstance(question, list) else "", fontsize=9)
+    plain.set_title(" ".join(named(question)) if isinstance(question, list) else "", fontsize=9)
     marked.set_title(f"answer: {_answer(example)}" if _answer(example) else "target", fontsize=9)
     for axes in (plain, marked):
         axes.imshow(image[0], cmap="gray", vmin=0, vmax=1)

@@ -92,7 +92,7 @@ def _queries(example: Example, codec: Codec) -> list[str]:
     if isinstance(codec.answers, Label) and hops > 1:
         return [f"look {number + 1}" for number in range(hops)]
     if isinstance(answer, list):
-        return list(answer)
+        return named(answer)
     if isinstance(answer, np.ndarray) and answer.ndim == 2 and answer.shape[1] == 5:
         return [str(int(box[4])) for box in answer]
     gold = codec.gold(example)

@@ -31,7 +31,7 @@ from attnlab.config.compose import check, config_dir
 from attnlab.config.decoding import Decoding
 from attnlab.data.batch import Batch, Padded, collate
 from attnlab.data.codec import Map
-from attnlab.data.example import Example
+from attnlab.data.example import Example, named
 from attnlab.data.groups import Groups
 from attnlab.data.prepared import Prepared
 from attnlab.data.vocabulary import EOS
@@ -39,6 +39,7 @@ from attnlab.errors import UserError, suggest
 from attnlab.learning.learner import Learner
 from attnlab.models.generator import Generator
 from attnlab.models.heads import Classifier
+from attnlab.report.examples import gold_text
 from attnlab.stages.learners import device, load_learner
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.questions import Question, asked
@@ -237,8 +238,8 @@ def _line(
         return line | {"problem": question.problem}
     example, codec = question.example, prepared.codec
     seen = {name: value for name, value in example.inputs.items() if isinstance(value, list)}
-    keys = seen.get(example.looks_at, [])
+    keys = named(seen.get(example.looks_at, []))
     line |= {"inputs": seen, "looks_at": example.looks_at}
     if question.answered:
-        line["gold"] = codec.text(codec.answers.encode(example).tolist())
+        line["gold"] = gold_text(example, codec)
     return line | {"predictions": [p.described(with_map, keys) for p in predictions]}

@@ -13,7 +13,7 @@ from attnlab.config.compose import config_dir
 from attnlab.config.dataset import Dataset
 from attnlab.config.dataset_files import Files, Reader
 from attnlab.data.example import Example
-from attnlab.data.inputs import Text
+from attnlab.data.inputs import Sentences, Text
 from attnlab.data.prepared import Prepared
 from attnlab.data.readers.row import BadRowError, Row
 from attnlab.data.readers.words import Wording, text
@@ -41,7 +41,7 @@ def asked(
         examples = prepared.examples(split)
         return (Question(example.id, example, answered=True) for example in examples)
     for name, found in prepared.codec.inputs.items():
-        if not isinstance(found, Text):
+        if not isinstance(found, Text | Sentences):
             problem = f"input '{name}' is a {found.form}, and files of texts are read"
             raise UserError(f"--input: {problem}; try: --split test")
     asker = Asker(dataset, prepared)
@@ -53,28 +53,32 @@ class Asker:
 
     def __init__(self, dataset: Dataset, prepared: Prepared) -> None:
         self.texts, self.looks_at = prepared.codec.texts, prepared.codec.looks_at
+        self.inputs = prepared.codec.inputs
         own = isinstance(dataset, Files)
         self.columns = dict(dataset.inputs) if own else {}
-        self.wording = Wording(dataset.words.split, dataset.words.lowercase) if own else None
-        self.longest = dataset.words.longest if own else None
+        words = dataset.words if own else None
+        self.wording = words and Wording(words.split, words.lowercase, words.lists)
+        self.longest = words and words.longest
 
     def question(self, row: Row) -> Question:
         """The row's inputs; a column is called as in training, or as the input."""
         try:
             if row.problem:
                 raise BadRowError(row.problem)
-            inputs = {name: self._words(name, row)[: self.longest] for name in self.texts}
+            inputs = {name: self._words(name, row)[: self.longest] for name in self.inputs}
         except BadRowError as error:
             return Question(row.place, None, str(error))
         return Question(row.place, Example(row.place, dict(inputs), None, looks_at=self.looks_at))
 
-    def _words(self, name: str, row: Row) -> list[str]:
+    def _words(self, name: str, row: Row) -> list[str] | list[list[str]]:
         column = self.columns.get(name, name)
         column = column if column in row.values else name
         if column not in row.values:
             hint = suggest(self.columns.get(name, name), row.values)
             raise UserError(f"--input: no column '{name}' in {row.file}; {hint}")
         value = row.values[column]
+        if self.wording is not None and isinstance(self.inputs[name], Sentences):
+            return self.wording.in_sentences(value, column).units
         if self.wording is not None:
             return self.wording.of(value, column).words
         if isinstance(value, list):

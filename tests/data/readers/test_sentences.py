@@ -54,17 +54,17 @@ def test_a_question_knows_the_story_so_far_and_what_leads_to_the_answer(tmp_path
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("3 Where is Mary?\tbathroom\t7", "supporting line '7' is no sentence of the story so far"),
+        ("4 Where is Mary?\tbathroom\t7", "supporting line '7' is no sentence of the story so far"),
         ("Where is Mary?", "no line such as '3 Mary went home.'"),
-        ("3 Where is Mary?\t\t1", "'answer' is empty"),
+        ("4 Where is Mary?\t\t1", "'answer' is empty"),
     ],
 )
 def test_lines_that_cannot_be_used_are_named(line: str, problem: str, tmp_path: Path) -> None:
-    write(tmp_path / "qa.txt", *STORY[:2], line)
+    write(tmp_path / "qa.txt", *STORY[:3], line)
     with pytest.raises(UserError) as raised:
         read(dataset(tmp_path, whole("qa.txt"), *BABI))
     assert str(raised.value) == (
-        f"dataset.splits.train: 1 of 1 rows cannot be used (qa.txt row 3: {problem}); "
+        f"dataset.splits.train: 1 of 2 rows cannot be used (qa.txt row 4: {problem}); "
         "dataset.bad_rows allows 1.00%"
     )
 
