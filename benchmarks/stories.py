@@ -97,7 +97,7 @@ def summary_rows(data: Path) -> Iterator[str]:
 
 
 def _judged(target: float, found: float) -> str:
-    return f"{target:g}: " + ("reached" if found >= target else f"missed by {target - found:.3f}")
+    return f"{target:g}: " + ("reached" if found >= target else f"missed by {target - found:.4f}")
 
 
 def main() -> None:
