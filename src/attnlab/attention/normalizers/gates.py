@@ -10,6 +10,7 @@ from attnlab.attention.normalizers.soft import floored
 from attnlab.attention.parts import Normalizer, Shape
 
 SMALLEST, LARGEST = 1e-2, 1e2  # of the distribution's two shapes, so that no power overflows
+REACH = 2.5  # of a logit that is drawn from: one gate in ninety opens against its logit
 
 
 class HardKuma(Normalizer):
@@ -31,7 +32,7 @@ class HardKuma(Normalizer):
     def forward(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
         if not self.training:
             return self.settled(logits, allowed)
-        a, b = _shapes(logits)
+        a, b = _shapes(held(logits, REACH))
         even = torch.rand_like(logits).clamp(1e-6, 1 - 1e-6)
         drawn = (1 - (1 - even) ** (1 / b)) ** (1 / a)
         return _shares(self._stretched(drawn), allowed)
@@ -62,6 +63,14 @@ class HardKuma(Normalizer):
 
     def _chance_above(self, gate: float, a: Tensor, b: Tensor) -> Tensor:
         return (1 - self._unstretched(gate) ** a) ** b
+
+
+def held(logits: Tensor, reach: float) -> Tensor:
+    """Logits within reach, with the gradient of those that are beyond.
+
+    A gate that is shut for good has no gradient, and once all are nothing is learned any more.
+    """
+    return logits + (logits.clamp(-reach, reach) - logits).detach()
 
 
 def _shapes(logits: Tensor) -> tuple[Tensor, Tensor]:
