@@ -39,7 +39,9 @@ def sounds(*lengths: int) -> list[Example]:
     random = np.random.default_rng(0)
     meta = {"sample_rate": 8000, "hop": 80}
     return [
-        Example(str(i), {"audio": random.normal(size=n).astype("f4")}, "x", None, "audio", meta)
+        Example(
+            str(i), {"audio": random.normal(size=n).astype("f4")}, "x", looks_at="audio", meta=meta
+        )
         for i, n in enumerate(lengths)
     ]
 
@@ -146,7 +148,7 @@ def test_steps_that_do_not_fit_the_data_are_refused() -> None:
         Augmenter(steps(gain={"most": 3}), codec, 0)
     assert str(caught.value) == "dataset.augment.gain: 'gain' changes a sound; there is: picture"
     boxes = [
-        Example(e.id, e.inputs, np.array([[0, 0, 2, 2, 1]], np.float32), None, "image")
+        Example(e.id, e.inputs, np.array([[0, 0, 2, 2, 1]], np.float32), looks_at="image")
         for e in pictures()
     ]
     with pytest.raises(UserError) as caught:

@@ -75,10 +75,10 @@ class LogMel(nn.Module):
 
 def blanked(states: Tensor, dim: int, count: int, longest: int) -> Tensor:
     """So many stretches set to zero along one of the two last sizes of batch x bands x frames."""
-    size, like = states.shape[dim], {"device": states.device}
-    length = torch.randint(longest + 1, (len(states), count, 1), **like)
-    start = torch.rand(len(states), count, 1, **like) * (size - length).clamp_min(0)
-    behind = torch.arange(size, **like) - start.long()  # batch x count x size
+    size, device = states.shape[dim], states.device
+    length = torch.randint(longest + 1, (len(states), count, 1), device=device)
+    start = torch.rand(len(states), count, 1, device=device) * (size - length).clamp_min(0)
+    behind = torch.arange(size, device=device) - start.long()  # batch x count x size
     hidden = ((behind >= 0) & (behind < length)).any(1)  # batch x size
     return states.masked_fill(hidden.unsqueeze(3 - dim), 0)
 
