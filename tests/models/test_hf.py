@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -19,6 +20,7 @@ from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.data.pretrained import PretrainedPieces
+from attnlab.data.target import AttentionTarget
 from attnlab.errors import ConfigError, UserError
 from attnlab.explain.methods import attribute, maps
 from attnlab.learning.learner import parameter_groups
@@ -274,11 +276,7 @@ def test_gold_passes_to_pieces_and_never_to_marks(folders: dict[str, Path]) -> N
     assert cross_entropy(log_weights, gold).isfinite().all()
 
 
-def _marked(word: int, words: int) -> Any:
-    import numpy as np
-
-    from attnlab.data.target import AttentionTarget
-
+def _marked(word: int, words: int) -> AttentionTarget:
     weights = np.zeros((1, words), np.float32)
     weights[0, word] = 1
     return AttentionTarget(weights, np.ones(1, bool), np.ones(words, bool))
@@ -323,6 +321,16 @@ def test_what_cannot_be_is_said_in_a_line(folders: dict[str, Path], tmp_path: Pa
         f"model.name: '{folders['bert']}' only reads, and task 'generate' writes; "
         "models with a decoder are T5, BART, Marian, Pegasus and their kind"
     )
+    config = config_of(folders["bert"], "task=classify")
+    spelled = spelling(config)
+    assert spelled is not None
+    for inputs, problem in (
+        ({"image": np.zeros((1, 4, 4), np.float32)}, "texts, and the data hold an input of form"),
+        ({"text": ["a"], "question": ["b"]}, "one text, and the data hold several"),
+    ):
+        examples = [Example("0", inputs, "good", looks_at=next(iter(inputs)))]
+        with pytest.raises(UserError, match=f"^model.kind: 'hf' reads {problem}.*; try: model="):
+            build_model(config, Codec.fit(examples).spelled(*spelled))
     said = fails("task=classify", folder=tmp_path)
     assert said.startswith(
         f"model.name: no tokenizer in '{tmp_path}', neither a folder nor on the hub"

@@ -94,7 +94,7 @@ class PretrainedPieces(Pieces):
         }
 
     @classmethod
-    def of(cls, content: dict[str, Any]) -> PretrainedPieces:
+    def described(cls, content: dict[str, Any]) -> PretrainedPieces:
         """The vocabulary that `describe` wrote down."""
         marks = {name: tuple(numbers) for name, numbers in content["marks"].items()}
         return cls(content["pretrained"], Marks(**marks), content["marked"])
@@ -164,8 +164,8 @@ def _marks(tokenizer: PreTrainedTokenizerFast) -> Marks:
     begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
     begin = tokenizer.cls_token_id if begin is None else begin
     end = tokenizer.sep_token_id if end is None else end
-    named = (pad, begin, end, tokenizer.unk_token_id)
-    special = tuple(pad if number is None else number for number in named)
+    named: tuple[Any, ...] = (pad, begin, end, tokenizer.unk_token_id)
+    special: tuple[Any, ...] = tuple(pad if number is None else number for number in named)
     backend = tokenizer.backend_tokenizer
     alone = backend.encode("a", add_special_tokens=False).ids
     whole = backend.encode("a").ids

@@ -161,7 +161,7 @@ def vocabulary_of(content: dict[str, Any]) -> Vocabulary:
     if "pretrained" in content:
         from attnlab.data.pretrained import PretrainedPieces  # which is built on this
 
-        return PretrainedPieces.of(content)
+        return PretrainedPieces.described(content)
     if "model" in content:
         return _pieces(content["model"])
     return (Vocabulary if content.get("digits", True) else Digitless)(content["units"])

@@ -133,12 +133,11 @@ def parameter_groups(model: nn.Module, lr: float, weight_decay: float) -> list[d
 
     A part of the model that was trained before has an `lr_factor`.
     """
-    factors = {
-        parameter: module.lr_factor
-        for module in model.modules()
-        if hasattr(module, "lr_factor")
-        for parameter in module.parameters()
-    }
+    factors: dict[nn.Parameter, float] = {}
+    for module in model.modules():
+        factor: Any = getattr(module, "lr_factor", None)
+        if factor is not None:
+            factors.update((parameter, float(factor)) for parameter in module.parameters())
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from attnlab.config.attention import AttentionConfig
-from attnlab.config.model import Audio, Image
 from attnlab.data.inputs import Input, Text
 from attnlab.data.pretrained import PretrainedPieces
 from attnlab.data.vocabulary import BOS, PAD
 from attnlab.errors import UserError
 from attnlab.models.backbone import Source, encoder_of, load
 from attnlab.models.memory import Memory
-from attnlab.models.parts import Decoder, Parts, TextFront
-
-
-class Common(TypedDict):
-    """The settings of every kind of model, but for the width, which the backbone brings."""
-
-    dropout: float
-    unit_dropout: float
-    image: Image
-    audio: Audio
-    prediction: AttentionConfig | None
+from attnlab.models.parts import Common, Decoder, Parts, TextFront
 
 
 class HuggingFace(Parts):
@@ -59,11 +48,17 @@ class HuggingFace(Parts):
 
     def front(self, found: Input) -> nn.Module:
         if not isinstance(found, Text):
-            raise UserError(f"model.kind: 'hf' reads texts; the data hold a {found.form}")
+            raise UserError(
+                f"model.kind: 'hf' reads texts, and the data hold an input of form '{found.form}'; "
+                "try: model=recurrent, model=transformer"
+            )
         if not isinstance(found.vocabulary, PretrainedPieces):
             raise UserError("model.kind: 'hf' reads pieces of its own tokenizer, not other units")
         if self.pieces is not None:
-            raise UserError("model.kind: 'hf' reads one text; the data hold several")
+            raise UserError(
+                "model.kind: 'hf' reads one text, and the data hold several; "
+                "try: model=recurrent, model=transformer"
+            )
         self.pieces = found.vocabulary
         rows = self.backbone.get_input_embeddings().num_embeddings
         if max(self.pieces.ids) >= rows:

@@ -17,16 +17,21 @@ from attnlab.data.vocabulary import PAD, UNKNOWN
 from attnlab.models.memory import Memory
 
 
-class Shared(TypedDict):
+class Common(TypedDict):
     """The settings that every kind of model has."""
 
-    dim: int
     dropout: float
     unit_dropout: float
     image: Image
     audio: Audio
     sentences: SentenceVector
     prediction: AttentionConfig | None
+
+
+class Shared(Common):
+    """The same with the width of the hidden states, which a pretrained model brings itself."""
+
+    dim: int
 
 
 class Parts(ABC):
