@@ -43,16 +43,29 @@ def draw() -> None:
         mean = [each.mean for each in found]
         ends = [[e.mean - e.low for e in found], [e.high - e.mean for e in found]]
         axis.errorbar(LENGTHS, mean, ends, color=colour, marker="o", ms=4, capsize=3, lw=1.6)
-        axis.annotate(
-            mechanism, (LENGTHS[-1], mean[-1]), (6, -3), textcoords="offset points", color=colour
-        )
+    ends_at = {mechanism: accuracy(mechanism, LENGTHS[-1]).mean for mechanism in MECHANISMS}
+    beside = axis.get_yaxis_transform()  # across in parts of the picture, up in what it shows
+    for mechanism, height in apart(ends_at).items():
+        colour = MECHANISMS[mechanism]
+        axis.text(1.01, height, mechanism, color=colour, va="center", transform=beside)
     axis.axhline(1 / 16, color="#bbbbbb", lw=1, ls="--")
-    axis.annotate("chance", (LENGTHS[0], 1 / 16), (0, 4), textcoords="offset points", color="#777")
+    axis.annotate(
+        "chance", (LENGTHS[1], 1 / 16), (40, -12), textcoords="offset points", color="#777"
+    )
     axis.set_xscale("log", base=2)
     axis.set_xticks(LENGTHS, [str(length) for length in LENGTHS])
     axis.set(xlabel="length", ylabel="right answers", ylim=(0, 1.04))
     axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(PICTURE, dpi=130)
+
+
+def apart(heights: dict[str, float], least: float = 0.05) -> dict[str, float]:
+    """Heights of labels, moved up where they would lie on one another."""
+    moved: dict[str, float] = {}
+    for name in sorted(heights, key=lambda name: heights[name]):
+        lowest = max(moved.values(), default=-least) + least
+        moved[name] = max(heights[name], lowest)
+    return moved
 
 
 def main() -> None:
