@@ -15,10 +15,10 @@ class Dropout(nn.Dropout):
     time of a small Transformer's step; four are had from one draw of 64 bits.
     """
 
-    def forward(self, states: Tensor) -> Tensor:
-        if states.device.type != "cpu" or not self.training or not self.p:
-            return super().forward(states)
-        return states * kept(states, self.p)
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - as PyTorch has it
+        if input.device.type != "cpu" or not self.training or not self.p:
+            return super().forward(input)
+        return input * kept(input, self.p)
 
 
 def kept(states: Tensor, p: float) -> Tensor:

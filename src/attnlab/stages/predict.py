@@ -131,7 +131,7 @@ def _decoded_as(run: Run, kind: str | None, settings: Sequence[str], answers: in
             decoding["size"] = max(decoding["size"], answers)
     changed = OmegaConf.merge(decoding, OmegaConf.from_dotlist(list(settings)))
     plain["task"]["decoding"] = OmegaConf.to_container(changed)
-    config, plain = check(OmegaConf.create(plain))
+    config, plain = check(OmegaConf.create(plain))  # type: ignore[arg-type]
     return replace(run, config=config, plain=plain)
 
 

@@ -98,7 +98,7 @@ def _rows(files: Sequence[str], names: Sequence[str]) -> Iterator[Row]:
         return _reader(TABLES[suffix]).rows(Path(), files[0], "--input")
     if len(files) == 1 and "=" not in files[0] and len(names) == 1:
         return _reader("lines").rows(Path(), {names[0]: files[0]}, "--input")
-    named = dict(each.partition("=")[::2] for each in files)
+    named: dict[str, str | None] = {n: f for n, _, f in (each.partition("=") for each in files)}
     if set(named) != set(names):
         wanted = " ".join(f"{name}=FILE" for name in names)
         raise UserError(

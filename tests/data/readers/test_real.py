@@ -28,7 +28,7 @@ def on_files() -> list[str]:
 
 EXPERIMENTS = on_files()
 FOLDERS = {
-    "multi30k": "multi30k_ende",
+    **dict.fromkeys(("multi30k", "multi30k_recurrent"), "multi30k_ende"),
     "atis_intent": "atis",
     "eraser_movies_sentences": "eraser_movies",
     **dict.fromkeys(("babi_qa1", "babi_qa2", "babi_qa3"), "babi"),
@@ -84,7 +84,7 @@ def test_the_first_rows_are_read_and_encoded(experiment: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("experiment", "sizes"),
     [
-        ("sst2", (6920, 872, 1821)),
+        ("sst2", (77616, 872, 1821)),
         ("wnut17", (3394, 1009, 1287)),
         ("atis", (4478, 500, 893)),
         ("atis_intent", (4478, 500, 893)),

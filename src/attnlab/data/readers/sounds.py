@@ -65,12 +65,12 @@ def _decoded(content: bytes, name: str) -> tuple[Samples, int]:
 def _numbers(content: bytes, width: int) -> Samples:
     """Little-endian whole numbers of so many bytes each; single bytes have no sign."""
     if width == 1:
-        return (np.frombuffer(content, np.uint8).astype(np.float32) - 128) / 128
+        return (np.frombuffer(content, np.uint8).astype(np.float32) - 128) / np.float32(128)
     whole = len(content) // width * width
     each = np.frombuffer(content[:whole], np.uint8).reshape(-1, width)
     wide = np.zeros((len(each), 4), np.uint8)
     wide[:, 4 - width :] = each  # the sign is in the highest byte
-    return wide.view("<i4")[:, 0].astype(np.float32) / 2**31
+    return wide.view("<i4")[:, 0].astype(np.float32) / np.float32(2**31)
 
 
 def _by_soundfile(content: bytes, name: str, error: Exception) -> tuple[Samples, int]:
