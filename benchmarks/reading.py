@@ -56,7 +56,7 @@ def correlations(guess: Guess, examples: Sequence[Example]) -> list[float]:
         assert example.target is not None
         gold = example.target.weights[0]
         if np.ptp(guessed) and np.ptp(gold):
-            found.append(float(spearmanr(guessed, gold).statistic))
+            found.append(float(spearmanr(guessed, gold)[0])  # type: ignore[arg-type])
     return found
 
 

@@ -18,9 +18,10 @@ from attnlab.data.readers.documents import Documents
 from attnlab.data.readers.listing import File
 from attnlab.data.readers.row import Row
 from attnlab.data.readers.splits import RowSource
-from attnlab.data.readers.words import Wording, text
+from attnlab.data.readers.words import Worded, Wording, text
 
 WORDS = Wording("spaces", lowercase=False)  # no answer beside a picture or sound is a text
+ONE = Worded([""], [(0, 0)])  # a picture or a sound is one thing, with one answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ class MediaSource(RowSource):
     def answered(self, row: Row) -> Value:
         column = self._answer.column
         cell: Any = None if column is None else row.values.get(column)
-        return self._answer.read(cell, WORDS, 1)
+        return self._answer.read(cell, WORDS, ONE)
 
     @cached_property
     def _answer(self) -> AnswerColumn:
