@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -56,7 +57,8 @@ def correlations(guess: Guess, examples: Sequence[Example]) -> list[float]:
         assert example.target is not None
         gold = example.target.weights[0]
         if np.ptp(guessed) and np.ptp(gold):
-            found.append(float(spearmanr(guessed, gold)[0])  # type: ignore[arg-type])
+            correlation: Any = spearmanr(guessed, gold)
+            found.append(float(correlation[0]))
     return found
 
 
