@@ -169,7 +169,8 @@ class Codec:
         pictures and sounds stay what they are. `rows` are from the units of an answer that a model
         gave to its words; without, the answer is the example's own.
         """
-        if rows is None and (own := self.query_groups(example)) is not None:
+        own = self.query_groups(example) if rows is None else None
+        if own is not None and len(own) != own.old:
             rows = own.reverse()
         if rows is not None:
             counted = np.ones(rows.old, bool)
