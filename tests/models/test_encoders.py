@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from attnlab.config.model import Blanks
 from attnlab.data.batch import Padded, collate
 from attnlab.data.example import Example
 from attnlab.data.inputs import Sound
@@ -15,6 +16,7 @@ from attnlab.models.recurrent import turned_round
 from attnlab.models.sound import LogMel
 from tests.models.building import built, small_config, texts
 
+NONE = Blanks(count=0, frames=1, bands=1)
 ENCODERS = {
     "lstm": ["model=recurrent", "model.encoder_layers=2"],
     "gru": ["model=recurrent", "model.cell=gru"],
@@ -73,7 +75,7 @@ def test_padding_changes_nothing_of_a_sound(model: str, strides: str) -> None:
 
 def test_spectrum_shows_each_tone_in_its_band_and_frame() -> None:
     """Half a second of 440 Hz, then half a second of 1800 Hz."""
-    front = LogMel(Sound(8000, 80), 8, bands=40, window=3, channels=[8], strides=[1])
+    front = LogMel(Sound(8000, 80), 8, bands=40, window=3, channels=[8], strides=[1], blanks=NONE)
     seconds = torch.arange(8000) / 8000
     tone = torch.where(seconds < 0.5, 440.0, 1800.0)
     spectrum = front.spectrum(torch.sin(2 * torch.pi * tone * seconds)[None])[0]  # frames x bands
@@ -86,7 +88,7 @@ def test_spectrum_shows_each_tone_in_its_band_and_frame() -> None:
 
 
 def test_mask_of_a_sound_hides_silence_that_padding_added() -> None:
-    front = LogMel(Sound(4000, 80), 8, bands=20, window=2, channels=[8], strides=[2])
+    front = LogMel(Sound(4000, 80), 8, bands=20, window=2, channels=[8], strides=[2], blanks=NONE)
     samples = torch.randn(2, 800)
     mask = torch.arange(800) < torch.tensor([[800], [330]])
     memory = front(Padded(samples * mask, mask))

@@ -38,7 +38,7 @@ def reported(
         name=f"{dataset}-drawn",
         folder=f"runs/{dataset}/{seed}",
         settings={"seed": seed, "attention.name": "additive", "dataset.name": dataset},
-        figures=_figures(seed),
+        figures=_figures(seed, trusted=codec.form != "nothing"),
         curves=_curves(seed),
         examples=shown,
         heads=[_heads(len(e.keys), heads, random) for e in shown] if heads[0] else [],
@@ -66,12 +66,12 @@ def _heads(keys: int, heads: tuple[int, int], random: np.random.Generator) -> He
     return {f"encoder.self.{layer}": pack(drawn[layer], bits=8) for layer in range(layers)}
 
 
-def _figures(seed: int) -> dict[str, Any]:
+def _figures(seed: int, trusted: bool) -> dict[str, Any]:
     known = {"uniform": 0.1, "random": 0.12, "permuted": 0.2, "position": 0.3, "oracle": 1.0}
     return {
         "answer": {"loss": 0.4, "exact_match": 0.6 + 0.1 * seed},
         "attention": ATTENTION,
-        "trust": {"uniform": 0.9, "permuted": 0.8},
+        "trust": {"uniform": 0.9, "permuted": 0.8} if trusted else {},
         "controls": {name: dict.fromkeys(ATTENTION, value) for name, value in known.items()},
         "intervals": {"exact_match": [0.5, 0.7], "mass_on_gold": [0.65, 0.75]},
         "cost": {"parameters": 12345, "train_seconds": 1.5, "evaluate_seconds": 0.5},

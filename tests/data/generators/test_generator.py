@@ -12,7 +12,7 @@ import pytest
 
 from attnlab.data.example import Example
 from attnlab.data.generators.generator import Generator, split_of
-from attnlab.data.store import Store
+from attnlab.data.store import Store, Stored
 
 CONF = Path(__file__).parents[3] / "conf" / "dataset"
 NAMES = ["baskets", "canvas", "dates", "questions", "recall", "reviews", "tones"]
@@ -101,7 +101,7 @@ def test_examples_are_the_same_when_read_from_disk(generator, tmp_path, name, ch
     made = list(generator(name, train=10, **changes).examples("train"))
     store = Store(tmp_path)
     assert store.write("train", made) == 10
-    for before, after in zip(made, store.read("train"), strict=True):
+    for before, after in zip(made, Stored(store.folder, "train"), strict=True):
         assert content(before) == content(after)
         np.testing.assert_array_equal(before.answer, after.answer)
         assert before.meta == after.meta
