@@ -49,9 +49,9 @@ def training(name: str, data: str, threads: int) -> Training:
     return Training(RUNS / "translation" / name, words)
 
 
-def rows(name: str, data: str) -> Iterator[str]:
+def rows(name: str, data: str, threads: int) -> Iterator[str]:
     """One model's figures, a line each: what, how much, target, others."""
-    run, model = training(name, data, 2), MODELS[name]
+    run, model = training(name, data, threads), MODELS[name]
     prepared = prepared_data(compose.load(run.overrides)[0])
     figures = run.figures()
     answer, cost = figures["answer"], figures["cost"]
@@ -113,16 +113,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Translation of captions.")
     parser.add_argument("data", help="folder that holds multi30k_ende/tok")
     parser.add_argument("models", nargs="*", choices=[*MODELS, []])
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
+    threads = options.threads
     for name in options.models or MODELS:
-        training(name, options.data, 2).run(threads=2)
-    done = [name for name in MODELS if training(name, options.data, 2).done]
+        training(name, options.data, threads).run(threads=threads)
+    done = [name for name in MODELS if training(name, options.data, threads).done]
     lines = ["| | measured | target | others |", "|---|---|---|---|"]
-    lines += [line for name in done for line in rows(name, options.data)]
+    lines += [line for name in done for line in rows(name, options.data, threads)]
     note = (
         "`tok/` files of multi30k (lower case, tokenised), joint BPE of 10,000; sacreBLEU without "
-        f"tokenisation on test_2016_flickr; seed 0, two threads. Training includes validation "
-        f"after each epoch; the test set is decoded with a beam of 5. {controls(options.data)}"
+        f"tokenisation on test_2016_flickr; seed 0, threads in training: {threads}. Training includes "
+        f"validation after each epoch; the test set is decoded with a beam of 5. {controls(options.data)}"
     )
     digest = prepared_data(compose.load(("experiment=multi30k", f"paths.data={options.data}"))[0])
     command = "python -m benchmarks.translation DATA"
