@@ -123,8 +123,9 @@ def main() -> None:
     lines += [line for name in done for line in rows(name, options.data, threads)]
     note = (
         "`tok/` files of multi30k (lower case, tokenised), joint BPE of 10,000; sacreBLEU without "
-        f"tokenisation on test_2016_flickr; seed 0, threads in training: {threads}. Training includes "
-        f"validation after each epoch; the test set is decoded with a beam of 5. {controls(options.data)}"
+        f"tokenisation on test_2016_flickr; seed 0, threads in training: {threads}. Training "
+        "includes validation after each epoch; the test set is decoded with a beam of 5. "
+        f"{controls(options.data)}"
     )
     digest = prepared_data(compose.load(("experiment=multi30k", f"paths.data={options.data}"))[0])
     command = "python -m benchmarks.translation DATA"
