@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from attnlab.config.compose import load
-from attnlab.stages import train
+from tests.runs import figures, ran, shown
 
 FORMS: dict[str, tuple[dict[str, object], list[str]]] = {
     "generate": (
@@ -50,7 +49,8 @@ def test_own_files_from_rows_to_report(form: str, tmp_path: Path) -> None:
     row, overrides = FORMS[form]
     rows = [row | {"text": f"{row['text']}"} for _ in range(24)]
     (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in rows))
-    everything = [
+    run = ran(
+        tmp_path,
         "~experiment",
         "dataset=files",
         "dataset/reader=jsonl",
@@ -60,22 +60,12 @@ def test_own_files_from_rows_to_report(form: str, tmp_path: Path) -> None:
         "model.dim=16",
         "trainer.max_epochs=1",
         "trainer.batches.size=12",
-        "trainer.progress=false",
-        "trainer.threads=1",
-        "logger=files",
-        "logger.maps_examples=1",
-        *(f"paths.{name}={tmp_path / name}" for name in ("runs", "prepared")),
-    ]
-    config, plain = load(everything)
-    train.main(config, plain, everything)
-
-    (run,) = tmp_path.glob("runs/*/*")
-    figures = json.loads((run / "metrics.json").read_text())
-    assert len(figures["answer"]) > 1
+    )
+    found, example = figures(run), shown(run)
+    assert len(found["answer"]) > 1
     assert (run / "report.html").stat().st_size > 1000
-    shown = json.loads((run / "examples.json").read_text())[0]
-    assert shown["keys"] == str(row["text"]).split(), "whole words, whatever the model sees"
-    assert all(len(line) == len(shown["keys"]) for line in shown["map"])
-    assert len(shown["map"]) == len(shown["queries"])
+    assert example["keys"] == str(row["text"]).split(), "whole words, whatever the model sees"
+    assert all(len(line) == len(example["keys"]) for line in example["map"])
+    assert len(example["map"]) == len(example["queries"])
     if form in ("generate", "classify"):
-        assert figures["controls"]["oracle"]["mass_on_gold"] == pytest.approx(1.0)
+        assert found["controls"]["oracle"]["mass_on_gold"] == pytest.approx(1.0)

@@ -8,11 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnlab.config.compose import load
-from attnlab.stages import train
 from tests.data.readers.files import write
 from tests.data.readers.media import save_picture, wav, zipped
-from tests.experiments.test_experiments import TINY
+from tests.runs import SHORT, figures, ran, shown
 
 
 def pictures(folder: Path) -> list[str]:
@@ -62,28 +60,23 @@ def test_own_files_beyond_text_from_file_to_report(kind: str, tmp_path: Path) ->
     data = tmp_path / "data"
     data.mkdir()
     words = KINDS[kind](data)
-    figures = [] if "metrics=saliency" in words else ["metrics.figures=[]"]
-    everything = [
+    judged = [] if "metrics=saliency" in words else ["metrics.figures=[]"]
+    run = ran(
+        tmp_path,
         "~experiment",
         "task=classify",
         "objective=unsupervised",
         *words,
-        *figures,
-        *TINY,
+        *judged,
+        *SHORT,
         "model.dim=16",
         f"dataset.folder={data}",
-        *(f"paths.{name}={tmp_path / name}" for name in ("runs", "prepared")),
-    ]
-    config, plain = load(everything)
-    train.main(config, plain, everything)
-
-    (run,) = tmp_path.glob("runs/*/*")
-    found = json.loads((run / "metrics.json").read_text())
+    )
+    found, example = figures(run), shown(run)
     headline = {"looked_at": "cc", "log": "hr@10"}.get(kind, "accuracy")
     assert -1 <= found["answer"][headline] <= 1
     assert (run / "report.html").stat().st_size > 1000
-    shown = json.loads((run / "examples.json").read_text())[0]
-    assert all(len(row) == len(shown["keys"]) for row in shown["map"])
+    assert all(len(row) == len(example["keys"]) for row in example["map"])
     assert [p for p in (run / "maps").glob("*.png") if not p.stem.endswith("-heads")]
     if kind == "looked_at":
         assert found["controls"]["oracle"]["cc"] == pytest.approx(1.0)

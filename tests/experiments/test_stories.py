@@ -5,31 +5,14 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from attnlab.config.compose import load
-from attnlab.stages import predict, train
+from attnlab.stages import predict
 from tests.data.readers.files import shared, whole, write
+from tests.runs import figures, ran, shown
 
 PEOPLE, PLACES = ("Mary", "John", "Ann"), ("garden", "kitchen", "hall")
-
-
-def ran(folder: Path, *overrides: str) -> dict[str, Any]:
-    """The figures of a run whose files are left in the folder."""
-    everything = [
-        *overrides,
-        "trainer.progress=false",
-        "trainer.threads=1",
-        "logger=files",
-        "logger.maps_examples=1",
-        *(f"paths.{name}={folder / name}" for name in ("runs", "prepared")),
-    ]
-    config, plain = load(everything)
-    train.main(config, plain, everything)
-    (run,) = folder.glob("runs/*/*")
-    return json.loads((run / "metrics.json").read_text())
 
 
 def told(stories: int) -> list[str]:
@@ -49,18 +32,17 @@ def test_a_story_runs_from_its_lines_to_the_report(
 ) -> None:
     write(tmp_path / "story.txt", *told(24))
     small = ["model.dim=16", "trainer.max_epochs=1", f"dataset.folder={tmp_path}"]
-    figures = ran(tmp_path, "experiment=babi_qa2", whole("story.txt"), *small)
-    assert {"loss", "accuracy"} <= set(figures["answer"])
-    assert figures["controls"]["oracle"]["mass_on_gold"] == pytest.approx(1)
-    assert figures["controls"]["uniform"]["mass_on_gold"] == pytest.approx(1 / 4)
-    (run,) = tmp_path.glob("runs/*/*")
-    shown = json.loads((run / "examples.json").read_text())[0]
-    assert shown["queries"] == ["look 1", "look 2"]
-    assert shown["keys"][3].endswith("took the ball .")
-    assert shown["gold_map"][0] == [0, 0, 0, 1]
-    assert sum(shown["gold_map"][1]) == 1
-    assert shown["beside"] == {"question": "where is the ball ?"}
-    assert (run / "maps" / f"{shown['id']}.png").stat().st_size > 1000
+    run = ran(tmp_path, "experiment=babi_qa2", whole("story.txt"), *small)
+    found, example = figures(run), shown(run)
+    assert {"loss", "accuracy"} <= set(found["answer"])
+    assert found["controls"]["oracle"]["mass_on_gold"] == pytest.approx(1)
+    assert found["controls"]["uniform"]["mass_on_gold"] == pytest.approx(1 / 4)
+    assert example["queries"] == ["look 1", "look 2"]
+    assert example["keys"][3].endswith("took the ball .")
+    assert example["gold_map"][0] == [0, 0, 0, 1]
+    assert sum(example["gold_map"][1]) == 1
+    assert example["beside"] == {"question": "where is the ball ?"}
+    assert (run / "maps" / f"{example['id']}.png").stat().st_size > 1000
     asked = {"story": ["Ann went to the hall.", "Ann took the ball."], "question": "Where is she?"}
     write(tmp_path / "own.jsonl", json.dumps(asked))
     predict.main([str(run), "--input", str(tmp_path / "own.jsonl"), "--output", "-"])
@@ -78,6 +60,6 @@ def test_a_story_runs_from_its_lines_to_the_report(
 def test_the_facts_are_found_and_the_question_answered(
     experiment: str, accuracy: float, mass: float, tmp_path: Path
 ) -> None:
-    figures = ran(tmp_path, f"experiment={experiment}", f"paths.data={shared('babi')}")
-    assert figures["answer"]["accuracy"] >= accuracy
-    assert figures["attention"]["mass_on_gold"] >= mass
+    found = figures(ran(tmp_path, f"experiment={experiment}", f"paths.data={shared('babi')}"))
+    assert found["answer"]["accuracy"] >= accuracy
+    assert found["attention"]["mass_on_gold"] >= mass

@@ -17,9 +17,9 @@ from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.errors import UserError
 from attnlab.learning.tasks import Task
-from attnlab.stages import train
 from tests.data.readers.files import dataset, prepared, read, whole
 from tests.models.building import built, small_config
+from tests.runs import figures, ran, shown
 
 ABSTRACTS = [
     ([["the", "cat", "sat"], ["it", "was", "a", "mat"]], 1, ["It was the mat.", "a mat"]),
@@ -131,7 +131,8 @@ def test_one_sentence_is_marked(marks: list[int], problem: str, tmp_path: Path) 
 
 def test_extraction_runs_from_rows_to_report_beside_its_controls(tmp_path: Path) -> None:
     files(tmp_path)
-    overrides = [
+    run = ran(
+        tmp_path,
         "experiment=scitldr_extractive",
         f"dataset.folder={tmp_path}",
         whole("rows.jsonl"),
@@ -140,22 +141,13 @@ def test_extraction_runs_from_rows_to_report_beside_its_controls(tmp_path: Path)
         "dataset.references=said",
         "model.dim=16",
         "trainer.max_epochs=1",
-        "trainer.progress=false",
-        "trainer.threads=1",
-        "logger=files",
-        "logger.maps_examples=1",
-        *(f"paths.{name}={tmp_path / name}" for name in ("runs", "prepared")),
-    ]
-    config, plain = load(overrides)
-    train.main(config, plain, overrides)
-    (run,) = tmp_path.glob("runs/*/*")
-    figures = json.loads((run / "metrics.json").read_text())
-    assert set(figures["answer"]) == {"loss", "rouge1", "rouge2", "rougeL", "exact_match"}
-    assert figures["answer_controls"]["oracle"]["exact_match"] == 1
-    assert figures["answer_controls"]["lead"]["exact_match"] == 0.5
-    assert figures["controls"]["oracle"]["mass_on_gold"] == pytest.approx(1)
-    shown = json.loads((run / "examples.json").read_text())[0]
-    assert shown["keys"] == ["the cat sat", "it was a mat"]
-    assert shown["prediction"] in shown["keys"]
-    assert shown["gold"] == "it was a mat"
-    assert shown["queries"] == [""]
+    )
+    found, example = figures(run), shown(run)
+    assert set(found["answer"]) == {"loss", "rouge1", "rouge2", "rougeL", "exact_match"}
+    assert found["answer_controls"]["oracle"]["exact_match"] == 1
+    assert found["answer_controls"]["lead"]["exact_match"] == 0.5
+    assert found["controls"]["oracle"]["mass_on_gold"] == pytest.approx(1)
+    assert example["keys"] == ["the cat sat", "it was a mat"]
+    assert example["prediction"] in example["keys"]
+    assert example["gold"] == "it was a mat"
+    assert example["queries"] == [""]
