@@ -105,6 +105,8 @@ def _keys(example: Example, codec: Codec) -> list[str]:
     seen = example.inputs[example.looks_at]
     if isinstance(seen, list):
         return named(seen)
+    if seen is None:
+        return [f"no {example.looks_at}"] * len(codec.groups(example))
     grid = _grid(example, codec)
     if grid is not None:
         return [f"{row},{column}" for row in range(grid[0]) for column in range(grid[1])]
@@ -112,12 +114,15 @@ def _keys(example: Example, codec: Codec) -> list[str]:
 
 
 def _grid(example: Example, codec: Codec) -> tuple[int, int] | None:
-    found = codec.inputs[example.looks_at]
-    return codec.grain.grid(found.height, found.width) if isinstance(found, Picture) else None
+    found, seen = codec.inputs[example.looks_at], example.inputs[example.looks_at]
+    there = isinstance(found, Picture) and seen is not None
+    return codec.grain.grid(found.height, found.width) if there else None
 
 
 def _image(example: Example, codec: Codec) -> Rows | None:
     found, seen = codec.inputs[example.looks_at], example.inputs[example.looks_at]
+    if seen is None:
+        return None
     if isinstance(found, Picture):
         return _rounded(_stretched(_smaller(np.asarray(seen).mean(0))))
     if isinstance(found, Sound):

@@ -103,7 +103,7 @@ class Evaluation:
         model, task = self.learner.model, self.learner.task
         rows = batch.target.row_mask.sum(1).tolist()[: SHOWN - len(self.shown)]
         with Tap(model, task.map) as tap, self.heads.watch(model, rows):
-            scores = model(batch)
+            scores = task.run(model, batch)
         weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
         answers = model.answer(batch)  # type: ignore[operator]
         self.judge.update(batch, scores, answers, weights)
