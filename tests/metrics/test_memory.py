@@ -30,7 +30,9 @@ print(peak.mib() - before)
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux forgets a peak")
 def test_a_peak_counts_from_where_it_was_made() -> None:
-    ended = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", GROWTH], capture_output=True, text=True, check=False
+    )
     assert SMALL - 8 <= float(ended.stdout) <= LARGE - 40, ended.stderr
 
 
