@@ -5,7 +5,7 @@ from attnlab.attention.probes.probe import Probe
 from attnlab.attention.probes.selectors import Selection, resolve, sites
 from attnlab.attention.probes.statistics import Statistics
 from attnlab.attention.probes.tap import Tap
-from attnlab.attention.probes.unwatched import Unwatched
+from attnlab.attention.probes.unwatched import Unwatched, watched
 
 __all__ = [
     "Intervention",
@@ -16,4 +16,5 @@ __all__ = [
     "Unwatched",
     "resolve",
     "sites",
+    "watched",
 ]

@@ -1,4 +1,4 @@
-"""`Unwatched`: a part of a forward pass that nobody sees or changes."""
+"""`Unwatched`: a part of a forward pass that nobody sees or changes; and whether anybody does."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from torch import nn
 
 from attnlab.attention.mechanism import Attachments
 from attnlab.attention.probes.selectors import sites
+
+
+def watched(module: nn.Module) -> bool:
+    """Whether anybody sees or changes maps of this module now."""
+    attached = [attention.attached for attention in sites(module).values()]
+    return any(each.watchers or each.transforms for each in attached)
 
 
 class Unwatched:
