@@ -21,6 +21,7 @@ def broken_rules(config: Config) -> Iterator[Mistake]:
         _prediction,
         _co_attention,
         _every_place,
+        _packed,
         _backbone,
         _coverage,
         _one_vocabulary,
@@ -69,10 +70,13 @@ def _prediction(config: Config) -> Iterator[Mistake]:
 
 
 def _co_attention(config: Config) -> Iterator[Mistake]:
-    """Every state of an input asks at once, in no order that a mechanism could go by."""
+    """Every state asks at once, in no order that a mechanism could go by; replies are no input."""
     if config.model.co_attention and combinations.is_recurrent(config.attention):
         problem = f"'{config.attention.name}' goes query by query: not in co-attention"
         yield Mistake("attention", problem, "try: model.co_attention=0")
+    if config.model.co_attention and config.task.kind == "retrieve":
+        problem = "each input then has an encoder of its own, and replies have none"
+        yield Mistake("model.co_attention", problem, "with task 'retrieve' try: 0")
 
 
 OWN_TO_BACKBONES = {
@@ -138,6 +142,14 @@ def _every_place(config: Config) -> Iterator[Mistake]:
     if objective.attention is not None or objective.extra:
         problem = "losses on maps are those of one answer; task.learn=every_place has many"
         yield Mistake("objective", problem, "try: objective=unsupervised, or task.learn=answer")
+
+
+def _packed(config: Config) -> Iterator[Mistake]:
+    model = config.model
+    if isinstance(model, Transformer) and model.packed:
+        own = model.self_attention
+        where = "attention" if own is None else "model.self_attention"
+        yield from combinations.packable(own or config.attention, where)
 
 
 def _length(config: Config) -> Iterator[Mistake]:

@@ -11,7 +11,7 @@ from attnlab.config.schema import Config
 from attnlab.config.task import Generate, Rank, Tag
 from attnlab.data.answers import Boxes, ItemAnswer, Label, Nothing, Pixels, Place, Units
 from attnlab.data.codec import Codec
-from attnlab.data.inputs import Picture
+from attnlab.data.inputs import Picture, Text
 from attnlab.errors import UserError
 from attnlab.models.crf import TagChain
 from attnlab.models.ctc import Hearing
@@ -22,6 +22,7 @@ from attnlab.models.parts import Parts
 from attnlab.models.prediction import AttentionPrediction
 from attnlab.models.reader import Reader
 from attnlab.models.regions import Locator, Segmenter
+from attnlab.models.retriever import Retriever
 from attnlab.models.together import CoAttention, OneSequence
 
 
@@ -121,6 +122,14 @@ def _ranker(plan: Plan) -> nn.Module:
     return Ranker(*parts, **names, repeats=task.repeats)
 
 
+def _retriever(plan: Plan) -> nn.Module:
+    answers = plan.codec.answers
+    if not isinstance(answers, Units):
+        raise _wrong_answers(plan)
+    front = plan.parts.front(Text(answers.vocabulary))
+    return Retriever(plan.reader, front, plan.parts, plan.config.attention)
+
+
 def _tagger(plan: Plan) -> nn.Module:
     answers = plan.codec.answers
     if not isinstance(answers, Units):
@@ -164,6 +173,7 @@ HEADS: dict[str, Callable[[Plan], nn.Module]] = {
     "generate": _generator,
     "classify": _classifier,
     "rank": _ranker,
+    "retrieve": _retriever,
     "tag": _tagger,
     "extract": _extractor,
     "attend": _attender,
@@ -171,7 +181,7 @@ HEADS: dict[str, Callable[[Plan], nn.Module]] = {
     "segment": _segmenter,
 }
 SUITABLE = {
-    "units": "generate or tag",
+    "units": "generate, tag or retrieve",
     "label": "classify",
     "item": "rank",
     "place": "extract",
