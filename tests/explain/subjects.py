@@ -25,6 +25,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "transformer tag": (*MULTIHEAD, "task=tag"),
     "transformer generate": (*MULTIHEAD, "task=generate"),
     "text and question": (*MULTIHEAD, "task=classify"),
+    "recurrent text and question": ("model=recurrent", "task=classify"),
+    "two looks classify": ("model=recurrent", "task=classify", "task.hops=2"),
     "picture": (*MULTIHEAD, *PICTURE, "task=classify"),
     "picture and question": (*MULTIHEAD, *PICTURE, "task=classify"),
     "predicted": (*MULTIHEAD, *PREDICTED, "task=generate"),
@@ -60,7 +62,7 @@ def _example(case: str, number: int, length: int, random: np.random.Generator) -
         return Example(str(number), {"items": words}, words[0], looks_at="items")
     if case.endswith("tag"):
         return Example(str(number), {"text": words}, random.choice(["X", "Y"], length).tolist())
-    if case == "text and question":
+    if case.endswith("text and question"):
         return Example(str(number), question | {"text": words}, label)
     answer = label if case.endswith("classify") else random.choice(WORDS, 2).tolist()
     return Example(str(number), {"text": words}, answer)

@@ -51,7 +51,8 @@ def built(config: Config, examples: list[Example]) -> tuple[nn.Module, Batch, Co
     """A model for the examples with random weights, the examples as a batch, their codec."""
     torch.manual_seed(0)
     side = config.model.image.stride
-    grain = Grain((side, side), config.model.audio.stride, config.task.looks)
+    task = config.task
+    grain = Grain((side, side), config.model.audio.stride, task.looks, task.chosen_whole)
     codec = Codec.fit(examples).seen_at(grain)
     batch = collate([codec.encode(example, i) for i, example in enumerate(examples)])
     return build_model(config, codec).eval(), batch, codec

@@ -113,9 +113,37 @@ def test_labels_come_with_their_chances(tmp_path: Path) -> None:
         assert len({each["answer"] for each in line["predictions"]}) == 2
 
 
+def test_a_reply_is_found_among_those_of_a_file_or_of_training(tmp_path: Path) -> None:
+    words = ["experiment=support_retrieve", "stages=[prepare,train]"]
+    assert run(small_run(tmp_path, *words, f"paths.run={tmp_path / 'run'}")).returncode == 0
+    replies = ["order 1 2 is on its way .", "we call you on friday .", "we call you on friday ."]
+    (tmp_path / "replies.txt").write_text("".join(f"{reply}\n" for reply in replies))
+    shown = ["--output", "-", "--n-best", "9", "--limit", "2"]
+    done = predict(tmp_path / "run", "--replies", str(tmp_path / "replies.txt"), *shown)
+    assert done.returncode == 0, done.stderr
+    for line in lines(done.stdout):
+        found = line["predictions"]
+        assert {each["answer"] for each in found} == set(replies)
+        assert len(found) == 2 and sum(each["score"] for each in found) == pytest.approx(
+            1, abs=1e-4
+        )
+        assert len(found[0]["map"]) == 1 and sum(found[0]["map"][0]) == pytest.approx(1, abs=0.01)
+    done = predict(tmp_path / "run", *shown)
+    (first, _) = lines(done.stdout)
+    assert len({each["answer"] for each in first["predictions"]}) == 9
+    (tmp_path / "replies.txt").write_text("fine .\n\n")
+    done = predict(tmp_path / "run", "--replies", str(tmp_path / "replies.txt"))
+    assert done.returncode == 2
+    assert f"--replies: {tmp_path / 'replies.txt'}:2: 'line' is empty" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        (
+            ["--replies", "replies.txt"],
+            "--replies: this run does not choose among texts; try it without",
+        ),
         (
             ["--decoding", "baem"],
             "--decoding: no 'baem'; did you mean 'beam'? allowed: beam, greedy, sample",

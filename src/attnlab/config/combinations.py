@@ -212,6 +212,26 @@ def _kernel_mistakes(config: AttentionConfig, where: str) -> Iterator[Mistake]:
         yield Mistake(f"{where}.kernel", problem, f"allowed: {', '.join(allowed)}")
 
 
+# What sees how far apart two states are, but not where in a row they stand.
+SHIFTED_ALIKE = {
+    "score": {"inner", "metric", "projected", "additive"},
+    "normalizer": {"softmax", "free", "other"},
+    "structure": {"pattern", "causal"},
+    "position": {"none", "rotation", "bias", "inner_bias"},
+    "heads": {"split", "mixed_logits", "mixed_weights"},
+}
+ANCHORED = ("block", "bigbird", "strided")  # patterns that count from the start of a row
+
+
+def packable(config: AttentionConfig, where: str) -> Iterator[Mistake]:
+    """What in this mechanism would tell several examples in a row from one in a row of its own."""
+    for part, forms in SHIFTED_ALIKE.items():
+        chosen: Variant = getattr(config, part)
+        if form(chosen) not in forms or chosen.kind in ANCHORED:
+            problem = f"'{chosen.kind}' counts from the start of a row, which model.packed shares"
+            yield Mistake(f"{where}.{part}.kind", problem, "try: model.packed=false")
+
+
 def usable_for(config: AttentionConfig, where: str, roles: set[str]) -> list[Mistake]:
     """What in this mechanism a model cannot use, whose attention has these roles.
 

@@ -86,6 +86,15 @@ class Reviews(Generated, kind="reviews", target="attnlab.data.generators.reviews
         return _in_order(self, "min_sentences", "max_sentences")
 
 
+class Support(Generated, kind="support", target="attnlab.data.generators.support:Support"):
+    """Talks with customer service, whose last reply is to be written or found."""
+
+    digits: int = Field(ge=1, le=8, description="digits of an order's number")
+    asides: int = Field(
+        ge=0, le=5, description="most remarks on other orders, items and days, which do not count"
+    )
+
+
 class Recall(Generated, kind="recall", target="attnlab.data.generators.recall:Recall"):
     """Which value stood beside this key, somewhere in a long sequence?"""
 

@@ -211,6 +211,11 @@ class Transformer(Model, kind="transformer", target="attnlab.models.transformer:
         "Another one: +attention@model.self_attention=multihead"
     )
 
+    packed: bool = Field(
+        description="the encoder reads several short inputs of a batch in one row, each for "
+        "itself, instead of padding; where a map of it is asked for, it does not"
+    )
+
 
 class HuggingFace(Model, kind="hf", target="attnlab.models.hf:HuggingFace"):
     """A pretrained encoder, or encoder and decoder, with its own tokenizer and its own attention.

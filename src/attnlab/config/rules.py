@@ -20,6 +20,7 @@ def broken_rules(config: Config) -> Iterator[Mistake]:
         _places,
         _prediction,
         _every_place,
+        _packed,
         _backbone,
         _coverage,
         _one_vocabulary,
@@ -131,6 +132,14 @@ def _every_place(config: Config) -> Iterator[Mistake]:
     if objective.attention is not None or objective.extra:
         problem = "losses on maps are those of one answer; task.learn=every_place has many"
         yield Mistake("objective", problem, "try: objective=unsupervised, or task.learn=answer")
+
+
+def _packed(config: Config) -> Iterator[Mistake]:
+    model = config.model
+    if isinstance(model, Transformer) and model.packed:
+        own = model.self_attention
+        where = "attention" if own is None else "model.self_attention"
+        yield from combinations.packable(own or config.attention, where)
 
 
 def _length(config: Config) -> Iterator[Mistake]:

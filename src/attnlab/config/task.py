@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -22,6 +22,8 @@ class Task(Variant, slot="task"):
         min_length=1, description="the map that is judged against gold, and shown: a site's name"
     )
     label_smoothing: float = Field(ge=0, lt=1, description="share of target mass spread evenly")
+
+    chosen_whole: ClassVar[bool] = False  # an answer in units that is given as one
 
     @property
     def causal(self) -> bool:
@@ -83,6 +85,12 @@ class Rank(Task, kind="rank", target=f"{TASKS}:Rank"):
     @property
     def causal(self) -> bool:
         return self.learn == "every_place"
+
+
+class Retrieve(Task, kind="retrieve", target="attnlab.learning.retrieval:Retrieve"):
+    """The answer is one of many texts: the reply that fits, chosen, not written."""
+
+    chosen_whole = True
 
 
 class Extract(Task, kind="extract", target=f"{TASKS}:Extract"):

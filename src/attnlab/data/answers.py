@@ -53,7 +53,10 @@ class Units:
 
     def encode(self, example: Example) -> Tensor:
         """length, the end mark included."""
-        return torch.tensor([*self.vocabulary.encode(example.answer), EOS])  # type: ignore[arg-type]
+        return self.spell(example.answer)  # type: ignore[arg-type]
+
+    def spell(self, words: Sequence[str]) -> Tensor:
+        return torch.tensor([*self.vocabulary.encode(words), EOS])
 
     def queries(self, answer: Tensor) -> int:
         return len(answer)

@@ -121,17 +121,22 @@ class Codec:
         queries, choices = self.queries(answer), self.choices(example)
         return Item(inputs, answer, None, index, queries, keys, words, choices=choices)
 
+    @property
+    def at_once(self) -> bool:
+        """Whether an answer is given as a whole, after so many looks, not unit by unit."""
+        return self.grain.whole or isinstance(self.answers, Label)
+
     def choices(self, example: Example) -> Sequence[str]:
         """What can be said, where it is one of the units that are looked at."""
         return named(example.inputs[self.looks_at]) if self.form == "place" else ()
 
     def queries(self, answer: Tensor) -> int:
         """How many rows the map of an encoded answer has."""
-        return self.grain.hops if isinstance(self.answers, Label) else self.answers.queries(answer)
+        return self.grain.hops if self.at_once else self.answers.queries(answer)
 
     def gold(self, example: Example) -> AttentionTarget | None:
         """The example's gold as it counts, with a row for each look at what leads to a label."""
-        if example.target is None or not isinstance(self.answers, Label):
+        if example.target is None or not self.at_once:
             return example.target
         return at_hops(example.target, self.grain.hops)
 
@@ -152,11 +157,11 @@ class Codec:
         return self.inputs[name].groups(example.inputs[name], self.grain)
 
     def query_groups(self, example: Example) -> Groups | None:
-        """From the words of an answer that is a text to its units; None for other answers.
+        """From the words of an answer that is written to its units; None for other answers.
 
         The tag of a word has the rows of the word's pieces.
         """
-        if not isinstance(self.answers, Units):
+        if not isinstance(self.answers, Units) or self.grain.whole:
             return None
         if self._tags_pieces:
             return self.groups(example)

@@ -20,6 +20,7 @@ class Grain:
     patch: tuple[int, int] = (1, 1)  # pixels of a cell: height and width
     stride: int = 1  # frames of a step
     hops: int = 1  # looks, one after the other, before a label is given
+    whole: bool = False  # an answer in units is chosen as one, so that its looks are a label's
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of cells in a picture; the last ones may be cut off by its edge."""
@@ -57,7 +58,7 @@ def hop_groups(rows: int, hops: int) -> Groups:
 
 
 def at_hops(target: AttentionTarget, hops: int) -> AttentionTarget:
-    """Gold of one answer with a row for each look."""
+    """Gold of one answer, however many units it has, with a row for each look."""
     rows = len(target.query_mask)
     return target if rows == hops else target.regroup_queries(hop_groups(rows, hops))
 

@@ -100,7 +100,13 @@ class Subject:
         return self.scores().softmax(-1)
 
     def of_decisions(self, rows: Tensor) -> Tensor:
-        """Rows of a map, one for each decision: that of its first piece, where words are tagged."""
+        """Rows of a map, one for each decision.
+
+        Where words are tagged it is that of the first piece; several looks that lead to one answer
+        count alike.
+        """
+        if isinstance(self.model, Classifier):
+            return rows.mean(1, keepdim=True)
         if not isinstance(self.model, Tagger):
             return rows
         places = self.model.words(self.batch).values[..., None]

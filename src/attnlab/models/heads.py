@@ -22,10 +22,12 @@ RANKED = 10  # items that a ranking names
 class Pooling(nn.Module):
     """Learned queries look over a memory; what the input asks moves them."""
 
-    def __init__(self, parts: Parts, attention: AttentionConfig, queries: int = 1) -> None:
+    def __init__(
+        self, parts: Parts, attention: AttentionConfig, queries: int = 1, site: str = "pooling"
+    ) -> None:
         super().__init__()
         self.queries = Queries(queries, parts.dim)
-        self.attention = parts.attention(attention, "pooling")
+        self.attention = parts.attention(attention, site)
 
     def forward(self, memory: Memory, asks: Tensor) -> Tensor:
         """What each query found: batch x queries x dim."""

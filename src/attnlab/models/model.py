@@ -11,7 +11,7 @@ from attnlab.config.schema import Config
 from attnlab.config.task import Locate, Rank, Segment, Tag
 from attnlab.data.answers import Boxes, ItemAnswer, Label, Nothing, Pixels, Place, Units
 from attnlab.data.codec import Codec
-from attnlab.data.inputs import Picture
+from attnlab.data.inputs import Picture, Text
 from attnlab.errors import UserError
 from attnlab.models.boxes import Asks, Locator
 from attnlab.models.crf import TagChain
@@ -21,6 +21,7 @@ from attnlab.models.parts import Parts
 from attnlab.models.pixels import Segmenter
 from attnlab.models.prediction import AttentionPrediction
 from attnlab.models.reader import Reader
+from attnlab.models.retriever import Retriever
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,14 @@ def _ranker(plan: Plan) -> nn.Module:
     return Ranker(*parts, **names, repeats=task.repeats)
 
 
+def _retriever(plan: Plan) -> nn.Module:
+    answers = plan.codec.answers
+    if not isinstance(answers, Units):
+        raise _wrong_answers(plan)
+    front = plan.parts.front(Text(answers.vocabulary))
+    return Retriever(plan.reader, front, plan.parts, plan.config.attention)
+
+
 def _tagger(plan: Plan) -> nn.Module:
     answers = plan.codec.answers
     if not isinstance(answers, Units):
@@ -143,6 +152,7 @@ HEADS: dict[str, Callable[[Plan], nn.Module]] = {
     "generate": _generator,
     "classify": _classifier,
     "rank": _ranker,
+    "retrieve": _retriever,
     "tag": _tagger,
     "extract": _extractor,
     "attend": _attender,
@@ -150,7 +160,7 @@ HEADS: dict[str, Callable[[Plan], nn.Module]] = {
     "segment": _segmenter,
 }
 SUITABLE = {
-    "units": "generate or tag",
+    "units": "generate, tag or retrieve",
     "label": "classify",
     "item": "rank",
     "place": "extract",

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
+from attnlab.attention.probes import watched
 from attnlab.config.attention import AttentionConfig
 from attnlab.errors import UserError
 from attnlab.models.dropout import Dropout
 from attnlab.models.memory import Memory
+from attnlab.models.packing import Packing
 from attnlab.models.parts import Decoder, Parts, Shared
 
 
@@ -32,6 +34,7 @@ class Transformer(Parts):
         max_length: int,
         tie: Literal["none", "output", "all"],
         self_attention: AttentionConfig | None,
+        packed: bool,
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
@@ -39,7 +42,7 @@ class Transformer(Parts):
         self.feedforward_dim = feedforward_dim
         self.positions, self.max_length = embedding_positions, max_length
         self.self_attention = self_attention
-        self.tie = tie
+        self.tie, self.packed = tie, packed
         self.one_matrix: nn.Embedding | None = None  # of all texts, once the first is embedded
 
     @property
@@ -163,12 +166,21 @@ class TransformerEncoder(nn.Module):
         numbers = range(parts.encoder_layers)
         self.layers = nn.ModuleList(EncoderLayer(parts, i, attention) for i in numbers)
         self.norm = nn.LayerNorm(parts.dim)
+        self.packed = parts.packed
 
     def forward(self, inputs: Memory) -> Memory:
         states = inputs.values  # batch x length x dim
+        packing = Packing.of(inputs.mask) if self.packed and not watched(self) else None
+        if packing is None:
+            return inputs._replace(values=self.through(states, inputs.visible()))
+        rows = self.through(packing.packed(states), packing.visible(inputs.causal))
+        return inputs._replace(values=packing.unpacked(rows, states))
+
+    def through(self, states: Tensor, mask: Mask) -> Tensor:
+        """All layers."""
         for layer in self.layers:
-            states = layer(states, inputs.visible())
-        return inputs._replace(values=self.norm(states))
+            states = layer(states, mask)
+        return self.norm(states)
 
 
 class DecoderLayer(nn.Module):

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attnlab.data.answers import Label
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example, named
 from attnlab.data.inputs import Picture, Sound
@@ -103,8 +102,10 @@ def _beside(example: Example) -> dict[str, str]:
 def _queries(example: Example, codec: Codec) -> list[str]:
     """The units of the answer, the classes of its boxes, or the one thing that is answered."""
     answer, hops = example.answer, codec.grain.hops
-    if isinstance(codec.answers, Label) and hops > 1:
+    if codec.at_once and hops > 1:
         return [f"look {number + 1}" for number in range(hops)]
+    if codec.grain.whole:
+        return [""]
     if isinstance(answer, list):
         return named(answer)
     if isinstance(answer, np.ndarray) and answer.ndim == 2 and answer.shape[1] == 5:

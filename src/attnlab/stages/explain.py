@@ -66,9 +66,6 @@ def _not_explained(task: Task) -> Mistake | None:
     if task.kind not in DECIDE:
         problem = f"'{task.kind}' makes no choice that could be explained"
         return Mistake("task.kind", problem, f"tasks that do: {', '.join(DECIDE)}")
-    if task.looks > 1:
-        problem = f"{task.looks} looks lead to one answer, and an explanation is one row for each"
-        return Mistake("task.hops", problem, "runs with task.hops=1 can be explained")
     return None
 
 

@@ -4,6 +4,7 @@
     attnlab predict RUN --input texts.txt --output -     # a text a line, to the terminal
     attnlab predict RUN --input new.csv --n-best 5       # by column: .csv .tsv .jsonl .parquet
     attnlab predict RUN --decoding beam size=10 length_penalty=0.6
+    attnlab predict RUN --replies replies.txt            # texts that task=retrieve chooses from
 
 Of an answer in words, `alignment` says for each word where most of its weight lies (`i-j`: word i
 of what was looked at, word j of the answer, counted from 0).
@@ -39,10 +40,12 @@ from attnlab.errors import UserError, suggest
 from attnlab.learning.learner import Learner
 from attnlab.models.generator import Generator
 from attnlab.models.heads import Classifier
+from attnlab.models.retriever import Retriever
 from attnlab.report.examples import gold_text
 from attnlab.stages.learners import device, load_learner
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.questions import Question, asked
+from attnlab.stages.replies import Replies, replies_of
 from attnlab.stages.run import Run, open_run
 
 TOGETHER = 20  # batches that are sorted by length together
@@ -77,12 +80,13 @@ def main(arguments: list[str]) -> None:
     prepared = prepared_data(run.config)
     questions = asked(chosen.input, chosen.split, run.config.dataset, prepared)
     learner = load_learner(run, prepared).to(device(run.config))
+    replies = replies_of(chosen.replies, learner.model, run.config.dataset, prepared)
     output = chosen.output or str(run.folder / "predictions.jsonl")
     faults = 0
     with _opened(output) as file, _progress() as progress:
         task = progress.add_task("predicting", total=None)
         for question, predictions in _answered(
-            islice(questions, chosen.limit), learner, prepared, run, chosen.n_best or 1
+            islice(questions, chosen.limit), learner, prepared, run, chosen.n_best or 1, replies
         ):
             faults += bool(question.problem)
             line = _line(question, predictions, prepared, chosen.maps)
@@ -107,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", metavar="FILE", help="- is the terminal")
     parser.add_argument("--n-best", type=int, metavar="N", help="answers for each question")
     parser.add_argument("--decoding", metavar="KIND", help="greedy, beam or sample")
+    parser.add_argument("--replies", metavar="FILE", help="a text a line; else those of training")
     parser.add_argument("--no-maps", dest="maps", action="store_false", help="answers alone")
     parser.add_argument("--limit", type=int, metavar="N", help="the first questions only")
     return parser
@@ -160,7 +165,12 @@ def _progress() -> Progress:
 
 
 def _answered(
-    questions: Iterator[Question], learner: Learner, prepared: Prepared, run: Run, n_best: int
+    questions: Iterator[Question],
+    learner: Learner,
+    prepared: Prepared,
+    run: Run,
+    n_best: int,
+    replies: Replies | None,
 ) -> Iterator[tuple[Question, list[Prediction]]]:
     """Questions in their order with their answers; some at a time, those of a length together."""
     codec, size = prepared.codec, run.config.trainer.batches.eval_size
@@ -171,28 +181,34 @@ def _answered(
         for start in range(0, len(order), size):
             batch = collate(order[start : start + size]).to(learner.device)
             examples = [chunk[i].example for i in batch.index.tolist()]
-            predictions = predict(learner, batch, examples, prepared, n_best)  # type: ignore[arg-type]
+            predictions = predict(learner, batch, examples, prepared, n_best, replies)  # type: ignore[arg-type]
             found |= zip(batch.index.tolist(), predictions, strict=True)
         yield from ((question, found.get(i, [])) for i, question in enumerate(chunk))
 
 
 @torch.no_grad()
 def predict(
-    learner: Learner, batch: Batch, examples: list[Example], prepared: Prepared, n_best: int
+    learner: Learner,
+    batch: Batch,
+    examples: list[Example],
+    prepared: Prepared,
+    n_best: int,
+    replies: Replies | None = None,
 ) -> list[list[Prediction]]:
     """For each example its answers, the best first."""
     model = learner.model
     if isinstance(model, Generator):
         return _written(model, batch, examples, prepared)
     with Tap(model, learner.task.map) as tap:
-        scores = model(batch)
+        scores = model(batch) if replies is None else replies.scores(batch)
     maps = tap.weights().mean(1).float().cpu().numpy()
     shown = [_shown(prepared, e, m) for e, m in zip(examples, maps, strict=True)]
-    if isinstance(model, Classifier):
+    if isinstance(model, Classifier | Retriever):
+        said = replies.texts.__getitem__ if replies else lambda p: prepared.codec.text([p])
         chances = scores[:, 0].float().softmax(-1)
         best, places = chances.topk(min(n_best, chances.shape[1]))
         return [
-            [Prediction(prepared.codec.text([p]), m, s) for s, p in zip(some, where, strict=True)]
+            [Prediction(said(p), m, s) for s, p in zip(some, where, strict=True)]
             for some, where, m in zip(best.tolist(), places.tolist(), shown, strict=True)
         ]
     texts = learner.task.texts(model.answer(batch), batch)  # type: ignore[operator]

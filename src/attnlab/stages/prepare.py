@@ -24,7 +24,7 @@ def prepared_data(config: Config) -> Prepared:
     prepared = prepare(config.dataset, Path(config.paths.prepared) / name, say=print)
     side = config.model.image.stride
     patch, stride = (side, side), config.model.audio.stride
-    grain = Grain(patch, stride, hops=config.task.looks)
+    grain = Grain(patch, stride, hops=config.task.looks, whole=config.task.chosen_whole)
     return prepared.seen_at(grain, spelling(config))
 
 

@@ -18,6 +18,7 @@ from attnlab.data.prepared import Prepared
 from attnlab.data.readers.row import BadRowError, Row
 from attnlab.data.readers.words import Wording, text
 from attnlab.data.source import Split
+from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError, suggest
 
 TABLES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".parquet": "parquet"}
@@ -54,11 +55,9 @@ class Asker:
     def __init__(self, dataset: Dataset, prepared: Prepared) -> None:
         self.texts, self.looks_at = prepared.codec.texts, prepared.codec.looks_at
         self.inputs = prepared.codec.inputs
-        own = isinstance(dataset, Files)
-        self.columns = dict(dataset.inputs) if own else {}
-        words = dataset.words if own else None
-        self.wording = words and Wording(words.split, words.lowercase, words.lists)
-        self.longest = words and words.longest
+        self.columns = dict(dataset.inputs) if isinstance(dataset, Files) else {}
+        self.wording = wording_of(dataset)
+        self.longest = dataset.words.longest if isinstance(dataset, Files) else None
 
     def question(self, row: Row) -> Question:
         """The row's inputs; a column is called as in training, or as the input."""
@@ -83,10 +82,23 @@ class Asker:
             return self.wording.of(value, column).words
         if isinstance(value, list):
             return [text(unit, column) for unit in value]
-        units = list(text(value, column)) if not self.texts[name].joint else value.split()
-        if not units:
-            raise BadRowError(f"'{column}' is empty")
-        return units
+        return split_up(text(value, column), self.texts[name], column)
+
+
+def wording_of(dataset: Dataset) -> Wording | None:
+    """How the dataset makes words of texts; None where it makes its texts itself."""
+    if not isinstance(dataset, Files):
+        return None
+    words = dataset.words
+    return Wording(words.split, words.lowercase, words.lists)
+
+
+def split_up(line: str, vocabulary: Vocabulary, column: str) -> list[str]:
+    """A text as the units of a dataset that makes its texts itself: characters, or words."""
+    units = line.split() if vocabulary.joint else list(line)
+    if not units:
+        raise BadRowError(f"'{column}' is empty")
+    return units
 
 
 def _rows(files: Sequence[str], names: Sequence[str]) -> Iterator[Row]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention.mask import Mask
-from attnlab.attention.probes import Intervention, Probe, Tap, resolve, sites
+from attnlab.attention.probes import Intervention, Probe, Tap, Unwatched, resolve, sites
 from attnlab.config.combinations import is_recurrent
 from attnlab.errors import UserError
 from tests.attention.mechanisms import DIM, NAMED, attention, named
@@ -253,3 +253,17 @@ def test_intervention_on_one_head_leaves_the_others() -> None:
     joined = heads_input[0].unflatten(-1, (4, -1))
     assert (joined[:, :, 1] == 0).all()
     assert (joined[:, :, [0, 2, 3]] != 0).any()
+
+
+def test_what_is_unwatched_is_neither_seen_nor_changed() -> None:
+    model = Decoder()
+    x, query, mask = _batch()
+    plain = model(x, query, mask)
+    changed = Intervention(model, "encoder.self.1", lambda weights, allowed: weights * 0)
+    with Tap(model, "encoder.self.1") as tap, changed:
+        with Unwatched(model):
+            torch.testing.assert_close(model(x, query, mask), plain)
+        assert not tap.calls
+        assert not torch.allclose(model(x, query, mask), plain)
+    assert len(tap.calls) == 1
+    torch.testing.assert_close(model(x, query, mask), plain)

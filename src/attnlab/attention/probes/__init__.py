@@ -5,5 +5,16 @@ from attnlab.attention.probes.probe import Probe
 from attnlab.attention.probes.selectors import Selection, resolve, sites
 from attnlab.attention.probes.statistics import Statistics
 from attnlab.attention.probes.tap import Tap
+from attnlab.attention.probes.unwatched import Unwatched, watched
 
-__all__ = ["Intervention", "Probe", "Selection", "Statistics", "Tap", "resolve", "sites"]
+__all__ = [
+    "Intervention",
+    "Probe",
+    "Selection",
+    "Statistics",
+    "Tap",
+    "Unwatched",
+    "resolve",
+    "sites",
+    "watched",
+]

@@ -60,7 +60,8 @@ class Network:
 
     @property
     def states(self) -> int:
-        return self.encoder[0].shape[-1] if self.encoder else self.memory.shape[1]
+        """Of all inputs together, or, where none looks at another, as many as it takes."""
+        return self.encoder[0].shape[-1] if self.encoder else int(self.memory.max()) + 1
 
 
 def network(subject: Subject, maps: Maps, rule: Rule) -> Network:

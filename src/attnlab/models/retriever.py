@@ -1,0 +1,72 @@
+"""`Retriever`: answers with one of many texts, the one that fits what was asked."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from attnlab.attention.probes import Unwatched
+from attnlab.config.attention import AttentionConfig
+from attnlab.data.batch import Batch, Padded
+from attnlab.models.heads import Pooling
+from attnlab.models.parts import Parts
+from attnlab.models.reader import Reader
+
+FIRST_SCALE = math.log(10.0)  # of cosines, to begin with; learned, as in CLIP (Radford et al. 2021)
+
+
+class Retriever(nn.Module):
+    """Questions and texts as vectors of one space, by one encoder (Henderson et al. 2017).
+
+    The other texts of a batch are the wrong ones to learn from. A text's vector depends on nothing
+    else, so those of any collection can be made once and searched.
+    """
+
+    def __init__(
+        self, reader: Reader, front: nn.Module, parts: Parts, attention: AttentionConfig
+    ) -> None:
+        super().__init__()
+        self.reader, self.front = reader, front
+        self.pooling = Pooling(parts, attention)
+        self.replies = Pooling(parts, attention, site="replies.pooling")
+        self.log_scale = nn.Parameter(torch.tensor(FIRST_SCALE))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Scores of all answers of the batch for each question: batch x 1 x batch.
+
+        Equal answers are one choice: the others like it cannot win.
+        """
+        scores = self.scores(self.asked(batch), self.said(batch.answer))
+        twins = same_rows(batch.answer).fill_diagonal_(False)
+        return scores.masked_fill(twins, -torch.inf)[:, None]
+
+    def scores(self, asked: Tensor, said: Tensor) -> Tensor:
+        """questions x width and texts x width: questions x texts."""
+        return self.log_scale.exp() * asked @ said.T
+
+    def asked(self, batch: Batch) -> Tensor:
+        """Questions as vectors of length one: batch x width."""
+        reading = self.reader(batch)
+        return F.normalize(self.pooling(reading.memory, reading.asks)[:, 0], dim=-1)
+
+    def said(self, texts: Padded) -> Tensor:
+        """Texts, end marks included, as vectors of length one: batch x width.
+
+        The encoder has sites whose maps are those of the question: this reading is not watched.
+        """
+        with Unwatched(self.reader.encoder):
+            memory = self.reader.encoder(self.front(texts))
+        return F.normalize(self.replies(memory, memory.mean())[:, 0], dim=-1)
+
+    @torch.no_grad()
+    def answer(self, batch: Batch) -> Tensor:
+        """The best of the answers of the batch: batch x length."""
+        return batch.answer.values[self(batch)[:, 0].argmax(-1)]
+
+
+def same_rows(texts: Padded) -> Tensor:
+    """Which texts are equal, unit for unit: batch x batch."""
+    return (texts.values[:, None] == texts.values[None]).all(-1)
