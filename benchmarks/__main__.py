@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NOT_ALONE = ("__init__", "__main__", "results", "runs")  # what benchmarks share
+NOT_ALONE = ("__init__", "__main__", "results", "runs", "tables")  # what benchmarks share
 NAMES = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in NOT_ALONE)
 
 

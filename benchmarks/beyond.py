@@ -1,4 +1,4 @@
-"""Real data beyond text: recommendation, speech, pictures, saliency, each beside its controls.
+"""Real data beyond text: recommendation and speech, each beside its controls.
 
     python -m benchmarks.beyond --data ../shared/data                # all; what ran is picked up
     python -m benchmarks.beyond --data ../shared/data ml_100k fsdd   # some
@@ -151,38 +151,6 @@ def log_mel_regression(sounds: Prepared) -> float:
     return float(model.score(*features("test")))
 
 
-def pictures(data: str, trained: Trained) -> Iterator[str]:
-    """Handwritten digits: attention over the network's cells, or their mean."""
-    rows = {
-        "CNN and attention": trained("mnist", "experiment=mnist", seeds=1),
-        "the same CNN, mean in place of attention": trained(
-            "mnist_mean", "experiment=mnist", "attention=uniform", seeds=1
-        ),
-    }
-    yield "| model | accuracy (target 0.994) | seconds (target 600) |"
-    yield "|---|---|---|"
-    for name, runs in rows.items():
-        seconds = values(runs, "cost", "train_seconds", form=".0f")
-        yield f"| {name} | {values(runs, 'answer', 'accuracy')} | {seconds} |"
-
-
-def saliency(data: str, trained: Trained) -> Iterator[str]:
-    """Where people look, in five folds, beside the mean map of the training pictures."""
-    folds = [
-        trained(f"osie_{fold}", "experiment=osie", f"dataset.fold={fold}", seeds=1)[0]
-        for fold in range(5)
-    ]
-    names = ("cc", "nss", "kl_divergence", "similarity", "auc_judd")
-    yield "| map | CC (target 0.55) | NSS (target 1.5) | KL | SIM | AUC-Judd |"
-    yield "|---|---|---|---|---|---|"
-    model = [values(folds, "attention", name) for name in names]
-    prior = [values(folds, "controls", "position", name) for name in names]
-    yield f"| centre prior (mean of training maps) | {' | '.join(prior)} |"
-    yield f"| CNN from scratch | {' | '.join(model)} |"
-    yield ""
-    yield f"Seconds of training: {values(folds, 'cost', 'train_seconds', form='.0f')}."
-
-
 TABLES: dict[str, tuple[str, Callable[[str, Trained], Iterator[str]], str]] = {
     "ml_100k": (
         "Recommendation: MovieLens 100K",
@@ -191,12 +159,6 @@ TABLES: dict[str, tuple[str, Callable[[str, Trained], Iterator[str]], str]] = {
         "out of every ranking.",
     ),
     "fsdd": ("Speech: spoken digits", speech, "Official test part: takes 0 to 4."),
-    "mnist": ("Pictures: MNIST", pictures, "All of the test part; one seed."),
-    "osie": (
-        "Saliency: OSIE, five folds",
-        saliency,
-        "Maps over cells of 4 x 4 pixels of pictures of 160 x 120; one seed, mean (of each fold).",
-    ),
 }
 
 

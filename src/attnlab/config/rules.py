@@ -9,7 +9,7 @@ from attnlab.config.dataset_files import Files
 from attnlab.config.decoding import Beam
 from attnlab.config.model import Convolutional, HuggingFace, Recurrent, Transformer
 from attnlab.config.schema import Config
-from attnlab.config.task import Generate
+from attnlab.config.task import Generate, Locate
 from attnlab.errors import Mistake
 
 
@@ -42,10 +42,11 @@ def _mechanisms(config: Config) -> Iterator[Mistake]:
 def _places(config: Config) -> Iterator[Mistake]:
     """Mechanisms where the model cannot use them."""
     model = config.model
+    told = {"self"} if isinstance(config.task, Locate) and config.task.rounds > 1 else set()
     if not isinstance(model, Transformer):
         roles = {"self" if config.task.kind == "tag" else "cross"}
         roles = {"causal"} if config.task.causal else roles
-        yield from combinations.usable_for(config.attention, "attention", roles)
+        yield from combinations.usable_for(config.attention, "attention", roles | told)
         return
     generates = config.task.kind == "generate" and model.decoder_layers > 0
     generates = generates or config.task.causal
@@ -55,7 +56,7 @@ def _places(config: Config) -> Iterator[Mistake]:
     else:
         where = "model.self_attention"
         yield from combinations.usable_for(model.self_attention, where, own or {"self"})
-        yield from combinations.usable_for(config.attention, "attention", {"cross"})
+        yield from combinations.usable_for(config.attention, "attention", {"cross"} | told)
 
 
 def _prediction(config: Config) -> Iterator[Mistake]:

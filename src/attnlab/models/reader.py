@@ -40,6 +40,11 @@ class Reader(nn.Module):
         self.encoder, self.looks_at = encoder, looks_at
         self.kinds = nn.Embedding(len(fronts), width) if len(fronts) > 1 else None
 
+    @property
+    def front(self) -> nn.Module:
+        """What sees the input that is looked at."""
+        return self.fronts[self.names.index(self.looks_at)]
+
     def forward(self, batch: Batch) -> Reading:
         fronts = zip(self.names, self.fronts, strict=True)
         seen = [front(batch.inputs[name]) for name, front in fronts]

@@ -89,8 +89,8 @@ def _examples(runs: Sequence[ReportedRun]) -> list[dict[str, Any]]:
 
 def _example(example: ShownExample) -> dict[str, Any]:
     """What is the same in all runs."""
-    form = "picture" if example.grid else "sound" if example.image else "text"
-    image = None if example.image is None else pack(example.image, bits=8)
+    form = "picture" if example.picture else "sound" if example.spectrum else "text"
+    spectrum = None if example.spectrum is None else pack(example.spectrum, bits=8)
     return {
         "id": example.id,
         "form": form,
@@ -100,7 +100,10 @@ def _example(example: ShownExample) -> dict[str, Any]:
         "meta": example.meta,
         "beside": example.beside,
         "grid": example.grid,
-        "image": image,
+        "size": example.size,
+        "picture": example.picture,
+        "right": example.right and asdict(example.right),
+        "spectrum": spectrum,
     }
 
 
@@ -118,6 +121,7 @@ def _seen_by(run: ReportedRun, place: int, same: ShownExample) -> dict[str, Any]
         "gold": pack(example.gold_map),
         "keys": None if example.keys == same.keys else example.keys,  # of another grain
         "grid": example.grid,
+        "said": example.said and asdict(example.said),
         "heads": run.heads[place] if place < len(run.heads) else {},
     }
 
