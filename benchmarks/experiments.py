@@ -51,6 +51,8 @@ EXPERIMENTS = {
     "canvas_locate": Shown("box_iou", answer_target=0.7),
     "canvas_segment": Shown("mean_iou", answer_target=0.85),
     "canvas_attend": Shown(map="cc"),
+    "canvas_caption": Shown("exact_match", "pointing_accuracy"),
+    "canvas_point": Shown(map="pointing_accuracy"),
     "tones": Shown("character_error", answer_target=0.02),
     "questions": Shown("accuracy"),
     "baskets": Shown("hr@1"),

@@ -17,7 +17,7 @@ from attnlab.data.grain import Grain
 from attnlab.data.vocabulary import EOS
 
 DATASETS = ["dates", "reviews", "canvas", "tones", "questions", "baskets", "recall"]
-VIEWS = ["classify", "locate", "segment", "attend"]
+VIEWS = ["classify", "locate", "segment", "attend", "caption", "point"]
 ALL = [[f"dataset={name}"] for name in DATASETS] + [
     ["dataset=canvas", f"dataset.task_view={view}"] for view in VIEWS[1:]
 ]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.data.readers.files import write
-from tests.data.readers.media import save_picture, wav, write_idx, zipped
+from tests.data.readers.media import save_picture, spoken, wav, write_idx, zipped
 from tests.runs import SHORT, figures, ran, shown
 
 
@@ -137,3 +137,23 @@ def test_own_files_beyond_text_from_file_to_report(kind: str, tmp_path: Path) ->
     assert (example["right"] is None) is (kind not in ("boxes", "masks"))
     if kind == "boxes":
         assert len(example["right"]["boxes"]) == 1 == len(example["map"])
+
+
+def test_connected_words_from_recordings_to_report(tmp_path: Path) -> None:
+    spoken(tmp_path)
+    few = "dataset.sounds={train: 16, val: 4, test: 4}"
+    run = ran(
+        tmp_path,
+        "experiment=fsdd_connected",
+        f"paths.data={tmp_path}",
+        few,
+        *SHORT,
+        "model.dim=16",
+    )
+    found, example = figures(run), shown(run)
+    assert 0 <= found["answer"]["exact_match"] <= 1
+    assert found["answer"]["ctc_character_error"] is not None
+    assert found["controls"]["oracle"]["boundary_f1"] == pytest.approx(1.0)
+    assert example["queries"] == list(example["gold"])
+    assert len(example["image"][0]) >= len(example["keys"]), "the spectrum, above the map"
+    assert (run / "report.html").stat().st_size > 1000

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import combinations_with_replacement
+
 import pytest
 import torch
 
-from attnlab.metrics.links import Above, Argmax, Top
+from attnlab.metrics.links import Above, Argmax, Path, Top
 
 WEIGHTS = torch.tensor([[[0.1, 0.4, 0.2, 0.3, 0.9]]])
 KEYS = torch.tensor([[[True, True, True, True, False]]])
@@ -36,3 +38,44 @@ def test_tied_keys_are_all_in_or_all_out():
     assert marked(Argmax(minimum=0.0), tied) == [0, 1, 2, 3]
     assert marked(Top(share=0.25), tied) == [0, 1, 2, 3]
     assert marked(Above(times=1.0), tied) == []
+
+
+def every_layout(queries: int, keys: int):
+    """All ways to give each row, in order, one stretch of keys or none."""
+    for edges in combinations_with_replacement(range(keys + 1), 2 * queries):
+        yield list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def test_path_is_the_best_of_all_layouts():
+    torch.manual_seed(0)
+    level = 0.5
+    for queries, keys in ((1, 6), (2, 6), (3, 5)):
+        weights = torch.rand(4, queries, keys).pow(3).double()
+        weights = weights / weights.sum(-1, keepdim=True)
+        everywhere = torch.ones_like(weights, dtype=torch.bool)
+        marks = Path(level=level).links(weights, everywhere)
+        gain = weights / weights.square().sum(-1, keepdim=True) - level
+        for i in range(4):
+            gains = [
+                sum(gain[i, q, start:stop].sum().item() for q, (start, stop) in enumerate(layout))
+                for layout in every_layout(queries, keys)
+            ]
+            assert (gain[i] * marks[i]).sum().item() == pytest.approx(max(gains))
+
+
+def test_path_keeps_the_order_and_leaves_silence_to_nobody():
+    weights = torch.zeros(1, 2, 10)
+    weights[0, 0, 1:4] = 1 / 3
+    weights[0, 1, 5:8] = 0.3
+    weights[0, 1, 1] = 0.1  # a glance back
+    keys = torch.arange(10).expand(1, 2, 10) < 9
+    marks = Path(level=0.5).links(weights, keys)
+    assert marks[0].nonzero().tolist() == [[0, 1], [0, 2], [0, 3], [1, 5], [1, 6], [1, 7]]
+
+
+def test_path_of_a_row_that_does_not_exist_is_empty():
+    keys = torch.ones(1, 2, 4, dtype=torch.bool)
+    keys[0, 1] = False
+    weights = torch.full((1, 2, 4), 0.25)
+    marks = Path(level=0.5).links(weights, keys)
+    assert marks[0, 0].all() and not marks[0, 1].any()

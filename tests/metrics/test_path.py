@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from attnlab.data.target_batch import collate_targets
 from attnlab.data.targets.spans import span_target
 from attnlab.metrics.controls import controls
-from attnlab.metrics.links import Above
+from attnlab.metrics.links import Above, Path
 from attnlab.metrics.path import BoundaryF1, Monotonicity, matched
 
 POSITIONS = st.lists(st.integers(0, 15), max_size=8, unique=True).map(sorted)
@@ -62,3 +62,14 @@ def test_a_map_that_never_moves_is_monotone_but_makes_no_step():
     metric = Monotonicity()
     metric.update(controls(target)["uniform"], target)
     assert metric.compute() == {"monotonicity": 1.0, "forward_steps": 0.0}
+
+
+def test_row_without_gold_takes_no_keys_from_others():
+    """The end mark looks where the last word is; only one of them can have it."""
+    target = collate_targets([span_target([[(1, 4)], None], keys=6)], 2, 6)
+    weights = torch.zeros(1, 2, 6)
+    weights[0, 0, 1:4] = 1 / 3
+    weights[0, 1, 0] = 1
+    metric = BoundaryF1(Path(level=0.5), tolerance=0)
+    metric.update(weights, target)
+    assert metric.compute()["boundary_f1"] == 1

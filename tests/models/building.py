@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import nn
@@ -21,6 +23,7 @@ SMALL = [
     "model.audio.channels=[8,8]",
     "logger=files",
 ]
+SIZE = 22  # of pictures; no multiple of four: the last cells are cut off by the edge
 WORDS = ["a", "b", "c", "d", "e", "f", "g"]
 
 
@@ -45,6 +48,41 @@ def texts(answer_lengths: list[int], input_lengths: list[int]) -> list[Example]:
         text_example(str(i), n, random.choice(WORDS, m).tolist(), random)
         for i, (m, n) in enumerate(zip(answer_lengths, input_lengths, strict=True))
     ]
+
+
+def pictures(answers: list[object], inputs: dict | None = None) -> list[Example]:
+    random = np.random.default_rng(0)
+    return [
+        Example(
+            str(i),
+            {"image": random.random((1, SIZE, SIZE), np.float32), **(inputs or {})},
+            answer,  # type: ignore[arg-type]
+            looks_at="image",
+        )
+        for i, answer in enumerate(answers)
+    ]
+
+
+def sounds(lengths: list[int]) -> list[Example]:
+    """Noise of so many samples, to be written down."""
+    random = np.random.default_rng(0)
+    return [
+        Example(
+            str(i),
+            {"audio": random.standard_normal(length).astype(np.float32)},
+            ["1", "2"],
+            looks_at="audio",
+            meta={"sample_rate": 4000, "hop": 80},
+        )
+        for i, length in enumerate(lengths)
+    ]
+
+
+def asked_about() -> list[Example]:
+    """Pictures with questions of different lengths."""
+    words = [["which", "one", "?"], ["which", "other", "one", "?"]]
+    pairs = zip(pictures(["1", "2"]), words, strict=True)
+    return [replace(e, inputs=e.inputs | {"question": w}) for e, w in pairs]
 
 
 def built(config: Config, examples: list[Example]) -> tuple[nn.Module, Batch, Codec]:

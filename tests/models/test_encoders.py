@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
+from attnlab.attention.probes import Tap, sites
 from attnlab.config.model import Blanks
 from attnlab.data.batch import Padded, collate
-from attnlab.data.example import Example
 from attnlab.data.inputs import Sound
 from attnlab.models.memory import Memory
-from attnlab.models.reader import encoded_together
 from attnlab.models.recurrent import turned_round
 from attnlab.models.sound import LogMel
-from tests.models.building import built, small_config, texts
+from attnlab.models.together import encoded_together
+from tests.models.building import asked_about, built, small_config, sounds, texts
 
 NONE = Blanks(count=0, frames=1, bands=1)
 ENCODERS = {
@@ -41,20 +40,6 @@ def test_padding_changes_nothing(encoder: str) -> None:
             states = together.memory.values[i : i + 1, :length]
             torch.testing.assert_close(states, alone.memory.values, atol=1e-5, rtol=1e-4)
             torch.testing.assert_close(together.asks[i : i + 1], alone.asks, atol=1e-5, rtol=1e-4)
-
-
-def sounds(lengths: list[int]) -> list[Example]:
-    random = np.random.default_rng(0)
-    return [
-        Example(
-            str(i),
-            {"audio": random.standard_normal(length).astype(np.float32)},
-            ["1", "2"],
-            looks_at="audio",
-            meta={"sample_rate": 4000, "hop": 80},
-        )
-        for i, length in enumerate(lengths)
-    ]
 
 
 @pytest.mark.parametrize("model", ["recurrent", "transformer"])
@@ -115,3 +100,20 @@ def test_several_inputs_are_encoded_without_padding_in_between() -> None:
     assert second.values[0, 0, 0] == 3
     assert first.values[1, 0, 0] == 0
     assert second.values[1, :, 0].tolist() == [1, 2]
+
+
+def test_in_co_attention_each_input_looks_at_the_other() -> None:
+    config = small_config(
+        "task=classify", "model=transformer", "attention=multihead", "model.co_attention=2"
+    )
+    examples = asked_about()
+    model, batch, _ = built(config, examples)
+    with Tap(model, "image.cross.1") as seen, Tap(model, "question.cross.1") as asked:
+        model(batch)
+    cells, words = 36, 4
+    assert seen.weights().shape[-2:] == (cells, words)
+    assert asked.weights().shape[-2:] == (words, cells)
+    assert not seen.weights()[0, ..., 3:].any(), "the shorter question's padding"
+    names = set(sites(model))
+    assert {"image.self.0", "question.self.0", "pooling"} < names
+    assert not any(name.startswith("encoder.") for name in names)

@@ -13,22 +13,7 @@ from attnlab.data.example import Example
 from attnlab.data.target import AttentionTarget
 from attnlab.errors import UserError
 from attnlab.models.boxes import centres
-from tests.models.building import built, small_config, texts
-
-SIZE = 22  # no multiple of four: the last cells are cut off by the edge
-
-
-def pictures(answers: list[object], inputs: dict | None = None) -> list[Example]:
-    random = np.random.default_rng(0)
-    return [
-        Example(
-            str(i),
-            {"image": random.random((1, SIZE, SIZE), np.float32), **(inputs or {})},
-            answer,  # type: ignore[arg-type]
-            looks_at="image",
-        )
-        for i, answer in enumerate(answers)
-    ]
+from tests.models.building import SIZE, built, pictures, small_config, texts
 
 
 def boxes(*rows: list[float]) -> np.ndarray:

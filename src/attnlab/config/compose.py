@@ -200,6 +200,8 @@ def _from_pydantic(details: ErrorDetails, plain: dict[str, Any]) -> Mistake:
             option.strip("'") for option in context["expected"].replace(" or ", ", ").split(", ")
         ]
         return Mistake(key, f"{given!r} is not allowed", suggest(str(given), allowed))
+    if details["type"] == "value_error":  # of a whole section, whose own words say what is wrong
+        return Mistake(key, details["msg"].removeprefix("Value error, "))
     return Mistake(key, f"{given!r} is not allowed", details["msg"].removeprefix("Input "))
 
 

@@ -25,12 +25,22 @@ class Dataset(Variant, slot="dataset"):
         "control, that of another example"
     )
 
+    missing: dict[str, Share] = Field(
+        description="input -> share of the examples, in every split, that lack it; "
+        "+dataset.missing.image=1 is the control that never sees the picture"
+    )
+
     augment: dict[str, Augment] = Field(
         description="how training changes its pictures or sounds each time they are seen, step by "
         "step; a name -> {kind: affine | mirror | noise | mix | gain, ...}"
     )
 
+    @property
+    def may_lack(self) -> set[str]:
+        """The inputs that some examples lack."""
+        return set(self.missing)
+
     def settings(self) -> dict[str, Any]:
         """The source makes whole examples: its name and what is withheld are others' business."""
-        others = ("name", "supervision", "targets", "augment")
+        others = ("name", "supervision", "targets", "missing", "augment")
         return {k: v for k, v in super().settings().items() if k not in others}

@@ -298,6 +298,9 @@ class Files(Rows, kind="files", target=f"{READERS}.source:FileSource"):
         description="inputs whose sentences are attended to, each as one, instead of their words: "
         "the lines of a text, or a list of texts"
     )
+    optional: list[str] = Field(
+        description="inputs that a row may lack; a row that lacks another one is unusable"
+    )
     looks_at: str = Field(description="the input whose words or sentences are attended to")
     answer: Answer
     references: Column | None = Field(
@@ -308,11 +311,18 @@ class Files(Rows, kind="files", target=f"{READERS}.source:FileSource"):
     words: WordRules
     tokenizer: Tokenizer
 
+    @property
+    def may_lack(self) -> set[str]:
+        return super().may_lack | set(self.optional)
+
     @model_validator(mode="after")
     def _inputs_that_are_there(self) -> Self:
-        for name in (self.looks_at, *(self.documents or {}), *self.sentences):
+        named = (self.looks_at, *(self.documents or {}), *self.sentences, *self.optional)
+        for name in named:
             if name not in self.inputs:
                 raise ValueError(f"no input '{name}'; there are: {', '.join(self.inputs)}")
+        if self.looks_at in self.optional:
+            raise ValueError(f"optional: '{self.looks_at}' is looked at; no row may lack it")
         return self
 
     @model_validator(mode="after")

@@ -151,11 +151,12 @@ class Scattered(Generated):
 
 
 class Canvas(Scattered, kind="canvas", target="attnlab.data.generators.canvas:Canvas"):
-    """Digits on a cluttered canvas, asked about in four ways."""
+    """Digits on a cluttered canvas, asked about in several ways."""
 
-    task_view: Literal["classify", "locate", "segment", "attend"] = Field(
+    task_view: Literal["classify", "locate", "segment", "attend", "caption", "point"] = Field(
         description="what is asked: the highest digit, all boxes with their digits, the digit of "
-        "each pixel, or where observers look"
+        "each pixel, where observers look, what stands where in words, or where the digit is that "
+        "a phrase speaks of"
     )
     observers: int = Field(ge=1, description="observers whose fixations make the map of 'attend'")
     blur: float = Field(
@@ -168,6 +169,10 @@ class Questions(Scattered, kind="questions", target="attnlab.data.generators.que
 
     relations: list[Literal["left", "right", "above", "below"]] = Field(
         min_length=1, description="the relations that are asked about"
+    )
+    looks: Literal[1, 2] = Field(
+        description="rows of gold: 1 is the box of the digit that answers; 2 has that of the digit "
+        "asked about before it, for task.hops=2"
     )
 
     @model_validator(mode="after")

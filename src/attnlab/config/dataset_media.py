@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from attnlab.config.dataset_files import (
     READERS,
@@ -18,7 +18,7 @@ from attnlab.config.dataset_files import (
     ObjectsAnswer,
     Rows,
 )
-from attnlab.config.section import Variant
+from attnlab.config.section import Section, Variant
 
 
 class PictureGold(Variant, slot="picture_gold"):
@@ -115,3 +115,42 @@ class Sounds(Media, kind="sounds", target=f"{READERS}.sounds:SoundSource"):
     loudness: float | None = Field(
         gt=0, lt=1, description="root mean square that all are brought to; null leaves it"
     )
+
+
+class SoundCounts(Section):
+    """How many sounds each split has."""
+
+    train: PositiveInt = Field(description="for training")
+    val: PositiveInt = Field(description="for validation")
+    test: PositiveInt = Field(description="for testing")
+
+
+class Connected(Sounds, kind="connected", target=f"{READERS}.connected:ConnectedSource"):
+    """Recordings of single words, several of them joined to each sound, in noise."""
+
+    sounds: SoundCounts
+    words: tuple[PositiveInt, PositiveInt] = Field(description="fewest and most words of a sound")
+    gap_ms: tuple[NonNegativeInt, NonNegativeInt] = Field(
+        description="shortest and longest silence before, between and after words, in milliseconds"
+    )
+    snr_db: tuple[float, float] = Field(
+        description="least and greatest power of the words over that of the noise, in decibel"
+    )
+    seed: int = Field(ge=0, description="what is drawn of recordings, silences and noise")
+
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | {"sounds": self.sounds.model_dump()}
+
+    @model_validator(mode="after")
+    def _ranges_in_order(self) -> Self:
+        for name in ("words", "gap_ms", "snr_db"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name}: {low} is above {high}")
+        return self
+
+    @model_validator(mode="after")
+    def _words_to_be_written(self) -> Self:
+        if not isinstance(self.answer, LabelAnswer):
+            raise ValueError(f"answer '{self.answer.kind}' names no word; allowed: label")
+        return self

@@ -57,6 +57,14 @@ class Top(LinkRule, kind="top", target="attnlab.metrics.links:Top"):
     share: float = Field(gt=0, le=1, description="share of the keys; gold's mean share is usual")
 
 
+class Path(LinkRule, kind="path", target="attnlab.metrics.links:Path"):
+    """One stretch of keys for each row, later ones for later rows: words in a sound."""
+
+    level: float = Field(
+        gt=0, description="weight, as a share of the row's usual one, from which keys belong to it"
+    )
+
+
 class MapMetrics(Section):
     """The figures that tell how right a map is."""
 

@@ -133,6 +133,17 @@ class Model(Variant, slot="model"):
     unit_dropout: float = Field(
         ge=0, lt=1, description="share of a text's units that training shows as unknown ones"
     )
+    input_dropout: float = Field(
+        ge=0,
+        lt=1,
+        description="share of the examples of which training leaves out one of several inputs, so "
+        "that the model learns to do without (modality dropout)",
+    )
+    co_attention: int = Field(
+        ge=0,
+        description="rounds in which each of several inputs, read by its own encoder, attends to "
+        "the others (Lu et al. 2016); 0 reads all of them as one sequence",
+    )
     image: Image = Field(description="the front of inputs that are pictures")
     audio: Audio = Field(description="the front of inputs that are sounds")
     sentences: SentenceVector = Field(

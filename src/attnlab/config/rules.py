@@ -20,6 +20,7 @@ def broken_rules(config: Config) -> Iterator[Mistake]:
         _places,
         _rounds,
         _prediction,
+        _co_attention,
         _every_place,
         _packed,
         _backbone,
@@ -80,6 +81,13 @@ def _prediction(config: Config) -> Iterator[Mistake]:
     if config.model.prediction is not None and config.task.looks > 1:
         problem = "each look depends on what those before it found, which nothing can predict"
         yield Mistake("task.hops", problem, "try: task.hops=1, or model.prediction=null")
+
+
+def _co_attention(config: Config) -> Iterator[Mistake]:
+    """Every state of an input asks at once, in no order that a mechanism could go by."""
+    if config.model.co_attention and combinations.is_recurrent(config.attention):
+        problem = f"'{config.attention.name}' goes query by query: not in co-attention"
+        yield Mistake("attention", problem, "try: model.co_attention=0")
 
 
 OWN_TO_BACKBONES = {

@@ -44,6 +44,13 @@ class Generate(Task, kind="generate", target=f"{TASKS}:Generate"):
         description="what judges answers, the headline first; null goes by what they are made of, "
         "words or characters"
     )
+    ctc: float = Field(
+        ge=0,
+        le=1,
+        description="share of the loss that asks the encoder's steps alone for the units in their "
+        "order (CTC, Graves et al. 2006; jointly, Watanabe et al. 2017); 1 leaves the decoder as "
+        "it is",
+    )
     decoding: Decoding = Field(description="how the units of an answer are chosen")
 
 

@@ -117,7 +117,7 @@ def pad(tensors: Sequence[Tensor], value: float = PAD) -> Padded:
 
 def collate(items: Sequence[Item]) -> Batch:
     """Items to a batch; gold is padded to the most queries and keys that an item of it has."""
-    inputs = {name: pad([item.inputs[name] for item in items]) for name in items[0].inputs}
+    inputs = {name: _input(name, items) for name in items[0].inputs}
     shapes = [(item.queries, item.keys) for item in items]
     queries, keys = (max(sizes) for sizes in zip(*shapes, strict=True))
     target = collate_targets([item.target for item in items], queries, keys, shapes)
@@ -125,6 +125,14 @@ def collate(items: Sequence[Item]) -> Batch:
     index = torch.tensor([item.index for item in items])
     texts = [item.references for item in items], [item.choices for item in items]
     return Batch(inputs, answer, target, index, _word_maps(items), *texts)
+
+
+def _input(name: str, items: Sequence[Item]) -> Padded:
+    """One input of all of them; nothing of it is real where it is missing."""
+    there = torch.tensor([name not in item.missing for item in items])
+    like = items[int(there.int().argmax())].inputs[name]  # a picture in bytes stays so
+    values, mask = pad([item.inputs[name].to(like.dtype) for item in items])
+    return Padded(values, mask & there[:, None])
 
 
 def _word_maps(items: Sequence[Item]) -> WordMaps | None:

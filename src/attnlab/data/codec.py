@@ -7,7 +7,7 @@ A model is built from that alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from attnlab.data.answers import Answer, Label, Units, answer_of, fit_answer
-from attnlab.data.example import Example, named
+from attnlab.data.example import Example, absent, named
 from attnlab.data.grain import OWN, Grain, at_groups, at_hops, first_rows
 from attnlab.data.groups import Groups
 from attnlab.data.inputs import Input, Text, fit_input, input_of
@@ -45,6 +45,7 @@ class Item:
     words: WordMap | None = None  # where gold counts words, and the model pieces of them
     references: Sequence[str] = ()  # texts that what is said is compared with
     choices: Sequence[str] = ()  # what can be said, where it is one of the units looked at
+    missing: Collection[str] = ()  # inputs that are not there; something empty stands for them
 
 
 @dataclass(frozen=True)
@@ -106,20 +107,37 @@ class Codec:
     def encode(self, example: Example, index: int) -> Item:
         """The example's numbers, with gold over the units that the model attends to."""
         answer = self.answers.encode(example)
-        inputs = {name: self.inputs[name].encode(value) for name, value in example.inputs.items()}
         keys = self.groups(example)
         shape = len(keys) if self._tags_pieces else self.queries(answer), len(keys)
         target = self.target(example, shape[0])
-        texts = {"references": example.references, "choices": self.choices(example)}
-        return Item(inputs, answer, target, index, *shape, self.words(example), **texts)
+        return Item(
+            self.seen(example),
+            answer,
+            target,
+            index,
+            *shape,
+            self.words(example),
+            references=example.references,
+            choices=self.choices(example),
+            missing=absent(example),
+        )
 
     def question(self, example: Example, index: int) -> Item:
         """The numbers of an example whose answer nobody knows."""
-        inputs = {name: self.inputs[name].encode(value) for name, value in example.inputs.items()}
         words = self.words(example) if self._tags_pieces else None
         answer, keys = torch.zeros(1).long(), len(self.groups(example))
-        queries, choices = self.queries(answer), self.choices(example)
-        return Item(inputs, answer, None, index, queries, keys, words, choices=choices)
+        shape = self.queries(answer), keys
+        others = {"choices": self.choices(example), "missing": absent(example)}
+        return Item(self.seen(example), answer, None, index, *shape, words, **others)
+
+    def seen(self, example: Example) -> dict[str, Tensor]:
+        """Its inputs as tensors, what stands for a missing one among them."""
+        return {
+            name: found.absent()
+            if example.inputs[name] is None
+            else found.encode(example.inputs[name])
+            for name, found in self.inputs.items()
+        }
 
     @property
     def at_once(self) -> bool:

@@ -29,11 +29,17 @@ def named(value: Any) -> Text:
     return [" ".join(unit) if isinstance(unit, list) else str(unit) for unit in value]
 
 
+def absent(example: Example) -> list[str]:
+    """The inputs that an example lacks."""
+    return [name for name, value in example.inputs.items() if value is None]
+
+
 @dataclass(frozen=True)
 class Example:
     """Inputs by name, the answer, and where to look for it.
 
-    `inputs` are named by what they are: `text`, `image`, `audio`, `question`, `items`.
+    `inputs` are named by what they are: `text`, `image`, `audio`, `question`, `items`; one that is
+    missing is None.
     The answer's form is the task's: units (generate), label (classify), label per unit (tag),
     the number of a unit that is looked at (extract), boxes n x 5 with the class last (locate),
     class per pixel (segment), item (rank), nothing where the map itself is asked for (attend).

@@ -30,8 +30,15 @@ class Input(Protocol):
 
     def encode(self, value: Any) -> Tensor: ...
 
+    def absent(self) -> Tensor:
+        """What stands for one that is missing, of a shape that goes with others."""
+        ...
+
     def groups(self, value: Any, grain: Grain) -> Groups:
-        """From the units that gold counts to those that a model of this grain attends to."""
+        """From the units that gold counts to those that a model of this grain attends to.
+
+        Of a value that is missing (None) they are those of what stands for it.
+        """
         ...
 
     def describe(self) -> dict[str, Any]:
@@ -50,8 +57,11 @@ class Text:
         """length."""
         return torch.tensor(self.vocabulary.encode(value))
 
-    def groups(self, value: Sequence[str], grain: Grain) -> Groups:
-        return self.vocabulary.groups(value)
+    def absent(self) -> Tensor:
+        return torch.tensor([PAD])
+
+    def groups(self, value: Sequence[str] | None, grain: Grain) -> Groups:
+        return Groups.same(1) if value is None else self.vocabulary.groups(value)
 
     def describe(self) -> dict[str, Any]:
         return self.vocabulary.describe()
@@ -69,8 +79,11 @@ class Sentences:
         numbers = [torch.tensor(self.vocabulary.encode(sentence)) for sentence in value]
         return pad_sequence(numbers, batch_first=True, padding_value=PAD)
 
-    def groups(self, value: Sequence[Sequence[str]], grain: Grain) -> Groups:
-        return Groups.same(len(value))
+    def absent(self) -> Tensor:
+        return torch.tensor([[PAD]])
+
+    def groups(self, value: Sequence[Sequence[str]] | None, grain: Grain) -> Groups:
+        return Groups.same(1 if value is None else len(value))
 
     def describe(self) -> dict[str, Any]:
         return self.vocabulary.describe()
@@ -95,6 +108,9 @@ class Picture:
             )
         return torch.from_numpy(pixels)
 
+    def absent(self) -> Tensor:
+        return torch.zeros(self.channels, self.height, self.width)
+
     def groups(self, value: Any, grain: Grain) -> Groups:
         return picture_groups(self.height, self.width, grain.patch)
 
@@ -114,8 +130,12 @@ class Sound:
         """samples."""
         return torch.from_numpy(np.array(value, dtype=np.float32))
 
+    def absent(self) -> Tensor:
+        return torch.zeros(self.hop)
+
     def groups(self, value: Any, grain: Grain) -> Groups:
-        return sound_groups(-(-len(value) // self.hop), grain.stride)
+        frames = 1 if value is None else -(-len(value) // self.hop)
+        return sound_groups(frames, grain.stride)
 
     def describe(self) -> dict[str, Any]:
         return asdict(self)
@@ -131,10 +151,13 @@ def fit_input(name: str, examples: Iterable[Example], vocabulary: Vocabulary | N
 
     The examples are gone through more than once.
     """
-    first = next(iter(examples))
+    first = next((e for e in examples if e.inputs[name] is not None), None)
+    if first is None:
+        raise UserError(f"input '{name}': not one of the training examples has it")
     value = first.inputs[name]
     if isinstance(value, list):
-        words = (words_of(example.inputs[name]) for example in examples)
+        there = (example.inputs[name] for example in examples)
+        words = (words_of(each) for each in there if each is not None)
         form = Sentences if value and isinstance(value[0], list) else Text
         return form(vocabulary or Vocabulary.of(words))
     if isinstance(value, np.ndarray) and value.ndim == 3:

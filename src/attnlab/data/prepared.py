@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from attnlab.config.dataset import Dataset
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.data.grain import OWN, Grain
+from attnlab.data.missing import lacking
 from attnlab.data.pretrained import PretrainedPieces
 from attnlab.data.source import SPLITS, Source, Split
 from attnlab.data.store import Store, Stored
@@ -43,8 +44,15 @@ class Spelling(NamedTuple):
 class Prepared:
     """A folder that `prepare` wrote: the splits, the vocabularies and what they were made from."""
 
-    def __init__(self, folder: Path, grain: Grain = OWN, spelling: Spelling | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        grain: Grain = OWN,
+        spelling: Spelling | None = None,
+        missing: Mapping[str, float] | None = None,
+    ) -> None:
         self.folder, self.grain, self.spelling = folder, grain, spelling
+        self.missing = missing or {}  # share of the examples that lack an input, by its name
         path = folder / "meta.json"
         if not path.is_file():
             raise UserError(f"{folder}: no prepared data; try: attnlab prepare")
@@ -58,16 +66,20 @@ class Prepared:
 
     def seen_at(self, grain: Grain, spelling: Spelling | None = None) -> Prepared:
         """The same data for a model that attends to units of this grain, and spells in this way."""
-        return Prepared(self.folder, grain, spelling)
+        return Prepared(self.folder, grain, spelling, self.missing)
+
+    def lacking(self, missing: Mapping[str, float]) -> Prepared:
+        """The same data, of which shares of the examples lack inputs."""
+        return Prepared(self.folder, self.grain, self.spelling, missing)
 
     @property
     def digest(self) -> str:
         """Hash of the data itself; checkpoints carry it."""
         return self.meta["digest"]
 
-    def examples(self, split: Split) -> Stored:
+    def examples(self, split: Split) -> Sequence[Example]:
         """The examples of a split, read when they are asked for."""
-        return Stored(self.folder, split)
+        return lacking(Stored(self.folder, split), self.missing, self.codec.inputs)
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -138,7 +150,7 @@ def _write(dataset: Dataset, folder: Path, mark: str, say: Callable[[str], None]
     meta = {
         "dataset": dataset.name,
         "settings": dataset.model_dump(
-            exclude={"name", "supervision", "targets"}, serialize_as_any=True
+            exclude={"name", "supervision", "targets", "missing"}, serialize_as_any=True
         ),
         "fingerprint": mark,
         "sizes": sizes,

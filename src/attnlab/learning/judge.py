@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
@@ -23,7 +24,7 @@ class Judge(nn.Module):
         self.answers = nn.ModuleList(task.metrics())
         self.maps = nn.ModuleList(maps)
 
-    def update(self, batch: Batch, scores: Tensor, answers: Tensor, weights: Tensor) -> None:
+    def update(self, batch: Batch, scores: Any, answers: Tensor, weights: Tensor) -> None:
         """Scores and answers as the model gives them, weights batch x queries x keys."""
         sums, places = self.task.losses(scores, batch)
         self.loss.update(sums.sum() / places.sum().clamp_min(1), places.sum())

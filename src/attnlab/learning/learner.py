@@ -56,7 +56,7 @@ class Learner(pl.LightningModule):
                 if objective.weight_at(self.global_step)
             }
             drawn = [stack.enter_context(Tap(self.model, site)) for site in self.drawing]
-            scores = self.model(batch)  # batch x length x choices
+            scores = self.task.run(self.model, batch)
         sums, places = self.task.losses(scores, batch)  # each batch
         total = sums.sum() / places.sum().clamp_min(1)
         terms = {"task": total.detach()}
@@ -100,7 +100,7 @@ class Learner(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         with Tap(self.model, self.task.map) as tap:
-            scores = self.model(batch)
+            scores = self.task.run(self.model, batch)
         weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
         weights = self.task.as_gold(weights, scores, batch)
         self.judge.update(batch, scores, self.model.answer(batch), weights)  # type: ignore[operator]

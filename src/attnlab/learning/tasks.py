@@ -8,7 +8,7 @@ from typing import Any, TypedDict, Unpack
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 from attnlab.data.answers import Label, Units
@@ -18,8 +18,15 @@ from attnlab.errors import UserError
 from attnlab.metrics.labels import Classification, SpanF1, TokenAccuracy
 from attnlab.metrics.recommendation import Recommendation
 from attnlab.metrics.saliency import CorrelationCoefficient, KullbackLeibler
-from attnlab.metrics.text import CharacterError, ExactMatch, WordError
+from attnlab.metrics.text import (
+    CharacterError,
+    ExactMatch,
+    HeardCharacterError,
+    HeardWordError,
+    WordError,
+)
 from attnlab.metrics.translation import Bleu, Chrf, Rouge
+from attnlab.models.generator import Spoken
 from attnlab.models.heads import without
 from attnlab.objectives.attention import as_shares, cross_entropy, entropy, reachable_gold
 
@@ -58,7 +65,11 @@ class Task:
         sums, places = self.losses(scores, batch)
         return sums.sum() / places.sum().clamp_min(1)
 
-    def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def run(self, model: nn.Module, batch: Batch) -> Any:
+        """What the model says of a batch, as far as losses and figures need it."""
+        return model(batch)
+
+    def losses(self, scores: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         """Each example's loss, summed over its places, and how many those are: both batch."""
         return self.wrong(scores, self.gold(batch))
 
@@ -82,7 +93,7 @@ class Task:
         """What judges answers; the first figure of the first one is the headline."""
         raise NotImplementedError
 
-    def judge(self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor) -> None:
+    def judge(self, metrics: Iterable[Any], batch: Batch, scores: Any, answers: Tensor) -> None:
         """Update metrics, by default those that compare texts."""
         given = self.texts(answers, batch)
         gold = batch.references if any(batch.references) else self.texts(batch.answer.values, batch)
@@ -125,17 +136,44 @@ class Generate(Task):
         *,
         max_length: int,
         figures: list[str] | None,
+        ctc: float,
         decoding: Any,
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(codec, **shared)
-        self.figures = figures
+        self.figures, self.ctc = figures, ctc
         self.max_length = max_length  # decoding is the model's, once it is trained
+
+    def run(self, model: nn.Module, batch: Batch) -> Tensor | Spoken:
+        return model(batch, hearing=True) if self.ctc else model(batch)
+
+    def losses(self, scores: Tensor | Spoken, batch: Batch) -> tuple[Tensor, Tensor]:
+        if isinstance(scores, Tensor):
+            return super().losses(scores, batch)
+        written, places = super().losses(scores.scores, batch)
+        heard = scores.heard.losses(batch.answer)
+        return (1 - self.ctc) * written + self.ctc * heard, places
 
     def metrics(self) -> list[Metric]:
         assert isinstance(self.codec.answers, Units)
         in_words = bool(self.codec.answers.vocabulary.joint)
-        return [TEXT_FIGURES[name]() for name in self.figures or USUAL_FIGURES[in_words]]
+        written = [TEXT_FIGURES[name]() for name in self.figures or USUAL_FIGURES[in_words]]
+        heard = HeardWordError if in_words else HeardCharacterError
+        return [*written, heard()] if self.ctc else written
+
+    def judge(
+        self,
+        metrics: Iterable[Any],
+        batch: Batch,
+        scores: Tensor | Spoken,
+        answers: Tensor,
+    ) -> None:
+        of_steps = HeardWordError | HeardCharacterError
+        written = [metric for metric in metrics if not isinstance(metric, of_steps)]
+        super().judge(written, batch, scores, answers)
+        if isinstance(scores, Spoken):
+            heard = [metric for metric in metrics if isinstance(metric, of_steps)]
+            super().judge(heard, batch, scores, scores.heard.units())
 
 
 class Classify(Task):

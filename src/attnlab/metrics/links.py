@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+
+Gains = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+FORBIDDEN = -1e6  # the gain of a key that cannot be looked at
 
 
 class LinkRule(Protocol):
@@ -48,6 +54,57 @@ class Top:
         many = (keys.sum(-1, keepdim=True) * self.share).round().long().clamp(1, keys.shape[-1])
         last = hidden.sort(-1, descending=True).values.gather(-1, many - 1)  # batch x queries x 1
         return keys & (hidden >= last)
+
+
+class Path:
+    """One stretch of keys for each row, in the order of the rows, where together most weight is.
+
+    Dynamic programming over all ways to lay the rows out in time, as dynamic time warping has it
+    (Sakoe & Chiba 1978; word times of a recogniser in Radford et al. 2023); but keys may belong to
+    no row: silence. What is summed up is the weight above `level` times the row's usual one, the
+    mean over what it looks at, so that a stretch ends where its weight has fallen to that.
+    """
+
+    def __init__(self, *, level: float) -> None:
+        self.level = level
+
+    def links(self, weights: Tensor, keys: Tensor) -> Tensor:
+        seen = weights.double() * keys
+        total = seen.sum(-1, keepdim=True).clamp_min(1e-30)
+        usual = (seen.square().sum(-1, keepdim=True) / total).clamp_min(1e-30)
+        gain = torch.where(keys, seen / usual - self.level, FORBIDDEN)  # batch x queries x keys
+        marks = np.stack([_laid_out(each) for each in gain.cpu().numpy()])
+        return torch.from_numpy(marks).to(keys.device)
+
+
+def _laid_out(gain: Gains) -> npt.NDArray[np.bool_]:
+    """The stretches of greatest gain in all, in order; a row whose gain costs others has none.
+
+    `best[k]` is the gain of the rows so far within the first k keys. A stretch that ends before
+    key k starts where what stands before it, less what is summed up to there, is greatest.
+    """
+    queries, keys = gain.shape
+    places = np.arange(keys + 1)
+    best = np.zeros(keys + 1)
+    starts, ends = np.zeros((2, queries, keys + 1), np.int64)
+    for row in range(queries):
+        summed = np.concatenate([[0.0], gain[row].cumsum()])
+        start, before = _greatest_so_far(best - summed, places)
+        ends[row], best = _greatest_so_far(before + summed, places)
+        starts[row] = start[ends[row]]
+    marks = np.zeros(gain.shape, bool)
+    stop = keys
+    for row in reversed(range(queries)):
+        start, end = starts[row, stop], ends[row, stop]
+        marks[row, start:end] = True
+        stop = start
+    return marks
+
+
+def _greatest_so_far(values: Gains, places: Places) -> tuple[Places, Gains]:
+    """Of each beginning of an array its greatest value, and where that stands last."""
+    greatest = np.maximum.accumulate(values)
+    return np.maximum.accumulate(np.where(values == greatest, places, 0)), greatest
 
 
 def symmetrise(forward: Tensor, backward: Tensor, how: str) -> Tensor:

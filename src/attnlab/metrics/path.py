@@ -28,7 +28,9 @@ class BoundaryF1(MapMetric):
         self.rule, self.tolerance = rule, tolerance
 
     def count(self, weights: Tensor, target: TargetBatch) -> Tensor:
-        links = (self.rule.links(weights, target.keys()) & target.keys()).cpu().numpy()
+        # Rows that nobody annotated, such as that of the end mark, must not take keys from others.
+        counted = target.keys() & target.rows()[..., None]
+        links = (self.rule.links(weights, counted) & counted).cpu().numpy()
         gold = (target.marks() & target.keys()).cpu().numpy()
         table = torch.zeros(len(weights), 3, dtype=torch.double, device=weights.device)
         for i, j in target.rows().nonzero().tolist():

@@ -70,6 +70,18 @@ class WordError(CharacterError):
         return text.split()
 
 
+class HeardCharacterError(CharacterError):
+    """The same of what an encoder alone has heard (CTC), beside what a decoder wrote."""
+
+    figures = ("ctc_character_error",)
+
+
+class HeardWordError(WordError):
+    """The same of what an encoder alone has heard (CTC), beside what a decoder wrote."""
+
+    figures = ("ctc_word_error",)
+
+
 def several(references: References) -> Sequence[str]:
     """One reference or several as several."""
     return [references] if isinstance(references, str) else references

@@ -20,7 +20,7 @@ class Convolutional(Recurrent):
         super().__init__(bidirectional=False, **recurrent)
         self.kernel = kernel
 
-    def encoder(self, attention: AttentionConfig) -> nn.Module:
+    def encoder(self, attention: AttentionConfig, stem: str = "encoder") -> nn.Module:
         return ConvolutionalEncoder(self) if self.encoder_layers else nn.Identity()
 
 

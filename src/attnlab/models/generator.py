@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Literal, NamedTuple, overload
+
 import torch
 from torch import Tensor, nn
 
 from attnlab.attention.probes import Tap
 from attnlab.data.batch import Batch
 from attnlab.data.vocabulary import BOS
+from attnlab.models.ctc import Heard, Hearing
 from attnlab.models.decoding import Decoded, Decoding, Greedy
 from attnlab.models.memory import Memory
 from attnlab.models.parts import Decoder
 from attnlab.models.prediction import AttentionPrediction
-from attnlab.models.reader import Reader
+from attnlab.models.reader import Reader, Reading
+
+
+class Spoken(NamedTuple):
+    """What a decoder says of an answer, and what the encoder alone has heard of it."""
+
+    scores: Tensor  # batch x length x units
+    heard: Heard
 
 
 class Generator(nn.Module):
@@ -25,20 +35,31 @@ class Generator(nn.Module):
         decoder: Decoder,
         max_length: int,
         map_: str,
+        hearing: Hearing | None = None,
     ) -> None:
         super().__init__()
         self.reader, self.prediction, self.decoder = reader, prediction, decoder
         self.max_length, self.map = max_length, map_
+        self.hearing = hearing  # where units are also told from the encoder's steps
         self.decoding: Decoding = Greedy()  # while training; who loads a model for use sets another
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Scores of each unit of the gold answer, given those before: batch x length x units."""
-        units = batch.answer.values
-        return self.decoder(shifted(units), self.memory(batch, units.shape[1]))
+    @overload
+    def forward(self, batch: Batch) -> Tensor: ...
 
-    def memory(self, batch: Batch, length: int) -> Memory:
+    @overload
+    def forward(self, batch: Batch, hearing: Literal[True]) -> Spoken: ...
+
+    def forward(self, batch: Batch, hearing: bool = False) -> Tensor | Spoken:
+        """Scores of each unit of the gold answer, given those before: batch x length x units."""
+        units, reading = batch.answer.values, self.reader(batch)
+        scores = self.decoder(shifted(units), self.memory(reading, units.shape[1]))
+        if not hearing:
+            return scores
+        assert self.hearing is not None
+        return Spoken(scores, self.hearing(reading.memory))
+
+    def memory(self, reading: Reading, length: int) -> Memory:
         """What the decoder attends to while it writes so many units."""
-        reading = self.reader(batch)
         return self.prediction(reading, length) if self.prediction else reading.memory
 
     def answer(self, batch: Batch) -> Tensor:
@@ -48,7 +69,7 @@ class Generator(nn.Module):
     @torch.no_grad()
     def decode(self, batch: Batch) -> Decoded:
         """Answers by the way of decoding that is set, the best first."""
-        memory = self.memory(batch, self.max_length)
+        memory = self.memory(self.reader(batch), self.max_length)
         return self.decoding(self.decoder, memory, self.max_length, Tap(self, self.map))
 
 

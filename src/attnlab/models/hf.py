@@ -71,7 +71,7 @@ class HuggingFace(Parts):
     def embedding(self, vocabulary: int, width: int) -> nn.Module:
         raise NotImplementedError("the backbone's own embeddings are in its front and decoder")
 
-    def encoder(self, attention: AttentionConfig) -> nn.Module:
+    def encoder(self, attention: AttentionConfig, stem: str = "encoder") -> nn.Module:
         return PretrainedEncoder(self)
 
     def decoder(self, vocabulary: int, attention: AttentionConfig) -> Decoder:

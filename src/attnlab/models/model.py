@@ -8,20 +8,23 @@ from dataclasses import dataclass
 from torch import nn
 
 from attnlab.config.schema import Config
-from attnlab.config.task import Locate, Rank, Segment, Tag
+from attnlab.config.task import Generate, Locate, Rank, Segment, Tag
 from attnlab.data.answers import Boxes, ItemAnswer, Label, Nothing, Pixels, Place, Units
 from attnlab.data.codec import Codec
 from attnlab.data.inputs import Picture, Text
 from attnlab.errors import UserError
 from attnlab.models.boxes import Asks, Locator
 from attnlab.models.crf import TagChain
+from attnlab.models.ctc import Hearing
 from attnlab.models.generator import Generator
 from attnlab.models.heads import Attender, Classifier, Extractor, Ranker, Tagger
+from attnlab.models.missing import Missing
 from attnlab.models.parts import Parts
 from attnlab.models.pixels import Segmenter
 from attnlab.models.prediction import AttentionPrediction
 from attnlab.models.reader import Reader
 from attnlab.models.retriever import Retriever
+from attnlab.models.together import CoAttention, OneSequence
 
 
 @dataclass(frozen=True)
@@ -51,19 +54,49 @@ def build_model(config: Config, codec: Codec) -> nn.Module:
     """The model that a config describes, for what the data hold."""
     parts: Parts = config.model.build()
     fronts = {name: parts.front(found) for name, found in codec.inputs.items()}
-    encoder, causal = parts.encoder(config.attention), config.task.causal
-    reader = Reader(fronts, encoder, codec.looks_at, parts.front_width, causal)
+    missing, causal = _missing(config, codec, parts), config.task.causal
+    reader = Reader(fronts, _encoder(config, codec, parts), codec.looks_at, causal, missing)
     return HEADS[config.task.kind](Plan(config, codec, parts, reader))
+
+
+def _encoder(config: Config, codec: Codec, parts: Parts) -> nn.Module:
+    """Of the one input, or of all of them at once."""
+    names, rounds = list(codec.inputs), config.model.co_attention
+    if len(names) == 1:
+        if rounds:
+            raise UserError(
+                f"model.co_attention: {rounds} is between several inputs; dataset "
+                f"'{config.dataset.name}' has '{names[0]}' alone; try: model.co_attention=0"
+            )
+        return parts.encoder(config.attention)
+    if rounds:
+        return CoAttention(parts, config.attention, names, rounds)
+    return OneSequence(parts.encoder(config.attention), len(names), parts.front_width)
+
+
+def _missing(config: Config, codec: Codec, parts: Parts) -> Missing | None:
+    """What stands for inputs that are missing, where training meets any."""
+    dropout, inputs = parts.input_dropout, len(codec.inputs)
+    if dropout and inputs == 1:
+        raise UserError(
+            f"model.input_dropout: {dropout} leaves out one of several inputs; dataset "
+            f"'{config.dataset.name}' has '{codec.looks_at}' alone; try: model.input_dropout=0"
+        )
+    if not dropout and not config.dataset.may_lack:
+        return None
+    return Missing(inputs, parts.front_width, dropout)
 
 
 def _generator(plan: Plan) -> nn.Module:
     answers = plan.codec.answers
     if not isinstance(answers, Units):
         raise _wrong_answers(plan)
-    task = plan.config.task
-    length: int = task.max_length  # type: ignore[attr-defined]
-    decoder = plan.parts.decoder(len(answers.vocabulary), plan.config.attention)
-    return Generator(plan.reader, plan.prediction(length), decoder, length, task.map)
+    task, units = plan.config.task, len(answers.vocabulary)
+    assert isinstance(task, Generate)
+    decoder = plan.parts.decoder(units, plan.config.attention)
+    hearing = Hearing(plan.parts.dim, units) if task.ctc else None
+    length = task.max_length
+    return Generator(plan.reader, plan.prediction(length), decoder, length, task.map, hearing)
 
 
 def _classifier(plan: Plan) -> nn.Module:

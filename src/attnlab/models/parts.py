@@ -22,6 +22,8 @@ class Common(TypedDict):
 
     dropout: float
     unit_dropout: float
+    input_dropout: float
+    co_attention: int
     image: Image
     audio: Audio
     sentences: SentenceVector
@@ -40,6 +42,7 @@ class Parts(ABC):
     def __init__(self, **shared: Unpack[Shared]) -> None:
         self.dim, self.dropout = shared["dim"], shared["dropout"]
         self.unit_dropout = shared["unit_dropout"]
+        self.input_dropout = shared["input_dropout"]
         self.image, self.audio = shared["image"], shared["audio"]
         self.sentences = shared["sentences"]
         self.prediction = shared["prediction"]
@@ -54,8 +57,8 @@ class Parts(ABC):
         """Numbers of units, batch x length, to vectors."""
 
     @abstractmethod
-    def encoder(self, attention: AttentionConfig) -> nn.Module:
-        """From what the fronts see to a memory of width `dim`."""
+    def encoder(self, attention: AttentionConfig, stem: str = "encoder") -> nn.Module:
+        """From what the fronts see to a memory of width `dim`; sites are named from `stem`."""
 
     @abstractmethod
     def decoder(self, vocabulary: int, attention: AttentionConfig) -> Decoder:

@@ -45,7 +45,7 @@ class Recurrent(Parts):
         embedding = nn.Embedding(vocabulary, width, padding_idx=0)
         return nn.Sequential(embedding, Dropout(self.dropout))
 
-    def encoder(self, attention: AttentionConfig) -> nn.Module:
+    def encoder(self, attention: AttentionConfig, stem: str = "encoder") -> nn.Module:
         return RecurrentEncoder(self) if self.encoder_layers else nn.Identity()
 
     def decoder(self, vocabulary: int, attention: AttentionConfig) -> Decoder:

@@ -63,8 +63,8 @@ class Transformer(Parts):
     def places(self) -> nn.Module:
         return PlacedMemory(self)
 
-    def encoder(self, attention: AttentionConfig) -> nn.Module:
-        return TransformerEncoder(self, self.self_attention or attention)
+    def encoder(self, attention: AttentionConfig, stem: str = "encoder") -> nn.Module:
+        return TransformerEncoder(self, self.self_attention or attention, stem)
 
     def decoder(self, vocabulary: int, attention: AttentionConfig) -> Decoder:
         return TransformerDecoder(self, vocabulary, attention)
@@ -145,9 +145,9 @@ class FeedForward(nn.Sequential):
 class EncoderLayer(nn.Module):
     """Self-attention, then feed-forward, each around a residual connection."""
 
-    def __init__(self, parts: Transformer, number: int, attention: AttentionConfig) -> None:
+    def __init__(self, parts: Transformer, attention: AttentionConfig, site: str) -> None:
         super().__init__()
-        self.self_attention = parts.attention(attention, f"encoder.self.{number}")
+        self.self_attention = parts.attention(attention, site)
         self.feedforward = FeedForward(parts)
         self.norms = nn.ModuleList(nn.LayerNorm(parts.dim) for _ in range(2))
         self.dropout = Dropout(parts.dropout)
@@ -161,10 +161,10 @@ class EncoderLayer(nn.Module):
 class TransformerEncoder(nn.Module):
     """A stack of layers; every position keeps a state."""
 
-    def __init__(self, parts: Transformer, attention: AttentionConfig) -> None:
+    def __init__(self, parts: Transformer, attention: AttentionConfig, stem: str) -> None:
         super().__init__()
-        numbers = range(parts.encoder_layers)
-        self.layers = nn.ModuleList(EncoderLayer(parts, i, attention) for i in numbers)
+        sites = [f"{stem}.self.{number}" for number in range(parts.encoder_layers)]
+        self.layers = nn.ModuleList(EncoderLayer(parts, attention, site) for site in sites)
         self.norm = nn.LayerNorm(parts.dim)
         self.packed = parts.packed
 

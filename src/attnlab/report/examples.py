@@ -120,6 +120,8 @@ def _keys(example: Example, codec: Codec) -> list[str]:
     seen = example.inputs[example.looks_at]
     if isinstance(seen, list):
         return named(seen)
+    if seen is None:
+        return [f"no {example.looks_at}"] * len(codec.groups(example))
     grid = _grid(example, codec)
     if grid is not None:
         return [f"{row},{column}" for row in range(grid[0]) for column in range(grid[1])]
@@ -127,8 +129,9 @@ def _keys(example: Example, codec: Codec) -> list[str]:
 
 
 def _grid(example: Example, codec: Codec) -> tuple[int, int] | None:
-    found = codec.inputs[example.looks_at]
-    return codec.grain.grid(found.height, found.width) if isinstance(found, Picture) else None
+    found, seen = codec.inputs[example.looks_at], example.inputs[example.looks_at]
+    there = isinstance(found, Picture) and seen is not None
+    return codec.grain.grid(found.height, found.width) if there else None
 
 
 def _rounded(matrix: npt.NDArray[np.floating]) -> Rows:

@@ -104,7 +104,7 @@ class Evaluation:
         model, task = self.learner.model, self.learner.task
         room = min(SHOWN - len(self.shown), len(batch))
         with Tap(model, task.map) as tap, self.heads.watch(model, room) as probes:
-            scores = model(batch)
+            scores = task.run(model, batch)
         self.heads.keep(probes, _rows(task, scores, batch))
         weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
         weights = task.as_gold(weights, scores, batch)

@@ -25,7 +25,7 @@ def prepared_data(config: Config) -> Prepared:
     side = config.model.image.stride
     patch, stride = (side, side), config.model.audio.stride
     grain = Grain(patch, stride, hops=config.task.looks, whole=config.task.chosen_whole)
-    return prepared.seen_at(grain, spelling(config))
+    return prepared.lacking(config.dataset.missing).seen_at(grain, spelling(config))
 
 
 def spelling(config: Config) -> Spelling | None:

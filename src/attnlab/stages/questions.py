@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -58,24 +59,31 @@ class Asker:
         self.columns = dict(dataset.inputs) if isinstance(dataset, Files) else {}
         self.wording = wording_of(dataset)
         self.longest = dataset.words.longest if isinstance(dataset, Files) else None
+        self.optional = dataset.may_lack
 
     def question(self, row: Row) -> Question:
         """The row's inputs; a column is called as in training, or as the input."""
         try:
             if row.problem:
                 raise BadRowError(row.problem)
-            inputs = {name: self._words(name, row)[: self.longest] for name in self.inputs}
+            inputs = {name: self._words(name, row) for name in self.inputs}
         except BadRowError as error:
             return Question(row.place, None, str(error))
         return Question(row.place, Example(row.place, dict(inputs), None, looks_at=self.looks_at))
 
-    def _words(self, name: str, row: Row) -> list[str] | list[list[str]]:
+    def _words(self, name: str, row: Row) -> list[str] | list[list[str]] | None:
+        """The words of an input; None where it may be missing, and is."""
         column = self.columns.get(name, name)
         column = column if column in row.values else name
+        value = row.values.get(column)
+        if name in self.optional and value in (None, "", []):
+            return None
         if column not in row.values:
             hint = suggest(self.columns.get(name, name), row.values)
             raise UserError(f"--input: no column '{name}' in {row.file}; {hint}")
-        value = row.values[column]
+        return self._read(name, value, column)[: self.longest]
+
+    def _read(self, name: str, value: Any, column: str) -> list[str] | list[list[str]]:
         if self.wording is not None and isinstance(self.inputs[name], Sentences):
             return self.wording.in_sentences(value, column).units
         if self.wording is not None:

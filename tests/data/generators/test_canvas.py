@@ -7,7 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from attnlab.data.example import Example
+from attnlab.data.generators import canvas
 from attnlab.data.generators.scenes import INK, digit_images
+from attnlab.errors import UserError
 
 CLEAN = {"clutter": 0, "noise": 0.0, "train": 100}
 
@@ -131,3 +133,67 @@ def test_too_many_digits_are_refused(generator):
         "train"
     )
     assert len(example.meta["digits"]) == 10
+
+
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+def square(left: float, top: float, right: float, bottom: float) -> list[str]:
+    """The third of 32 pixels in which the middle of a box lies, down and across."""
+    across, down = (left + right) / 2, (top + bottom) / 2
+    assert all(abs(middle - edge) >= 1 for middle in (across, down) for edge in (32 / 3, 64 / 3))
+    return [
+        ("top", "middle", "bottom")[int(3 * down / 32)],
+        ("left", "centre", "right")[int(3 * across / 32)],
+    ]
+
+
+def test_captions_say_what_stands_where_in_reading_order(generator):
+    seen = set()
+    for example in generator("canvas", task_view="caption", **CLEAN).examples("train"):
+        parts = " ".join(example.answer).split(" and ")
+        told = [part.split(" at ") for part in parts]
+        digits = {WORDS[label]: square(*box) for label, *box in example.meta["digits"]}
+        assert {name: place.split() for name, place in told} == digits
+        order = [("top", "middle", "bottom").index(p.split()[0]) for _, p in told]
+        assert order == sorted(order)
+        assert len({place for _, place in told}) == len(told)
+        seen.add(len(told))
+    assert seen == {1, 2, 3}
+
+
+def test_words_that_name_or_place_a_digit_have_its_box(generator):
+    for example in generator("canvas", task_view="caption", **CLEAN).examples("train"):
+        by_name = {WORDS[label]: box for label, box in boxes(example)}
+        current = None
+        for row, word in enumerate(example.answer):
+            current = by_name.get(word, current)
+            assert example.target.query_mask[row] == (word not in ("at", "and"))
+            if example.target.query_mask[row]:
+                marked = grid(example, row)
+                assert marked[current].all() and marked.sum() == marked[current].size
+
+
+def test_phrases_point_to_the_digit_they_speak_of(generator):
+    ways = set()
+    for example in generator("canvas", task_view="point", **CLEAN).examples("train"):
+        phrase = example.inputs["phrase"]
+        (pointed,) = [
+            label
+            for label, *box in example.meta["digits"]
+            if phrase in (["the", WORDS[label]], ["the", "digit", "at", *square(*box)])
+        ]
+        (box,) = [box for label, box in boxes(example) if label == pointed]
+        assert grid(example)[box].all() and grid(example).sum() == grid(example)[box].size
+        assert example.answer is None
+        ways.add(len(phrase))
+    assert ways == {2, 5}
+
+
+def test_more_digits_than_words_can_tell_apart(generator, monkeypatch):
+    monkeypatch.setattr(canvas, "MOST_DRAWS", 3)
+    crowded = {"size": 60, "min_digits": 10, "max_digits": 10}
+    with pytest.raises(UserError) as caught:
+        generator("canvas", task_view="caption", **crowded).example("train", 0)
+    line = "dataset.max_digits: no clear words about 10 digits on one canvas; try fewer"
+    assert str(caught.value) == line

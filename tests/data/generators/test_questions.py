@@ -49,6 +49,19 @@ def test_the_target_is_the_box_of_the_answer(examples):
         assert marked.sum() == (bottom - top) * (right - left)
 
 
+def test_two_looks_have_the_digit_asked_about_first(examples, generator):
+    way = generator("questions", train=100, looks=2).examples("train")
+    for one, both in zip(examples[:100], way, strict=True):
+        first, last = both.target.weights.reshape(2, 32, 32)
+        assert (last == one.target.weights.reshape(32, 32)).all()
+        _, anchor = asked(both)
+        (box,) = [b for label, *b in both.meta["digits"] if label == anchor]
+        left, top, right, bottom = (int(edge) for edge in box)
+        assert first[top:bottom, left:right].all() and first.sum() == (bottom - top) * (
+            right - left
+        )
+
+
 def test_the_question_alone_says_little(examples):
     by_question = defaultdict(Counter)
     for example in examples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tests.data.readers.files import shared
 from tests.data.readers.media import dataset, wav, zipped
 
 SOUND = 0.5 * np.sin(2 * np.pi * 200 * np.arange(800) / 8000)
+ANY_END = ["dataset.reader.pattern='{label}/{id}.{kind}'"]
 AS_IT_IS = ["dataset.sample_rate=8000", "dataset.loudness=null", "dataset.bad_rows=0.9"]
 
 
@@ -73,6 +75,27 @@ def test_what_is_no_sound_spoils_its_row_alone(tmp_path: Path) -> None:
     assert len(list(source.examples("train"))) == 1
     note = source.notes()["train"]
     assert note.startswith("2 of 3 rows cannot be used (one/b.wav row 2: 'one/b.wav' is no ")
+
+
+@pytest.mark.parametrize(("kind", "lost"), [("FLAC", 2**-14), ("OGG", 0.05)])
+def test_packed_sounds_are_read_like_plain_ones(kind: str, lost: float, tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    packed = io.BytesIO()
+    soundfile.write(packed, np.stack([SOUND, SOUND], 1), 8000, format=kind)
+    zipped(tmp_path / "a.zip", {"one/x.snd": packed.getvalue()})
+    (example,) = read(dataset("sounds", tmp_path, splits("a.zip/*/*.snd"), *ANY_END, *AS_IT_IS))
+    np.testing.assert_allclose(example.inputs["audio"], SOUND, atol=lost)
+
+
+def test_packed_sound_without_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    zipped(tmp_path / "a.zip", {"one/a.wav": wav(SOUND, 8000), "one/b.flac": b"fLaC"})
+    source = dataset("sounds", tmp_path, splits("a.zip/*/*"), *ANY_END, *AS_IT_IS).build()
+    assert len(list(source.examples("train"))) == 1
+    assert source.notes()["train"] == (
+        "1 of 2 rows cannot be used (one/b.flac row 2: 'one/b.flac' is no WAV (file does not start "
+        "with RIFF id); formats other than WAV need soundfile: pip install 'attnlab[sound]')"
+    )
 
 
 def test_real_recordings_are_split_by_their_numbers() -> None:

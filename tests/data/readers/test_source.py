@@ -289,3 +289,24 @@ def test_rows_go_by_one_after_the_other(tmp_path: Path) -> None:
         finally:
             tracemalloc.stop()
     assert peaks[800] < peaks[100] + 5e5
+
+
+def test_only_what_is_optional_may_be_missing(tmp_path: Path) -> None:
+    rows = ["about this,why ?,x", "about that,,y", ",what ?,x"]
+    write(tmp_path / "a.csv", "text,asked,label", *rows)
+    words = ["+dataset.inputs.question=asked", "dataset.bad_rows=0.4"]
+    given = dataset(tmp_path, whole("a.csv"), *words, "dataset.optional=[question]")
+    source = given.build()
+    examples = list(source.examples("train"))
+    assert [e.inputs["question"] for e in examples] == [["why", "?"], None]
+    assert source.notes()["train"] == ("1 of 3 rows cannot be used (a.csv row 4: 'text' is empty)")
+    required = dataset(tmp_path, whole("a.csv"), *words[:1], "dataset.bad_rows=0.7").build()
+    assert len(list(required.examples("train"))) == 1
+    assert "a.csv row 3: 'asked' is empty" in required.notes()["train"]
+
+
+def test_what_is_looked_at_is_never_optional(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        dataset(tmp_path, whole("a.csv"), "dataset.optional=[text]")
+    line = "dataset: optional: 'text' is looked at; no row may lack it"
+    assert str(caught.value.mistakes[0]) == line

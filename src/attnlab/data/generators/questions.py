@@ -1,7 +1,7 @@
 """Questions about a canvas: "which digit is next left of the 3 ?", answered by one digit.
 
 Neither the question nor the picture gives the answer alone. The gold map is the box of the digit
-that answers.
+that answers; on request, that of the digit asked about comes first.
 """
 
 from __future__ import annotations
@@ -55,14 +55,16 @@ class Questions(Generator):
     clutter: int
     noise: float
     relations: list[str]
+    looks: int
 
     def make(self, name: str, split: Split, random: Random) -> Example:
         scene, question = self._asked(split, random)
+        way = [[question.anchor.box], [question.answer.box]][-self.looks :]
         return Example(
             id=name,
             inputs={"image": scene.image, "question": question.words()},
             answer=str(question.answer.label),
-            target=box_target([[question.answer.box]], self.size, self.size),
+            target=box_target(way, self.size, self.size),
             looks_at="image",
             meta={
                 "relation": question.relation,

@@ -29,6 +29,7 @@ class FileSource(RowSource):
     inputs: Mapping[str, str]
     documents: Mapping[str, str] | None
     sentences: Sequence[str]
+    optional: Sequence[str]
     looks_at: str
     answer: Answer
     references: str | None
@@ -65,11 +66,12 @@ class FileSource(RowSource):
     def make(self, row: Row, name: str) -> Example:
         worded = {name: self._worded(name, column, row) for name, column in self.inputs.items()}
         looked_at = worded[self.looks_at]
+        assert looked_at is not None
         cell = None if self._answer.column is None else row.values.get(self._answer.column)
         answer = self._answer.read(cell, self._wording, looked_at)
         example = Example(
             id=name,
-            inputs={name: each.units for name, each in worded.items()},
+            inputs={name: each and each.units for name, each in worded.items()},
             answer=answer,
             looks_at=self.looks_at,
             references=self._references(row),
@@ -93,8 +95,11 @@ class FileSource(RowSource):
             return example
         return replace(example, target=self._gold.read(cell, seen))
 
-    def _worded(self, name: str, column: str, row: Row) -> Worded:
+    def _worded(self, name: str, column: str, row: Row) -> Worded | None:
+        """The text of an input; None where the row may lack it, and does."""
         cell = row.values.get(column)
+        if name in self.optional and cell in (None, "", []):
+            return None
         if name in self._documents:
             cell = self._documents[name].read(text(cell, column))
         if name in self.sentences:
@@ -137,4 +142,4 @@ class FileSource(RowSource):
 
 
 def _text(example: Example, name: str) -> list[str]:
-    return words_of(example.answer if name == ANSWER else example.inputs[name])
+    return words_of(example.answer if name == ANSWER else example.inputs[name]) or []

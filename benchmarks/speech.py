@@ -1,0 +1,187 @@
+"""Speech: spoken digits one by one and connected, beside their controls.
+
+    python -m benchmarks.speech --data ../shared/data                 # all; what ran is picked up
+    python -m benchmarks.speech --data ../shared/data fsdd_connected  # some
+
+The runs are kept in runs/benchmarks/speech. `--threads` is of each training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from attnlab.attention.probes import Tap
+from attnlab.config.compose import load
+from attnlab.data.batch import Batch, pad
+from attnlab.data.example import Example
+from attnlab.data.inputs import Sound
+from attnlab.data.loader import eval_loader
+from attnlab.data.prepared import Prepared
+from attnlab.data.source import Split
+from attnlab.metrics.links import Path as BestPath
+from attnlab.metrics.path import matched
+from attnlab.models.ctc import aligned
+from attnlab.models.generator import Generator
+from attnlab.models.sound import LogMel
+from attnlab.stages.learners import load_learner
+from attnlab.stages.prepare import prepared_data
+from attnlab.stages.run import Run, open_run
+from benchmarks.tables import Tables, Trained, prepared, seconds, values
+
+NEAR = 0.05  # seconds by which the boundary of a word may be off
+Spans = Sequence[tuple[float, float]]  # begin and end of each word, in seconds
+
+
+def digits(data: str, trained: Trained) -> Iterator[str]:
+    """Spoken digits on the official test part."""
+    rows = {
+        "LSTM and attention": trained("fsdd", "experiment=fsdd"),
+        "the same, mean in place of attention": trained(
+            "fsdd_mean", "experiment=fsdd", "attention=uniform"
+        ),
+    }
+    yield "| model | accuracy (target 0.985) | seconds |"
+    yield "|---|---|---|"
+    control = log_mel_regression(prepared(data, "experiment=fsdd"))
+    yield f"| log-mel in 16 steps, logistic regression | {control:.4f} | |"
+    for name, runs in rows.items():
+        yield f"| {name} | {values(runs, 'answer', 'accuracy')} | {seconds(runs)} |"
+
+
+def log_mel_regression(sounds: Prepared) -> float:
+    """Accuracy of what needs no network: the mean spectrum of 16 stretches of equal length."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    found = sounds.codec.inputs["audio"]
+    assert isinstance(found, Sound)
+    audio = load(["experiment=fsdd"])[0].model.audio
+    front: LogMel = audio.build(found, 8)
+
+    def features(split: Split) -> tuple[np.ndarray, list[str]]:
+        examples = list(sounds.examples(split))
+        spectra = [
+            front.spectrum(pad([found.encode(each.inputs["audio"])]).values)[0].numpy()
+            for each in examples
+        ]
+        steps = [np.array_split(s, 16) if len(s) >= 16 else s[:16, None] for s in spectra]
+        rows = [np.stack([step.mean(0) for step in each]).ravel() for each in steps]
+        return np.stack(rows), [str(each.answer) for each in examples]
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
+    parts = [features(split) for split in ("train", "val")]
+    model.fit(np.concatenate([p[0] for p in parts]), [label for p in parts for label in p[1]])
+    return float(model.score(*features("test")))
+
+
+CONNECTED = {
+    "location-aware, supervised, with CTC": ("joint", ()),
+    "the same without CTC": ("written", ("task.ctc=0.0",)),
+    "the same without supervision of maps": ("unsupervised", ("objective=unsupervised",)),
+    "additive, supervised, with CTC": ("additive", ("attention=additive",)),
+    "monotonic, supervised, with CTC": ("monotonic", ("attention=monotonic",)),
+    "CTC alone": ("ctc", ("task.ctc=1.0", "objective=unsupervised")),
+}
+
+
+def connected(data: str, trained: Trained) -> Iterator[str]:
+    """Two to six digits in noise: what was said, and when."""
+    yield (
+        "| model | digit error (target 0.05) | of CTC | F1 of boundaries at 50 ms (target 0.9) | "
+        "of CTC's alignment | mass on gold | seconds |"
+    )
+    yield "|---|---|---|---|---|---|---|"
+    for name, (folder, overrides) in CONNECTED.items():
+        words = ("experiment=fsdd_connected", *overrides)
+        runs = trained(f"fsdd_connected_{folder}", *words)
+        alone, heard = folder == "ctc", folder != "written"
+        folders = trained.folders(f"fsdd_connected_{folder}")
+        found = [boundaries(open_run(str(each))) for each in folders]
+        cells = [
+            "" if alone else values(runs, "answer", "character_error"),
+            values(runs, "answer", "ctc_character_error") if heard else "",
+            "" if alone else values(found, "attention"),
+            values(found, "ctc") if heard else "",
+            "" if alone else values(runs, "attention", "mass_on_gold"),
+            seconds(runs),
+        ]
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+@torch.no_grad()
+def boundaries(run: Run) -> dict[str, float]:
+    """F1 of word boundaries in seconds, given what was said: of the map, and of CTC's alignment."""
+    data = prepared_data(run.config)
+    learner = load_learner(run, data)
+    model, task, examples = learner.model, learner.task, data.examples("test")
+    assert isinstance(model, Generator)
+    sound = data.codec.inputs["audio"]
+    assert isinstance(sound, Sound)
+    step = sound.hop * data.grain.stride / sound.sample_rate  # seconds
+    rule = BestPath(level=0.5)
+    told: dict[str, list[tuple[Spans, Spans]]] = {"attention": [], "ctc": []}
+    items = [data.codec.encode(example, i) for i, example in enumerate(examples)]
+    for batch in eval_loader(items, 100, pin=False):
+        gold = [true_spans(examples[i]) for i in batch.index.tolist()]
+        with Tap(model, task.map) as tap:
+            said = task.run(model, batch)
+        keys = batch.target.keys() & batch.target.query_mask[..., None]  # the end mark has no time
+        links = rule.links(tap.weights().mean(1), keys)
+        told["attention"] += zip(map_spans(links, step), gold, strict=True)
+        if model.hearing is not None:
+            chances = said.heard.log_chances
+            told["ctc"] += zip(ctc_spans(chances, said.heard.mask, batch, step), gold, strict=True)
+    return {name: boundary_f1(pairs) for name, pairs in told.items() if pairs}
+
+
+def true_spans(example: Example) -> Spans:
+    return [(begin, end) for begin, end in example.meta["seconds"]]  # type: ignore[attr-defined]
+
+
+def map_spans(links: torch.Tensor, step: float) -> Iterator[Spans]:
+    """When each row's stretch begins and ends; a row without one has no times."""
+    for rows in links:
+        places = [row.nonzero()[:, 0].tolist() for row in rows]
+        yield [(each[0] * step, (each[-1] + 1) * step) for each in places if each]
+
+
+def ctc_spans(
+    chances: torch.Tensor, mask: torch.Tensor, batch: Batch, step: float
+) -> Iterator[Spans]:
+    """The times of the best path through what CTC heard, given what was said."""
+    lengths = (batch.answer.mask.sum(1) - 1).tolist()
+    for row, real, units, length in zip(chances, mask, batch.answer.values, lengths, strict=True):
+        spans = aligned(row[real], units[:length].tolist())
+        yield [(start * step, stop * step) for start, stop in spans]
+
+
+def boundary_f1(pairs: Sequence[tuple[Spans, Spans]]) -> float:
+    """Each boundary finds one at most, and is found once at most."""
+    found = told = gold = 0
+    for said, true in pairs:
+        edges = [sorted(edge for span in side for edge in span) for side in (said, true)]
+        found += matched(*edges, NEAR)
+        told, gold = told + len(edges[0]), gold + len(edges[1])
+    return 2 * found / max(told + gold, 1)
+
+
+TABLES = Tables(
+    "speech",
+    {
+        "fsdd": ("Speech: spoken digits", digits, "Official test part: takes 0 to 4."),
+        "fsdd_connected": (
+            "Speech: connected digits in noise",
+            connected,
+            "Two to six digits of the Free Spoken Digit Dataset, 20 to 300 ms of silence between "
+            "them, 5 to 20 dB; training and test share no recording (official split). Boundaries "
+            "are of the words that were said: of the map by its best path, of CTC by Viterbi.",
+        ),
+    },
+)
+
+if __name__ == "__main__":
+    TABLES.main()
