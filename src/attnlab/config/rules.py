@@ -18,6 +18,7 @@ def broken_rules(config: Config) -> Iterator[Mistake]:
     for rule in (
         _mechanisms,
         _places,
+        _rounds,
         _prediction,
         _co_attention,
         _every_place,
@@ -43,11 +44,10 @@ def _mechanisms(config: Config) -> Iterator[Mistake]:
 def _places(config: Config) -> Iterator[Mistake]:
     """Mechanisms where the model cannot use them."""
     model = config.model
-    told = {"self"} if isinstance(config.task, Locate) and config.task.rounds > 1 else set()
     if not isinstance(model, Transformer):
         roles = {"self" if config.task.kind == "tag" else "cross"}
         roles = {"causal"} if config.task.causal else roles
-        yield from combinations.usable_for(config.attention, "attention", roles | told)
+        yield from combinations.usable_for(config.attention, "attention", roles)
         return
     generates = config.task.kind == "generate" and model.decoder_layers > 0
     generates = generates or config.task.causal
@@ -57,7 +57,20 @@ def _places(config: Config) -> Iterator[Mistake]:
     else:
         where = "model.self_attention"
         yield from combinations.usable_for(model.self_attention, where, own or {"self"})
-        yield from combinations.usable_for(config.attention, "attention", {"cross"} | told)
+        yield from combinations.usable_for(config.attention, "attention", {"cross"})
+
+
+def _rounds(config: Config) -> Iterator[Mistake]:
+    """Queries that tell one another what they found stand in no order, and in no picture."""
+    if not isinstance(config.task, Locate) or config.task.rounds == 1:
+        return
+    for part in combinations.PARTS:
+        chosen = getattr(config.attention, part)
+        if combinations.form(chosen) in ("recurrent", "picture"):
+            problem = (
+                f"'{chosen.kind}' does not serve queries that tell one another what they found"
+            )
+            yield Mistake(f"attention.{part}", problem, "try: task.rounds=1")
 
 
 def _prediction(config: Config) -> Iterator[Mistake]:

@@ -37,7 +37,9 @@ class Segmenter(nn.Module):
         self.pooling = Pooling(parts, attention)
         front = reader.front
         assert isinstance(front, Front)
-        width = min(front.finer, default=parts.dim // 4)
+        width = max(
+            min(front.finer, default=parts.dim // 2) // 2, 1
+        )  # that of full size costs most
         self.stem = Block(picture.channels, width, 1)
         widths = [2 * parts.dim, *reversed([width, *front.finer])]
         self.steps = nn.ModuleList(Finer(coarse, fine, gated) for coarse, fine in pairwise(widths))
