@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from attnlab.report.seen import Regions, picture_address, spectrum
 
 Map = npt.NDArray[np.float32]
 Rows = list[list[float]]
+Form = TypeVar("Form", Picture, Sound)
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,8 @@ class ShownExample:
 
         `answer` is the prediction as the model gives it.
         """
-        found, seen = codec.inputs[example.looks_at], example.inputs[example.looks_at]
-        picture = isinstance(found, Picture) and seen is not None
-        sound = isinstance(found, Sound) and seen is not None
+        seen = np.asarray(example.inputs[example.looks_at])
+        picture, sound = (_looked_at(example, codec, form) for form in (Picture, Sound))
         queries, keys = _queries(example, codec), _keys(example, codec)
         weights = codec.over_words(example, weights)
         in_words = example.looks_at in codec.texts
@@ -72,9 +72,9 @@ class ShownExample:
             gold_map=_rounded(gold_map),
             meta=example.meta,
             grid=_grid(example, codec),
-            size=(found.height, found.width) if picture else None,
-            picture=picture_address(np.asarray(seen)) if picture else None,
-            spectrum=spectrum(np.asarray(seen), found.hop) if sound else None,
+            size=(picture.height, picture.width) if picture else None,
+            picture=picture_address(seen) if picture else None,
+            spectrum=spectrum(seen, sound.hop) if sound else None,
             right=Regions.of(codec.answers.encode(example), codec),
             said=None if answer is None else Regions.of(answer, codec),
             beside=_beside(example),
@@ -129,9 +129,15 @@ def _keys(example: Example, codec: Codec) -> list[str]:
 
 
 def _grid(example: Example, codec: Codec) -> tuple[int, int] | None:
-    found, seen = codec.inputs[example.looks_at], example.inputs[example.looks_at]
-    there = isinstance(found, Picture) and seen is not None
-    return codec.grain.grid(found.height, found.width) if there else None
+    found = _looked_at(example, codec, Picture)
+    return found and codec.grain.grid(found.height, found.width)
+
+
+def _looked_at(example: Example, codec: Codec, form: type[Form]) -> Form | None:
+    """What is known of the input that is looked at, if it is of this form, and there."""
+    found = codec.inputs[example.looks_at]
+    there = example.inputs[example.looks_at] is not None
+    return found if there and isinstance(found, form) else None
 
 
 def _rounded(matrix: npt.NDArray[np.floating]) -> Rows:
