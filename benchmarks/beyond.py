@@ -1,7 +1,6 @@
-"""Real data beyond text: recommendation, pictures, saliency, each beside its controls.
+"""Recommendation on real data, beside its controls.
 
-    python -m benchmarks.beyond --data ../shared/data                 # all; what ran is picked up
-    python -m benchmarks.beyond --data ../shared/data ml_100k mnist   # some
+    python -m benchmarks.beyond --data ../shared/data    # what ran is picked up
 
 The runs are kept in runs/benchmarks/beyond. `--threads` is of each training.
 """
@@ -64,37 +63,6 @@ def _ranked(control: ItemControl, histories: list[list[int]], answers: torch.Ten
     return [found[name] for name in ("hr@10", "ndcg@10", "mrr")]
 
 
-def pictures(data: str, trained: Trained) -> Iterator[str]:
-    """Handwritten digits: attention over the network's cells, or their mean."""
-    rows = {
-        "CNN and attention": trained("mnist", "experiment=mnist", seeds=1),
-        "the same CNN, mean in place of attention": trained(
-            "mnist_mean", "experiment=mnist", "attention=uniform", seeds=1
-        ),
-    }
-    yield "| model | accuracy (target 0.994) | seconds (target 600) |"
-    yield "|---|---|---|"
-    for name, runs in rows.items():
-        yield f"| {name} | {values(runs, 'answer', 'accuracy')} | {seconds(runs)} |"
-
-
-def saliency(data: str, trained: Trained) -> Iterator[str]:
-    """Where people look, in five folds, beside the mean map of the training pictures."""
-    folds = [
-        trained(f"osie_{fold}", "experiment=osie", f"dataset.fold={fold}", seeds=1)[0]
-        for fold in range(5)
-    ]
-    names = ("cc", "nss", "kl_divergence", "similarity", "auc_judd")
-    yield "| map | CC (target 0.55) | NSS (target 1.5) | KL | SIM | AUC-Judd |"
-    yield "|---|---|---|---|---|---|"
-    model = [values(folds, "attention", name) for name in names]
-    prior = [values(folds, "controls", "position", name) for name in names]
-    yield f"| centre prior (mean of training maps) | {' | '.join(prior)} |"
-    yield f"| CNN from scratch | {' | '.join(model)} |"
-    yield ""
-    yield f"Seconds of training: {seconds(folds)}."
-
-
 TABLES = Tables(
     "beyond",
     {
@@ -103,12 +71,6 @@ TABLES = Tables(
             recommendation,
             "Each user's last film among all 1,682, given all before it; films of the history are "
             "left out of every ranking.",
-        ),
-        "mnist": ("Pictures: MNIST", pictures, "All of the test part; one seed."),
-        "osie": (
-            "Saliency: OSIE, five folds",
-            saliency,
-            "Maps over cells of 4 x 4 pixels of pictures of 160 x 120; one seed, mean (of folds).",
         ),
     },
 )

@@ -49,7 +49,7 @@ EXPERIMENTS = {
     "reviews": Shown("accuracy", "token_f1_macro", map_target=0.9),
     "canvas_classify": Shown("accuracy"),
     "canvas_locate": Shown("box_iou", answer_target=0.7),
-    "canvas_segment": Shown("mean_iou"),
+    "canvas_segment": Shown("mean_iou", answer_target=0.85),
     "canvas_attend": Shown(map="cc"),
     "canvas_caption": Shown("exact_match", "pointing_accuracy"),
     "canvas_point": Shown(map="pointing_accuracy"),

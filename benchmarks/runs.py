@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.progress import track
 
+from attnlab.metrics.intervals import Interval, bootstrap, bootstrap_seeds
 from attnlab.report.scores import PER_EXAMPLE, read_table
 
 RUNS = Path("runs/benchmarks")
@@ -50,6 +51,17 @@ class Training:
         """The figure of every test example for which it is defined."""
         column = read_table(self.folder / PER_EXAMPLE)[figure]
         return [float(value) for value in column if value not in ("", "nan")]
+
+
+def over(runs: Sequence[Training], figure: str) -> Interval:
+    """The mean over seeds and test examples, with the interval over both."""
+    each = [run.each(figure) for run in runs]
+    return bootstrap(each[0]) if len(each) == 1 else bootstrap_seeds(each)
+
+
+def judged(target: float, found: float) -> str:
+    """A target, and whether it was reached."""
+    return f"{target:g}: " + ("reached" if found >= target else f"missed by {target - found:.4f}")
 
 
 def train_all(trainings: Sequence[Training], at_once: int = 2, threads: int = 1) -> None:

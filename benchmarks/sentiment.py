@@ -13,9 +13,8 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from attnlab.metrics.intervals import Interval, bootstrap, bootstrap_seeds
 from benchmarks.results import record
-from benchmarks.runs import RUNS, Training, train_all
+from benchmarks.runs import RUNS, Training, judged, over, train_all
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SEEDS = (0, 1, 2)
@@ -33,16 +32,6 @@ SENTENCES_ACCURACY = 0.84
 def training(name: str, seed: int, data: Path) -> Training:
     words = (*SYSTEMS[name], f"seed={seed}", f"paths.data={data}")
     return Training(RUNS / "sentiment" / name / str(seed), words)
-
-
-def over(runs: list[Training], figure: str) -> Interval:
-    """The mean over seeds and test examples, with the interval over both."""
-    each = [run.each(figure) for run in runs]
-    return bootstrap(each[0]) if len(each) == 1 else bootstrap_seeds(each)
-
-
-def judged(target: float, found: float) -> str:
-    return f"{target:g}: " + ("reached" if found >= target else f"missed by {target - found:.4f}")
 
 
 def review_rows(done: dict[str, list[Training]]) -> Iterator[str]:

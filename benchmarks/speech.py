@@ -163,9 +163,9 @@ def boundary_f1(pairs: Sequence[tuple[Spans, Spans]]) -> float:
     """Each boundary finds one at most, and is found once at most."""
     found = told = gold = 0
     for said, true in pairs:
-        edges = [sorted(edge for span in side for edge in span) for side in (said, true)]
-        found += matched(*edges, NEAR)
-        told, gold = told + len(edges[0]), gold + len(edges[1])
+        heard, right = (sorted(edge for span in side for edge in span) for side in (said, true))
+        found += matched(heard, right, NEAR)
+        told, gold = told + len(heard), gold + len(right)
     return 2 * found / max(told + gold, 1)
 
 

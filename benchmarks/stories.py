@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from attnlab.metrics.intervals import Interval, bootstrap, bootstrap_seeds
 from benchmarks.results import record
-from benchmarks.runs import RUNS, Training, train_all
+from benchmarks.runs import RUNS, Training, judged, over, train_all
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 ROUGE = ("rouge1", "rouge2", "rougeL")
@@ -47,12 +46,6 @@ def done(name: str, data: Path) -> list[Training]:
     return [run for seed in seeds if (run := training(name, seed, data)).done]
 
 
-def over(runs: list[Training], figure: str) -> Interval:
-    """The mean over seeds and test examples, with the interval over both."""
-    each = [run.each(figure) for run in runs]
-    return bootstrap(each[0]) if len(each) == 1 else bootstrap_seeds(each)
-
-
 def story_rows(data: Path) -> Iterator[str]:
     yield (
         "| task | runs | accuracy | target | mass on the facts | target | of a uniform map | "
@@ -69,9 +62,9 @@ def story_rows(data: Path) -> Iterator[str]:
             name,
             str(len(runs)),
             str(accuracy),
-            _judged(story.accuracy, accuracy.mean),
+            judged(story.accuracy, accuracy.mean),
             str(mass),
-            _judged(story.mass, mass.mean),
+            judged(story.mass, mass.mean),
             f"{first['controls']['uniform']['mass_on_gold']:.3f}",
             str(over(runs, "trust/uniform")),
             f"{first['cost']['train_seconds']:.0f}",
@@ -94,10 +87,6 @@ def summary_rows(data: Path) -> Iterator[str]:
         extracts = "exact_match" in first["answer"]
         cells.append(str(over(runs, "exact_match")) if extracts else "")
         yield f"| {' | '.join(cells)} | {first['cost']['train_seconds']:.0f} |"
-
-
-def _judged(target: float, found: float) -> str:
-    return f"{target:g}: " + ("reached" if found >= target else f"missed by {target - found:.4f}")
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from attnlab.metrics.intervals import Values, interval, two_sided_p
 from attnlab.report.scores import RESAMPLES, read_table
 from benchmarks.results import record
-from benchmarks.runs import RUNS, Training, train_all
+from benchmarks.runs import RUNS, Training, judged, train_all
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -34,11 +34,6 @@ class Row:
     seeds: tuple[int, ...] = (0, 1, 2)
     target: float | None = None
     peer: str = ""
-
-    def missed(self, found: float) -> str:
-        if self.target is None:
-            return ""
-        return "reached" if found >= self.target else f"missed by {self.target - found:.4f}"
 
 
 SLOTS_PEER, INTENTS_PEER = "95.9 (BiLSTM-CRF, published)", "96.9 (published)"
@@ -79,7 +74,7 @@ def line(name: str, data: Path) -> str:
         row.figure,
         ", ".join(f"{value:.4f}" for value in each),
         str(interval(float(np.mean(each)), drawn(name, data), 0.95)),
-        "" if row.target is None else f"{row.target:g}: {row.missed(float(np.mean(each)))}",
+        "" if row.target is None else judged(row.target, float(np.mean(each))),
         row.peer,
         f"{seconds:.0f}",
     ]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from attnlab.cli import main
+from attnlab.config.compose import config_dir
 from attnlab.stages.run import FOLDER_VARIABLE
 from tests.commands import REPOSITORY, SMALL, run
 
@@ -49,6 +50,13 @@ def test_every_command_of_the_readme_is_known_here() -> None:
     # test_explain.py, test_compare.py, test_predict.py and test_align.py run the stages they are
     # named after.
     assert others == ["make run", "make test", "dvc repro"]
+
+
+def test_every_experiment_is_named_and_no_other() -> None:
+    table = README.partition("## What it does")[2].partition("## Add")[0]
+    named = re.findall(r"`(\w+)`", table)
+    shipped = (path.stem for path in (config_dir() / "experiment").glob("*.yaml"))
+    assert sorted(named) == sorted(shipped)
 
 
 @pytest.mark.usefixtures("readme_plugin")

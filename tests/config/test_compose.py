@@ -117,11 +117,6 @@ def test_mistake_is_one_plain_line(override: str, line: str) -> None:
             "try: model.co_attention=0",
         ),
         (
-            ["experiment=support_retrieve", "model.co_attention=1"],
-            "model.co_attention: each input then has an encoder of its own, and replies have none; "
-            "with task 'retrieve' try: 0",
-        ),
-        (
             ["dataset=files", "dataset.optional=[asked]"],
             "dataset: no input 'asked'; there are: text",
         ),
@@ -186,3 +181,11 @@ def test_no_place_may_know_the_item_that_it_has_to_tell() -> None:
         "objective: losses on maps are those of one answer; task.learn=every_place has many; try: "
         "objective=unsupervised, or task.learn=answer",
     ]
+
+
+def test_queries_that_tell_one_another_stand_in_no_order_and_in_no_picture() -> None:
+    said = "does not serve queries that tell one another what they found; try: task.rounds=1"
+    for mechanism, key in (("cbam", "score: 'spatial'"), ("coverage", "structure: 'coverage'")):
+        given = ["experiment=canvas_locate", f"attention={mechanism}"]
+        assert mistakes(*given) == [f"attention.{key} {said}"]
+        compose.load([*given, "task.rounds=1"])

@@ -87,3 +87,20 @@ def test_items_are_the_same_however_many_are_kept(folder: Path, kept: int, targe
         assert one.target and other.target
         assert np.array_equal(one.target.weights, other.target.weights)
         assert np.array_equal(one.target.query_mask, other.target.query_mask)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_many_marks_take_a_bit_each_and_other_weights_stay_numbers(
+    tmp_path: Path, soft: bool
+) -> None:
+    random = np.random.default_rng(0)
+    marks = (random.random((2, 3601)) < 0.2).astype(np.float32)
+    weights = marks * random.random(marks.shape, np.float32) if soft else marks
+    target = AttentionTarget(weights, np.ones(2, bool), np.ones(3601, bool), "soft")
+    written = Example("0", {"text": NAMES}, "x", target)
+    Store(tmp_path).write("train", [written, written])
+    for found in Stored(tmp_path, "train"):
+        assert found.target is not None
+        assert np.array_equal(found.target.weights, weights)
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert (size < 2 * 2 * 3601 / 8 + 2000) is not soft

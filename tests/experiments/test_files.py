@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
+from tests.data.readers.files import rows
 from tests.runs import figures, ran, shown
 
 FORMS: dict[str, tuple[dict[str, object], list[str]]] = {
@@ -47,15 +47,9 @@ FORMS: dict[str, tuple[dict[str, object], list[str]]] = {
 @pytest.mark.parametrize("form", FORMS)
 def test_own_files_from_rows_to_report(form: str, tmp_path: Path) -> None:
     row, overrides = FORMS[form]
-    rows = [row | {"text": f"{row['text']}"} for _ in range(24)]
-    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in rows))
     run = ran(
         tmp_path,
-        "~experiment",
-        "dataset=files",
-        "dataset/reader=jsonl",
-        f"dataset.folder={tmp_path}",
-        "dataset.splits={train: rows.jsonl, val: rows.jsonl, test: rows.jsonl}",
+        *rows(tmp_path, [row] * 24),
         *overrides,
         "model.dim=16",
         "trainer.max_epochs=1",

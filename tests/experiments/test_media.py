@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.data.readers.files import write
-from tests.data.readers.media import save_picture, spoken, wav, zipped
+from tests.data.readers.media import save_picture, spoken, wav, write_idx, zipped
 from tests.runs import SHORT, figures, ran, shown
 
 
@@ -33,6 +33,50 @@ def looked_at(folder: Path) -> list[str]:
     return [*words, "task=attend", "model.image.channels=[4,4,4,4]"]
 
 
+def marked(folder: Path) -> list[str]:
+    """Pictures as COCO has them, a rectangle in each."""
+    random = np.random.default_rng(0)
+    images = [{"id": i, "file_name": f"{i}.png"} for i in range(24)]
+    annotations = []
+    for image in images:
+        left, top = (int(n) for n in random.integers(0, 8, 2))
+        box, kind = [left, top, 8, 6], image["id"] % 2
+        pixels = random.integers(0, 99, (16, 20, 3))
+        pixels[top : top + 6, left : left + 8, kind] = 255
+        save_picture(folder / "seen" / image["file_name"], pixels)
+        about = {"id": image["id"], "image_id": image["id"], "category_id": 1 + kind, "bbox": box}
+        annotations.append(about)
+    names = [{"id": 1, "name": "red"}, {"id": 2, "name": "green"}]
+    content = {"images": images, "annotations": annotations, "categories": names}
+    (folder / "instances.json").write_text(json.dumps(content))
+    where = "dataset.splits={train: instances.json, val: instances.json, test: instances.json}"
+    words = ["dataset=pictures", "dataset/reader=coco", "dataset.files=seen", where]
+    return [*words, "dataset.size=[16,20]", "model=convolutional"]
+
+
+def boxes(folder: Path) -> list[str]:
+    return [*marked(folder), "dataset/answer=boxes", "task=locate", "metrics=region"]
+
+
+def masks(folder: Path) -> list[str]:
+    return [*marked(folder), "dataset/answer=masks", "task=segment", "metrics=region"]
+
+
+def pointed_at(folder: Path) -> list[str]:
+    gold = "dataset/picture_gold@dataset.gold=boxes"
+    return [*marked(folder), gold, "metrics=region", "objective=supervised"]
+
+
+def cluttered(folder: Path) -> list[str]:
+    random = np.random.default_rng(0)
+    write_idx(folder / "a.idx", random.integers(0, 256, (24, 8, 8)))
+    write_idx(folder / "b.idx", np.arange(24) % 3)
+    files = "{image: a.idx, label: b.idx}"
+    where = f"dataset.splits={{train: {files}, val: {files}, test: {files}}}"
+    words = ["dataset=cluttered_mnist", "dataset.canvas=[16,16]", "model=convolutional", where]
+    return [*words, "task.hops=3", "attention=reinforce", "metrics=region"]
+
+
 def sounds(folder: Path) -> list[str]:
     random = np.random.default_rng(0)
     files = {f"{i % 3}_{i}.wav": wav(random.uniform(-1, 1, 400 + 20 * i), 8000) for i in range(24)}
@@ -52,7 +96,17 @@ def log(folder: Path) -> list[str]:
     return [*words, "model=transformer", "attention=rope", "model.feedforward_dim=16"]
 
 
-KINDS = {"pictures": pictures, "looked_at": looked_at, "sounds": sounds, "log": log}
+KINDS = {
+    "pictures": pictures,
+    "looked_at": looked_at,
+    "boxes": boxes,
+    "masks": masks,
+    "pointed_at": pointed_at,
+    "cluttered": cluttered,
+    "sounds": sounds,
+    "log": log,
+}
+HEADLINES = {"looked_at": "cc", "log": "hr@10", "boxes": "map50", "masks": "mean_dice"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -60,7 +114,7 @@ def test_own_files_beyond_text_from_file_to_report(kind: str, tmp_path: Path) ->
     data = tmp_path / "data"
     data.mkdir()
     words = KINDS[kind](data)
-    judged = [] if "metrics=saliency" in words else ["metrics.figures=[]"]
+    judged = [] if any(w.startswith("metrics=") for w in words) else ["metrics.figures=[]"]
     run = ran(
         tmp_path,
         "~experiment",
@@ -73,13 +127,16 @@ def test_own_files_beyond_text_from_file_to_report(kind: str, tmp_path: Path) ->
         f"dataset.folder={data}",
     )
     found, example = figures(run), shown(run)
-    headline = {"looked_at": "cc", "log": "hr@10"}.get(kind, "accuracy")
-    assert -1 <= found["answer"][headline] <= 1
+    assert -1 <= found["answer"][HEADLINES.get(kind, "accuracy")] <= 1
     assert (run / "report.html").stat().st_size > 1000
     assert all(len(row) == len(example["keys"]) for row in example["map"])
     assert [p for p in (run / "maps").glob("*.png") if not p.stem.endswith("-heads")]
-    if kind == "looked_at":
-        assert found["controls"]["oracle"]["cc"] == pytest.approx(1.0)
+    if judged == []:
+        oracle = found["controls"]["oracle"]
+        assert oracle["cc" if kind == "looked_at" else "mass_on_gold"] == pytest.approx(1.0)
+    assert (example["right"] is None) is (kind not in ("boxes", "masks"))
+    if kind == "boxes":
+        assert len(example["right"]["boxes"]) == 1 == len(example["map"])
 
 
 def test_connected_words_from_recordings_to_report(tmp_path: Path) -> None:

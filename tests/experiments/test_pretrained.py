@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from attnlab.cli import main
+from tests.data.readers.files import rows
 from tests.models import pretrained
 from tests.runs import SHORT, figures, ran, shown
 
@@ -33,15 +34,10 @@ def test_reviews_are_judged_explained_and_reported(
 
 def test_own_text_pairs_are_translated_and_aligned(tmp_path: Path) -> None:
     row = {"text": "the warm soup", "answer": "a dry cake", "links": "0-0 1-1 2p2"}
-    (tmp_path / "rows.jsonl").write_text(f"{json.dumps(row)}\n" * 24)
     run = ran(
         tmp_path,
         *SHORT,
-        "~experiment",
-        "dataset=files",
-        "dataset/reader=jsonl",
-        f"dataset.folder={tmp_path}",
-        "dataset.splits={train: rows.jsonl, val: rows.jsonl, test: rows.jsonl}",
+        *rows(tmp_path, [row] * 24),
         "dataset/answer=text",
         "dataset/gold=links",
         "model=hf",

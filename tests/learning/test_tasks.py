@@ -16,7 +16,8 @@ from attnlab.data.example import Example
 from attnlab.data.target import AttentionTarget
 from attnlab.data.vocabulary import EOS
 from attnlab.errors import UserError
-from attnlab.learning.tasks import Attend, Classify, Generate, Locate, Rank, Segment, Tag, Task
+from attnlab.learning.regions import Locate, Segment
+from attnlab.learning.tasks import Attend, Classify, Generate, Rank, Tag, Task
 
 SIZE = 16
 PICTURE = np.zeros((1, SIZE, SIZE), np.float32)
@@ -44,7 +45,7 @@ def figures(task: Task, batch: Batch, scores: torch.Tensor, answers: torch.Tenso
 
 def test_loss_is_the_mean_over_real_places() -> None:
     codec, batch = batched(texts([["x", "y"], ["y"]]))
-    task = Generate(codec, max_length=5, figures=None, decoding=None, **SHARED)
+    task = Generate(codec, max_length=5, figures=None, decoding=None, ctc=0.0, **SHARED)
     scores = torch.randn(2, 3, 6)
     gold = batch.answer.values
     places = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]  # the end marks among them
@@ -55,11 +56,11 @@ def test_loss_is_the_mean_over_real_places() -> None:
 
 def test_generated_words_and_characters_have_their_own_figures() -> None:
     codec, batch = batched(texts([["x", "y"], ["y"]]))
-    characters = Generate(codec, max_length=5, figures=None, decoding=None, **SHARED)
+    characters = Generate(codec, max_length=5, figures=None, decoding=None, ctc=0.0, **SHARED)
     found = figures(characters, batch, torch.zeros(1), batch.answer.values)
     assert found["exact_match"] == 1 and found["character_error"] == 0
     codec, batch = batched(texts([["good", "day", "to", "you"], ["bye", "now", "my", "dear"]]))
-    words = Generate(codec, max_length=5, figures=None, decoding=None, **SHARED)
+    words = Generate(codec, max_length=5, figures=None, decoding=None, ctc=0.0, **SHARED)
     assert next(iter(figures(words, batch, torch.zeros(1), batch.answer.values))) == "bleu"
 
 
@@ -108,47 +109,71 @@ def test_ranks() -> None:
     assert found["hr@1"] == pytest.approx(0.5) and found["hr@10"] == 1
 
 
+QUERIES = 4
+SAID_BY = {(0, 0): 2, (0, 1): 0, (1, 0): 3}  # example and box -> the query that says it
+
+
 def locate() -> tuple[Locate, Batch, torch.Tensor]:
-    """The task, a batch, and scores that say exactly what gold says."""
+    """The task, a batch, and scores that say exactly what gold says, in an order of their own."""
     gold = [
         np.array([[0, 0, 8, 8, 0], [8, 8, 16, 12, 1]], np.float32),
         np.array([[4, 4, 8, 8, 1]], np.float32),
     ]
     codec, batch = batched(pictures(gold))
-    task = Locate(codec, box_weight=1.0, **SHARED)
-    scores = torch.zeros(2, 2, 4 + 3)
-    scores[..., :4] = batch.answer.values[..., :4] / SIZE
-    for place, kind in {(0, 0): 0, (0, 1): 1, (1, 0): 1, (1, 1): 2}.items():
-        scores[(*place, 4 + kind)] = 30.0
+    task = Locate(codec, queries=QUERIES, rounds=1, box_weight=1.0, none_weight=0.1, **SHARED)
+    scores = torch.zeros(2, QUERIES, 4 + 3)
+    scores[..., 2:4] = 0.1
+    scores[..., 6] = 30.0  # nothing
+    for (example, box), query in SAID_BY.items():
+        edges, kind = batch.answer.values[example, box].tensor_split([4])
+        scores[example, query, :4] = edges / SIZE
+        scores[example, query, 4 + int(kind)] = 60.0
     return task, batch, scores
 
 
-def test_boxes_as_gold_has_them_cost_nothing() -> None:
+def test_boxes_cost_nothing_in_whatever_order_they_are_said() -> None:
     task, batch, scores = locate()
+    rows = task.rows(scores, batch)
+    assert rows[0, :2].tolist() == [2, 0] and rows[1, 0].item() == 3
+    assert [sorted(each) for each in rows.tolist()] == [[0, 1, 2, 3]] * 2
     assert float(task.loss(scores, batch)) < 1e-5
+    assert task.losses(scores, batch)[1].tolist() == [2, 1]
     moved = scores.clone()
-    moved[1, 1, :4] += 0.3  # a slot without a box: its edges do not count
+    moved[1, 1, :4] += 0.3  # a query that says there is nothing: its edges do not count
     assert float(task.loss(moved, batch)) < 1e-5
     moved[0, 0, :4] += 0.3
     assert float(task.loss(moved, batch)) > 0.1
 
 
-def test_boxes_are_judged_without_empty_slots() -> None:
-    task, batch, _ = locate()
-    boxes, mask = batch.answer
-    kinds = boxes[..., 4].masked_fill(~mask, -1)
-    said = torch.cat([boxes[..., :4], kinds[..., None], torch.ones(2, 2, 1)], -1)
-    found = figures(task, batch, torch.zeros(1), said)
+def test_maps_of_queries_are_brought_into_the_order_of_gold() -> None:
+    task, batch, scores = locate()
+    maps = torch.arange(2 * 3 * QUERIES * 5).view(2, 3, QUERIES, 5)
+    by_gold = task.as_gold(maps, scores, batch)
+    assert by_gold.shape == (2, 3, 2, 5)
+    for (example, box), query in SAID_BY.items():
+        assert torch.equal(by_gold[example, :, box], maps[example, :, query])
+    assert torch.equal(task.as_gold(maps[:, 0], scores, batch), by_gold[:, 0])
+
+
+def test_boxes_are_judged_whoever_says_them() -> None:
+    task, batch, scores = locate()
+    said = torch.zeros(2, QUERIES, 6)
+    for (example, box), query in SAID_BY.items():
+        said[example, query, :5], said[example, query, 5] = batch.answer.values[example, box], 0.9
+    found = figures(task, batch, scores, said)
     assert found["box_iou"] == pytest.approx(1) and found["map50"] == pytest.approx(1)
-    said[0, 1, 4] = -1  # one of three is not seen
-    assert figures(task, batch, torch.zeros(1), said)["box_iou"] == pytest.approx(2 / 3)
+    said[0, 0, 5] = 0.3  # less than sure: precision still counts it, as the last
+    found = figures(task, batch, scores, said)
+    assert found["box_iou"] == pytest.approx(2 / 3) and found["map50"] == pytest.approx(1)
+    said[0, 0, 5] = 0.0
+    assert figures(task, batch, scores, said)["map50"] == pytest.approx(0.75, abs=0.01)
 
 
 def test_pixels() -> None:
     gold = np.zeros((SIZE, SIZE), np.float32)
     gold[:4, :4] = 2
     codec, batch = batched(pictures([gold, gold]))
-    task = Segment(codec, **SHARED)
+    task = Segment(codec, gated=True, **SHARED)
     scores = F.one_hot(batch.answer.values, 3).permute(0, 3, 1, 2) * 30.0
     assert float(task.loss(scores, batch)) < 1e-6
     found = figures(task, batch, scores, batch.answer.values)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import jaccard_score
+from sklearn.metrics import f1_score, jaccard_score
 
-from attnlab.metrics.regions import BoxIou, MeanAveragePrecision, SegmentationIou, box_iou
+from attnlab.metrics.regions import BoxIou, MeanAveragePrecision, Segmentation, box_iou
 
 
 def boxes(*rows):
@@ -37,15 +37,16 @@ def test_box_iou_pairs_boxes_of_a_class_one_to_one():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_segmentation_is_the_mean_jaccard_of_pooled_pixels(seed):
+def test_segmentation_is_the_mean_jaccard_and_dice_of_pooled_pixels(seed):
     random = np.random.default_rng(seed)
     said, gold = random.integers(0, 3, (2, 5, 6, 7))
-    metric = SegmentationIou(classes=5)  # two of which never appear
+    metric = Segmentation(classes=5)  # two of which never appear
     metric.update(torch.tensor(said[:2]), torch.tensor(gold[:2]))
     metric.update(torch.tensor(said[2:]), torch.tensor(gold[2:]))
-    expected = jaccard_score(gold.ravel(), said.ravel(), average="macro")
+    iou = jaccard_score(gold.ravel(), said.ravel(), average="macro")
+    dice = f1_score(gold.ravel(), said.ravel(), average="macro")
     assert metric.compute() == pytest.approx(
-        {"mean_iou": expected, "pixel_accuracy": (said == gold).mean()}
+        {"mean_iou": iou, "mean_dice": dice, "pixel_accuracy": (said == gold).mean()}
     )
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from attnlab.attention.probes import Tap
+from attnlab.attention.probes import Tap, sites
 from attnlab.data.example import Example
 from attnlab.data.target import AttentionTarget
 from attnlab.errors import UserError
-from attnlab.models.regions import centres
+from attnlab.models.boxes import centres
 from tests.models.building import SIZE, built, pictures, small_config, texts
 
 
@@ -33,6 +33,23 @@ def test_map_of_a_picture_has_the_cells_that_gold_is_regrouped_to(front: str) ->
     assert scores.shape == (2, 1, 2)
     assert tap.weights().shape[-1] == 36 == batch.target.weights.shape[-1]
     assert model.answer(batch).shape == (2, 1)
+
+
+def test_a_patch_with_hidden_layers_is_a_fully_connected_network() -> None:
+    words = ["model/image=patches", f"model.image.size={SIZE}", "model.image.hidden=[12,8]"]
+    config = small_config("task=classify", "model=convolutional", "attention=uniform", *words)
+    model, batch, _ = built(config, pictures(["1", "2"]))
+    (front,) = model.reader.fronts  # type: ignore[union-attr]
+    pixels = batch.inputs["image"].values
+    known = front.linear(pixels)
+    for layer in front.further:
+        known = layer(known.relu())
+    assert [layer.out_channels for layer in front.further] == [8, 16]
+    assert known.shape == (2, 16, 1, 1)
+    expected = known.flatten(1) + front.rows.flatten() + front.columns.flatten()
+    seen = model.reader(batch).memory  # type: ignore[operator]
+    torch.testing.assert_close(seen.values[:, 0], expected)
+    assert seen.grid == (1, 1)
 
 
 def test_spatial_attention_gets_the_grid() -> None:
@@ -63,15 +80,51 @@ def test_question_is_what_asks() -> None:
     assert not torch.allclose(scores, model(swapped))
 
 
-def test_locator_answers_with_boxes_within_the_picture() -> None:
-    gold = [boxes([1, 2, 9, 10, 3], [12, 12, 20, 20, 0]), boxes([5, 5, 13, 13, 1])]
-    model, batch, codec = built(small_config("task=locate"), pictures(gold))
+GOLD_BOXES = [boxes([1, 2, 9, 10, 3], [12, 12, 20, 20, 0]), boxes([5, 5, 13, 13, 1])]
+GRID = ("task.queries=cells", "task.rounds=1")
+ALONE = ("attention=window", "attention.structure.left=0", "attention.structure.right=0")
+
+
+@pytest.mark.parametrize(("asks", "queries"), [((), 12), (GRID, 36)])
+def test_locator_answers_with_a_box_for_each_query(asks: tuple[str, ...], queries: int) -> None:
+    model, batch, codec = built(small_config("task=locate", *asks), pictures(GOLD_BOXES))
     scores, said = model(batch), model.answer(batch)
-    assert scores.shape == (2, 2, 4 + 4 + 1)
-    assert said.shape == (2, 2, 6)
+    assert scores.shape == (2, queries, 4 + 4 + 1)
+    assert said.shape == (2, queries, 6)
     assert (said[..., 2:4] > said[..., :2]).all()
-    assert (said[..., 4] >= -1).all() and (said[..., 4] <= 3).all()
-    assert codec.text(gold[0].tolist()) == "3@1,2 0@12,12"
+    assert (said[..., 4] >= 0).all() and (said[..., 4] <= 3).all()
+    chances = scores[..., 4:].softmax(-1)
+    torch.testing.assert_close(said[..., 5], chances[..., :-1].amax(-1))
+    assert codec.text([*GOLD_BOXES[0].tolist(), [0, 0, 1, 1, 2, 0.4]]) == "3@1,2 0@12,12"
+
+
+def test_queries_know_of_one_another_from_the_second_look_on() -> None:
+    config = small_config("task=locate", "task.rounds=2", "model=convolutional")
+    model, batch, _ = built(config, pictures(GOLD_BOXES))
+    assert list(sites(model)) == ["decoder.cross.0", "decoder.self.1", "decoder.cross.1"]
+    alone, _, _ = built(small_config("task=locate", "task.rounds=1"), pictures(GOLD_BOXES))
+    for each, moves in ((model, True), (alone, False)):
+        before = each(batch)[:, 1:]
+        with torch.no_grad():
+            each.queries.learned[0] += 1  # type: ignore[union-attr]
+        assert torch.allclose(before, each(batch)[:, 1:]) is not moves
+
+
+def test_grid_of_answers_without_attention_sees_each_cell_by_itself() -> None:
+    config = small_config("task=locate", "model=convolutional", *GRID, *ALONE)
+    model, batch, _ = built(config, pictures(GOLD_BOXES))
+    with Tap(model, "decoder.cross.0") as tap:
+        model(batch)
+    assert torch.equal(tap.weights().mean(1), torch.eye(36).expand(2, -1, -1))
+
+
+def test_fewer_queries_than_boxes_are_refused() -> None:
+    with pytest.raises(UserError) as refused:
+        built(small_config("task=locate", "task.queries=1"), pictures(GOLD_BOXES))
+    assert str(refused.value) == (
+        "task.queries: 1 find less than a picture of dataset 'dates' has, 2 boxes; "
+        "try: task.queries=4"
+    )
 
 
 def test_centres_of_cells() -> None:
@@ -80,12 +133,32 @@ def test_centres_of_cells() -> None:
     assert middles.tolist()[-1] == [0.875, 0.75]
 
 
-def test_segmenter_answers_for_every_pixel() -> None:
+@pytest.mark.parametrize("front", ["convolution", "pyramid", "patches"])
+def test_segmenter_answers_for_every_pixel(front: str) -> None:
     gold = [np.zeros((SIZE, SIZE), np.float32), np.full((SIZE, SIZE), 2, np.float32)]
-    config = small_config("task=segment", "model=convolutional")
+    config = small_config("task=segment", "model=convolutional", f"model/image={front}")
     model, batch, _ = built(config, pictures(gold))
     assert model(batch).shape == (2, 3, SIZE, SIZE)
     assert model.answer(batch).shape == batch.answer.values.shape
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_what_is_seen_in_fine_places_passes_as_far_as_its_gate_is_open(gated: bool) -> None:
+    gold = [np.zeros((SIZE, SIZE), np.float32), np.full((SIZE, SIZE), 2, np.float32)]
+    config = small_config("task=segment", "model=convolutional", f"task.gated={gated}")
+    model, batch, _ = built(config, pictures(gold))
+    before = model(batch)
+    for step in model.steps:  # type: ignore[union-attr]
+        assert (step.gate is not None) is gated
+        if gated:
+            with torch.no_grad():
+                step.gate.score.weight.zero_()
+                step.gate.score.bias.fill_(-1e4)  # shut
+    shut = model(batch)
+    assert torch.allclose(before, shut) is not gated
+    stem = next(iter(model.stem.parameters()))  # type: ignore[union-attr]
+    shut.sum().backward()
+    assert bool(stem.grad.any()) is not gated, "behind a shut gate nothing is seen of the pixels"
 
 
 def test_attender_answers_with_its_map() -> None:

@@ -21,6 +21,7 @@ from attnlab.objectives.attention import (
     Relations,
     SoftIoU,
     SurePossible,
+    Transfer,
 )
 
 SHARED = {"on": "pooling", "weight": 1.0, "schedule": Constant(kind="constant")}
@@ -31,6 +32,7 @@ EVERY = [
     MSE(**SHARED),
     SoftIoU(**SHARED),
     SurePossible(sure=0.5, **SHARED),
+    Transfer(**SHARED),
     Distillation(temperature=2.0, **SHARED),
     Relations(temperature=0.1, **SHARED),
 ]
@@ -78,6 +80,7 @@ DEFINITIONS = [
     (KL(**SHARED), lambda p, t: relative_entropy(t, p)),
     (MSE(**SHARED), lambda p, t: ((p - t) ** 2).sum()),
     (SoftIoU(**SHARED), lambda p, t: 1 - np.minimum(p, t).sum() / np.maximum(p, t).sum()),
+    (Transfer(**SHARED), lambda p, t: math.dist(p / np.linalg.norm(p), t / np.linalg.norm(t))),
     (Distillation(temperature=2.0, **SHARED), tempered_divergence),
 ]
 

@@ -53,7 +53,10 @@ def _shown(example: Any, codec: Codec, random: np.random.Generator) -> ShownExam
     noise = random.dirichlet(np.full(gold.shape[1], 0.3), size=len(gold))
     lean = random.uniform(0.2, 1.0)
     weights = np.where(gold.any(-1, keepdims=True), lean * gold + (1 - lean) * noise, noise)
-    return ShownExample.of(example, codec, bare.gold, weights.astype(np.float32))
+    said = codec.answers.encode(example).numpy()
+    if codec.form == "boxes":
+        said = np.pad(said, ((0, 0), (0, 1)), constant_values=0.9)
+    return ShownExample.of(example, codec, bare.gold, weights.astype(np.float32), said)
 
 
 def _answered(shown: ShownExample, prediction: str) -> ShownExample:

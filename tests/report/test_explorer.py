@@ -25,6 +25,7 @@ FORMS = {  # what is looked at -> the dataset, and how its page names the drawin
     "alignment": ("dates", [], "queries down"),
     "image": ("canvas", [], "the picture"),
     "boxes": ("canvas", ["dataset.task_view=locate"], "the picture"),
+    "masks": ("canvas", ["dataset.task_view=segment"], "the picture"),
     "saliency": ("canvas", ["dataset.task_view=attend"], "the picture"),
     "question": ("questions", [], "the picture"),
     "audio": ("tones", [], "the spectrogram"),
@@ -77,6 +78,23 @@ def test_every_form_of_input_is_drawn(browser: Browser, tmp_path: Path, form: st
     assert shapes > 10
     browser.picture(SCREENSHOTS / f"{form}.png")
     assert browser.problems() == []
+
+
+def test_boxes_and_masks_of_gold_and_answer_stand_beside_the_picture(
+    browser: Browser, tmp_path: Path
+):
+    marked = {}
+    for view in ("locate", "segment"):
+        run = reported("canvas", f"dataset.task_view={view}")
+        browser.open(written(tmp_path / "page.html", [run]))
+        groups = "[...document.querySelectorAll('[data-figure^=map-] .regions')]"
+        marked[view] = browser.run(
+            f"return {groups}.map((g) => [...g.children].map((e) => e.tagName + e.textContent))"
+        )
+    gold, answer = marked["locate"]
+    assert [shape for shape in gold if shape.startswith("rect")], "a box"
+    assert [f"{said} 0.90" for said in gold if said.startswith("text")] == answer[1::2]
+    assert marked["segment"] == [["image"], ["image"]]
 
 
 def test_it_opens_fast_is_small_and_asks_for_nothing(browser: Browser, tmp_path: Path):

@@ -77,6 +77,14 @@ class Mapping(Reader, kind="mapping", target=f"{READERS}.mapping:MappingReader")
     value: Column = Field(description="name of the column of values")
 
 
+class Coco(Reader, kind="coco", target=f"{READERS}.coco:CocoReader"):
+    """COCO's instances.json: a row for each picture.
+
+    Its columns: file, objects (for answers boxes and masks), label (the category with the most
+    area in the picture), boxes (of the objects with that label).
+    """
+
+
 class Conll(Reader, kind="conll", target=f"{READERS}.conll:ConllReader"):
     """One word a line with its columns, an empty line after each sentence."""
 
@@ -149,6 +157,20 @@ class TagsAnswer(Answer, kind="tags", target=f"{READERS}.columns:TagsColumn"):
     """A tag for each word (task tag): a list, or text with spaces in between."""
 
     column: Column = Field(description="holds the tags")
+
+
+class ObjectsAnswer(Answer):
+    """Objects in a picture, each where it is."""
+
+    column: Column = Field(description="holds the objects, as dataset/reader=coco gives them")
+
+
+class BoxesAnswer(ObjectsAnswer, kind="boxes", target=f"{READERS}.objects:BoxesColumn"):
+    """A box and a category for each object (task locate); they are gold maps as well."""
+
+
+class MasksAnswer(ObjectsAnswer, kind="masks", target=f"{READERS}.objects:MasksColumn"):
+    """A category for each pixel (task segment); what is marked is the gold map as well."""
 
 
 class NoAnswer(Answer, kind="none", target=f"{READERS}.columns:NoColumn"):
@@ -301,6 +323,12 @@ class Files(Rows, kind="files", target=f"{READERS}.source:FileSource"):
                 raise ValueError(f"no input '{name}'; there are: {', '.join(self.inputs)}")
         if self.looks_at in self.optional:
             raise ValueError(f"optional: '{self.looks_at}' is looked at; no row may lack it")
+        return self
+
+    @model_validator(mode="after")
+    def _answers_about_texts(self) -> Self:
+        if isinstance(self.answer, ObjectsAnswer):
+            raise ValueError(f"answer '{self.answer.kind}' goes with pictures (dataset=pictures)")
         return self
 
     @model_validator(mode="after")

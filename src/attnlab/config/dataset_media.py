@@ -5,11 +5,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from attnlab.config.dataset_files import READERS, Answer, Column, LabelAnswer, NoAnswer, Rows
+from attnlab.config.dataset_files import (
+    READERS,
+    Answer,
+    Column,
+    LabelAnswer,
+    NoAnswer,
+    ObjectsAnswer,
+    Rows,
+)
 from attnlab.config.section import Section, Variant
 
 
@@ -31,8 +39,14 @@ class Fixations(PictureGold, kind="fixations", target=f"{READERS}.fixations:Fixa
     )
 
 
+class MarkedBoxes(PictureGold, kind="boxes", target=f"{READERS}.objects:MarkedBoxes"):
+    """Boxes to look into: a list of [left, top, right, bottom] in pixels of the stored picture."""
+
+
 class Media(Rows):
     """Rows of which a column is no text: it holds a file's name, or what is in it."""
+
+    answered: ClassVar[tuple[type[Answer], ...]] = (LabelAnswer, NoAnswer)
 
     files: str | None = Field(
         description="folder (or .zip) of the files that the column names; null is dataset.folder"
@@ -42,15 +56,18 @@ class Media(Rows):
 
     @model_validator(mode="after")
     def _answers_beside_media(self) -> Self:
-        if not isinstance(self.answer, LabelAnswer | NoAnswer):
+        if not isinstance(self.answer, self.answered):
+            kinds = [k for k, each in Answer.choices.items() if issubclass(each, self.answered)]
             raise ValueError(
-                f"answer '{self.answer.kind}' does not go with it; allowed: label, none"
+                f"answer '{self.answer.kind}' does not go with it; allowed: {', '.join(kinds)}"
             )
         return self
 
 
 class Pictures(Media, kind="pictures", target=f"{READERS}.pictures:PictureSource"):
-    """Pictures, each with a label, or with gold that is the answer."""
+    """Pictures, each with a label, with objects marked in it, or with gold that is the answer."""
+
+    answered: ClassVar[tuple[type[Answer], ...]] = (LabelAnswer, NoAnswer, ObjectsAnswer)
 
     size: tuple[PositiveInt, PositiveInt] | None = Field(
         description="height and width that all are brought to; null leaves them as they are"
@@ -62,6 +79,30 @@ class Pictures(Media, kind="pictures", target=f"{READERS}.pictures:PictureSource
     def _gold_where_it_is_the_answer(self) -> Self:
         if self.gold is None and isinstance(self.answer, NoAnswer):
             raise ValueError("neither answer nor gold: nothing to learn")
+        return self
+
+    @model_validator(mode="after")
+    def _gold_once(self) -> Self:
+        if self.gold is not None and isinstance(self.answer, ObjectsAnswer):
+            raise ValueError(f"answer '{self.answer.kind}' is where to look as well; set gold=null")
+        return self
+
+
+class Cluttered(Pictures, kind="cluttered", target=f"{READERS}.cluttered:ClutteredSource"):
+    """Each picture somewhere on a larger, dark canvas, among pieces of others (Mnih et al. 2014).
+
+    Its box is the gold map.
+    """
+
+    canvas: tuple[PositiveInt, PositiveInt] = Field(description="height and width of the canvas")
+    pieces: int = Field(ge=0, description="pieces of other pictures strewn over each canvas")
+    piece: int = Field(gt=0, description="height and width of a piece, in pixels")
+    seed: int = Field(ge=0, description="what places and pieces are drawn from")
+
+    @model_validator(mode="after")
+    def _a_label(self) -> Self:
+        if self.gold is not None or not isinstance(self.answer, LabelAnswer):
+            raise ValueError("has a label as its answer, and gold of its own; set gold=null")
         return self
 
 

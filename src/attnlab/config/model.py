@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.section import Section, Variant
@@ -55,9 +55,13 @@ class Pyramid(Convolution, kind="pyramid", target="attnlab.models.vision:Pyramid
 
 
 class Patches(Image, kind="patches", target="attnlab.models.vision:Patches"):
-    """Squares of pixels, each through the same linear layer (Dosovitskiy et al. 2021)."""
+    """Squares of pixels, each through the same layers: one in a ViT (Dosovitskiy et al. 2021).
+
+    A patch as large as the picture with hidden layers is a fully connected network.
+    """
 
     size: int = Field(gt=0, description="pixels of a patch, each way")
+    hidden: list[PositiveInt] = Field(description="widths of layers before the last one")
 
     @property
     def stride(self) -> int:

@@ -40,7 +40,8 @@ class AttentionObjective(Variant, slot="attention_objective"):
 
     on: str = Field(
         min_length=1,
-        description="the map: decoder.cross.-1, decoder.cross.-2/head=0, encoder.self.3/heads=mean",
+        description="the map: decoder.cross.-1, decoder.cross.-2/head=0, encoder.self.3/heads=mean;"
+        " or activations, how strong the states are that are looked at",
     )
     weight: float = Field(ge=0, description="factor beside the task's loss")
     schedule: Schedule = Field(description="how the weight changes with the training step")
@@ -82,6 +83,10 @@ class Relations(AttentionObjective, kind="relations", target=f"{OBJECTIVES}:Rela
     temperature: float = Field(gt=0, description="divides the similarities before their softmax")
 
 
+class Transfer(AttentionObjective, kind="transfer", target=f"{OBJECTIVES}:Transfer"):
+    """Distance between both maps, each brought to length one (Zagoruyko & Komodakis 2017)."""
+
+
 class Guided(AttentionObjective, kind="guided", target=f"{REGULARISERS}:Guided"):
     """Keeps mass near the diagonal; needs no gold."""
 
@@ -107,5 +112,9 @@ class ObjectiveConfig(Section):
     """The attention's part of the loss; the task's own part belongs to the task."""
 
     name: str = Field(min_length=1, description="shown in run names and tables")
+    teacher: str | None = Field(
+        description="folder of a trained run whose maps, of the same data, are learned from in "
+        "place of gold; null is none"
+    )
     attention: AttentionObjective | None = Field(description="the loss on a map; null is none")
     extra: dict[str, AttentionObjective] = Field(description="further losses on maps, by name")

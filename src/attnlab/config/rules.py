@@ -9,7 +9,7 @@ from attnlab.config.dataset_files import Files
 from attnlab.config.decoding import Beam
 from attnlab.config.model import Convolutional, HuggingFace, Recurrent, Transformer
 from attnlab.config.schema import Config
-from attnlab.config.task import Generate
+from attnlab.config.task import Generate, Locate
 from attnlab.errors import Mistake
 
 
@@ -18,6 +18,7 @@ def broken_rules(config: Config) -> Iterator[Mistake]:
     for rule in (
         _mechanisms,
         _places,
+        _rounds,
         _prediction,
         _co_attention,
         _every_place,
@@ -59,6 +60,19 @@ def _places(config: Config) -> Iterator[Mistake]:
         yield from combinations.usable_for(config.attention, "attention", {"cross"})
 
 
+def _rounds(config: Config) -> Iterator[Mistake]:
+    """Queries that tell one another what they found stand in no order, and in no picture."""
+    if not isinstance(config.task, Locate) or config.task.rounds == 1:
+        return
+    for part in combinations.PARTS:
+        chosen = getattr(config.attention, part)
+        if combinations.form(chosen) in ("recurrent", "picture"):
+            problem = (
+                f"'{chosen.kind}' does not serve queries that tell one another what they found"
+            )
+            yield Mistake(f"attention.{part}", problem, "try: task.rounds=1")
+
+
 def _prediction(config: Config) -> Iterator[Mistake]:
     answered = ("generate", "classify", "rank")
     if config.model.prediction is not None and config.task.kind not in answered:
@@ -70,13 +84,10 @@ def _prediction(config: Config) -> Iterator[Mistake]:
 
 
 def _co_attention(config: Config) -> Iterator[Mistake]:
-    """Every state asks at once, in no order that a mechanism could go by; replies are no input."""
+    """Every state of an input asks at once, in no order that a mechanism could go by."""
     if config.model.co_attention and combinations.is_recurrent(config.attention):
         problem = f"'{config.attention.name}' goes query by query: not in co-attention"
         yield Mistake("attention", problem, "try: model.co_attention=0")
-    if config.model.co_attention and config.task.kind == "retrieve":
-        problem = "each input then has an encoder of its own, and replies have none"
-        yield Mistake("model.co_attention", problem, "with task 'retrieve' try: 0")
 
 
 OWN_TO_BACKBONES = {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from attnlab.config.decoding import Decoding
 from attnlab.config.section import Variant
 
 TextFigure = Literal["bleu", "chrf", "rouge", "word_error", "character_error", "exact_match"]
 TASKS = "attnlab.learning.tasks"
+REGIONS = "attnlab.learning.regions"
 
 
 class Task(Variant, slot="task"):
@@ -107,11 +108,28 @@ class Attend(Task, kind="attend", target=f"{TASKS}:Attend"):
     """The answer is the map itself: gaze, saliency."""
 
 
-class Locate(Task, kind="locate", target=f"{TASKS}:Locate"):
-    """The answer is boxes with their classes, in an order that gold gives."""
+class Locate(Task, kind="locate", target=f"{REGIONS}:Locate"):
+    """The answer is a set of boxes with their classes."""
 
+    queries: PositiveInt | Literal["cells"] = Field(
+        description="how many learned queries look for a box each (Carion et al. 2020); or cells, "
+        "each of which looks for one (a grid head)"
+    )
+    rounds: int = Field(
+        ge=1,
+        description="looks of each query; before every one but the first, queries tell one another "
+        "what they have found",
+    )
     box_weight: float = Field(ge=0, description="weight of the boxes' loss beside the classes'")
+    none_weight: float = Field(
+        gt=0, le=1, description="how much a query counts that has nothing to find, beside others"
+    )
 
 
-class Segment(Task, kind="segment", target=f"{TASKS}:Segment"):
+class Segment(Task, kind="segment", target=f"{REGIONS}:Segment"):
     """The answer is a class for each pixel."""
+
+    gated: bool = Field(
+        description="whether what is seen in fine places passes through gates that coarser ones "
+        "open (Oktay et al. 2018), on the way back to pixels"
+    )

@@ -20,6 +20,9 @@ from attnlab.data.tokenizers import vocabulary_of
 from attnlab.data.vocabulary import EOS, Vocabulary, units_of
 from attnlab.errors import UserError
 
+# Likelihoods of a box from which it counts as said, and as worth being judged and shown at all.
+SURE, WORTH_A_WORD = 0.5, 0.01
+
 
 class Answer(Protocol):
     """What was found of the answers."""
@@ -132,7 +135,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Boxes with their classes, in an order of their own; each row of gold belongs to one."""
+    """Boxes with their classes, and how likely each is if a model says them."""
 
     slots: int  # most boxes that a training example has
     classes: int
@@ -146,10 +149,10 @@ class Boxes:
         return self.slots
 
     def text(self, answer: Sequence[Sequence[float]]) -> str:
-        """Class at the box's left top corner, to whole pixels; rows without a class are none."""
-        return " ".join(
-            f"{int(box[4])}@{round(box[0])},{round(box[1])}" for box in answer if box[4] >= 0
-        )
+        """Class at the box's left top corner, to whole pixels, in reading order; the sure ones."""
+        sure = [box for box in answer if len(box) == 5 or box[5] >= SURE]
+        places = [(round(box[1]), round(box[0]), int(box[4])) for box in sure]
+        return " ".join(f"{kind}@{left},{top}" for top, left, kind in sorted(places))
 
     def describe(self) -> dict[str, Any]:
         return asdict(self)

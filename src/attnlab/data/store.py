@@ -234,8 +234,10 @@ def _unpack_target(record: dict[str, Any], arrays: ArrayReader) -> AttentionTarg
 
 
 def _pack_matrix(matrix: np.ndarray, arrays: ArrayWriter) -> dict[str, Any]:
-    """Few entries as a list of places, many as an array."""
+    """Few entries as a list of places, many as an array, which has a bit each if all are one."""
     rows, columns = np.nonzero(matrix)
+    if len(rows) > 64 and np.all(matrix[rows, columns] == 1):
+        return {"marks": arrays.add("marks", np.packbits(matrix > 0))}
     if len(rows) > 0.25 * matrix.size and matrix.size > 64:
         return arrays.add("target", matrix)
     values = matrix[rows, columns]
@@ -248,6 +250,9 @@ def _pack_matrix(matrix: np.ndarray, arrays: ArrayWriter) -> dict[str, Any]:
 def _unpack_matrix(packed: dict[str, Any], shape: Any, arrays: ArrayReader) -> np.ndarray:
     if "array" in packed:
         return arrays.get(packed)
+    if "marks" in packed:
+        bits = np.unpackbits(arrays.get(packed["marks"]), count=int(np.prod(shape)))
+        return bits.reshape(shape).astype(np.float32)
     matrix = np.zeros(shape, dtype=np.float32)
     matrix[packed["rows"], packed["columns"]] = packed.get("values", 1.0)
     return matrix

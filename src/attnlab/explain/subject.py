@@ -42,7 +42,7 @@ class Subject:
         """The model's own answers are explained unless others are given."""
         answered = replace(batch, answer=answer or decided(model, batch))
         reader = reader_of(model)
-        front = reader.fronts[reader.names.index(reader.looks_at)]
+        front = reader.front
         inputs = batch.inputs[reader.looks_at]
         empty = Padded(torch.zeros_like(inputs.values), inputs.mask)
         return cls(model, site, answered, front(inputs), front(empty).values, len(batch))

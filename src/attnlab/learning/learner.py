@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,9 +16,12 @@ from attnlab.attention.probes import Tap, sites
 from attnlab.attention.reinforce import MovingBaseline, reinforce_loss
 from attnlab.config.trainer import Trainer as TrainerSettings
 from attnlab.data.batch import Batch
+from attnlab.data.target_batch import TargetBatch
 from attnlab.learning.checkpoint import FORMAT
 from attnlab.learning.judge import Judge
 from attnlab.learning.tasks import Task
+from attnlab.learning.teacher import Teacher
+from attnlab.models.activations import tapped
 from attnlab.objectives.attention import AttentionObjective
 
 
@@ -39,6 +43,7 @@ class Learner(pl.LightningModule):
         self.task, self.objectives, self.settings = task, objectives, settings
         self.total_steps, self.about = total_steps, about
         self.judge = judge
+        self.teacher: Teacher | None = None  # whoever trains the learner may give it one
         self.drawing = [site for site, each in sites(model).items() if each.normalizer.needs_reward]
         self.baseline = MovingBaseline() if self.drawing else None
 
@@ -46,7 +51,7 @@ class Learner(pl.LightningModule):
         """The loss to minimise, and its terms by name."""
         with ExitStack() as stack:
             taps = {
-                name: stack.enter_context(Tap(self.model, objective.on))
+                name: stack.enter_context(tapped(self.model, objective.on))
                 for name, objective in self.objectives.items()
                 if objective.weight_at(self.global_step)
             }
@@ -59,12 +64,23 @@ class Learner(pl.LightningModule):
             reward = -sums.detach() / places.clamp_min(1)  # batch
             for tap in drawn:
                 total = total + reinforce_loss(tap, reward, self.baseline)
+        targets = self._taught(batch, list(taps))
         for name, tap in taps.items():
             objective = self.objectives[name]
-            found = objective(tap.log_weights(), batch.target)
+            maps = tap.log_weights()
+            if tap.role != "self":  # whose rows are no answers
+                maps = self.task.as_gold(maps, scores, batch)
+            found = objective(maps, targets.get(name, batch.target))
             total = total + objective.weight_at(self.global_step) * found.value
             terms |= {name: found.value.detach(), f"{name}_kl": found.kl}
         return total, terms
+
+    def _taught(self, batch: Batch, names: Sequence[str]) -> dict[str, TargetBatch]:
+        """What the teacher's maps say where there is one, by the name of the objective."""
+        if self.teacher is None or not names:
+            return {}
+        selectors = {name: self.objectives[name].on for name in names}
+        return self.teacher.targets(batch, self.task, selectors)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss, terms = self.losses(batch)
@@ -86,6 +102,7 @@ class Learner(pl.LightningModule):
         with Tap(self.model, self.task.map) as tap:
             scores = self.task.run(self.model, batch)
         weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
+        weights = self.task.as_gold(weights, scores, batch)
         self.judge.update(batch, scores, self.model.answer(batch), weights)  # type: ignore[operator]
 
     def on_validation_epoch_end(self) -> None:

@@ -11,14 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from attnlab.data.answers import Boxes, Label, Pixels, Units
+from attnlab.data.answers import Label, Units
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
-from attnlab.data.inputs import Picture
 from attnlab.errors import UserError
 from attnlab.metrics.labels import Classification, SpanF1, TokenAccuracy
 from attnlab.metrics.recommendation import Recommendation
-from attnlab.metrics.regions import BoxIou, MeanAveragePrecision, SegmentationIou
 from attnlab.metrics.saliency import CorrelationCoefficient, KullbackLeibler
 from attnlab.metrics.text import (
     CharacterError,
@@ -31,7 +29,6 @@ from attnlab.metrics.translation import Bleu, Chrf, Rouge
 from attnlab.models.generator import Spoken
 from attnlab.models.heads import without
 from attnlab.objectives.attention import as_shares, cross_entropy, entropy, reachable_gold
-from attnlab.objectives.regions import generalised_iou
 
 NOT_COUNTED = -100  # what cross-entropy leaves out
 TEXT_FIGURES: dict[str, Callable[[], Metric]] = {
@@ -110,6 +107,24 @@ class Task:
     def controls(self, batch: Batch) -> dict[str, Tensor]:
         """Answers by name that know nothing of the input, or all; those of maps are elsewhere."""
         return {}
+
+    def rows(self, scores: Tensor, batch: Batch) -> Tensor | None:
+        """Which row of the model's map belongs to which of gold's, where they are in no order.
+
+        batch x rows of the model's map, those of gold first and in its order.
+        """
+        return None
+
+    def as_gold(self, maps: Tensor, scores: Tensor, batch: Batch) -> Tensor:
+        """Maps (batch x ... x rows x keys) with the rows of gold, in its order."""
+        rows = self.rows(scores, batch)
+        return maps if rows is None else rows_of(maps, rows[:, : batch.target.row_mask.shape[1]])
+
+
+def rows_of(values: Tensor, rows: Tensor) -> Tensor:
+    """Rows of values (batch x ... x rows x width), those of each example by number."""
+    shape = *values.shape[:-2], rows.shape[1], values.shape[-1]
+    return values.gather(-2, rows.view(len(rows), *(1,) * (values.dim() - 3), -1, 1).expand(shape))
 
 
 class Generate(Task):
@@ -290,75 +305,3 @@ class Attend(Task):
     def judge(self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor) -> None:
         for metric in metrics:
             metric.update(batch.over_words(answers), batch.judged)
-
-
-class Locate(Task):
-    """The answer is boxes with their classes, in the order of gold."""
-
-    def __init__(self, codec: Codec, *, box_weight: float, **shared: Unpack[Shared]) -> None:
-        super().__init__(codec, **shared)
-        self.box_weight = box_weight
-
-    def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Class of each slot, and 1 - generalised IoU and distance of edges where it has a box.
-
-        Scores are batch x slots x (4 edges in parts of the picture + classes + none).
-        """
-        edges, kinds = scores.float().tensor_split([4], -1)
-        boxes, there = self._slots(batch, edges.shape[1])
-        gold = boxes[..., 4].long().masked_fill(~there, kinds.shape[-1] - 1)
-        smooth = self.label_smoothing
-        wrong = F.cross_entropy(
-            kinds.transpose(1, 2), gold, reduction="none", label_smoothing=smooth
-        )
-        picture = self.picture
-        size = edges.new_tensor([picture.width, picture.height]).repeat(2)
-        right = boxes[..., :4] / size
-        off = 1 - generalised_iou(edges, right) + 5 * (edges - right).abs().mean(-1)
-        total = wrong + self.box_weight * off * there  # batch x slots
-        return total.sum(1), torch.full_like(total[:, 0], total.shape[1])
-
-    def _slots(self, batch: Batch, slots: int) -> tuple[Tensor, Tensor]:
-        """The first boxes of each example, batch x slots x 5, and which of them exist."""
-        boxes, mask = batch.answer
-        missing = max(slots - boxes.shape[1], 0)
-        boxes = F.pad(boxes, (0, 0, 0, missing))[:, :slots]
-        return boxes, F.pad(mask, (0, missing))[:, :slots]
-
-    @property
-    def picture(self) -> Picture:
-        found = self.codec.inputs[self.codec.looks_at]
-        assert isinstance(found, Picture)
-        return found
-
-    def metrics(self) -> list[Metric]:
-        assert isinstance(self.codec.answers, Boxes)
-        return [BoxIou(), MeanAveragePrecision(self.codec.answers.classes)]
-
-    def judge(self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor) -> None:
-        said = [each[each[:, 4] >= 0] for each in answers]
-        gold = [boxes[mask] for boxes, mask in zip(*batch.answer, strict=True)]
-        for metric in metrics:
-            if isinstance(metric, MeanAveragePrecision):
-                metric.update([each[:, :5] for each in said], [each[:, 5] for each in said], gold)
-            else:
-                metric.update([each[:, :5] for each in said], gold)
-
-
-class Segment(Task):
-    """The answer is a class for each pixel."""
-
-    def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Scores are batch x classes x height x width."""
-        gold = batch.answer.values
-        smooth = self.label_smoothing
-        losses = F.cross_entropy(scores.float(), gold, reduction="none", label_smoothing=smooth)
-        return losses.flatten(1).sum(1), torch.full_like(losses[:, 0, 0], gold[0].numel())
-
-    def metrics(self) -> list[Metric]:
-        assert isinstance(self.codec.answers, Pixels)
-        return [SegmentationIou(self.codec.answers.classes)]
-
-    def judge(self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor) -> None:
-        for metric in metrics:
-            metric.update(answers, batch.answer.values)

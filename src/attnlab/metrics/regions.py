@@ -39,13 +39,14 @@ class BoxIou(PooledMetric):
         return ratio(sums[..., 0], sums[..., 1])[..., None]
 
 
-class SegmentationIou(PooledMetric):
-    """The mean over classes of pooled intersection over pooled union (mIoU), and pixel accuracy.
+class Segmentation(PooledMetric):
+    """The mean over classes of pooled IoU (mIoU) and of pooled Dice, and pixel accuracy.
 
-    Classes that appear on neither side are left out of the mean.
+    Dice is twice the intersection over the sum of both sides. Classes that appear on neither side
+    are left out of the means; the background is a class.
     """
 
-    figures = ("mean_iou", "pixel_accuracy")
+    figures = ("mean_iou", "mean_dice", "pixel_accuracy")
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -60,10 +61,15 @@ class SegmentationIou(PooledMetric):
 
     def score(self, sums: Values) -> Values:
         both, said, gold = np.split(sums, 3, axis=-1)  # each ... x classes
-        iou = ratio(both, said + gold - both)
-        seen = ~np.isnan(iou)
-        mean = ratio(np.where(seen, iou, 0.0).sum(-1), seen.sum(-1))
-        return np.stack([mean, ratio(both.sum(-1), gold.sum(-1))], axis=-1)
+        iou, dice = ratio(both, said + gold - both), ratio(2 * both, said + gold)
+        accuracy = ratio(both.sum(-1), gold.sum(-1))
+        return np.stack([_mean_of_seen(iou), _mean_of_seen(dice), accuracy], axis=-1)
+
+
+def _mean_of_seen(figures: Values) -> Values:
+    """The mean over classes, without those that are seen nowhere."""
+    seen = ~np.isnan(figures)
+    return ratio(np.where(seen, figures, 0.0).sum(-1), seen.sum(-1))
 
 
 class MeanAveragePrecision(Metric):

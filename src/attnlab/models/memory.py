@@ -17,6 +17,9 @@ class Memory(NamedTuple):
     mask: Tensor  # batch x keys, bool: True where real; padding comes last
     grid: tuple[int, int] | None = None  # rows and columns, where keys are the cells of a picture
     causal: bool = False  # the n-th query may look at the first n keys only
+    # What the front of a picture saw before there were cells, the finest first: the pixels, then
+    # each batch x channels x rows x columns.
+    finer: tuple[Tensor, ...] = ()
 
     def visible(self) -> Mask:
         """The same as attention takes it."""
@@ -24,7 +27,8 @@ class Memory(NamedTuple):
 
     def select(self, rows: Tensor) -> Memory:
         """The memory of some of the examples, in the order of `rows`."""
-        return self._replace(values=self.values[rows], mask=self.mask[rows])
+        finer = tuple(features[rows] for features in self.finer)
+        return self._replace(values=self.values[rows], mask=self.mask[rows], finer=finer)
 
     def at_first(self) -> Tensor:
         """What the first query may know of it: the mean, or the first state: batch x width."""

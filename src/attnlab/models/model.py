@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from torch import nn
 
 from attnlab.config.schema import Config
-from attnlab.config.task import Generate, Rank, Tag
+from attnlab.config.task import Generate, Locate, Rank, Segment, Tag
 from attnlab.data.answers import Boxes, ItemAnswer, Label, Nothing, Pixels, Place, Units
 from attnlab.data.codec import Codec
 from attnlab.data.inputs import Picture, Text
 from attnlab.errors import UserError
+from attnlab.models.boxes import Asks, Locator
 from attnlab.models.crf import TagChain
 from attnlab.models.ctc import Hearing
 from attnlab.models.generator import Generator
 from attnlab.models.heads import Attender, Classifier, Extractor, Ranker, Tagger
 from attnlab.models.missing import Missing
 from attnlab.models.parts import Parts
+from attnlab.models.pixels import Segmenter
 from attnlab.models.prediction import AttentionPrediction
 from attnlab.models.reader import Reader
-from attnlab.models.regions import Locator, Segmenter
 from attnlab.models.retriever import Retriever
 from attnlab.models.together import CoAttention, OneSequence
 
@@ -157,16 +158,27 @@ def _locator(plan: Plan) -> nn.Module:
     answers = plan.codec.answers
     if not isinstance(answers, Boxes):
         raise _wrong_answers(plan)
-    sizes = answers.slots, answers.classes
-    return Locator(plan.reader, plan.parts, plan.config.attention, plan.picture(), *sizes)
+    picture, task = plan.picture(), plan.config.task
+    assert isinstance(task, Locate)
+    if task.queries != "cells" and task.queries < answers.slots:
+        raise UserError(
+            f"task.queries: {task.queries} find less than a picture of dataset "
+            f"'{plan.config.dataset.name}' has, {answers.slots} boxes; "
+            f"try: task.queries={2 * answers.slots}"
+        )
+    asks = Asks(task.queries, task.rounds)
+    attention = plan.config.attention
+    return Locator(plan.reader, plan.parts, attention, picture, answers.classes, asks)
 
 
 def _segmenter(plan: Plan) -> nn.Module:
     answers = plan.codec.answers
     if not isinstance(answers, Pixels):
         raise _wrong_answers(plan)
-    attention, classes = plan.config.attention, answers.classes
-    return Segmenter(plan.reader, plan.parts, attention, plan.picture(), classes)
+    task, attention = plan.config.task, plan.config.attention
+    assert isinstance(task, Segment)
+    sizes = plan.picture(), answers.classes, task.gated
+    return Segmenter(plan.reader, plan.parts, attention, *sizes)
 
 
 HEADS: dict[str, Callable[[Plan], nn.Module]] = {

@@ -24,7 +24,7 @@ class Packing:
 
     @classmethod
     def of(cls, mask: Tensor) -> Packing | None:
-        """For states that are real where the mask (batch x length) says; None if no row is saved."""
+        """For states, real where the mask (batch x length) says so; None if no row is saved."""
         lengths = mask.sum(1).tolist()
         rows = in_rows(lengths, mask.shape[1])
         if len(rows) == len(lengths):

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from attnlab.data.batch import Batch
 from attnlab.models.memory import Memory
 from attnlab.models.missing import Missing
-from attnlab.models.together import OneSequence
 
 
 class Reading(NamedTuple):
@@ -42,9 +41,9 @@ class Reader(nn.Module):
         self.encoder, self.looks_at = encoder, looks_at  # of one memory, or of several at once
 
     @property
-    def shared(self) -> nn.Module:
-        """The one encoder of all inputs, for texts that are none of them."""
-        return self.encoder.encoder if isinstance(self.encoder, OneSequence) else self.encoder
+    def front(self) -> nn.Module:
+        """What sees the input that is looked at."""
+        return self.fronts[self.names.index(self.looks_at)]
 
     def forward(self, batch: Batch) -> Reading:
         given = [batch.inputs[name] for name in self.names]

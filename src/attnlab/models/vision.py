@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +24,10 @@ class Front(nn.Module):
         self.grid = Grain((stride, stride)).grid(picture.height, picture.width)
         self.rows = nn.Parameter(0.1 * torch.randn(self.grid[0], 1, width))
         self.columns = nn.Parameter(0.1 * torch.randn(1, self.grid[1], width))
+        self.finer: list[int] = []  # channels of the scales between pixels and cells
 
-    def features(self, pixels: Tensor) -> Tensor:
-        """batch x channels x height x width -> batch x width x rows x columns."""
+    def features(self, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """batch x channels x height x width -> batch x width x rows x columns, and finer scales."""
         raise NotImplementedError
 
     def forward(self, inputs: Padded) -> Memory:
@@ -35,67 +37,90 @@ class Front(nn.Module):
             rows * self.stride - self.picture.height,
         )
         pixels = F.pad(light(inputs.values), (0, missing[0], 0, missing[1]))
-        features = self.features(pixels).permute(0, 2, 3, 1)  # batch x rows x columns x width
+        features, finer = self.features(pixels)
+        features = features.permute(0, 2, 3, 1)  # batch x rows x columns x width
         states = (features + self.rows + self.columns).flatten(1, 2)  # batch x cells x width
         mask = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
-        return Memory(states, mask, grid=self.grid)
+        return Memory(states, mask, grid=self.grid, finer=(pixels, *finer))
 
 
 class Patches(Front):
-    """Squares of pixels, each through the same linear layer (Dosovitskiy et al. 2021)."""
+    """Squares of pixels, each through the same layers (Dosovitskiy et al. 2021)."""
 
-    def __init__(self, picture: Picture, width: int, *, size: int) -> None:
+    def __init__(self, picture: Picture, width: int, *, size: int, hidden: list[int]) -> None:
         super().__init__(picture, width, size)
-        self.linear = nn.Conv2d(picture.channels, width, size, stride=size)
+        first, *others = [*hidden, width]
+        self.linear = nn.Conv2d(picture.channels, first, size, stride=size)
+        widths = pairwise([first, *others])
+        self.further = nn.ModuleList(nn.Conv2d(before, after, 1) for before, after in widths)
 
-    def features(self, pixels: Tensor) -> Tensor:
-        return self.linear(pixels)
-
-
-class Convolution(Front):
-    """Blocks of convolutions, each with a shortcut (He et al. 2016)."""
-
-    def __init__(
-        self, picture: Picture, width: int, *, channels: list[int], strides: list[int]
-    ) -> None:
-        super().__init__(picture, width, math.prod(strides))
-        into = [picture.channels, *channels]
-        blocks = [
-            Block(before, after, factor)
-            for before, after, factor in zip(into[:-1], into[1:], strides, strict=True)
-        ]
-        self.blocks = nn.Sequential(*blocks, nn.Conv2d(channels[-1], width, 1))
-
-    def features(self, pixels: Tensor) -> Tensor:
-        return self.blocks(pixels)
+    def features(self, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
+        states = self.linear(pixels)
+        for layer in self.further:
+            states = layer(torch.relu(states))
+        return states, []
 
 
-class Pyramid(Front):
-    """Blocks as before; what the coarse ones see is laid over the finest (Lin et al. 2017)."""
+class Blocks(Front):
+    """Blocks of convolutions; what they see on the way to the cells is kept."""
 
     def __init__(
-        self, picture: Picture, width: int, *, channels: list[int], strides: list[int], finest: int
+        self, picture: Picture, width: int, stride: int, channels: list[int], strides: list[int]
     ) -> None:
-        super().__init__(picture, width, finest)
+        super().__init__(picture, width, stride)
         into = [picture.channels, *channels]
         self.blocks = nn.ModuleList(
             Block(before, after, factor)
             for before, after, factor in zip(into[:-1], into[1:], strides, strict=True)
         )
-        scales = [math.prod(strides[: i + 1]) for i in range(len(strides))]
-        self.first = scales.index(finest)
-        self.across = nn.ModuleList(nn.Conv2d(n, width, 1) for n in channels[self.first :])
+        self.scales = [math.prod(strides[: i + 1]) for i in range(len(strides))]
+        self.kept = [self._last(scale) for scale in sorted(set(self.scales)) if scale < stride]
+        self.finer = [channels[i] for i in self.kept]
 
-    def features(self, pixels: Tensor) -> Tensor:
+    def seen(self, pixels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """What every block sees, and the scales that are finer than cells."""
         states, seen = pixels, []
         for block in self.blocks:
             states = block(states)
             seen.append(states)
+        return seen, [seen[i] for i in self.kept]
+
+    def _last(self, scale: int) -> int:
+        """The last block of this scale."""
+        return len(self.scales) - 1 - self.scales[::-1].index(scale)
+
+
+class Convolution(Blocks):
+    """Blocks of convolutions, each with a shortcut (He et al. 2016)."""
+
+    def __init__(
+        self, picture: Picture, width: int, *, channels: list[int], strides: list[int]
+    ) -> None:
+        super().__init__(picture, width, math.prod(strides), channels, strides)
+        self.across = nn.Conv2d(channels[-1], width, 1)
+
+    def features(self, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
+        seen, finer = self.seen(pixels)
+        return self.across(seen[-1]), finer
+
+
+class Pyramid(Blocks):
+    """Blocks as before; what the coarse ones see is laid over the finest (Lin et al. 2017)."""
+
+    def __init__(
+        self, picture: Picture, width: int, *, channels: list[int], strides: list[int], finest: int
+    ) -> None:
+        super().__init__(picture, width, finest, channels, strides)
+        self.first = self.scales.index(finest)
+        self.across = nn.ModuleList(nn.Conv2d(n, width, 1) for n in channels[self.first :])
+
+    def features(self, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
+        seen, finer = self.seen(pixels)
         scales = [each(s) for each, s in zip(self.across, seen[self.first :], strict=True)]
         fine, *coarse = scales
         for states in coarse:
             fine = fine + F.interpolate(states, fine.shape[2:], mode="bilinear")
-        return fine
+        return fine, finer
 
 
 class Block(nn.Module):

@@ -13,6 +13,7 @@ from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from attnlab.config.objective import Schedule
 from attnlab.data.target_batch import TargetBatch
@@ -150,6 +151,18 @@ class Distillation(AttentionObjective):
         tempered = (finite / self.temperature).log_softmax(-1)
         divergence = cross_entropy(tempered, softened) - entropy(softened)
         return divergence * self.temperature**2
+
+
+class Transfer(AttentionObjective):
+    """||p / ||p|| - t / ||t||||, by Euclidean lengths (Zagoruyko & Komodakis 2017).
+
+    Both maps at length one: what counts is where a map is strong, not how its mass is shared out.
+    """
+
+    def per_row(self, log_weights: Tensor, target: TargetBatch) -> Tensor:
+        gold = F.normalize(reachable_gold(log_weights, target), dim=-1)
+        apart = F.normalize(log_weights.exp(), dim=-1) - gold
+        return apart.square().sum(-1).clamp_min(1e-12).sqrt()  # whose gradient at 0 is finite
 
 
 class Relations(AttentionObjective):

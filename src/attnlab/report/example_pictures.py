@@ -71,26 +71,35 @@ def _marks(example: Example) -> np.ndarray:
     return example.target.weights * example.target.query_mask[:, None]
 
 
-def _answer(example: Example) -> str:
+def _parts(example: Example) -> list[str]:
+    """What rows of the target belong to."""
     if isinstance(example.answer, list):
-        units = named(example.answer)
-        return ("" if all(len(unit) == 1 for unit in units) else " ").join(units)
-    return "" if isinstance(example.answer, np.ndarray | None) else str(example.answer)
+        return named(example.answer)
+    return [] if isinstance(example.answer, np.ndarray | None) else [str(example.answer)]
+
+
+def _answer(example: Example) -> str:
+    units = _parts(example)
+    return ("" if all(len(unit) == 1 for unit in units) else " ").join(units)
 
 
 def _draw_units(units: list[str], example: Example) -> Figure:
     """A matrix where the answer has several parts, else the text with its marks."""
     marks = _marks(example)
     if len(marks) > 1:
-        return _draw_matrix(units, list(_answer(example)), marks)
+        return _draw_matrix(units, _parts(example), marks)
     return _draw_marked_text(units, marks[0], _answer(example))
 
 
 def _draw_matrix(units: Sequence[str], answer: Sequence[str], marks: np.ndarray) -> Figure:
-    figure = _new_figure(1.2 + 0.22 * len(units), 0.8 + 0.22 * len(answer))
+    longest = max(map(len, units))
+    upright = longest > 2
+    room = 0.09 * longest if upright else 0.2
+    figure = _new_figure(1.2 + 0.2 * len(units), 0.6 + room + 0.22 * len(answer))
     axes = figure.add_subplot()
     axes.imshow(marks, cmap="Reds", vmin=0, vmax=1.4, aspect="auto")
-    axes.set_xticks(range(len(units)), [unit.replace(" ", "␣") for unit in units])
+    names = [unit.replace(" ", "␣") for unit in units]
+    axes.set_xticks(range(len(units)), names, rotation=90 if upright else 0)
     axes.set_yticks(range(len(answer)), answer)
     axes.tick_params(length=0)
     return figure
@@ -136,7 +145,7 @@ def _draw_sound(sound: np.ndarray, example: Example) -> Figure:
     wave.set_title(f"answer: {_answer(example)}", loc="left", fontsize=10)
     spectrum.specgram(sound, NFFT=2 * hop, noverlap=hop, Fs=rate, cmap="Blues")
     spectrum.set_ylabel("Hz")
-    marks, answer = _marks(example), list(_answer(example))
+    marks, answer = _marks(example), _parts(example)
     extent = (0, seconds, len(answer) - 0.5, -0.5)
     when.imshow(marks, cmap="Reds", vmax=1.4, aspect="auto", extent=extent, interpolation="nearest")
     when.set_yticks(range(len(answer)), answer)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,20 +14,18 @@ import numpy.typing as npt
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example, named
 from attnlab.data.inputs import Picture, Sound
+from attnlab.report.seen import Regions, picture_address, spectrum
 
 Map = npt.NDArray[np.float32]
 Rows = list[list[float]]
-
-LONGEST_SIDE = 96  # pixels of a picture that is looked at
-BANDS = 32  # of a spectrum that is looked at
+Form = TypeVar("Form", Picture, Sound)
 
 
 @dataclass(frozen=True)
 class ShownExample:
     """One example as a report shows it. Numbers are rounded: they are looked at, not computed with.
 
-    What is attended to (the keys) are units of a text, cells of a picture or steps of a sound; of
-    the last two `image` holds what they look like.
+    What is attended to (the keys) are units of a text, cells of a picture or steps of a sound.
     """
 
     id: str
@@ -38,12 +37,23 @@ class ShownExample:
     gold_map: Rows  # queries x keys: rows without gold are zero
     meta: dict[str, object]
     grid: tuple[int, int] | None = None  # rows and columns, where keys are cells of a picture
-    image: Rows | None = None  # pixels, or the spectrum of a sound: rows x columns, 0 to 1
+    size: tuple[int, int] | None = None  # height and width of the picture whose cells are keys
+    picture: str | None = None  # the same to be shown, as an address
+    spectrum: Rows | None = None  # of the sound whose steps are keys: bands x frames, 0 to 1
+    right: Regions | None = None  # what gold marks in the picture
+    said: Regions | None = None  # what the model's answer marks
     beside: dict[str, str] = field(default_factory=dict)  # texts that are not looked at: questions
 
     @classmethod
-    def of(cls, example: Example, codec: Codec, prediction: str, weights: Map) -> ShownExample:
-        """From an example and the model's map of it (padded: queries x keys), over whole words."""
+    def of(
+        cls, example: Example, codec: Codec, prediction: str, weights: Map, answer: Any = None
+    ) -> ShownExample:
+        """From an example and the model's map of it (padded: queries x keys), over whole words.
+
+        `answer` is the prediction as the model gives it.
+        """
+        seen = np.asarray(example.inputs[example.looks_at])
+        picture, sound = (_looked_at(example, codec, form) for form in (Picture, Sound))
         queries, keys = _queries(example, codec), _keys(example, codec)
         weights = codec.over_words(example, weights)
         in_words = example.looks_at in codec.texts
@@ -62,7 +72,11 @@ class ShownExample:
             gold_map=_rounded(gold_map),
             meta=example.meta,
             grid=_grid(example, codec),
-            image=_image(example, codec),
+            size=(picture.height, picture.width) if picture else None,
+            picture=picture_address(seen) if picture else None,
+            spectrum=spectrum(seen, sound.hop) if sound else None,
+            right=Regions.of(codec.answers.encode(example), codec),
+            said=None if answer is None else Regions.of(answer, codec),
             beside=_beside(example),
         )
 
@@ -115,41 +129,15 @@ def _keys(example: Example, codec: Codec) -> list[str]:
 
 
 def _grid(example: Example, codec: Codec) -> tuple[int, int] | None:
-    found, seen = codec.inputs[example.looks_at], example.inputs[example.looks_at]
-    there = isinstance(found, Picture) and seen is not None
-    return codec.grain.grid(found.height, found.width) if there else None
+    found = _looked_at(example, codec, Picture)
+    return found and codec.grain.grid(found.height, found.width)
 
 
-def _image(example: Example, codec: Codec) -> Rows | None:
-    found, seen = codec.inputs[example.looks_at], example.inputs[example.looks_at]
-    if seen is None:
-        return None
-    if isinstance(found, Picture):
-        return _rounded(_stretched(_smaller(np.asarray(seen).mean(0))))
-    if isinstance(found, Sound):
-        return _rounded(_stretched(_spectrum(np.asarray(seen), found.hop)))
-    return None
-
-
-def _spectrum(samples: Map, hop: int) -> Map:
-    """Logarithm of the energy, low frequencies last: bands x frames."""
-    whole = np.pad(samples, (0, -len(samples) % hop))
-    energy = np.abs(np.fft.rfft(whole.reshape(-1, hop) * np.hanning(hop), n=2 * BANDS)) ** 2
-    return np.log(energy[:, 1:].T[::-1] + 1e-3).astype(np.float32)
-
-
-def _smaller(image: Map) -> Map:
-    """The mean of squares of pixels, so many that no side is longer than LONGEST_SIDE."""
-    side = -(-max(image.shape) // LONGEST_SIDE)
-    rows, columns = (size // side for size in image.shape)
-    whole = image[: rows * side, : columns * side]
-    return whole.reshape(rows, side, columns, side).mean((1, 3))
-
-
-def _stretched(image: Map) -> Map:
-    """From 0 to 1."""
-    low, high = float(image.min()), float(image.max())
-    return (image - low) / max(high - low, 1e-9)
+def _looked_at(example: Example, codec: Codec, form: type[Form]) -> Form | None:
+    """What is known of the input that is looked at, if it is of this form, and there."""
+    found = codec.inputs[example.looks_at]
+    there = example.inputs[example.looks_at] is not None
+    return found if there and isinstance(found, form) else None
 
 
 def _rounded(matrix: npt.NDArray[np.floating]) -> Rows:
@@ -166,4 +154,8 @@ def load_examples(path: Path) -> list[ShownExample]:
     """The list that `save_examples` wrote; none where there is no file."""
     if not path.is_file():
         return []
-    return [ShownExample(**item) for item in json.loads(path.read_text(encoding="utf-8"))]
+    items = json.loads(path.read_text(encoding="utf-8"))
+    for item in items:
+        for name in ("right", "said"):
+            item[name] = item[name] and Regions(**item[name])
+    return [ShownExample(**item) for item in items]

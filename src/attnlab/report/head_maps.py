@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -34,18 +34,20 @@ class HeadMaps:
         return self.characters >= MOST_CHARACTERS
 
     @contextmanager
-    def watch(self, model: nn.Module, queries: Sequence[int]) -> Iterator[None]:
-        """Keep the maps of the first examples of a batch, which have so many queries each."""
+    def watch(self, model: nn.Module, most: int) -> Iterator[list[Probe]]:
+        """Watch the first examples of a batch."""
         names = [site for site in sites(model) if site != WORDS]  # whose examples are sentences
         with ExitStack() as stack:
-            probes = [
+            yield [
                 stack.enter_context(Probe(model, names, examples=[place]))
-                for place in range(0 if self.full else len(queries))
+                for place in range(0 if self.full else most)
             ]
-            yield
-        for probe, rows in zip(probes, queries, strict=False):
+
+    def keep(self, probes: Sequence[Probe], rows: Iterable[Sequence[int]]) -> None:
+        """Keep the maps of the examples that were watched; of each, the rows that are shown."""
+        for probe, shown in zip(probes, rows, strict=False):
             if not self.full:
-                self._keep(_packed(probe, rows))
+                self._keep(_packed(probe, shown))
 
     def _keep(self, heads: Heads) -> None:
         self.examples.append(heads)
@@ -61,15 +63,15 @@ def load_heads(folder: Path) -> list[Heads]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
-def _packed(probe: Probe, queries: int) -> Heads:
+def _packed(probe: Probe, queries: Sequence[int]) -> Heads:
     """The maps of one example without the padding of its batch."""
     found: Heads = {}
     for site, maps in probe.maps().items():
         weights = maps[0].float().cpu().numpy()  # heads x queries x keys
         seen = np.flatnonzero(weights.any(axis=(0, 1)))
         keys = int(seen[-1]) + 1 if len(seen) else 0
-        rows = keys if role_of(site) == "self" else queries
-        weights = weights[:, :rows, :keys]
+        shown = range(keys) if role_of(site) == "self" else queries
+        weights = weights[:, [row for row in shown if row < weights.shape[1]], :keys]
         if weights[0].size <= MOST_WEIGHTS:
             found[site] = pack(weights, bits=8)
     return found

@@ -7,10 +7,10 @@ import os
 import shlex
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
+from attnlab.report.assets import asset, filled
 from attnlab.report.leaderboard import Entry, Leaderboard, Measure, Row
 from attnlab.report.leaderboard_picture import DARK, LIGHT, Palette, svg_text
 from attnlab.report.leaderboard_table import between, column_titles, number, state
@@ -29,8 +29,8 @@ EXPLAINS = {
 def page(board: Leaderboard, title: str, command: Sequence[str], folder: Path) -> str:
     """The whole file, to be written into the folder."""
     parts = {
-        "style": _asset("explorer/style.css") + _asset("leaderboard.css"),
-        "script": _asset("leaderboard.js"),
+        "style": asset("explorer/style.css") + asset("leaderboard.css"),
+        "script": asset("leaderboard.js"),
         "title": escape(title),
         "command": escape(shlex.join(command)),
         "about": _about(board),
@@ -41,14 +41,7 @@ def page(board: Leaderboard, title: str, command: Sequence[str], folder: Path) -
         "missing": _missing(board, folder),
         "picture": _picture(board),
     }
-    whole = _asset("leaderboard.html")
-    for name, part in parts.items():
-        whole = whole.replace(f"{{{{{name}}}}}", part)
-    return whole
-
-
-def _asset(name: str) -> str:
-    return (files("attnlab.report") / name).read_text(encoding="utf-8")
+    return filled("leaderboard.html", parts)
 
 
 def _about(board: Leaderboard) -> str:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from attnlab.data.answers import SURE
 from attnlab.report.examples import Rows, ShownExample
+from attnlab.report.seen import Regions, pixels_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 GOLD = "#d1495b"
+ANSWER = "#3d9bff"
 EDGE = "#cccccc"
 LONGEST_LABEL = 24  # characters of a key that still stands upright below a column
 LONGEST_LINE = 100  # characters of a sentence that are shown
@@ -36,7 +39,7 @@ def draw_map(example: ShownExample) -> Figure:
     """The map over what it looks at."""
     if example.grid is not None:
         figure = _over_picture(example, example.grid)
-    elif example.image is not None:
+    elif example.spectrum is not None:
         figure = _under_spectrum(example)
     elif max(map(len, example.keys), default=0) > LONGEST_LABEL:
         figure = _sentences(example)
@@ -93,7 +96,7 @@ def _under_spectrum(example: ShownExample) -> Figure:
     """The sound's spectrum, and below it queries by steps on the same axis of time."""
     figure = _new_figure(7.4, 1.9 + 0.24 * len(example.queries))
     above, below = figure.subplots(2, 1, height_ratios=[1.2, 0.24 * len(example.queries)])
-    above.imshow(np.array(example.image), cmap="gray_r", aspect="auto")
+    above.imshow(np.array(example.spectrum), cmap="gray_r", aspect="auto")
     above.set(xticks=[], yticks=[])
     above.set_title(_title(example), fontsize=9, loc="left")
     _show_map(below, example.map)
@@ -104,25 +107,46 @@ def _under_spectrum(example: ShownExample) -> Figure:
 
 
 def _over_picture(example: ShownExample, grid: tuple[int, int]) -> Figure:
-    """The picture, then the map of each query laid over it."""
+    """The picture, what gold and the answer mark in it, then the map of each query over it."""
+    assert example.picture is not None and example.size is not None
+    marked = {n: r for n, r in (("gold", example.right), ("answer", example.said)) if r is not None}
     rows = range(min(len(example.queries), MOST_ROWS))
-    figure = _new_figure(2.6 * (1 + len(rows)), 2.9)
-    plain, *others = figure.subplots(1, 1 + len(rows))
-    image = np.array(example.image)
-    plain.imshow(image, cmap="gray")
-    plain.set_title(_title(example).replace("   ", "\n"), fontsize=8, loc="left")
-    for axes, row in zip(others, rows, strict=True):
+    panels = 1 + len(marked) + len(rows)
+    figure = _new_figure(2.6 * panels, 2.9)
+    image, (height, width) = pixels_at(example.picture), example.size
+    whole = (-0.5, width - 0.5, height - 0.5, -0.5)
+    every = list(figure.subplots(1, panels))
+    for axes in every:
+        axes.imshow(image, cmap="gray", extent=whole)
+        axes.set(xticks=[], yticks=[])
+    every[0].set_title(_title(example).replace("   ", "\n"), fontsize=8, loc="left")
+    for axes, (name, regions) in zip(every[1:], marked.items(), strict=False):
+        _mark(axes, regions, whole)
+        axes.set_title(name, fontsize=8)
+    for axes, row in zip(every[1 + len(marked) :], rows, strict=True):
         weights = np.array(example.map[row]).reshape(grid)
-        whole = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
-        axes.imshow(image, cmap="gray")
         axes.imshow(weights, cmap="Blues", alpha=0.65, extent=whole, vmin=0)
         axes.set_title(example.queries[row], fontsize=8)
         gold = np.array(example.gold_map[row]).reshape(grid)
-        scale = image.shape[1] / grid[1], image.shape[0] / grid[0]
+        scale = width / grid[1], height / grid[0]
         _frame_gold(axes, (gold > gold.max() / 4).astype(float).tolist(), scale)
-    for axes in (plain, *others):
-        axes.set(xticks=[], yticks=[])
     return figure
+
+
+def _mark(axes: Axes, regions: Regions, whole: tuple[float, float, float, float]) -> None:
+    """Boxes with their classes and, where a model says them, their likelihoods; or a mask."""
+    from matplotlib.patches import Rectangle
+
+    if regions.mask is not None:
+        axes.imshow(pixels_at(regions.mask), extent=whole, alpha=0.6)
+    for left, top, right, bottom, kind, *sure in regions.boxes:
+        if sure and sure[0] < SURE:
+            continue
+        corner, colour = (left - 0.5, top - 0.5), ANSWER if sure else GOLD
+        box = Rectangle(corner, right - left, bottom - top, fill=False, edgecolor=colour)
+        axes.add_patch(box)
+        words = f"{kind:.0f} {sure[0]:.2f}" if sure else f"{kind:.0f}"
+        axes.text(*corner, words, color=colour, fontsize=7, va="bottom")
 
 
 def _show_map(axes: Axes, weights: Rows) -> None:

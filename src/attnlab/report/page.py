@@ -6,11 +6,11 @@ import html
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
+from attnlab.report.assets import asset, filled
 from attnlab.report.compare import Difference
 from attnlab.report.examples import ShownExample
 from attnlab.report.head_maps import Heads
@@ -46,16 +46,13 @@ def page(title: str, runs: Sequence[ReportedRun], differences: Sequence[Differen
     }
     # `<` could end the script element or open a comment in it.
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    script = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
-    parts = {"style": _asset("style.css"), "script": script, "title": html.escape(title)}
-    whole = _asset("page.html")
-    for name, part in parts.items():
-        whole = whole.replace(f"{{{{{name}}}}}", part)
-    return whole.replace("{{data}}", text)  # last: data may hold anything
-
-
-def _asset(name: str) -> str:
-    return (files("attnlab.report") / "explorer" / name).read_text(encoding="utf-8")
+    parts = {
+        "style": asset("explorer/style.css"),
+        "script": "\n".join(asset(f"explorer/{name}.js") for name in SCRIPTS),
+        "title": html.escape(title),
+        "data": text,
+    }
+    return filled("explorer/page.html", parts)
 
 
 def _run(run: ReportedRun) -> dict[str, Any]:
@@ -92,8 +89,8 @@ def _examples(runs: Sequence[ReportedRun]) -> list[dict[str, Any]]:
 
 def _example(example: ShownExample) -> dict[str, Any]:
     """What is the same in all runs."""
-    form = "picture" if example.grid else "sound" if example.image else "text"
-    image = None if example.image is None else pack(example.image, bits=8)
+    form = "picture" if example.picture else "sound" if example.spectrum else "text"
+    spectrum = None if example.spectrum is None else pack(example.spectrum, bits=8)
     return {
         "id": example.id,
         "form": form,
@@ -103,7 +100,10 @@ def _example(example: ShownExample) -> dict[str, Any]:
         "meta": example.meta,
         "beside": example.beside,
         "grid": example.grid,
-        "image": image,
+        "size": example.size,
+        "picture": example.picture,
+        "right": example.right and asdict(example.right),
+        "spectrum": spectrum,
     }
 
 
@@ -121,6 +121,7 @@ def _seen_by(run: ReportedRun, place: int, same: ShownExample) -> dict[str, Any]
         "gold": pack(example.gold_map),
         "keys": None if example.keys == same.keys else example.keys,  # of another grain
         "grid": example.grid,
+        "said": example.said and asdict(example.said),
         "heads": run.heads[place] if place < len(run.heads) else {},
     }
 

@@ -24,6 +24,7 @@ from attnlab.data.prepared import Prepared
 from attnlab.explain.trust.swaps import MAP_CHANGES
 from attnlab.learning.judge import Judge
 from attnlab.learning.learner import Learner
+from attnlab.learning.tasks import Task
 from attnlab.metrics.controls import PositionPrior, controls
 from attnlab.metrics.intervals import Interval
 from attnlab.metrics.plausibility import map_metrics
@@ -101,10 +102,12 @@ class Evaluation:
     def see(self, number: int, batch: Batch) -> None:
         """Judge a batch: the model as it is, maps that know nothing or all, changed maps."""
         model, task = self.learner.model, self.learner.task
-        rows = batch.target.row_mask.sum(1).tolist()[: SHOWN - len(self.shown)]
-        with Tap(model, task.map) as tap, self.heads.watch(model, rows):
+        room = min(SHOWN - len(self.shown), len(batch))
+        with Tap(model, task.map) as tap, self.heads.watch(model, room) as probes:
             scores = task.run(model, batch)
+        self.heads.keep(probes, _rows(task, scores, batch))
         weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
+        weights = task.as_gold(weights, scores, batch)
         answers = model.answer(batch)  # type: ignore[operator]
         self.judge.update(batch, scores, answers, weights)
         self.losses += zip(*(side.tolist() for side in task.losses(scores, batch)), strict=True)
@@ -118,16 +121,15 @@ class Evaluation:
             with Intervention(model, task.map, MAP_CHANGES[name]):
                 changed = model.answer(batch)  # type: ignore[operator]
             self.unchanged[name].update(texts, task.texts(changed, batch))
-        self._show(batch, texts, weights)
+        self._show(batch, texts, weights, answers)
 
-    def _show(self, batch: Batch, texts: list[str], weights: Tensor) -> None:
+    def _show(self, batch: Batch, texts: list[str], weights: Tensor, answers: Tensor) -> None:
         """Keep the first examples of the split to look at."""
-        room = SHOWN - len(self.shown)
-        for place, text, map_ in list(zip(batch.index.tolist(), texts, weights, strict=True))[
-            :room
-        ]:
-            example, codec = self.examples[place], self.prepared.codec
-            self.shown.append(ShownExample.of(example, codec, text, map_.float().cpu().numpy()))
+        codec, places = self.prepared.codec, batch.index.tolist()
+        for i, place in enumerate(places[: SHOWN - len(self.shown)]):
+            map_, answer = (each[i].float().cpu().numpy() for each in (weights, answers))
+            example = self.examples[place]
+            self.shown.append(ShownExample.of(example, codec, texts[i], map_, answer))
 
     def save(self) -> None:
         """What reports show: examples, heads, figures of each example, pictures."""
@@ -159,6 +161,13 @@ class Evaluation:
         for name, metric in self.unchanged.items():
             same = metric.intervals()["exact_match"]
             yield f"trust/{name}", Interval(1 - same.mean, 1 - same.high, 1 - same.low)
+
+
+def _rows(task: Task, scores: Tensor, batch: Batch) -> Iterator[list[int]]:
+    """Of each example the rows of the model's map that belong to rows of gold."""
+    rows = task.rows(scores, batch)
+    for place, count in enumerate(batch.target.row_mask.sum(1).tolist()):
+        yield list(range(count)) if rows is None else rows[place, :count].tolist()
 
 
 def _computed(metrics: list[Metric]) -> dict[str, float]:

@@ -6,15 +6,16 @@ import torch
 
 from attnlab.config.schema import Config
 from attnlab.data.prepared import Prepared
-from attnlab.errors import RunError
+from attnlab.errors import RunError, UserError
 from attnlab.learning.checkpoint import provenance, read_checkpoint
 from attnlab.learning.judge import Judge
 from attnlab.learning.learner import Learner
+from attnlab.learning.teacher import Teacher
 from attnlab.metrics.plausibility import map_metrics
 from attnlab.models.generator import Generator
 from attnlab.models.model import build_model
 from attnlab.objectives.attention import AttentionObjective
-from attnlab.stages.run import Run
+from attnlab.stages.run import Run, open_run
 
 
 def build_learner(run: Run, prepared: Prepared, total_steps: int = 0) -> Learner:
@@ -51,6 +52,17 @@ def load_learner(run: Run, prepared: Prepared) -> Learner:
     if isinstance(learner.model, Generator):
         learner.model.decoding = run.config.task.decoding.build()  # type: ignore[attr-defined]
     return learner.eval()
+
+
+def load_teacher(run: Run, prepared: Prepared) -> Teacher | None:
+    """The trained model that the run's objectives learn from, if they do."""
+    folder = run.config.objective.teacher
+    if folder is None:
+        return None
+    try:
+        return Teacher(load_learner(open_run(folder), prepared).model)
+    except UserError as error:
+        raise UserError(f"objective.teacher: {error}") from None
 
 
 def device(config: Config) -> torch.device:

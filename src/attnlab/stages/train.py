@@ -23,7 +23,7 @@ from attnlab.learning.safety import InterruptedRunError, is_out_of_memory, out_o
 from attnlab.metrics.memory import PeakMemory
 from attnlab.report.dashboard import log_evaluation
 from attnlab.stages import evaluate, report
-from attnlab.stages.learners import build_learner, device
+from attnlab.stages.learners import build_learner, device, load_teacher
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, resume_command, start
 
@@ -52,6 +52,7 @@ def train(
     seed_everything(config.seed, settings)
     data = PreparedData(prepared, config.dataset, settings, config.seed)
     learner = build_learner(run, prepared, data.total_steps())
+    learner.teacher = load_teacher(run, prepared)
     history = History(run.folder / "history")
     checkpoint = _checkpoint_to_resume(run, prepared, history)
     loggers: list[Logger] = [history, *([wandb] if wandb else [])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,13 @@ def read(given: Files, split: Split = "train") -> list[Example]:
 def whole(name: str) -> str:
     """All three splits from one file, when nothing is to be held out."""
     return f"dataset.splits={{train: {name}, val: {name}, test: {name}}}"
+
+
+def rows(folder: Path, written: list[dict[str, Any]]) -> list[str]:
+    """A file of rows, and the overrides that make a dataset of it."""
+    write(folder / "rows.jsonl", *(json.dumps(row) for row in written))
+    folder_is = f"dataset.folder={folder}"
+    return ["~experiment", "dataset=files", "dataset/reader=jsonl", folder_is, whole("rows.jsonl")]
 
 
 def prepared(given: Files, folder: Path, said: list[str] | None = None) -> Prepared:

@@ -87,7 +87,7 @@ def trained(kind: str, deciding: bool) -> tuple[nn.Module, Codec]:
 
 def _teach(model: nn.Module, codec: Codec, examples: list[Example]) -> None:
     shared = {"map": "decoder.cross.-1", "label_smoothing": 0.0}
-    task = Generate(codec, max_length=5, figures=None, decoding=None, **shared)
+    task = Generate(codec, max_length=5, figures=None, decoding=None, ctc=0.0, **shared)
     items = [codec.encode(example, i) for i, example in enumerate(examples)]
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for _ in range(400):

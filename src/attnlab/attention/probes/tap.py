@@ -27,6 +27,11 @@ class Tap:
     def __exit__(self, *error: object) -> None:
         self.selection.attention.attached.watchers.remove(self)
 
+    @property
+    def role(self) -> str:
+        """What the attention at its site does: self, cross, pooling."""
+        return self.selection.attention.role
+
     def see(self, call: Call) -> None:
         self.calls.append(call)
 

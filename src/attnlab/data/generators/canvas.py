@@ -56,9 +56,12 @@ class Canvas(Generator):
             "point": self._point,
         }
         asked = views[self.task_view](scene, random)
+        inputs: dict[str, Value] = {"image": scene.image}
+        if asked.phrase:
+            inputs["phrase"] = asked.phrase
         return Example(
             id=name,
-            inputs={"image": scene.image} | ({"phrase": asked.phrase} if asked.phrase else {}),
+            inputs=inputs,
             answer=asked.answer,
             target=asked.target,
             looks_at="image",

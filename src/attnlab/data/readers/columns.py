@@ -61,10 +61,7 @@ class MarkColumn:
         self.column = column
 
     def read(self, cell: Any, wording: Wording, seen: Worded) -> Value:
-        given = cell if isinstance(cell, list) else text(cell, self.column).split()
-        marks = [text(mark, self.column) for mark in given]
-        if len(marks) != len(seen.units):
-            raise BadRowError(f"{len(marks)} marks for {seen.counted}")
+        marks = for_each_unit(cell, self.column, "marks", seen)
         if marks.count("1") != 1 or marks.count("0") != len(marks) - 1:
             raise BadRowError(f"'{self.column}' does not mark one with 1 and all others with 0")
         return marks.index("1")
@@ -77,11 +74,16 @@ class TagsColumn:
         self.column = column
 
     def read(self, cell: Any, wording: Wording, seen: Worded) -> Value:
-        given = cell if isinstance(cell, list) else text(cell, self.column).split()
-        tags = [text(tag, self.column) for tag in given]
-        if len(tags) != len(seen.units):
-            raise BadRowError(f"{len(tags)} tags for {seen.counted}")
-        return tags
+        return for_each_unit(cell, self.column, "tags", seen)
+
+
+def for_each_unit(cell: Any, column: str, what: str, seen: Worded) -> list[str]:
+    """What a cell says of each word or sentence, as a list or with spaces between."""
+    given = cell if isinstance(cell, list) else text(cell, column).split()
+    said = [text(each, column) for each in given]
+    if len(said) != len(seen.units):
+        raise BadRowError(f"{len(said)} {what} for {seen.counted}")
+    return said
 
 
 class NoColumn:

@@ -16,6 +16,7 @@ from attnlab.data.example import Example, Value
 from attnlab.data.readers.columns import AnswerColumn
 from attnlab.data.readers.documents import Documents
 from attnlab.data.readers.listing import File
+from attnlab.data.readers.objects import ObjectsColumn
 from attnlab.data.readers.row import Row
 from attnlab.data.readers.splits import RowSource
 from attnlab.data.readers.words import Worded, Wording, text
@@ -61,11 +62,12 @@ class MediaSource(RowSource):
 
     def answered(self, row: Row) -> Value:
         column = self._answer.column
+        assert not isinstance(self._answer, ObjectsColumn)
         cell: Any = None if column is None else row.values.get(column)
         return self._answer.read(cell, WORDS, ONE)
 
     @cached_property
-    def _answer(self) -> AnswerColumn:
+    def _answer(self) -> AnswerColumn | ObjectsColumn:
         return self.answer.build()
 
     @cached_property

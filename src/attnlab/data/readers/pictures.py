@@ -12,17 +12,19 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from attnlab.config.dataset_media import PictureGold
-from attnlab.data.example import Example
+from attnlab.data.example import Example, Value
 from attnlab.data.readers.fixations import Fixations
 from attnlab.data.readers.media import MediaSource
+from attnlab.data.readers.objects import MarkedBoxes, ObjectsColumn
 from attnlab.data.readers.row import BadRowError, Row
+from attnlab.data.target import AttentionTarget
 
 MODES: dict[str, str] = {"grey": "L", "rgb": "RGB"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureSource(MediaSource):
-    """A picture in; its label, or where people look at it, is the answer."""
+    """A picture in; its label, what is where in it, or where people look is the answer."""
 
     size: tuple[int, int] | None
     colour: Literal["grey", "rgb"]
@@ -32,16 +34,27 @@ class PictureSource(MediaSource):
         stored = self.array(row)
         picture = self._brought(_image(stored))
         pixels = np.asarray(picture).reshape(picture.height, picture.width, -1)
-        cell = None if self.gold is None else row.values.get(self.gold.column)
-        size, first = (picture.height, picture.width), (stored.shape[1], stored.shape[0])
+        answer, target = self._said(
+            row, (picture.height, picture.width), (stored.shape[1], stored.shape[0])
+        )
         return Example(
             id=name,
             inputs={"image": np.ascontiguousarray(pixels.transpose(2, 0, 1))},
-            answer=self.answered(row),
-            target=None if self._gold is None or not cell else self._gold.read(cell, size, first),
+            answer=answer,
+            target=target,
             looks_at="image",
             meta={"row": row.place},
         )
+
+    def _said(
+        self, row: Row, size: tuple[int, int], stored: tuple[int, int]
+    ) -> tuple[Value, AttentionTarget | None]:
+        """The answer, and where to look for it."""
+        if isinstance(self._answer, ObjectsColumn):
+            return self._answer.read(row.values.get(self._answer.column), size, stored)
+        cell = None if self.gold is None else row.values.get(self.gold.column)
+        target = None if self._gold is None or not cell else self._gold.read(cell, size, stored)
+        return self.answered(row), target
 
     def sometimes(self) -> Mapping[str, str]:
         return {} if self.gold is None else {"dataset.gold.column": self.gold.column}
@@ -60,7 +73,7 @@ class PictureSource(MediaSource):
         return picture.resize((self.size[1], self.size[0]), Image.Resampling.BOX)
 
     @cached_property
-    def _gold(self) -> Fixations | None:
+    def _gold(self) -> Fixations | MarkedBoxes | None:
         return None if self.gold is None else self.gold.build()
 
 

@@ -56,13 +56,17 @@ const looks = new WeakMap();
 
 /** The picture or spectrogram that keys are parts of, as an address. */
 async function seenBy(example, run) {
-  if (example.form === "text") return { form: "text" };
-  const { shape: [height, width], values } = await unpack(example.image);
-  const colours = example.form === "sound" ? ["#fbfbfa", "#8c96a3", "#141b24"] : ["#000000", "#ffffff"];
-  if (!looks.has(example)) looks.set(example, painted(width, height, (r, c) => ramp(colours, values[r * width + c])));
+  const { form } = example;
+  if (form === "text") return { form };
   const keys = run.keys ?? example.keys;
-  const cells = example.form === "picture" ? keys.map((key) => `row ${key.replace(",", ", column ")}`) : keys;
-  return { form: example.form, image: looks.get(example), width, height, grid: run.grid ?? example.grid, cells, seconds: secondsOf(example, width) };
+  if (form === "picture") {
+    const [height, width] = example.size, cells = keys.map((key) => `row ${key.replace(",", ", column ")}`);
+    return { form, image: example.picture, width, height, grid: run.grid ?? example.grid, cells, right: example.right, said: run.said };
+  }
+  const { shape: [height, width], values } = await unpack(example.spectrum);
+  const colours = ["#fbfbfa", "#8c96a3", "#141b24"];
+  if (!looks.has(example)) looks.set(example, painted(width, height, (r, c) => ramp(colours, values[r * width + c])));
+  return { form, image: looks.get(example), width, height, cells: keys, seconds: secondsOf(example, width) };
 }
 
 function secondsOf(example, frames) {

@@ -6,6 +6,7 @@
 const VIEWS = ["model", "gold", "difference"];
 const DENSE = 96; // more units than this are not named one by one
 const SAID = 13; // size of labels
+const SURE = 0.5; // likelihood from which a box counts as said
 
 function drawMap(asked, palette) {
   const draw = asked.seen.form === "picture" ? overPicture
@@ -175,19 +176,24 @@ function frameGold(picture, { gold }, [x, y], [first, count], { cell, high, name
 function overPicture(asked, palette) {
   const { values, gold, marks, view, peak, queries, seen, width } = asked;
   const [down, across] = seen.grid;
-  const panels = values.length + 1; // the first is the picture as it is
-  const wide = Math.min(values.length > 1 ? 240 : 340, width), high = (wide * seen.height) / seen.width;
+  const plain = [["picture", null], ...(seen.right ? [["gold", seen.right]] : []), ...(seen.said ? [["answer", seen.said]] : [])];
+  const panels = plain.length + values.length;
+  const wide = Math.min(panels > 2 ? 240 : 340, width), high = (wide * seen.height) / seen.width;
   const columns = Math.max(Math.min(Math.floor((width + 20) / (wide + 20)), panels), 1);
-  const head = queries.some((query) => query) && values.length > 1 ? 22 : 2, tall = high + head + 14;
+  const head = plain.length > 1 || (queries.some((query) => query) && values.length > 1) ? 22 : 2, tall = high + head + 14;
   const bottom = Math.ceil(panels / columns) * tall;
   const corner = (panel) => [(panel % columns) * (wide + 20), Math.floor(panel / columns) * tall + head];
   const look = ([x, y]) => svg("image", { href: seen.image, x, y, width: wide, height: high, preserveAspectRatio: "none", style: "image-rendering:pixelated" });
   const picture = canvas(Math.max(columns * (wide + 20) - 20, 300), bottom + 26, "the picture, blue where the weight lies");
   const cell = [(wide * Math.ceil(seen.width / across)) / seen.width, (high * Math.ceil(seen.height / down)) / seen.height];
-  if (head > 2) picture.append(label("picture", corner(0)[0], corner(0)[1] - 6, palette.soft, { size: SAID }));
-  picture.append(look(corner(0)));
+  plain.forEach(([name, regions], panel) => {
+    const [x, y] = corner(panel);
+    if (head > 2) picture.append(label(name, x, y - 6, palette.soft, { size: SAID }));
+    picture.append(look([x, y]));
+    if (regions) picture.append(marked(regions, [x, y], [wide, high], [wide / seen.width, high / seen.height]));
+  });
   values.forEach((row, q) => {
-    const [x, y] = corner(q + 1);
+    const [x, y] = corner(plain.length + q);
     if (head > 2) picture.append(label(shown(queries[q] ?? ""), x, y - 6, palette.ink, { size: SAID }));
     picture.append(look([x, y]));
     row.forEach((value, k) => {
@@ -204,11 +210,23 @@ function overPicture(asked, palette) {
   legend(picture, asked, palette, 0, bottom, view === "difference" ? palette.heat : ["#000000", "#3d9bff"]);
   hover(picture, (event) => {
     const [px, py] = pointIn(picture, event);
-    const panel = Math.floor(py / tall) * columns + Math.floor(px / (wide + 20)), q = panel - 1;
+    const panel = Math.floor(py / tall) * columns + Math.floor(px / (wide + 20)), q = panel - plain.length;
     const [x, y] = corner(panel), k = cellAt(px - x, py - y, cell, down, across);
     return q >= 0 && q < values.length && k !== null ? describe({ ...asked, keys: seen.cells }, q, k) : "";
   });
   return picture;
+}
+
+/** What an answer marks in a picture: a mask, or boxes with class and likelihood. */
+function marked({ boxes, mask }, [x, y], [wide, high], [across, down]) {
+  const group = svg("g", { class: "regions" });
+  if (mask) group.append(svg("image", { href: mask, x, y, width: wide, height: high, opacity: 0.6, preserveAspectRatio: "none", style: "image-rendering:pixelated" }));
+  for (const [left, top, right, bottom, kind, sure = 1] of boxes.filter((box) => box.length < 6 || box[5] >= SURE)) {
+    const fill = boxes[0].length < 6 ? "#ff7a4d" : "#3d9bff", said = boxes[0].length < 6 ? kind : `${kind} ${sure.toFixed(2)}`;
+    group.append(svg("rect", { x: x + left * across, y: y + top * down, width: (right - left) * across, height: (bottom - top) * down, fill: "none", stroke: fill, "stroke-width": 2 }));
+    group.append(label(said, x + left * across, y + Math.max(top * down - 4, 11), fill, { size: 12, weight: 700 }));
+  }
+  return group;
 }
 
 function cellAt(x, y, [wide, high], down, across) {

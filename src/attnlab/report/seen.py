@@ -1,0 +1,89 @@
+"""What is looked at, to be shown: pictures and masks as addresses (PNG, JPEG), spectra as rows."""
+
+from __future__ import annotations
+
+import base64
+import colorsys
+import io
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from attnlab.data.answers import WORTH_A_WORD, Boxes, Pixels
+from attnlab.data.codec import Codec
+
+Map = npt.NDArray[np.float32]
+Rows = list[list[float]]
+
+LONGEST_SIDE = 320  # pixels of a picture that is shown
+PHOTO = 64  # pixels of a side from which a picture of bytes is kept as JPEG
+BANDS = 32  # of a spectrum
+TURN = 0.618034  # of the circle of colours: neighbouring classes are far apart
+
+
+@dataclass(frozen=True)
+class Regions:
+    """What an answer marks in a picture."""
+
+    boxes: Rows = field(default_factory=list)  # left, top, right, bottom, class, how likely
+    mask: str | None = None  # address of a picture of classes, clear where there is none
+
+    @classmethod
+    def of(cls, answer: Any, codec: Codec) -> Regions | None:
+        """The regions of an encoded answer; None for answers of other forms."""
+        if isinstance(codec.answers, Boxes):
+            rows = np.round(np.asarray(answer, np.float64), 3).tolist()
+            return cls(boxes=[row for row in rows if len(row) == 5 or row[5] >= WORTH_A_WORD])
+        if isinstance(codec.answers, Pixels):
+            return cls(mask=mask_address(np.asarray(answer), codec.answers.classes))
+        return None
+
+
+def picture_address(pixels: npt.NDArray[Any]) -> str:
+    """Channels x height x width, bytes or numbers that are stretched to all there are."""
+    light = pixels if pixels.dtype == np.uint8 else _stretched(pixels) * 255
+    channels = np.asarray(light, np.uint8).transpose(1, 2, 0)
+    image = Image.fromarray(channels[..., 0] if channels.shape[2] == 1 else channels[..., :3])
+    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BOX)
+    photo = pixels.dtype == np.uint8 and max(image.size) > PHOTO
+    return _address(image, "jpeg" if photo else "png")
+
+
+def mask_address(classes: npt.NDArray[Any], count: int) -> str:
+    """Height x width; class 0 is clear."""
+    colours = np.array([(0, 0, 0, 0), *(_colour(kind) for kind in range(1, count))], np.uint8)
+    image = Image.fromarray(colours[classes.astype(np.int64)])
+    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.NEAREST)
+    return _address(image, "png")
+
+
+def pixels_at(address: str) -> npt.NDArray[np.uint8]:
+    """The picture that an address holds: height x width (x channels)."""
+    content = base64.b64decode(address.partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def spectrum(samples: Map, hop: int) -> Rows:
+    """Logarithm of the energy from 0 to 1, low frequencies last: bands x frames."""
+    whole = np.pad(samples, (0, -len(samples) % hop))
+    energy = np.abs(np.fft.rfft(whole.reshape(-1, hop) * np.hanning(hop), n=2 * BANDS)) ** 2
+    return np.round(_stretched(np.log(energy[:, 1:].T[::-1] + 1e-3)), 4).tolist()
+
+
+def _stretched(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """From 0 to 1."""
+    low, high = float(values.min()), float(values.max())
+    return (np.asarray(values, np.float64) - low) / max(high - low, 1e-9)
+
+
+def _colour(kind: int) -> tuple[int, ...]:
+    return (*(round(255 * part) for part in colorsys.hsv_to_rgb(kind * TURN % 1, 0.75, 1)), 255)
+
+
+def _address(image: Image.Image, form: Literal["png", "jpeg"]) -> str:
+    content = io.BytesIO()
+    image.save(content, form, optimize=True, **({"quality": 85} if form == "jpeg" else {}))
+    return f"data:image/{form};base64,{base64.b64encode(content.getvalue()).decode()}"
