@@ -75,7 +75,7 @@ class ShownExample:
             size=(found.height, found.width) if picture else None,
             picture=picture_address(np.asarray(seen)) if picture else None,
             spectrum=spectrum(np.asarray(seen), found.hop) if sound else None,
-            right=Regions.of(codec.answers.encode(example), codec),
+            right=Regions.of(codec.answers.encode(example), codec) if picture else None,
             said=None if answer is None else Regions.of(answer, codec),
             beside=_beside(example),
         )
