@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attnlab.attention.probes import Unwatched
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch, Padded
 from attnlab.models.heads import Pooling
@@ -19,19 +18,20 @@ FIRST_SCALE = math.log(10.0)  # of cosines, to begin with; learned, as in CLIP (
 
 
 class Retriever(nn.Module):
-    """Questions and texts as vectors of one space, by one encoder (Henderson et al. 2017).
+    """Questions and texts as vectors of one space, each side by an encoder of its own.
 
-    The other texts of a batch are the wrong ones to learn from. A text's vector depends on nothing
-    else, so those of any collection can be made once and searched.
+    The other texts of a batch are the wrong ones to learn from (Henderson et al. 2017). A text's
+    vector depends on nothing else, so those of any collection can be made once and searched.
     """
 
     def __init__(
         self, reader: Reader, front: nn.Module, parts: Parts, attention: AttentionConfig
     ) -> None:
         super().__init__()
-        self.reader, self.front = reader, front
+        self.reader = reader
         self.pooling = Pooling(parts, attention)
-        self.replies = Pooling(parts, attention, site="replies.pooling")
+        self.texts = nn.Sequential(front, parts.encoder(attention, "texts"))
+        self.texts_pooling = Pooling(parts, attention, site="texts.pooling")
         self.log_scale = nn.Parameter(torch.tensor(FIRST_SCALE))
 
     def forward(self, batch: Batch) -> Tensor:
@@ -53,13 +53,9 @@ class Retriever(nn.Module):
         return F.normalize(self.pooling(reading.memory, reading.asks)[:, 0], dim=-1)
 
     def said(self, texts: Padded) -> Tensor:
-        """Texts, end marks included, as vectors of length one: batch x width.
-
-        The encoder has sites whose maps are those of the question: this reading is not watched.
-        """
-        with Unwatched(self.reader.encoder):
-            memory = self.reader.encoder(self.front(texts))
-        return F.normalize(self.replies(memory, memory.mean())[:, 0], dim=-1)
+        """Texts, end marks included, as vectors of length one: batch x width."""
+        memory = self.texts(texts)
+        return F.normalize(self.texts_pooling(memory, memory.mean())[:, 0], dim=-1)
 
     @torch.no_grad()
     def answer(self, batch: Batch) -> Tensor:

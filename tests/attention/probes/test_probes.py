@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention.mask import Mask
-from attnlab.attention.probes import Intervention, Probe, Tap, Unwatched, resolve, sites
+from attnlab.attention.probes import Intervention, Probe, Tap, resolve, sites, watched
 from attnlab.config.combinations import is_recurrent
 from attnlab.errors import UserError
 from tests.attention.mechanisms import DIM, NAMED, attention, named
@@ -255,15 +255,11 @@ def test_intervention_on_one_head_leaves_the_others() -> None:
     assert (joined[:, :, [0, 2, 3]] != 0).any()
 
 
-def test_what_is_unwatched_is_neither_seen_nor_changed() -> None:
+def test_who_looks_at_maps_is_known() -> None:
     model = Decoder()
-    x, query, mask = _batch()
-    plain = model(x, query, mask)
-    changed = Intervention(model, "encoder.self.1", lambda weights, allowed: weights * 0)
-    with Tap(model, "encoder.self.1") as tap, changed:
-        with Unwatched(model):
-            torch.testing.assert_close(model(x, query, mask), plain)
-        assert not tap.calls
-        assert not torch.allclose(model(x, query, mask), plain)
-    assert len(tap.calls) == 1
-    torch.testing.assert_close(model(x, query, mask), plain)
+    assert not watched(model)
+    with Tap(model, "encoder.self.1"):
+        assert watched(model) and not watched(model.first)
+    with Intervention(model, "decoder.cross.0", lambda weights, allowed: weights):
+        assert watched(model.cross)
+    assert not watched(model)

@@ -2,10 +2,9 @@
 
 from attnlab.attention.probes.intervention import Intervention
 from attnlab.attention.probes.probe import Probe
-from attnlab.attention.probes.selectors import Selection, resolve, sites
+from attnlab.attention.probes.selectors import Selection, resolve, sites, watched
 from attnlab.attention.probes.statistics import Statistics
 from attnlab.attention.probes.tap import Tap
-from attnlab.attention.probes.unwatched import Unwatched, watched
 
 __all__ = [
     "Intervention",
@@ -13,7 +12,6 @@ __all__ = [
     "Selection",
     "Statistics",
     "Tap",
-    "Unwatched",
     "resolve",
     "sites",
     "watched",

@@ -44,6 +44,12 @@ def sites(model: nn.Module) -> dict[str, Attention]:
     return {attention.site: attention for attention in found}
 
 
+def watched(module: nn.Module) -> bool:
+    """Whether anybody sees or changes maps of this module now."""
+    attached = [attention.attached for attention in sites(module).values()]
+    return any(each.watchers or each.transforms for each in attached)
+
+
 def resolve(model: nn.Module, selector: str) -> Selection:
     """The attention and heads that a selector names; raises `UserError` with what there is."""
     site, _, heads = selector.partition("/")
