@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -75,7 +77,7 @@ def boundaries(marks: npt.NDArray[np.bool_]) -> list[int]:
     return [edge for stretch in stretches(marks) for edge in stretch]
 
 
-def matched(predicted: list[int], gold: list[int], tolerance: int) -> int:
+def matched(predicted: Sequence[float], gold: Sequence[float], tolerance: float) -> int:
     """The greatest number of pairs no further apart than the tolerance; both lists in order."""
     pairs = i = j = 0
     while i < len(predicted) and j < len(gold):
