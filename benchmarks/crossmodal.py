@@ -99,7 +99,8 @@ def captions(data: str, trained: Trained) -> Iterator[str]:
     yield "| model | exact match (target 0.9) | pointing (target 0.9) | mass on gold | seconds |"
     yield "|---|---|---|---|---|"
     for name, (folder, overrides) in CAPTIONS.items():
-        runs = trained(f"captions_{folder}", "experiment=canvas_caption", *overrides)
+        words = ("experiment=canvas_caption", "dataset.train=40000", *overrides)
+        runs = trained(f"captions_{folder}", *words)
         seen = folder != "blind"
         cells = [
             values(runs, "answer", "exact_match"),

@@ -108,6 +108,33 @@ def test_mistake_is_one_plain_line(override: str, line: str) -> None:
     assert found[0].startswith(line), found[0]
 
 
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (
+            ["model.co_attention=1", "attention=location_aware"],
+            "attention: 'location_aware' goes query by query: not in co-attention; "
+            "try: model.co_attention=0",
+        ),
+        (
+            ["experiment=support_retrieve", "model.co_attention=1"],
+            "model.co_attention: each input then has an encoder of its own, and replies have none; "
+            "with task 'retrieve' try: 0",
+        ),
+        (
+            ["dataset=files", "dataset.optional=[asked]"],
+            "dataset: no input 'asked'; there are: text",
+        ),
+        (
+            ["dataset=files", "dataset.optional=[text]"],
+            "dataset: optional: 'text' is looked at; no row may lack it",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(overrides: list[str], line: str) -> None:
+    assert mistakes(*overrides) == [line]
+
+
 def user_conf(tmp_path: Path, experiment: str) -> Path:
     """A copy of `conf/` with one more experiment in it."""
     folder = tmp_path / "conf"

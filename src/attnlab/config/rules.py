@@ -84,10 +84,13 @@ def _prediction(config: Config) -> Iterator[Mistake]:
 
 
 def _co_attention(config: Config) -> Iterator[Mistake]:
-    """Every state of an input asks at once, in no order that a mechanism could go by."""
+    """Every state asks at once, in no order that a mechanism could go by; replies are no input."""
     if config.model.co_attention and combinations.is_recurrent(config.attention):
         problem = f"'{config.attention.name}' goes query by query: not in co-attention"
         yield Mistake("attention", problem, "try: model.co_attention=0")
+    if config.model.co_attention and config.task.kind == "retrieve":
+        problem = "each input then has an encoder of its own, and replies have none"
+        yield Mistake("model.co_attention", problem, "with task 'retrieve' try: 0")
 
 
 OWN_TO_BACKBONES = {

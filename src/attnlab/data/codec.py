@@ -132,10 +132,9 @@ class Codec:
 
     def seen(self, example: Example) -> dict[str, Tensor]:
         """Its inputs as tensors, what stands for a missing one among them."""
+        given = example.inputs
         return {
-            name: found.absent()
-            if example.inputs[name] is None
-            else found.encode(example.inputs[name])
+            name: found.absent() if given[name] is None else found.encode(given[name])
             for name, found in self.inputs.items()
         }
 

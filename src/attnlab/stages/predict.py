@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> None:
     chosen = _parser().parse_intermixed_args(arguments)
     run = _decoded_as(open_run(chosen.run), chosen.decoding, chosen.settings, chosen.n_best)
     prepared = prepared_data(run.config)
-    questions = asked(chosen.input, chosen.split, run.config.dataset, prepared)
+    questions = asked(chosen.input, chosen.split, run.config, prepared)
     learner = load_learner(run, prepared).to(device(run.config))
     replies = replies_of(chosen.replies, learner.model, run.config.dataset, prepared)
     output = chosen.output or str(run.folder / "predictions.jsonl")

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from attnlab.config.compose import config_dir
 from attnlab.config.dataset import Dataset
 from attnlab.config.dataset_files import Files, Reader
+from attnlab.config.schema import Config
 from attnlab.data.example import Example
 from attnlab.data.inputs import Sentences, Text
 from attnlab.data.prepared import Prepared
@@ -36,7 +37,7 @@ class Question:
 
 
 def asked(
-    files: Sequence[str] | None, split: Split, dataset: Dataset, prepared: Prepared
+    files: Sequence[str] | None, split: Split, config: Config, prepared: Prepared
 ) -> Iterator[Question]:
     """The questions, in their order, a few in memory at a time."""
     if not files:
@@ -46,20 +47,21 @@ def asked(
         if not isinstance(found, Text | Sentences):
             problem = f"input '{name}' is a {found.form}, and files of texts are read"
             raise UserError(f"--input: {problem}; try: --split test")
-    asker = Asker(dataset, prepared)
+    asker = Asker(config, prepared)
     return (asker.question(row) for row in _rows(files, list(prepared.codec.inputs)))
 
 
 class Asker:
     """Makes examples of rows, as the dataset made those that the model has learned from."""
 
-    def __init__(self, dataset: Dataset, prepared: Prepared) -> None:
+    def __init__(self, config: Config, prepared: Prepared) -> None:
+        dataset = config.dataset
         self.texts, self.looks_at = prepared.codec.texts, prepared.codec.looks_at
         self.inputs = prepared.codec.inputs
         self.columns = dict(dataset.inputs) if isinstance(dataset, Files) else {}
+        self.optional = set(self.inputs) if config.model.input_dropout else dataset.may_lack
         self.wording = wording_of(dataset)
         self.longest = dataset.words.longest if isinstance(dataset, Files) else None
-        self.optional = dataset.may_lack
 
     def question(self, row: Row) -> Question:
         """The row's inputs; a column is called as in training, or as the input."""

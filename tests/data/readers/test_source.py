@@ -303,10 +303,3 @@ def test_only_what_is_optional_may_be_missing(tmp_path: Path) -> None:
     required = dataset(tmp_path, whole("a.csv"), *words[:1], "dataset.bad_rows=0.7").build()
     assert len(list(required.examples("train"))) == 1
     assert "a.csv row 3: 'asked' is empty" in required.notes()["train"]
-
-
-def test_what_is_looked_at_is_never_optional(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
-        dataset(tmp_path, whole("a.csv"), "dataset.optional=[text]")
-    line = "dataset: optional: 'text' is looked at; no row may lack it"
-    assert str(caught.value.mistakes[0]) == line
