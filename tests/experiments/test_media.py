@@ -155,5 +155,5 @@ def test_connected_words_from_recordings_to_report(tmp_path: Path) -> None:
     assert found["answer"]["ctc_character_error"] is not None
     assert found["controls"]["oracle"]["boundary_f1"] == pytest.approx(1.0)
     assert example["queries"] == list(example["gold"])
-    assert len(example["image"][0]) >= len(example["keys"]), "the spectrum, above the map"
+    assert len(example["spectrum"][0]) >= len(example["keys"]), "above the map"
     assert (run / "report.html").stat().st_size > 1000

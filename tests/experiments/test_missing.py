@@ -53,7 +53,7 @@ def test_pictures_that_some_questions_lack(tmp_path: Path) -> None:
     words = ["+dataset.missing.image=0.5", "model.input_dropout=0.2", "model.co_attention=1"]
     run = ran(tmp_path, *tiny("questions"), "dataset.test=16", *words)
     examples = json.loads((run / "examples.json").read_text())
-    lacking = [e for e in examples if e["image"] is None]
+    lacking = [e for e in examples if e["picture"] is None]
     assert 0 < len(lacking) < 16
     for example in lacking:
         assert set(example["keys"]) == {"no image"}

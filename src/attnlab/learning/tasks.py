@@ -108,14 +108,14 @@ class Task:
         """Answers by name that know nothing of the input, or all; those of maps are elsewhere."""
         return {}
 
-    def rows(self, scores: Tensor, batch: Batch) -> Tensor | None:
+    def rows(self, scores: Any, batch: Batch) -> Tensor | None:
         """Which row of the model's map belongs to which of gold's, where they are in no order.
 
         batch x rows of the model's map, those of gold first and in its order.
         """
         return None
 
-    def as_gold(self, maps: Tensor, scores: Tensor, batch: Batch) -> Tensor:
+    def as_gold(self, maps: Tensor, scores: Any, batch: Batch) -> Tensor:
         """Maps (batch x ... x rows x keys) with the rows of gold, in its order."""
         rows = self.rows(scores, batch)
         return maps if rows is None else rows_of(maps, rows[:, : batch.target.row_mask.shape[1]])

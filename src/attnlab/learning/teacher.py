@@ -30,7 +30,7 @@ class Teacher:
         self.model.to(batch.index.device)
         with ExitStack() as stack:
             taps = {n: stack.enter_context(tapped(self.model, s)) for n, s in selectors.items()}
-            scores = self.model(batch)
+            scores = task.run(self.model, batch)
         found = {}
         for name, tap in taps.items():
             weights = tap.weights().float().mean(1)  # batch x queries x keys

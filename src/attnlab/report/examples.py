@@ -53,7 +53,7 @@ class ShownExample:
         `answer` is the prediction as the model gives it.
         """
         seen = np.asarray(example.inputs[example.looks_at])
-        picture, sound = (_looked_at(example, codec, form) for form in (Picture, Sound))
+        picture, sound = _looked_at(example, codec, Picture), _looked_at(example, codec, Sound)
         queries, keys = _queries(example, codec), _keys(example, codec)
         weights = codec.over_words(example, weights)
         in_words = example.looks_at in codec.texts
@@ -75,7 +75,7 @@ class ShownExample:
             size=(picture.height, picture.width) if picture else None,
             picture=picture_address(seen) if picture else None,
             spectrum=spectrum(seen, sound.hop) if sound else None,
-            right=Regions.of(codec.answers.encode(example), codec),
+            right=Regions.of(codec.answers.encode(example), codec) if picture else None,
             said=None if answer is None else Regions.of(answer, codec),
             beside=_beside(example),
         )

@@ -163,7 +163,7 @@ class Evaluation:
             yield f"trust/{name}", Interval(1 - same.mean, 1 - same.high, 1 - same.low)
 
 
-def _rows(task: Task, scores: Tensor, batch: Batch) -> Iterator[list[int]]:
+def _rows(task: Task, scores: Any, batch: Batch) -> Iterator[list[int]]:
     """Of each example the rows of the model's map that belong to rows of gold."""
     rows = task.rows(scores, batch)
     for place, count in enumerate(batch.target.row_mask.sum(1).tolist()):
