@@ -24,7 +24,7 @@ def assert_steps_equal(*overrides: str) -> None:
     torch.manual_seed(1)  # some mechanisms draw random features
     units = shifted(batch.answer.values)
     with torch.no_grad():
-        memory = model.memory(batch, units.shape[1])
+        memory = model.memory(model.reader(batch), units.shape[1])
         together = model.decoder(units, memory)  # batch x length x vocabulary
         state = model.decoder.start(memory)
         steps = torch.stack([model.decoder.step(u, state) for u in units.unbind(1)], 1)
@@ -60,6 +60,6 @@ def test_prediction_does_not_depend_on_how_many_places_are_asked_for(decoder: st
     model, batch, _ = built(config, texts([3, 5], [6, 4]))
     units = shifted(batch.answer.values)
     with torch.no_grad():
-        few = model.decoder(units, model.memory(batch, units.shape[1]))
-        many = model.decoder(units, model.memory(batch, 8))
+        few = model.decoder(units, model.memory(model.reader(batch), units.shape[1]))
+        many = model.decoder(units, model.memory(model.reader(batch), 8))
     torch.testing.assert_close(few, many, atol=1e-5, rtol=1e-4)

@@ -47,7 +47,7 @@ def sample(answers: int = 1, temperature: float = 1.0, top_k: int = 0, top_p: fl
 @torch.no_grad()
 def looked_up(model: Generator, batch: Batch, units: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Log probability, length and coverage of answers batch x length, all steps at once."""
-    memory = model.memory(batch, units.shape[1])
+    memory = model.memory(model.reader(batch), units.shape[1])
     with Tap(model, model.map) as tap:
         chances = model.decoder(shifted(units), memory).log_softmax(-1)
     ended = (units == EOS).cumsum(1) - (units == EOS).long() > 0  # after the end mark
@@ -131,7 +131,7 @@ def test_greedy_is_the_likeliest_unit_of_each_step() -> None:
     model, batch = model_and_batch("transformer", longest=9)
     units, scores = model.decode(batch)
     with torch.no_grad():
-        best = model.decoder(shifted(units[:, 0]), model.memory(batch, 9)).argmax(-1)
+        best = model.decoder(shifted(units[:, 0]), model.memory(model.reader(batch), 9)).argmax(-1)
     for row, answer in zip(best.tolist(), units[:, 0].tolist(), strict=True):
         ends = answer.index(EOS) + 1 if EOS in answer else len(answer)
         assert row[:ends] == answer[:ends]
@@ -164,7 +164,9 @@ def test_draws_are_as_likely_as_the_model_says() -> None:
     model.decoding = sample(answers=4000)
     units, scores = model.decode(batch)
     with torch.no_grad():
-        first = model.decoder(shifted(units[:, 0]), model.memory(batch, LONGEST))[:, 0].softmax(-1)
+        first = model.decoder(shifted(units[:, 0]), model.memory(model.reader(batch), LONGEST))[
+            :, 0
+        ].softmax(-1)
     for i, chances in enumerate(first):
         drawn = torch.bincount(units[i, :, 0], minlength=len(chances)) / 4000
         assert (drawn - chances).abs().max() < 0.03

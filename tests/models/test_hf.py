@@ -153,7 +153,7 @@ def test_step_by_step_is_all_at_once(folders: dict[str, Path], family: str) -> N
         whole = model(batch)
         maps_at_once = tap.weights()
         tap.clear()
-        memory = model.memory(batch, 10)
+        memory = model.memory(model.reader(batch), 10)
         state = model.decoder.start(memory)
         steps = [model.decoder.step(units[:, i], state) for i in range(2)]
         state = state.select(torch.tensor([2, 0, 1]))  # in another order, and back

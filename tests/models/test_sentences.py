@@ -16,7 +16,6 @@ from attnlab.data.targets.spans import span_target
 from attnlab.errors import ConfigError
 from attnlab.explain.subject import Subject
 from attnlab.models.sentences import Position
-from attnlab.stages.explain import _not_explained
 from tests.models.building import WORDS, built, small_config
 
 KINDS = ["bag", "position", "attention"]
@@ -141,12 +140,3 @@ def test_a_sentence_can_be_erased() -> None:
     found = subject.where_kept(kept, Subject.log_odds)
     assert found.shape == (2, 3, 1)
     assert found[0].std() > 0
-
-
-def test_several_looks_at_once_are_not_explained() -> None:
-    config = small_config("task=classify", "dataset=reviews", "task.hops=2")
-    assert str(_not_explained(config.task)) == (
-        "task.hops: 2 looks lead to one answer, and an explanation is one row for each; "
-        "runs with task.hops=1 can be explained"
-    )
-    assert _not_explained(small_config("task=classify", "dataset=reviews").task) is None
