@@ -125,8 +125,8 @@ def main() -> None:
         "`tok/` files of multi30k (lower case, tokenised), joint BPE of 10,000; sacreBLEU without "
         f"tokenisation on test_2016_flickr; seed 0, threads in training: {threads}. Training "
         "includes validation after each epoch; the test set is decoded with a beam of 5. "
-        f"{controls(options.data)} Length penalties of 0 to 2.5 were tried with the Transformer: 1.5 "
-        "is the best on validation (41.0 in place of 40.7) and worse on the test set (39.1 BLEU)."
+        f"{controls(options.data)} Length penalties of 0 to 2.5 were tried with the Transformer: "
+        "1.5 is the best on validation (41.0 in place of 40.7) and worse on the test set (39.1)."
     )
     digest = prepared_data(compose.load(("experiment=multi30k", f"paths.data={options.data}"))[0])
     command = "python -m benchmarks.translation DATA"
