@@ -52,7 +52,7 @@ class ShownExample:
 
         `answer` is the prediction as the model gives it.
         """
-        seen = np.asarray(example.inputs[example.looks_at])
+        seen: Any = example.inputs[example.looks_at]
         picture, sound = _looked_at(example, codec, Picture), _looked_at(example, codec, Sound)
         queries, keys = _queries(example, codec), _keys(example, codec)
         weights = codec.over_words(example, weights)
@@ -73,8 +73,8 @@ class ShownExample:
             meta=example.meta,
             grid=_grid(example, codec),
             size=(picture.height, picture.width) if picture else None,
-            picture=picture_address(seen) if picture else None,
-            spectrum=spectrum(seen, sound.hop) if sound else None,
+            picture=picture_address(np.asarray(seen)) if picture else None,
+            spectrum=spectrum(np.asarray(seen), sound.hop) if sound else None,
             right=Regions.of(codec.answers.encode(example), codec) if picture else None,
             said=None if answer is None else Regions.of(answer, codec),
             beside=_beside(example),

@@ -13,7 +13,10 @@ from attnlab.metrics.intervals import Values, bootstrap, interval
 
 # Every other figure is the better the higher it is.
 LOWER_IS_BETTER = frozenset(
-    ("loss", "character_error", "word_error", "aer", "mae", "kl_divergence", "js_divergence")
+    (
+        *("loss", "character_error", "word_error", "ctc_character_error", "ctc_word_error"),
+        *("aer", "mae", "kl_divergence", "js_divergence"),
+    )
 )
 COLUMNS = ("quality", "plausibility", "trust", "seconds", "memory", "parameters")
 COSTS = {"seconds": "train_seconds", "memory": "peak_memory_mib", "parameters": "parameters"}

@@ -89,13 +89,17 @@ def test_packed_sounds_are_read_like_plain_ones(kind: str, lost: float, tmp_path
 
 def test_packed_sound_without_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    zipped(tmp_path / "a.zip", {"one/a.wav": wav(SOUND, 8000), "one/b.flac": b"fLaC"})
+    zipped(tmp_path / "a.zip", {"one/a.wav": wav(SOUND, 8000), "one/b.flac": b"fLaC" + bytes(40)})
     source = dataset("sounds", tmp_path, splits("a.zip/*/*"), *ANY_END, *AS_IT_IS).build()
     assert len(list(source.examples("train"))) == 1
     assert source.notes()["train"] == (
         "1 of 2 rows cannot be used (one/b.flac row 2: 'one/b.flac' is no WAV (file does not start "
         "with RIFF id); formats other than WAV need soundfile: pip install 'attnlab[sound]')"
     )
+    zipped(tmp_path / "a.zip", {"one/a.wav": wav(SOUND, 8000), "one/b.wav": b"RI"})
+    source = dataset("sounds", tmp_path, splits("a.zip/*/*"), *ANY_END, *AS_IT_IS).build()
+    assert len(list(source.examples("train"))) == 1
+    assert "'one/b.wav' is no WAV (cut short); " in source.notes()["train"]
 
 
 def test_real_recordings_are_split_by_their_numbers() -> None:

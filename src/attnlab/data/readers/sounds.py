@@ -77,7 +77,7 @@ def _by_soundfile(content: bytes, name: str, error: Exception) -> tuple[Samples,
     """Everything that is not plain WAV: FLAC, OGG, MP3, WAV of other numbers."""
     if importlib.util.find_spec("soundfile") is None:
         hint = "formats other than WAV need soundfile: pip install 'attnlab[sound]'"
-        raise BadRowError(f"'{name}' is no WAV ({error}); {hint}")
+        raise BadRowError(f"'{name}' is no WAV ({str(error) or 'cut short'}); {hint}")
     import soundfile  # pyright: ignore[reportMissingImports]
 
     try:
