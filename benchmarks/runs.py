@@ -59,9 +59,10 @@ def over(runs: Sequence[Training], figure: str) -> Interval:
     return bootstrap(each[0]) if len(each) == 1 else bootstrap_seeds(each)
 
 
-def judged(target: float, found: float) -> str:
+def judged(target: float, found: float, less_is_better: bool = False) -> str:
     """A target, and whether it was reached."""
-    return f"{target:g}: " + ("reached" if found >= target else f"missed by {target - found:.4f}")
+    missed = found - target if less_is_better else target - found
+    return f"{target:g}: " + ("reached" if missed <= 0 else f"missed by {missed:.3g}")
 
 
 def train_all(trainings: Sequence[Training], at_once: int = 2, threads: int = 1) -> None:

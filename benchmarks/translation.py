@@ -23,7 +23,7 @@ from attnlab.config import compose
 from attnlab.data.prepared import Prepared
 from attnlab.stages.prepare import prepared_data
 from benchmarks.results import record
-from benchmarks.runs import RUNS, Training
+from benchmarks.runs import RUNS, Training, judged
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,15 @@ def rows(name: str, data: str, threads: int) -> Iterator[str]:
     speed = epochs * _tokens(prepared) / seconds
     low, high = figures["intervals"]["bleu"]
     bleu = f"{answer['bleu']:.1f} ({low:.1f} to {high:.1f})"
+    decoding = _decoding_seconds(run.folder)
+    slow = judged(DECODING_SECONDS, decoding, less_is_better=True)
+    fast = judged(TOKENS_A_SECOND, speed)
     table = [
-        ("BLEU, beam of 5", bleu, model.bleu, model.published),
+        ("BLEU, beam of 5", bleu, judged(model.bleu, answer["bleu"]), model.published),
         ("chrF", f"{answer['chrf']:.1f}", "", ""),
-        (f"hours of training, {epochs} epochs", f"{seconds / 3600:.2f}", 2, ""),
-        ("target tokens a second", f"{speed:,.0f}", TOKENS_A_SECOND, "850 (JoeyNMT)"),
-        ("seconds to decode", f"{_decoding_seconds(run.folder):.1f}", DECODING_SECONDS, ""),
+        (f"hours of training, {epochs} epochs", f"{seconds / 3600:.2f}", "aim 2", ""),
+        ("target tokens a second", f"{speed:,.0f}", fast, "850 (JoeyNMT)"),
+        ("seconds to decode", f"{decoding:.1f}", slow, ""),
     ]
     yield f"| **{model.title}** ({cost['parameters']:,}) | | | |"
     yield from (f"| {' | '.join(map(str, cells))} |" for cells in table)
