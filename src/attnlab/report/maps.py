@@ -112,14 +112,15 @@ def _over_picture(example: ShownExample, grid: tuple[int, int]) -> Figure:
     marked = {n: r for n, r in (("gold", example.right), ("answer", example.said)) if r is not None}
     rows = range(min(len(example.queries), MOST_ROWS))
     panels = 1 + len(marked) + len(rows)
-    figure = _new_figure(2.6 * panels, 2.9)
+    figure = _new_figure(2.6 * panels, 3.2)
+    said = (shorten(line, 40 * panels, placeholder=" …") for line in _title(example).split("   "))
+    figure.suptitle("\n".join(said), x=0.01, ha="left", fontsize=8)
     image, (height, width) = pixels_at(example.picture), example.size
     whole = (-0.5, width - 0.5, height - 0.5, -0.5)
     every = list(figure.subplots(1, panels))
     for axes in every:
         axes.imshow(image, cmap="gray", extent=whole)
         axes.set(xticks=[], yticks=[])
-    every[0].set_title(_title(example).replace("   ", "\n"), fontsize=8, loc="left")
     for axes, (name, regions) in zip(every[1:], marked.items(), strict=False):
         _mark(axes, regions, whole)
         axes.set_title(name, fontsize=8)
