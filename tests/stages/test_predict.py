@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.commands import REPOSITORY, environment, run, small_run
+from attnlab.cli import main
+from tests.commands import run, small_run
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +44,16 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def predict(folder: Path, *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "attnlab", "predict", str(folder), *words],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        env=environment(),
-        input=typed,
-        check=False,
-    )
+    """In this process: starting one takes longer than all that it does."""
+    said, told, given = StringIO(), StringIO(), sys.stdin
+    command = ["predict", str(folder), *words]
+    sys.stdin = StringIO(typed)
+    try:
+        with redirect_stdout(said), redirect_stderr(told):
+            code = main(command)
+    finally:
+        sys.stdin = given
+    return subprocess.CompletedProcess(command, code, said.getvalue(), told.getvalue())
 
 
 def lines(text: str) -> list[dict[str, Any]]:
