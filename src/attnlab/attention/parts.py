@@ -78,6 +78,17 @@ class Past:
         return replace(self, previous=self.previous.detach(), total=self.total.detach())
 
 
+def per_map(states: Tensor, weight: Tensor) -> Tensor:
+    """Each map's states times its own matrix, one product a map however short the sequences are.
+
+    (Broadcasting over the batch would read the matrix again for each example.)
+    """
+    batch, _, length, _ = states.shape  # batch x maps x length x width
+    rows = states.transpose(0, 1).flatten(1, 2)  # maps x batch * length x width
+    made = rows @ weight.to(states.dtype)  # weight: maps x width x width made
+    return made.unflatten(1, (batch, length)).transpose(0, 1)
+
+
 class Score(nn.Module):
     """How well a key answers a query: batch x maps x queries x keys logits."""
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention.mask import Mask
-from attnlab.attention.parts import Score, Shape
+from attnlab.attention.parts import Score, Shape, per_map
 
 
 class Additive(Score):
@@ -31,11 +31,11 @@ class Additive(Score):
         self.energy = _glorot(shape.maps, width, 1)
 
     def prepare_query(self, query: Tensor) -> Tensor:
-        return query @ self.query_weight.to(query.dtype)  # batch x maps x queries x hidden
+        return per_map(query, self.query_weight)  # batch x maps x queries x hidden
 
     def prepare_key(self, key: Tensor, mask: Mask) -> Tensor:
-        weight, bias = self.key_weight.to(key.dtype), self.bias.to(key.dtype)
-        return key @ weight + bias  # batch x key_maps x keys x hidden
+        bias = self.bias.to(key.dtype)
+        return per_map(key, self.key_weight) + bias  # batch x key_maps x keys x hidden
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
         joined = torch.tanh(

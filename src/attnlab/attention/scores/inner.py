@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnlab.attention.mask import Mask
-from attnlab.attention.parts import Score, Shape
+from attnlab.attention.parts import Score, Shape, per_map
 from attnlab.errors import UserError
 
 
@@ -58,7 +58,7 @@ class General(InnerProduct):
             self.weight *= math.sqrt(3 / (shape.query_width * shape.key_width))
 
     def prepare_query(self, query: Tensor) -> Tensor:
-        return query @ self.weight.to(query.dtype)  # batch x maps x queries x key_width
+        return per_map(query, self.weight)  # batch x maps x queries x key_width
 
 
 class Cosine(Dot):
@@ -111,11 +111,11 @@ class Linear(InnerProduct):
         self.key_weight = _vectors(shape.key_maps, shape.key_width)
 
     def prepare_query(self, query: Tensor) -> Tensor:
-        part = query @ self.query_weight.to(query.dtype)  # batch x maps x queries x 1
+        part = per_map(query, self.query_weight)  # batch x maps x queries x 1
         return torch.cat([part, torch.ones_like(part)], dim=-1)
 
     def prepare_key(self, key: Tensor, mask: Mask) -> Tensor:
-        part = key @ self.key_weight.to(key.dtype)  # batch x key_maps x keys x 1
+        part = per_map(key, self.key_weight)  # batch x key_maps x keys x 1
         return torch.cat([torch.ones_like(part), part], dim=-1)
 
 

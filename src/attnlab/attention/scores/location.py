@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention.parts import Past, Score, Shape
+from attnlab.attention.parts import Past, Score, Shape, per_map
 from attnlab.attention.scores.additive import Additive
 from attnlab.errors import UserError
 
@@ -39,7 +39,7 @@ class Location(Score):
                 f"attention/score=location has logits for {self.shape.max_length} positions, "
                 f"the input has {keys}"
             )
-        return query @ self.weight[:, :, :keys].to(query.dtype)  # batch x maps x queries x keys
+        return per_map(query, self.weight[:, :, :keys])  # batch x maps x queries x keys
 
 
 class LocationAware(Additive):
@@ -71,4 +71,4 @@ class LocationAware(Additive):
         flat = earlier.flatten(0, 1).unsqueeze(1).to(self.filters.weight.dtype)
         found = self.filters(flat).transpose(1, 2)  # batch * maps x keys x filters
         found = found.unflatten(0, earlier.shape[:2]).to(key.dtype)
-        return self(query, key + found @ self.location_weight.to(key.dtype))
+        return self(query, key + per_map(found, self.location_weight))

@@ -6,7 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention.call import Call
-from attnlab.attention.parts import Normalize, Normalizer, Shape, Structure, safe_log, wide
+from attnlab.attention.parts import (
+    Normalize,
+    Normalizer,
+    Shape,
+    Structure,
+    per_map,
+    safe_log,
+    wide,
+)
 
 
 class Hierarchical(Structure):
@@ -70,7 +78,7 @@ class Hierarchical(Structure):
         """Score pooled keys (batch x maps x queries x segments x width), each query its own."""
         score = call.attention.score
         asked = wide(call.asked)
-        query = wide(score.prepare_query(asked @ self.upper.to(asked.dtype)))
+        query = wide(score.prepare_query(per_map(asked, self.upper)))
         batch, maps, queries, segments, width = pooled.shape
         flat = pooled.transpose(1, 2).reshape(batch * queries, maps, segments, width)
         alone = query.transpose(1, 2).reshape(batch * queries, maps, 1, query.shape[-1])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from attnlab.attention.call import Call
 from attnlab.attention.normalizers.soft import floored
-from attnlab.attention.parts import Normalize, Normalizer, Shape, Structure, wide
+from attnlab.attention.parts import Normalize, Normalizer, Shape, Structure, per_map, wide
 
 
 class LocalP(Structure):
@@ -38,8 +38,8 @@ class LocalP(Structure):
     def _apart(self, call: Call) -> Tensor:
         """batch x maps x queries x keys: how far each key is from the predicted place."""
         asked = wide(call.asked)
-        hidden = torch.tanh(asked @ self.hidden.to(asked.dtype))
-        share = torch.sigmoid(hidden @ self.place.to(asked.dtype))  # batch x maps x queries x 1
+        hidden = torch.tanh(per_map(asked, self.hidden))
+        share = torch.sigmoid(per_map(hidden, self.place))  # batch x maps x queries x 1
         valid = call.mask.keys
         length = call.keys if valid is None else valid.sum(1)[:, None, None, None]
         keys = torch.arange(call.keys, device=asked.device)
