@@ -155,6 +155,13 @@ class Model(Variant, slot="model"):
     )
 
 
+Tie = Literal["none", "output", "all"]
+TIE = (
+    "embeddings that are one matrix: none; the decoder's and its output layer's (Press & Wolf "
+    "2017); all, the encoder's too, which needs one vocabulary for all texts"
+)
+
+
 class Recurrent(Model, kind="recurrent", target="attnlab.models.recurrent:Recurrent"):
     """Recurrent encoder; recurrent decoder that attends to it (Bahdanau et al. 2015)."""
 
@@ -170,6 +177,7 @@ class Recurrent(Model, kind="recurrent", target="attnlab.models.recurrent:Recurr
         description="which decoder state asks: the present one, all steps at once (Luong et al. "
         "2015), or the previous one, step by step (Bahdanau et al. 2015)"
     )
+    tie: Tie = Field(description=TIE)
 
     @model_validator(mode="after")
     def _halves_for_two_ways(self) -> Self:
@@ -194,6 +202,7 @@ class Convolutional(
     query: Literal["state", "previous_state"] = Field(
         description="which decoder state asks, as in model=recurrent"
     )
+    tie: Tie = Field(description=TIE)
 
     @model_validator(mode="after")
     def _a_middle(self) -> Self:
@@ -213,10 +222,7 @@ class Transformer(Model, kind="transformer", target="attnlab.models.transformer:
         description="positions added to the embeddings; a mechanism may bring its own as well"
     )
     max_length: int = Field(gt=0, description="longest input or output the positions allow")
-    tie: Literal["none", "output", "all"] = Field(
-        description="embeddings that are one matrix: none; the decoder's and its output layer's "
-        "(Press & Wolf 2017); all, the encoder's too, which needs one vocabulary for all texts"
-    )
+    tie: Tie = Field(description=TIE)
     self_attention: AttentionConfig | None = Field(
         description="the mechanism within encoder and decoder; null is that of `attention`. "
         "Another one: +attention@model.self_attention=multihead"

@@ -124,15 +124,19 @@ def _coverage(config: Config) -> Iterator[Mistake]:
 
 
 def _one_vocabulary(config: Config) -> Iterator[Mistake]:
-    """One matrix for all texts takes one vocabulary for all of them."""
-    if not isinstance(config.model, Transformer) or config.model.tie != "all":
+    """One matrix for all texts takes one vocabulary for all of them, and one width."""
+    dataset, model = config.dataset, config.model
+    if not isinstance(model, Transformer | Recurrent | Convolutional) or model.tie != "all":
         return
-    dataset = config.dataset
     if not isinstance(dataset, Files) or not dataset.tokenizer.joint:
         problem = f"'all' needs one vocabulary for all texts; '{dataset.name}' has several"
         yield Mistake(
             "model.tie", problem, "did you mean 'output'? or: dataset.tokenizer.joint=true"
         )
+    if isinstance(model, Transformer) or model.encoder_layers or model.embedding_dim == model.dim:
+        return
+    problem = f"'all' needs one width; without an encoder inputs have that of model.dim={model.dim}"
+    yield Mistake("model.tie", problem, f"try: model.embedding_dim={model.dim}")
 
 
 def _every_place(config: Config) -> Iterator[Mistake]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from attnlab.attention.mechanism import Attention
 from attnlab.config.attention import AttentionConfig
-from attnlab.config.model import Audio, Image, SentenceVector
+from attnlab.config.model import Audio, Image, SentenceVector, Tie
 from attnlab.data.batch import Padded
 from attnlab.data.inputs import Input, Picture, Sentences, Sound, Text
 from attnlab.data.vocabulary import PAD, UNKNOWN
@@ -87,6 +87,33 @@ class Parts(ABC):
         """A mechanism between states of width `dim`, unless `sizes` say otherwise."""
         widths = dict.fromkeys(("query_dim", "key_dim", "value_dim", "output_dim"), self.dim)
         return Attention(config, **(widths | sizes), site=site)  # type: ignore[arg-type]
+
+
+class Units:
+    """Makes a vector for each unit of a text; output layer and other texts may share the matrix.
+
+    (Press & Wolf 2017.) One that scores units too starts as small as the weights of a layer.
+    """
+
+    def __init__(self, tie: Tie, small: bool) -> None:
+        self.tie, self.small = tie, small
+        self._of_all: nn.Embedding | None = None  # the matrix of all texts, once one has asked
+
+    def embedding(self, vocabulary: int, width: int) -> nn.Embedding:
+        """A matrix of its own, or the one of all texts."""
+        if self.tie == "all" and self._of_all is not None:
+            return self._of_all
+        self._of_all = nn.Embedding(vocabulary, width, padding_idx=0)
+        if self.small:
+            nn.init.normal_(self._of_all.weight, std=width**-0.5)
+        return self._of_all
+
+    def output(self, embedding: nn.Embedding, width: int) -> nn.Linear:
+        """From states of this width to a score for every unit that `embedding` knows."""
+        output = nn.Linear(width, embedding.num_embeddings)
+        if self.tie != "none":
+            output.weight = embedding.weight
+        return output
 
 
 class Decoder(nn.Module, ABC):

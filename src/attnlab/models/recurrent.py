@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.config.attention import AttentionConfig
+from attnlab.config.model import Tie
 from attnlab.models.dropout import Dropout
 from attnlab.models.memory import Memory
-from attnlab.models.parts import Decoder, Parts, Shared
+from attnlab.models.parts import Decoder, Parts, Shared, Units
 
 CELLS: dict[str, type[nn.LSTM | nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -28,6 +29,7 @@ class Recurrent(Parts):
         embedding_dim: int,
         bidirectional: bool,
         query: Literal["state", "previous_state"],
+        tie: Tie,
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
@@ -36,14 +38,16 @@ class Recurrent(Parts):
         self.stepwise = query == "previous_state"
         self.cell = cell
         self.encoder_layers, self.decoder_layers = encoder_layers, decoder_layers
+        tied = tie != "none"
+        self.units = Units(tie, small=tied)
+        self.output_width = embedding_dim if tied else self.dim
 
     @property
     def front_width(self) -> int:
         return self.embedding_dim if self.encoder_layers else self.dim
 
     def embedding(self, vocabulary: int, width: int) -> nn.Module:
-        embedding = nn.Embedding(vocabulary, width, padding_idx=0)
-        return nn.Sequential(embedding, Dropout(self.dropout))
+        return nn.Sequential(self.units.embedding(vocabulary, width), Dropout(self.dropout))
 
     def encoder(self, attention: AttentionConfig, stem: str = "encoder") -> nn.Module:
         return RecurrentEncoder(self) if self.encoder_layers else nn.Identity()
@@ -132,15 +136,16 @@ class RecurrentDecoder(Decoder):
 
     def __init__(self, parts: Recurrent, vocabulary: int, attention: AttentionConfig) -> None:
         super().__init__()
-        self.embedding = parts.embedding(vocabulary, parts.embedding_dim)
+        units = parts.units.embedding(vocabulary, parts.embedding_dim)
+        self.embedding = nn.Sequential(units, Dropout(parts.dropout))
         self.bridge = nn.Linear(parts.dim, parts.dim)
         self.attention = parts.attention(attention, "decoder.cross.0")
         context_dim = self.attention.output_dim
         sizes = self._input_dim(parts, context_dim), parts.dim
         self.rnn = parts.rnn(sizes, parts.decoder_layers)
-        self.mix = nn.Linear(parts.dim + context_dim, parts.dim)
+        self.mix = nn.Linear(parts.dim + context_dim, parts.output_width)
         self.dropout = Dropout(parts.dropout)
-        self.output = nn.Linear(parts.dim, vocabulary)
+        self.output = parts.units.output(units, parts.output_width)
 
     def _input_dim(self, parts: Recurrent, context_dim: int) -> int:
         return parts.embedding_dim
@@ -166,7 +171,7 @@ class RecurrentDecoder(Decoder):
         return self.attention(query, values, values, state.memory.visible(), state=state.attention)
 
     def scores(self, states: Tensor, context: Tensor) -> Tensor:
-        mixed = torch.tanh(self.mix(torch.cat([states, context], -1)))  # batch x length x dim
+        mixed = torch.tanh(self.mix(torch.cat([states, context], -1)))  # batch x length x width
         return self.output(self.dropout(mixed))
 
     def first_hidden(self, memory: Memory) -> Any:
@@ -184,12 +189,16 @@ class StepwiseDecoder(RecurrentDecoder):
 
     def forward(self, units: Tensor, memory: Memory) -> Tensor:
         state = self.start(memory)
-        steps = [self.step(unit, state) for unit in units.unbind(1)]
-        return torch.stack(steps, 1)
+        steps = [self._advance(one, state) for one in self.embedding(units).split(1, dim=1)]
+        states, contexts = (torch.cat(each, 1) for each in zip(*steps, strict=True))
+        return self.scores(states, contexts)  # of all steps at once, which is the greater work
 
     def step(self, units: Tensor, state: RecurrentState) -> Tensor:
+        return self.scores(*self._advance(self.embedding(units[:, None]), state))[:, 0]
+
+    def _advance(self, embedded: Tensor, state: RecurrentState) -> tuple[Tensor, Tensor]:
+        """The state after one more unit, batch x 1 x dim, and what was found for it."""
         top = state.hidden[0] if isinstance(state.hidden, tuple) else state.hidden
         context = self.attend(top[-1][:, None], state)  # batch x 1 x context
-        inputs = torch.cat([self.embedding(units[:, None]), context], -1)
-        states, state.hidden = self.rnn(inputs, state.hidden)
-        return self.scores(states, context)[:, 0]
+        states, state.hidden = self.rnn(torch.cat([embedded, context], -1), state.hidden)
+        return states, context

@@ -14,11 +14,12 @@ from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.attention.probes import watched
 from attnlab.config.attention import AttentionConfig
+from attnlab.config.model import Tie
 from attnlab.errors import UserError
 from attnlab.models.dropout import Dropout
 from attnlab.models.memory import Memory
 from attnlab.models.packing import Packing
-from attnlab.models.parts import Decoder, Parts, Shared
+from attnlab.models.parts import Decoder, Parts, Shared, Units
 
 
 class Transformer(Parts):
@@ -32,7 +33,7 @@ class Transformer(Parts):
         feedforward_dim: int,
         embedding_positions: Literal["sinusoidal", "learned", "none"],
         max_length: int,
-        tie: Literal["none", "output", "all"],
+        tie: Tie,
         self_attention: AttentionConfig | None,
         packed: bool,
         **shared: Unpack[Shared],
@@ -42,23 +43,15 @@ class Transformer(Parts):
         self.feedforward_dim = feedforward_dim
         self.positions, self.max_length = embedding_positions, max_length
         self.self_attention = self_attention
-        self.tie, self.packed = tie, packed
-        self.one_matrix: nn.Embedding | None = None  # of all texts, once the first is embedded
+        self.packed = packed
+        self.units = Units(tie, small=True)
 
     @property
     def front_width(self) -> int:
         return self.dim
 
     def embedding(self, vocabulary: int, width: int) -> nn.Module:
-        return PositionedEmbedding(self, self.units(vocabulary))
-
-    def units(self, vocabulary: int) -> nn.Embedding:
-        """A vector for each unit: a matrix of its own, or the one of all texts."""
-        if self.tie == "all" and self.one_matrix is not None:
-            return self.one_matrix
-        self.one_matrix = nn.Embedding(vocabulary, self.dim, padding_idx=0)
-        nn.init.normal_(self.one_matrix.weight, std=self.dim**-0.5)
-        return self.one_matrix
+        return PositionedEmbedding(self, self.units.embedding(vocabulary, width))
 
     def places(self) -> nn.Module:
         return PlacedMemory(self)
@@ -239,13 +232,12 @@ class TransformerDecoder(Decoder):
 
     def __init__(self, parts: Transformer, vocabulary: int, attention: AttentionConfig) -> None:
         super().__init__()
-        self.embedding = PositionedEmbedding(parts, parts.units(vocabulary))
+        units = parts.units.embedding(vocabulary, parts.dim)
+        self.embedding = PositionedEmbedding(parts, units)
         numbers = range(parts.decoder_layers)
         self.layers = nn.ModuleList(DecoderLayer(parts, i, attention) for i in numbers)
         self.norm = nn.LayerNorm(parts.dim)
-        self.output = nn.Linear(parts.dim, vocabulary)
-        if parts.tie != "none":
-            self.output.weight = self.embedding.units.weight
+        self.output = parts.units.output(units, parts.dim)
 
     def forward(self, units: Tensor, memory: Memory) -> Tensor:
         """Scores of the next unit after each of `units`: batch x length x vocabulary."""
