@@ -88,23 +88,21 @@ class Asker:
     def _read(self, name: str, value: Any, column: str) -> list[str] | list[list[str]]:
         if self.wording is not None and isinstance(self.inputs[name], Sentences):
             return self.wording.in_sentences(value, column).units
-        if self.wording is not None:
-            return self.wording.of(value, column).words
-        if isinstance(value, list):
-            return [text(unit, column) for unit in value]
-        return split_up(text(value, column), self.texts[name], column)
+        return in_units(value, self.wording, self.texts[name], column)
 
 
 def wording_of(dataset: Dataset) -> Wording | None:
     """How the dataset makes words of texts; None where it makes its texts itself."""
-    if not isinstance(dataset, Files):
-        return None
-    words = dataset.words
-    return Wording(words.split, words.lowercase, words.lists)
+    return Wording.by(dataset.words) if isinstance(dataset, Files) else None
 
 
-def split_up(line: str, vocabulary: Vocabulary, column: str) -> list[str]:
-    """A text as the units of a dataset that makes its texts itself: characters, or words."""
+def in_units(value: Any, wording: Wording | None, vocabulary: Vocabulary, column: str) -> list[str]:
+    """A text as the dataset has it: words by its rules, or the units that it makes itself."""
+    if wording is not None:
+        return wording.of(value, column).words
+    if isinstance(value, list):
+        return [text(unit, column) for unit in value]
+    line = text(value, column)
     units = line.split() if vocabulary.joint else list(line)
     if not units:
         raise BadRowError(f"'{column}' is empty")

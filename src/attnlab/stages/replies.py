@@ -16,7 +16,7 @@ from attnlab.data.prepared import Prepared
 from attnlab.data.readers.row import BadRowError
 from attnlab.errors import UserError
 from attnlab.models.retriever import Retriever
-from attnlab.stages.questions import split_up, wording_of
+from attnlab.stages.questions import in_units, wording_of
 
 AT_ONCE = 256  # texts that are read together
 
@@ -61,10 +61,7 @@ def _lines(file: Path, dataset: Dataset, answers: Units) -> Iterator[list[str]]:
     wording = wording_of(dataset)
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         try:
-            if wording is None:
-                yield split_up(line, answers.vocabulary, "line")
-            else:
-                yield wording.of(line, "line").words
+            yield in_units(line, wording, answers.vocabulary, "line")
         except BadRowError as error:
             raise UserError(f"--replies: {file}:{number}: {error}") from None
 

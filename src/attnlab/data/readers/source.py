@@ -132,7 +132,7 @@ class FileSource(RowSource):
 
     @cached_property
     def _wording(self) -> Wording:
-        return Wording(self.words.split, self.words.lowercase, self.words.lists)
+        return Wording.by(self.words)
 
     @cached_property
     def _documents(self) -> dict[str, Documents]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Literal
 
+from attnlab.config.dataset_files import WordRules
 from attnlab.data.groups import Groups
 from attnlab.data.readers.row import BadRowError
 from attnlab.data.target import AttentionTarget
@@ -64,6 +65,10 @@ class Wording:
     split: Literal["spaces", "punctuation", "characters"]
     lowercase: bool
     lists: Literal["words", "texts"] = "words"  # what a list is made of
+
+    @classmethod
+    def by(cls, rules: WordRules) -> Wording:
+        return cls(rules.split, rules.lowercase, rules.lists)
 
     def of(self, value: Any, column: str) -> Worded:
         """The words of a cell: a text, a list of texts, or words that somebody else has split."""
