@@ -38,6 +38,7 @@ from attnlab.errors import ConfigError, Mistake, UserError, suggest
 
 CONFIG_NAME = "config"
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
+MISSING = "missing"  # the problem of a key that is not there
 NEXT_COMMAND = "python train.py --cfg job   (shows every key with its value)"
 
 
@@ -70,10 +71,15 @@ def load(overrides: Sequence[str] = (), folder: Path | None = None) -> tuple[Con
 def check(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
     """The checked config and the same as plain values; raises `ConfigError`."""
     plain = resolve(composed)
+    return checked(plain), plain
+
+
+def checked(plain: dict[str, Any]) -> Config:
+    """The config that plain values make; raises `ConfigError`."""
     mistakes = list(find_mistakes(plain))
     if mistakes:
         raise ConfigError(mistakes, NEXT_COMMAND)
-    return Config.model_validate(plain), plain
+    return Config.model_validate(plain)
 
 
 def resolve(composed: DictConfig) -> dict[str, Any]:
@@ -190,7 +196,7 @@ def _from_pydantic(details: ErrorDetails, plain: dict[str, Any]) -> Mistake:
     if details["type"] == "extra_forbidden":
         return Mistake(key, "unknown key", _suggest_key(key, (), plain))
     if details["type"] == "missing":
-        return Mistake(key, "missing")
+        return Mistake(key, MISSING)
     if details["type"] in ("unknown_kind", "no_kind"):
         kind, allowed = str(context.get("kind", "")), context["allowed"]
         problem = f"unknown kind '{kind}'" if kind else "no kind given"

@@ -27,7 +27,8 @@ from typing import Any
 
 import yaml
 
-from attnlab.config.compose import check
+from attnlab.config.compose import MISSING, checked, find_mistakes, resolve
+from attnlab.config.older import completed
 from attnlab.config.schema import Config
 from attnlab.errors import UserError, suggest
 from attnlab.learning.processes import is_first_process
@@ -116,8 +117,13 @@ def open_run(folder: str | Path) -> Run:
     from omegaconf import OmegaConf
 
     content = OmegaConf.load(path)
-    config, plain = check(content)  # type: ignore[arg-type]
-    return Run(folder, config, plain)
+    plain = resolve(content)  # type: ignore[arg-type]
+    if any(mistake.problem == MISSING for mistake in find_mistakes(plain)):
+        plain, added = completed(plain, _read_status(folder).get("overrides", []))
+        if added:
+            keys = ", ".join(added)
+            print(f"{folder}: older than {keys}; read as conf/ has them", file=sys.stderr)
+    return Run(folder, checked(plain), plain)
 
 
 def resume_command(overrides: Sequence[str]) -> str:

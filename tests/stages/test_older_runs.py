@@ -1,0 +1,45 @@
+"""Runs that were made before a key of the config existed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from attnlab.config.compose import load
+from attnlab.errors import ConfigError
+from attnlab.stages.run import open_run
+
+OVERRIDES = ["experiment=dates", "model.dim=32"]
+
+
+def older(folder: Path, overrides: list[str]) -> dict[str, Any]:
+    """A run of a time when models were not tied and there was nothing to explain."""
+    _, plain = load(OVERRIDES)
+    del plain["model"]["tie"], plain["explain"]
+    (folder / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+    (folder / "status.json").write_text(json.dumps({"state": "finished", "overrides": overrides}))
+    return plain
+
+
+def test_what_it_does_not_say_is_as_conf_has_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = older(tmp_path, OVERRIDES)
+    run = open_run(tmp_path)
+    assert run.plain["model"] == said["model"] | {"tie": "none"}
+    assert run.config.explain == load(OVERRIDES)[0].explain
+    expected = f"{tmp_path}: older than model.tie, explain; read as conf/ has them\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_what_it_says_stays(tmp_path: Path) -> None:
+    older(tmp_path, ["experiment=dates", "model.dim=64"])
+    assert open_run(tmp_path).plain["model"]["dim"] == 32
+
+
+def test_a_run_of_a_model_that_is_no_more_is_refused(tmp_path: Path) -> None:
+    older(tmp_path, ["experiment=dates", "model=none_such"])
+    with pytest.raises(ConfigError, match=r"model\.tie: missing"):
+        open_run(tmp_path)
