@@ -21,29 +21,45 @@ from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
 from benchmarks.tables import Tables, Trained, seconds, values
 
-QUESTIONS = {
-    "two looks, supervised": ("supervised", ()),
-    "the same with co-attention": ("co_attention", ("model.co_attention=1",)),
-    "the same without supervision of maps": ("unsupervised", ("objective=unsupervised",)),
-    "question alone (no picture)": ("blind", ("+dataset.missing.image=1",)),
-    "picture alone (no question)": ("unasked", ("+dataset.missing.question=1",)),
-}
+Systems = Mapping[str, tuple[str, tuple[str, ...]]]  # a title: name of the runs, overrides
+Columns = Mapping[str, tuple[str, str]]  # a heading: where metrics.json has its figure
+MASS, POINTING = ("attention", "mass_on_gold"), ("attention", "pointing_accuracy")
+
+
+def compared(
+    trained: Trained, experiment: tuple[str, ...], systems: Systems, columns: Columns
+) -> Iterator[str]:
+    """A line for each system; one that sees no picture has no map."""
+    yield f"| model | {' | '.join(columns)} | seconds |"
+    yield f"|{'---|' * (len(columns) + 2)}"
+    for title, (name, overrides) in systems.items():
+        runs = trained(name, *experiment, *overrides)
+        blind = name.endswith("_blind")
+        cells = [
+            "" if blind and path[0] == "attention" else values(runs, *path)
+            for path in columns.values()
+        ]
+        yield f"| {title} | {' | '.join(cells)} | {seconds(runs)} |"
 
 
 def questions(data: str, trained: Trained) -> Iterator[str]:
     """A question about a picture: who answers, and where was looked."""
-    yield "| model | accuracy (target 0.98) | mass on gold (target 0.9) | pointing | seconds |"
-    yield "|---|---|---|---|---|"
-    for name, (folder, overrides) in QUESTIONS.items():
-        runs = trained(f"questions_{folder}", "experiment=questions_long", *overrides)
-        seen = folder != "blind"  # who has no picture has no map
-        cells = [
-            values(runs, "answer", "accuracy"),
-            values(runs, "attention", "mass_on_gold") if seen else "",
-            values(runs, "attention", "pointing_accuracy") if seen else "",
-            seconds(runs),
-        ]
-        yield f"| {name} | {' | '.join(cells)} |"
+    systems: Systems = {
+        "two looks, supervised": ("questions_supervised", ()),
+        "the same with co-attention": ("questions_co_attention", ("model.co_attention=1",)),
+        "the same without supervision of maps": (
+            "questions_unsupervised",
+            ("objective=unsupervised",),
+        ),
+        "question alone (no picture)": ("questions_blind", ("+dataset.missing.image=1",)),
+        "picture alone (no question)": ("questions_unasked", ("+dataset.missing.question=1",)),
+    }
+    columns = {
+        "accuracy (target 0.98)": ("answer", "accuracy"),
+        "mass on gold (target 0.9)": MASS,
+        "pointing": POINTING,
+    }
+    yield from compared(trained, ("experiment=questions_long",), systems, columns)
 
 
 LACKING: dict[str, dict[str, float]] = {
@@ -87,42 +103,33 @@ def judged(run: Run, lacks: Mapping[str, float]) -> dict[str, float]:
     return judge.compute()
 
 
-CAPTIONS = {
-    "show, attend and tell, supervised": ("supervised", ()),
-    "the same without supervision of maps": ("unsupervised", ("objective=unsupervised",)),
-    "no picture": ("blind", ("+dataset.missing.image=1",)),
-}
-
-
 def captions(data: str, trained: Trained) -> Iterator[str]:
     """What stands where on a canvas, in words."""
-    yield "| model | exact match (target 0.9) | pointing (target 0.9) | mass on gold | seconds |"
-    yield "|---|---|---|---|---|"
-    for name, (folder, overrides) in CAPTIONS.items():
-        words = ("experiment=canvas_caption", "dataset.train=40000", *overrides)
-        runs = trained(f"captions_{folder}", *words)
-        seen = folder != "blind"
-        cells = [
-            values(runs, "answer", "exact_match"),
-            values(runs, "attention", "pointing_accuracy") if seen else "",
-            values(runs, "attention", "mass_on_gold") if seen else "",
-            seconds(runs),
-        ]
-        yield f"| {name} | {' | '.join(cells)} |"
+    systems: Systems = {
+        "show, attend and tell, supervised": ("captions_supervised", ()),
+        "the same without supervision of maps": (
+            "captions_unsupervised",
+            ("objective=unsupervised",),
+        ),
+        "no picture": ("captions_blind", ("+dataset.missing.image=1",)),
+    }
+    columns = {
+        "exact match (target 0.9)": ("answer", "exact_match"),
+        "pointing (target 0.9)": POINTING,
+        "mass on gold": MASS,
+    }
+    experiment = ("experiment=canvas_caption", "dataset.train=40000")
+    yield from compared(trained, experiment, systems, columns)
 
 
 def phrases(data: str, trained: Trained) -> Iterator[str]:
     """From a phrase to the region that it speaks of."""
-    rows = {
-        "phrase and picture": ("whole", ()),
-        "picture alone (no phrase)": ("unasked", ("+dataset.missing.phrase=1",)),
+    systems: Systems = {
+        "phrase and picture": ("phrases_whole", ()),
+        "picture alone (no phrase)": ("phrases_unasked", ("+dataset.missing.phrase=1",)),
     }
-    yield "| model | pointing | mass on gold | seconds |"
-    yield "|---|---|---|---|"
-    for name, (folder, overrides) in rows.items():
-        runs = trained(f"phrases_{folder}", "experiment=canvas_point", *overrides)
-        figures = [values(runs, "attention", f) for f in ("pointing_accuracy", "mass_on_gold")]
-        yield f"| {name} | {' | '.join(figures)} | {seconds(runs)} |"
+    columns = {"pointing": POINTING, "mass on gold": MASS}
+    yield from compared(trained, ("experiment=canvas_point",), systems, columns)
 
 
 TABLES = Tables(
