@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.results import record
-from benchmarks.runs import RUNS, Training, train_all
+from benchmarks.runs import RUNS, Training, origin, train_all
 
 SECONDS = 180  # what every embedded experiment may take on two cores
 
@@ -100,7 +100,7 @@ def main() -> None:
     )
     note = f"Targets: {targets}; {SECONDS} s of training for all others."
     title, command = "The embedded experiments", "python -m benchmarks.experiments"
-    record("experiments", title, command, lines, note=note)
+    record("experiments", title, command, lines, origin([training(*each) for each in ran]), note)
 
 
 def _targets(shown: Shown) -> str:

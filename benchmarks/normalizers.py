@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from attnlab.metrics.intervals import bootstrap
 from benchmarks.results import record
-from benchmarks.runs import RUNS, Training, train_all
+from benchmarks.runs import RUNS, Training, origin, train_all
 
 KINDS = (
     "softmax", "sparsemax", "entmax", "learned_entmax", "sigmoid", "off_by_one", "sink",
@@ -52,7 +52,7 @@ def main() -> None:
         "95 % intervals over test examples."
     )
     title, command = "Every normalizer on planted rationales", "python -m benchmarks.normalizers"
-    record("normalizers", title, command, lines, note=note)
+    record("normalizers", title, command, lines, origin([training(*each) for each in table]), note)
 
 
 if __name__ == "__main__":

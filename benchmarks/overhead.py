@@ -28,7 +28,7 @@ from attnlab.learning.learner import Learner
 from attnlab.stages.learners import build_learner
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run
-from benchmarks.results import record
+from benchmarks.results import now, record
 
 
 class Stopwatch(pl.Callback):
@@ -124,9 +124,8 @@ def main() -> None:
         f"| ratio, median of pairs (target at most 1.05) | {ratio:.3f} |",
         f"| ratio, all pairs | {', '.join(f'{r:.3f}' for r in sorted(ratios))} |",
     ]
-    record(
-        "overhead", "What the frame costs", "python -m benchmarks.overhead", table, prepared.digest
-    )
+    title, command = "What the frame costs", "python -m benchmarks.overhead"
+    record("overhead", title, command, table, now(prepared.digest))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import numpy as np
 
 from attnlab.metrics.intervals import Interval, bootstrap_seeds
 from benchmarks.results import PAGE, record
-from benchmarks.runs import RUNS, Training, train_all
+from benchmarks.runs import RUNS, Training, origin, train_all
 
 PICTURE = PAGE.parent / "pictures" / "prediction.png"
 SEEDS = (0, 1, 2)
@@ -149,7 +149,8 @@ def main() -> None:
         f"Experiments of the same names, with less data; seeds {', '.join(map(str, SEEDS))}. "
         "95 % intervals over seeds and test examples."
     )
-    record("prediction", title, command, lines, note=note)
+    runs = [training(g, c, s) for g in made for c in CONDITIONS for s in SEEDS]
+    record("prediction", title, command, lines, origin(runs), note)
 
 
 if __name__ == "__main__":

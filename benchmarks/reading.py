@@ -20,7 +20,7 @@ from attnlab.data.example import Example
 from attnlab.metrics.intervals import bootstrap
 from attnlab.stages.prepare import prepared_data
 from benchmarks.results import record
-from benchmarks.runs import RUNS, Training, train_all
+from benchmarks.runs import RUNS, Training, origin, train_all
 
 FOLDS = range(5)
 TARGET = 0.80
@@ -66,7 +66,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Where people look while they read.")
     parser.add_argument("data", help="folder that holds zuco_reading")
     data = parser.parse_args().data
-    train_all([training(data, fold) for fold in FOLDS])
+    runs = [training(data, fold) for fold in FOLDS]
+    train_all(runs)
     model = [value for fold in FOLDS for value in training(data, fold).each("spearman")]
     found: dict[str, list[float]] = {"the model": model}
     for fold in FOLDS:
@@ -82,8 +83,7 @@ def main() -> None:
         "924 sentences, each judged once by a model that was trained on the others' folds; seed 0."
     )
     command = "python -m benchmarks.reading DATA"
-    digest = prepared_data(compose.load(training(data, 0).overrides)[0]).digest
-    record("reading", "Where people look while they read", command, lines, digest, note)
+    record("reading", "Where people look while they read", command, lines, origin(runs), note)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 
 from attnlab.metrics.intervals import Interval, bootstrap
 from benchmarks.results import PAGE, record
-from benchmarks.runs import RUNS, Training, train_all
+from benchmarks.runs import RUNS, Training, origin, train_all
 
 LENGTHS = (64, 256, 1024)
 MECHANISMS = {  # how each is drawn
@@ -69,7 +69,8 @@ def apart(heights: dict[str, float], least: float = 0.05) -> dict[str, float]:
 
 
 def main() -> None:
-    train_all([training(m, length) for length in LENGTHS for m in MECHANISMS])
+    runs = [training(m, length) for length in LENGTHS for m in MECHANISMS]
+    train_all(runs)
     draw()
     lines = [
         "![right answers over length](pictures/recall_by_length.png)",
@@ -82,7 +83,7 @@ def main() -> None:
         lines.append(f"| {mechanism} | {' | '.join(cells)} |")
     note = "Share of right answers, seed 0; 95 % intervals over test examples."
     title, command = "Recall over length", "python -m benchmarks.recall"
-    record("recall", title, command, lines, note=note)
+    record("recall", title, command, lines, origin(runs), note)
 
 
 if __name__ == "__main__":

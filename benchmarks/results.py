@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,14 +20,36 @@ in one run, since machines change their speed. A target that is missed is said t
 """
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What figures were made of: commits of the code, and hashes of the data."""
+
+    commits: Sequence[str]
+    data: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        named = {"commit": self.commits, "data": self.data}
+        known = {what: sorted({each[:12] for each in found}) for what, found in named.items()}
+        return ", ".join(f"{what} {' '.join(found)}" for what, found in known.items() if found)
+
+
+def now(data: str = "") -> Origin:
+    """Figures that the present code has just made."""
+    return Origin([git_commit()], [data] if data else [])
+
+
 def record(
-    name: str, title: str, command: str, lines: Sequence[str], data: str = "", note: str = ""
+    name: str,
+    title: str,
+    command: str,
+    lines: Sequence[str],
+    origin: Origin | None = None,
+    note: str = "",
 ) -> None:
     """Put a section in place of the one with this name, and print it."""
-    section = "\n".join([f"<!-- {name} -->", f"## {title}", "", f"`{command}`", "", *lines, ""])
-    section += (
-        "\n" + (note + "\n\n" if note else "") + f"{_circumstances(data)}\n<!-- /{name} -->\n"
-    )
+    parts = [f"## {title}", f"`{command}`", "\n".join(lines), note, _circumstances(origin or now())]
+    inner = "\n\n".join(part for part in parts if part)
+    section = f"<!-- {name} -->\n{inner}\n<!-- /{name} -->\n"
     text = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else HEAD
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->\n"
     if start in text:
@@ -45,8 +68,5 @@ def machine() -> str:
     return f"{os.cpu_count()}-core {platform.machine()} CPU"
 
 
-def _circumstances(data: str) -> str:
-    parts = [machine(), f"torch {torch.__version__}", f"commit {git_commit()[:12]}"]
-    if data:
-        parts.append(f"data {data[:12]}")
-    return f"<sub>{', '.join(parts)}</sub>"
+def _circumstances(origin: Origin) -> str:
+    return f"<sub>{machine()}, torch {torch.__version__}, {origin}</sub>"

@@ -14,8 +14,10 @@ from typing import Any
 
 from rich.progress import track
 
+from attnlab.learning.checkpoint import read_checkpoint
 from attnlab.metrics.intervals import Interval, bootstrap, bootstrap_seeds
 from attnlab.report.scores import PER_EXAMPLE, read_table
+from benchmarks.results import Origin
 
 RUNS = Path("runs/benchmarks")
 QUIET = ("trainer.progress=false", "logger=files", "resume=auto")
@@ -47,10 +49,20 @@ class Training:
         """What metrics.json says."""
         return json.loads((self.folder / "metrics.json").read_text())
 
+    def provenance(self) -> dict[str, Any]:
+        """What its checkpoint says of where it comes from."""
+        return read_checkpoint(self.folder / "checkpoints" / "best.ckpt")["attnlab"]
+
     def each(self, figure: str) -> list[float]:
         """The figure of every test example for which it is defined."""
         column = read_table(self.folder / PER_EXAMPLE)[figure]
         return [float(value) for value in column if value not in ("", "nan")]
+
+
+def origin(runs: Sequence[Training]) -> Origin:
+    """The code and the data that trainings were made with."""
+    known = [run.provenance() for run in runs]
+    return Origin([each["git_commit"] for each in known], [each["data_digest"] for each in known])
 
 
 def over(runs: Sequence[Training], figure: str) -> Interval:

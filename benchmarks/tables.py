@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -13,7 +13,7 @@ from attnlab.config.compose import load
 from attnlab.data.prepared import Prepared
 from attnlab.stages.prepare import prepared_data
 from benchmarks.results import record
-from benchmarks.runs import RUNS, Training, train_all
+from benchmarks.runs import RUNS, Training, origin, train_all
 
 Figures = Sequence[Mapping[str, Any]]  # one for each seed
 
@@ -26,15 +26,21 @@ class Trained:
     data: str
     threads: int
     most: int  # seeds
+    made: list[Training] = field(default_factory=list)
 
     def __call__(self, name: str, *overrides: str, seeds: int = 3) -> list[dict[str, Any]]:
+        return [run.figures() for run in self.runs(name, *overrides, seeds=seeds)]
+
+    def runs(self, name: str, *overrides: str, seeds: int = 3) -> list[Training]:
+        """The same as runs."""
         words = (*overrides, f"paths.data={self.data}")
         runs = [
             Training(self.folder(name, seed), (*words, f"seed={seed}"))
             for seed in range(min(seeds, self.most))
         ]
         train_all(runs, at_once=1, threads=self.threads)
-        return [run.figures() for run in runs]
+        self.made.extend(runs)
+        return runs
 
     def folder(self, name: str, seed: int) -> Path:
         return RUNS / self.domain / name / str(seed)
@@ -69,7 +75,8 @@ class Tables:
             lines = list(table(data, trained))
             command = f"python -m benchmarks.{self.domain} --data ../shared/data {name}"
             circumstances = f" Seeds from 0: mean (each). Threads of a training: {given.threads}."
-            record(f"{self.domain}-{name}", title, command, lines, note=note + circumstances)
+            section = f"{self.domain}-{name}"
+            record(section, title, command, lines, origin(trained.made), note + circumstances)
 
 
 def prepared(data: str, *overrides: str) -> Prepared:

@@ -1,120 +1,92 @@
 """Slots and intents of ATIS, entities of WNUT 2017: with and without a chain of tags.
 
-    python -m benchmarks.tagging --data FOLDER             # all; what ran before is picked up
-    python -m benchmarks.tagging --data FOLDER slots       # some; the others as they ran before
+    python -m benchmarks.tagging --data ../shared/data           # all; what ran is picked up
+    python -m benchmarks.tagging --data ../shared/data slots     # some
 
-FOLDER is what `paths.data` names: it holds `atis` and `wnut17`. Each row is an experiment as it
-comes, on one thread, but for what the row names; the runs are kept in runs/benchmarks/tagging.
+The runs are kept in runs/benchmarks/tagging. `--threads` is of each training.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from attnlab.metrics.intervals import Values, interval, two_sided_p
 from attnlab.report.scores import RESAMPLES, read_table
-from benchmarks.results import record
-from benchmarks.runs import RUNS, Training, judged, train_all
+from benchmarks.runs import Training, judged
+from benchmarks.tables import Tables, Trained, seconds, values
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A system, its headline, and what it is held against."""
-
-    title: str
-    figure: str
-    overrides: tuple[str, ...]
-    seeds: tuple[int, ...] = (0, 1, 2)
-    target: float | None = None
-    peer: str = ""
+HEAD = (
+    "| system | figure | measured | 95 % over examples | target | published | seconds |",
+    "|---|---|---|---|---|---|---|",
+)
 
 
-SLOTS_PEER, INTENTS_PEER = "95.9 (BiLSTM-CRF, published)", "96.9 (published)"
-ROWS = {
-    "slots": Row(
-        "ATIS slots, a chain of tags", "span_f1", ("experiment=atis",), target=0.95, peer=SLOTS_PEER
-    ),
-    "slots_alone": Row(
-        "ATIS slots, each tag by itself", "span_f1", ("experiment=atis", "task.crf=false")
-    ),
-    "intents": Row(
-        "ATIS intents", "accuracy", ("experiment=atis_intent",), target=0.965, peer=INTENTS_PEER
-    ),
-    "entities": Row("WNUT 2017 entities", "span_f1", ("experiment=wnut17",), seeds=(0,)),
-}
+def slots(data: str, trained: Trained) -> Iterator[str]:
+    """ATIS: what the chain of tags is worth."""
+    chain = trained.runs("slots", "experiment=atis")
+    alone = trained.runs("slots_alone", "experiment=atis", "task.crf=false")
+    yield from HEAD
+    yield line("a chain of tags", "span_f1", chain, 0.95, "95.9 (BiLSTM-CRF)")
+    yield line("each tag by itself", "span_f1", alone)
+    differences = drawn(chain, "span_f1") - drawn(alone, "span_f1")
+    worth = interval(_mean(chain, "span_f1") - _mean(alone, "span_f1"), differences, 0.95)
+    yield ""
+    yield f"The chain is worth {worth} of F1 (p = {two_sided_p(differences):.3f})."
 
 
-def training(name: str, seed: int, data: Path) -> Training:
-    """One run of the table."""
-    words = (*ROWS[name].overrides, f"seed={seed}", f"paths.data={data}")
-    return Training(RUNS / "tagging" / name / str(seed), words)
+def intents(data: str, trained: Trained) -> Iterator[str]:
+    """ATIS: what somebody wants."""
+    yield from HEAD
+    runs = trained.runs("intents", "experiment=atis_intent")
+    yield line("additive attention", "accuracy", runs, 0.965, "96.9")
 
 
-def drawn(name: str, data: Path) -> Values:
-    """The mean over seeds of the headline, for every draw of test examples."""
-    row = ROWS[name]
-    tables = (read_table(training(name, seed, data).folder / RESAMPLES) for seed in row.seeds)
-    return np.mean([[float(v) for v in table[row.figure]] for table in tables], axis=0)
+def entities(data: str, trained: Trained) -> Iterator[str]:
+    """WNUT 2017: names that training has not seen."""
+    yield from HEAD
+    runs = trained.runs("entities", "experiment=wnut17", seeds=1)
+    yield line("a chain of tags, no pretrained vectors", "span_f1", runs)
 
 
-def line(name: str, data: Path) -> str:
-    row = ROWS[name]
-    runs = [training(name, seed, data).figures() for seed in row.seeds]
-    each = [run["answer"][row.figure] for run in runs]
-    seconds = np.mean([run["cost"]["train_seconds"] for run in runs])
+def line(
+    title: str,
+    figure: str,
+    runs: Sequence[Training],
+    target: float | None = None,
+    published: str = "",
+) -> str:
+    figures, mean = [run.figures() for run in runs], _mean(runs, figure)
     cells = [
-        row.title,
-        row.figure,
-        ", ".join(f"{value:.4f}" for value in each),
-        str(interval(float(np.mean(each)), drawn(name, data), 0.95)),
-        "" if row.target is None else judged(row.target, float(np.mean(each))),
-        row.peer,
-        f"{seconds:.0f}",
+        figure,
+        values(figures, "answer", figure),
+        str(interval(mean, drawn(runs, figure), 0.95)),
+        "" if target is None else judged(target, mean),
+        published,
+        seconds(figures),
     ]
-    return f"| {' | '.join(cells)} |"
+    return f"| {title} | {' | '.join(cells)} |"
 
 
-def what_the_chain_is_worth(data: Path) -> str:
-    """The paired difference of the two rows of slots, on the same draws of examples."""
-    differences = drawn("slots", data) - drawn("slots_alone", data)
-    each = [
-        np.mean([training(n, s, data).figures()["answer"]["span_f1"] for s in ROWS[n].seeds])
-        for n in ("slots", "slots_alone")
-    ]
-    found = interval(float(each[0] - each[1]), differences, 0.95)
-    return f"The chain is worth {found} of F1 (p = {two_sided_p(differences):.3f})."
+def drawn(runs: Sequence[Training], figure: str) -> Values:
+    """The mean over runs of a figure, for every draw of test examples."""
+    tables = [read_table(run.folder / RESAMPLES) for run in runs]
+    return np.mean([[float(value) for value in table[figure]] for table in tables], axis=0)
 
 
-def lines(names: Sequence[str], data: Path) -> list[str]:
-    table = [
-        "| system | figure | each seed | mean, 95 % over examples | target | peer | seconds |",
-        "|---|---|---|---|---|---|---|",
-        *(line(name, data) for name in names),
-    ]
-    both = {"slots", "slots_alone"} <= set(names)
-    return [*table, "", what_the_chain_is_worth(data)] if both else table
+def _mean(runs: Sequence[Training], figure: str) -> float:
+    return float(np.mean([run.figures()["answer"][figure] for run in runs]))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Slots, intents and entities.")
-    parser.add_argument("names", nargs="*", choices=[*ROWS, []])
-    parser.add_argument("--data", type=Path, default=DATA, metavar="FOLDER")
-    options = parser.parse_args()
-    chosen = options.names or list(ROWS)
-    wanted = [training(name, seed, options.data) for name in chosen for seed in ROWS[name].seeds]
-    train_all(wanted, at_once=1)
-    made = [n for n in ROWS if all(training(n, s, options.data).done for s in ROWS[n].seeds)]
-    note = "Seconds are those of one training on one thread; seeds 0, 1, 2."
-    title, command = "Tags and intents", "python -m benchmarks.tagging --data FOLDER"
-    record("tagging", title, command, lines(made, options.data), note=note)
-
+TABLES = Tables(
+    "tagging",
+    {
+        "slots": ("Slots: ATIS", slots, "Draws are paired."),
+        "intents": ("Intents: ATIS", intents, "No data but the training part."),
+        "entities": ("Entities: WNUT 2017", entities, "Emerging names; one seed."),
+    },
+)
 
 if __name__ == "__main__":
-    main()
+    TABLES.main()

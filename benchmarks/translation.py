@@ -23,7 +23,7 @@ from attnlab.config import compose
 from attnlab.data.prepared import Prepared
 from attnlab.stages.prepare import prepared_data
 from benchmarks.results import record
-from benchmarks.runs import RUNS, Training, judged
+from benchmarks.runs import RUNS, Training, judged, origin
 
 
 @dataclass(frozen=True)
@@ -131,9 +131,9 @@ def main() -> None:
         f"{controls(options.data)} Length penalties of 0 to 2.5 were tried with the Transformer: "
         "1.5 is the best on validation (41.0 in place of 40.7) and worse on the test set (39.1)."
     )
-    digest = prepared_data(compose.load(("experiment=multi30k", f"paths.data={options.data}"))[0])
+    runs = [training(name, options.data, threads) for name in done]
     command = "python -m benchmarks.translation DATA"
-    record("translation", "Translation of captions", command, lines, digest.digest, note)
+    record("translation", "Translation of captions", command, lines, origin(runs), note)
 
 
 if __name__ == "__main__":
