@@ -215,6 +215,8 @@ def _suggest_key(key: str, groups: Sequence[str] = (), plain: dict | None = None
     """The nearest sibling of a wrong key, or the same last word anywhere else in the config."""
     parent, _, leaf = key.rpartition(".")
     siblings = list(_fields(parent.split(".") if parent else [], plain or {}))
+    if leaf in siblings:
+        return f"{parent} is null; try: +{key}=VALUE"
     hint = suggest(leaf, [*siblings, *(groups if not parent else ())])
     if "did you mean" in hint:
         return hint
