@@ -193,3 +193,32 @@ def test_queries_that_tell_one_another_stand_in_no_order_and_in_no_picture() -> 
         given = ["experiment=canvas_locate", f"attention={mechanism}"]
         assert mistakes(*given) == [f"attention.{key} {said}"]
         compose.load([*given, "task.rounds=1"])
+
+
+def test_one_matrix_for_all_texts_takes_one_vocabulary_and_one_width() -> None:
+    assert mistakes("experiment=dates", "model.tie=all") == [
+        "model.tie: 'all' needs one vocabulary for all texts; 'dates' has several; did you mean "
+        "'output'? or: dataset.tokenizer.joint=true"
+    ]
+    given = ["experiment=multi30k_recurrent", "paths.data=data"]
+    assert mistakes(*given, "model.encoder_layers=0") == [
+        "model.tie: 'all' needs one width; without an encoder inputs have that of model.dim=512; "
+        "try: model.embedding_dim=512"
+    ]
+    compose.load([*given, "model.encoder_layers=0", "model.embedding_dim=512"])
+
+
+def test_what_a_convolution_of_steps_may_not_join() -> None:
+    given = ["experiment=baskets", "model=transformer", "attention=multihead", "model.kernel=3"]
+    compose.load(given)
+    assert mistakes(*given, "objective=unsupervised", "task.learn=every_place") == [
+        "model.kernel: a state would know the items that it has to tell; with "
+        "task.learn=every_place try: model.kernel=null"
+    ]
+    assert mistakes(*given, "model.packed=true") == [
+        "model.kernel: would join the examples that stand in one row; with model.packed=true try: "
+        "model.kernel=null"
+    ]
+    assert mistakes(*given[:3], "model.kernel=4") == [
+        "model: a kernel of 4 has no middle; use an odd number"
+    ]

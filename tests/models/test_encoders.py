@@ -25,6 +25,7 @@ ENCODERS = {
     "transformer": ["model=transformer", "attention=multihead"],
     "sparse": ["model=transformer", "attention=entmax"],
     "linear": ["model=transformer", "attention=linear"],
+    "conformer": ["model=transformer", "attention=multihead", "model.kernel=5"],
 }
 
 
@@ -42,10 +43,10 @@ def test_padding_changes_nothing(encoder: str) -> None:
             torch.testing.assert_close(together.asks[i : i + 1], alone.asks, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("model", ["recurrent", "transformer"])
+@pytest.mark.parametrize("encoder", ["gru", "transformer", "conformer"])
 @pytest.mark.parametrize("strides", ["[1,1]", "[2,1]", "[2,2]"])
-def test_padding_changes_nothing_of_a_sound(model: str, strides: str) -> None:
-    config = small_config(f"model={model}", f"model.audio.strides={strides}", "attention=multihead")
+def test_padding_changes_nothing_of_a_sound(encoder: str, strides: str) -> None:
+    config = small_config(*ENCODERS[encoder], f"model.audio.strides={strides}")
     examples = sounds([1600, 960, 1237])
     made, batch, codec = built(config, examples)
     with torch.no_grad():
@@ -56,6 +57,18 @@ def test_padding_changes_nothing_of_a_sound(model: str, strides: str) -> None:
             assert alone.values.shape[1] == item.keys == int(memory.mask[i].sum())
             states = memory.values[i : i + 1, : item.keys]
             torch.testing.assert_close(states, alone.values, atol=1e-4, rtol=1e-4)
+
+
+def test_a_conformer_sees_its_neighbours_by_convolution_and_all_others_by_attention() -> None:
+    """Without attention a change reaches as far as the kernels of both layers do."""
+    nowhere = ["attention=window", "attention.structure.left=0", "attention.structure.right=0"]
+    config = small_config("model=transformer", *nowhere, "model.kernel=3", "model.encoder_layers=2")
+    encoder = built(config, texts([2], [3]))[0].reader.encoder
+    states = torch.randn(1, 9, 16, requires_grad=True)
+    read = encoder(Memory(states, torch.ones(1, 9, dtype=torch.bool)))
+    (read.values[0, 4] * torch.randn(16)).sum().backward()
+    assert states.grad is not None
+    assert states.grad[0].abs().sum(-1).gt(0).tolist() == [2 <= place <= 6 for place in range(9)]
 
 
 def test_spectrum_shows_each_tone_in_its_band_and_frame() -> None:

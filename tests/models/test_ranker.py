@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from attnlab.config.schema import Config
-from attnlab.data.batch import collate
+from attnlab.data.batch import Padded, collate
 from attnlab.data.example import Example
-from attnlab.learning.tasks import NOT_COUNTED, Rank
+from attnlab.learning.tasks import NOT_COUNTED, Cloze, Rank
 from attnlab.models.heads import Ranker
 from tests.models.building import WORDS, built, small_config
 
@@ -79,3 +81,65 @@ def test_items_of_the_history_are_not_recommended_where_none_comes_twice() -> No
         assert not set(best[:3].tolist()) & set(items[mask].tolist())
     model.repeats = True
     assert set(model.answer(batch)[0, :3].tolist()) <= set(seen.values[0].tolist())
+
+
+HIDDEN = ["task=rank", "task.learn=hidden_places", "objective=unsupervised"]
+READERS = {
+    "bert4rec": MODELS["sasrec"],
+    "recurrent": ["model=recurrent", "attention=additive"],
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_what_is_hidden_changes_nothing(name: str) -> None:
+    model, batch, _ = built(small_config(*HIDDEN, *READERS[name]), histories(5, 3, 1))
+    items, mask = batch.inputs["items"]
+    hidden = torch.tensor([[0, 1, 0, 0, 1], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]]).bool()
+    others = items.masked_fill(hidden, int(items[0, 0]))
+    changed = replace(batch, inputs={"items": Padded(others, mask)})
+    said = model(batch, hidden)
+    assert said.shape[:2] == (3, 6), "one place more, for what comes after the last"
+    torch.testing.assert_close(model(changed, hidden), said)
+    assert not torch.allclose(model(changed, ~hidden & mask), model(batch, ~hidden & mask))
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_with_nothing_hidden_the_place_after_the_last_says_the_answer(name: str) -> None:
+    model, batch, _ = built(small_config(*HIDDEN, *READERS[name]), histories(5, 3, 1))
+    mask = batch.inputs["items"].mask
+    everywhere = model(batch, torch.zeros_like(mask))
+    alone = model(batch)
+    for row, length in enumerate(mask.sum(1).tolist()):
+        torch.testing.assert_close(alone[row, 0], everywhere[row, length])
+
+
+def test_losses_are_of_what_was_hidden_and_of_the_answer() -> None:
+    given = small_config(*HIDDEN, *READERS["bert4rec"], "task.hidden=0.5")
+    model, batch, codec = built(given, histories(5, 3, 1))
+    task = given.task.build(codec)
+    assert isinstance(task, Rank)
+    torch.manual_seed(0)
+    said = task.run(model.train(), batch)
+    assert isinstance(said, Cloze)
+    items, mask = batch.inputs["items"]
+    assert said.hidden.any()
+    assert not (said.hidden & ~mask).any()
+    gold = task.filled_in(said.hidden, batch)
+    for row, length in enumerate(mask.sum(1).tolist()):
+        assert gold[row, length] == batch.answer.values[row, 0]
+        hidden = said.hidden[row, :length]
+        assert gold[row, :length][hidden].tolist() == items[row, :length][hidden].tolist()
+        assert (gold[row, :length][~hidden] == NOT_COUNTED).all()
+    sums, places = task.losses(said, batch)
+    assert places.tolist() == (said.hidden.sum(1) + 1).tolist()
+    sums.sum().backward()
+    assert task.run(model.eval(), batch).shape[1] == 1
+
+
+def test_what_stands_beside_an_example_does_not_change_its_answer() -> None:
+    examples = histories(5, 3, 1)
+    model, batch, codec = built(small_config(*HIDDEN, *READERS["bert4rec"]), examples)
+    together = model(batch)
+    for row, example in enumerate(examples):
+        alone = model(collate([codec.encode(example, 0)]))
+        torch.testing.assert_close(together[row], alone[0])

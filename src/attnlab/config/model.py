@@ -155,6 +155,11 @@ class Model(Variant, slot="model"):
     )
 
 
+def has_middle(kernel: int) -> None:
+    if kernel % 2 == 0:
+        raise ValueError(f"a kernel of {kernel} has no middle; use an odd number")
+
+
 Tie = Literal["none", "output", "all"]
 TIE = (
     "embeddings that are one matrix: none; the decoder's and its output layer's (Press & Wolf "
@@ -206,8 +211,7 @@ class Convolutional(
 
     @model_validator(mode="after")
     def _a_middle(self) -> Self:
-        if self.kernel % 2 == 0:
-            raise ValueError(f"a kernel of {self.kernel} has no middle; use an odd number")
+        has_middle(self.kernel)
         return self
 
 
@@ -232,6 +236,16 @@ class Transformer(Model, kind="transformer", target="attnlab.models.transformer:
         description="the encoder reads several short inputs of a batch in one row, each for "
         "itself, instead of padding; where a map of it is asked for, it does not"
     )
+    kernel: PositiveInt | None = Field(
+        description="steps that a convolution sees at once, in each layer of the encoder after its "
+        "self-attention (Conformer, Gulati et al. 2020); an odd number. null has none"
+    )
+
+    @model_validator(mode="after")
+    def _a_middle(self) -> Self:
+        if self.kernel is not None:
+            has_middle(self.kernel)
+        return self
 
 
 class HuggingFace(Model, kind="hf", target="attnlab.models.hf:HuggingFace"):

@@ -9,7 +9,7 @@ from attnlab.config.dataset_files import Files
 from attnlab.config.decoding import Beam
 from attnlab.config.model import Convolutional, HuggingFace, Recurrent, Transformer
 from attnlab.config.schema import Config
-from attnlab.config.task import Generate, Locate
+from attnlab.config.task import Generate, Locate, Rank
 from attnlab.errors import Mistake
 
 
@@ -22,7 +22,9 @@ def broken_rules(config: Config) -> Iterator[Mistake]:
         _prediction,
         _co_attention,
         _every_place,
+        _one_answer,
         _packed,
+        _convolved,
         _backbone,
         _coverage,
         _one_vocabulary,
@@ -141,7 +143,7 @@ def _one_vocabulary(config: Config) -> Iterator[Mistake]:
 
 def _every_place(config: Config) -> Iterator[Mistake]:
     """Where every place of the input is answered, none may know what comes after it."""
-    model, objective = config.model, config.objective
+    model = config.model
     if not config.task.causal:
         return
     if isinstance(model, Recurrent) and model.encoder_layers and model.bidirectional:
@@ -151,11 +153,18 @@ def _every_place(config: Config) -> Iterator[Mistake]:
     if isinstance(model, Convolutional) and model.encoder_layers:
         problem = "a state would know the items that it has to tell"
         yield Mistake("model.encoder_layers", problem, "did you mean model=recurrent?")
-    if model.prediction is not None:
-        problem = "predicts where one answer looks; task.learn=every_place has one for each place"
+
+
+def _one_answer(config: Config) -> Iterator[Mistake]:
+    """A map that is predicted or supervised is that of one answer."""
+    task, objective = config.task, config.objective
+    if not isinstance(task, Rank) or task.learn == "answer":
+        return
+    if config.model.prediction is not None:
+        problem = f"predicts where one answer looks; task.learn={task.learn} has one for each place"
         yield Mistake("model.prediction", problem, "try: task.learn=answer")
     if objective.attention is not None or objective.extra:
-        problem = "losses on maps are those of one answer; task.learn=every_place has many"
+        problem = f"losses on maps are those of one answer; task.learn={task.learn} has many"
         yield Mistake("objective", problem, "try: objective=unsupervised, or task.learn=answer")
 
 
@@ -165,6 +174,19 @@ def _packed(config: Config) -> Iterator[Mistake]:
         own = model.self_attention
         where = "attention" if own is None else "model.self_attention"
         yield from combinations.packable(own or config.attention, where)
+
+
+def _convolved(config: Config) -> Iterator[Mistake]:
+    """A convolution of the encoder's steps sees what stands beside each, on both sides."""
+    model = config.model
+    if not isinstance(model, Transformer) or model.kernel is None:
+        return
+    if config.task.causal:
+        problem = "a state would know the items that it has to tell"
+        yield Mistake("model.kernel", problem, "with task.learn=every_place try: model.kernel=null")
+    if model.packed:
+        problem = "would join the examples that stand in one row"
+        yield Mistake("model.kernel", problem, "with model.packed=true try: model.kernel=null")
 
 
 def _length(config: Config) -> Iterator[Mistake]:

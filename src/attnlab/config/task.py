@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
+from attnlab.config.dataset import Share
 from attnlab.config.decoding import Decoding
 from attnlab.config.section import Variant
 
@@ -80,10 +81,12 @@ class Tag(Task, kind="tag", target=f"{TASKS}:Tag"):
 class Rank(Task, kind="rank", target=f"{TASKS}:Rank"):
     """The answer is an item, looked for among all there are."""
 
-    learn: Literal["answer", "every_place"] = Field(
+    learn: Literal["answer", "every_place", "hidden_places"] = Field(
         description="what training asks for: each example's answer, or also, at every place of its "
-        "items, the next one; then no state sees what comes after it"
+        "items, the next one; then no state sees what comes after it (SASRec, Kang & McAuley "
+        "2018); or also items that are hidden here and there (BERT4Rec, Sun et al. 2019)"
     )
+    hidden: Share = Field(description="share of the items that learn=hidden_places hides")
     repeats: bool = Field(
         description="whether the answer may be one of the example's own items; if not, those are "
         "left out of rankings"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,7 @@ from attnlab.metrics.text import (
 )
 from attnlab.metrics.translation import Bleu, Chrf, Rouge
 from attnlab.models.generator import Spoken
-from attnlab.models.heads import without
+from attnlab.models.heads import with_mark, without
 from attnlab.objectives.attention import as_shares, cross_entropy, entropy, reachable_gold
 
 NOT_COUNTED = -100  # what cross-entropy leaves out
@@ -233,17 +233,34 @@ class Tag(Task):
         return "O" in tags and any(tag.startswith(("B-", "I-")) for tag in tags)
 
 
+class Cloze(NamedTuple):
+    """What a model says of the items that were hidden from it."""
+
+    scores: Tensor  # batch x length + 1 x items
+    hidden: Tensor  # batch x length
+
+
 class Rank(Task):
     """The answer is the one right item among all there are."""
 
     def __init__(
-        self, codec: Codec, *, learn: str, repeats: bool, **shared: Unpack[Shared]
+        self, codec: Codec, *, learn: str, hidden: float, repeats: bool, **shared: Unpack[Shared]
     ) -> None:
         super().__init__(codec, **shared)
-        self.every_place, self.repeats = learn == "every_place", repeats
+        self.repeats = repeats
+        self.hidden = hidden if learn == "hidden_places" else None
 
-    def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Scores are batch x 1 x items; of a model that learns from every place, of each."""
+    def run(self, model: nn.Module, batch: Batch) -> Tensor | Cloze:
+        if self.hidden is None or not model.training:
+            return model(batch)
+        items, mask = batch.inputs[self.codec.looks_at]
+        hidden = mask & (torch.rand(items.shape, device=items.device) < self.hidden)
+        return Cloze(model(batch, hidden), hidden)
+
+    def losses(self, scores: Tensor | Cloze, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Scores are batch x 1 x items; of a model that learns from more places, of each."""
+        if isinstance(scores, Cloze):
+            return self.wrong(scores.scores, self.filled_in(scores.hidden, batch))
         if scores.shape[1] == 1:
             return super().losses(scores, batch)
         return self.wrong(scores, self.following(batch))
@@ -254,6 +271,12 @@ class Rank(Task):
         last = mask.sum(1, keepdim=True) - 1  # batch x 1
         following = items.roll(-1, 1).scatter(1, last, batch.answer.values)
         return following.masked_fill(~mask, NOT_COUNTED)
+
+    def filled_in(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """The items that are hidden, and the answer after the last: batch x length + 1."""
+        items, mask = batch.inputs[self.codec.looks_at]
+        found = items.masked_fill(~hidden, NOT_COUNTED)
+        return with_mark(found, mask, batch.answer.values, fill=NOT_COUNTED)
 
     def metrics(self) -> list[Metric]:
         return [Recommendation(CUTOFFS)]

@@ -35,7 +35,7 @@ class HuggingFace(Parts):
         self.name = name
         self.backbone: Any = load(Source(name, revision, weights))
         self.read_by = encoder_of(self.backbone)
-        super().__init__(dim=self.backbone.config.hidden_size, **common)
+        super().__init__(dim=self.backbone.config.hidden_size, tie="none", **common)
         self.backbone.lr_factor = self.read_by.lr_factor = lr_factor
         frozen = {"embeddings": self.backbone.get_input_embeddings(), "everything": self.backbone}
         if freeze in frozen:

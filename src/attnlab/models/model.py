@@ -17,7 +17,7 @@ from attnlab.models.boxes import Asks, Locator
 from attnlab.models.crf import TagChain
 from attnlab.models.ctc import Hearing
 from attnlab.models.generator import Generator
-from attnlab.models.heads import Attender, Classifier, Extractor, Ranker, Tagger
+from attnlab.models.heads import Attender, Classifier, ClozeRanker, Extractor, Ranker, Tagger
 from attnlab.models.missing import Missing
 from attnlab.models.parts import Parts
 from attnlab.models.pixels import Segmenter
@@ -119,8 +119,15 @@ def _ranker(plan: Plan) -> nn.Module:
     parts = plan.reader, plan.prediction(1), plan.parts, attention, nn.Sequential(*layers)
     task = plan.config.task
     assert isinstance(task, Rank)
+    kind = ClozeRanker if task.learn == "hidden_places" else Ranker
+    if kind is ClozeRanker and len(plan.codec.inputs) > 1:
+        names = ", ".join(plan.codec.inputs)
+        raise UserError(
+            f"task.learn: 'hidden_places' reads items alone, and the data hold {names}; "
+            "try: task.learn=answer"
+        )
     names = {"looks_at": plan.codec.looks_at, "every_place": task.causal}
-    return Ranker(*parts, **names, repeats=task.repeats)
+    return kind(*parts, **names, repeats=task.repeats)
 
 
 def _retriever(plan: Plan) -> nn.Module:

@@ -31,9 +31,10 @@ class Common(TypedDict):
 
 
 class Shared(Common):
-    """The same with the width of the hidden states, which a pretrained model brings itself."""
+    """The same with what a pretrained model brings itself."""
 
-    dim: int
+    dim: int  # width of the hidden states
+    tie: Tie
 
 
 class Parts(ABC):
@@ -41,6 +42,7 @@ class Parts(ABC):
 
     def __init__(self, **shared: Unpack[Shared]) -> None:
         self.dim, self.dropout = shared["dim"], shared["dropout"]
+        self.tie: Tie = shared["tie"]
         self.unit_dropout = shared["unit_dropout"]
         self.input_dropout = shared["input_dropout"]
         self.image, self.audio = shared["image"], shared["audio"]

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.config.attention import AttentionConfig
-from attnlab.config.model import Tie
 from attnlab.models.dropout import Dropout
 from attnlab.models.memory import Memory
 from attnlab.models.parts import Decoder, Parts, Shared, Units
@@ -29,7 +28,6 @@ class Recurrent(Parts):
         embedding_dim: int,
         bidirectional: bool,
         query: Literal["state", "previous_state"],
-        tie: Tie,
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
@@ -38,8 +36,8 @@ class Recurrent(Parts):
         self.stepwise = query == "previous_state"
         self.cell = cell
         self.encoder_layers, self.decoder_layers = encoder_layers, decoder_layers
-        tied = tie != "none"
-        self.units = Units(tie, small=tied)
+        tied = self.tie != "none"
+        self.units = Units(self.tie, small=tied)
         self.output_width = embedding_dim if tied else self.dim
 
     @property

@@ -14,9 +14,9 @@ from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.attention.probes import watched
 from attnlab.config.attention import AttentionConfig
-from attnlab.config.model import Tie
 from attnlab.errors import UserError
 from attnlab.models.dropout import Dropout
+from attnlab.models.encoder_layers import ConformerLayer, EncoderLayer, FeedForward
 from attnlab.models.memory import Memory
 from attnlab.models.packing import Packing
 from attnlab.models.parts import Decoder, Parts, Shared, Units
@@ -33,9 +33,9 @@ class Transformer(Parts):
         feedforward_dim: int,
         embedding_positions: Literal["sinusoidal", "learned", "none"],
         max_length: int,
-        tie: Tie,
         self_attention: AttentionConfig | None,
         packed: bool,
+        kernel: int | None,
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
@@ -43,8 +43,8 @@ class Transformer(Parts):
         self.feedforward_dim = feedforward_dim
         self.positions, self.max_length = embedding_positions, max_length
         self.self_attention = self_attention
-        self.packed = packed
-        self.units = Units(tie, small=True)
+        self.packed, self.kernel = packed, kernel
+        self.units = Units(self.tie, small=True)
 
     @property
     def front_width(self) -> int:
@@ -123,41 +123,18 @@ def sinusoids(length: int, dim: int) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :dim]
 
 
-class FeedForward(nn.Sequential):
-    """Widen, bend, narrow."""
-
-    def __init__(self, parts: Transformer) -> None:
-        super().__init__(
-            nn.Linear(parts.dim, parts.feedforward_dim),
-            nn.ReLU(),
-            Dropout(parts.dropout),
-            nn.Linear(parts.feedforward_dim, parts.dim),
-        )
-
-
-class EncoderLayer(nn.Module):
-    """Self-attention, then feed-forward, each around a residual connection."""
-
-    def __init__(self, parts: Transformer, attention: AttentionConfig, site: str) -> None:
-        super().__init__()
-        self.self_attention = parts.attention(attention, site)
-        self.feedforward = FeedForward(parts)
-        self.norms = nn.ModuleList(nn.LayerNorm(parts.dim) for _ in range(2))
-        self.dropout = Dropout(parts.dropout)
-
-    def forward(self, states: Tensor, mask: Mask) -> Tensor:
-        normed = self.norms[0](states)  # batch x length x dim
-        states = states + self.dropout(self.self_attention(normed, normed, normed, mask))
-        return states + self.dropout(self.feedforward(self.norms[1](states)))
-
-
 class TransformerEncoder(nn.Module):
     """A stack of layers; every position keeps a state."""
 
     def __init__(self, parts: Transformer, attention: AttentionConfig, stem: str) -> None:
         super().__init__()
         sites = [f"{stem}.self.{number}" for number in range(parts.encoder_layers)]
-        self.layers = nn.ModuleList(EncoderLayer(parts, attention, site) for site in sites)
+        self.layers = nn.ModuleList(
+            EncoderLayer(parts, attention, site)
+            if parts.kernel is None
+            else ConformerLayer(parts, attention, site, parts.kernel)
+            for site in sites
+        )
         self.norm = nn.LayerNorm(parts.dim)
         self.packed = parts.packed
 

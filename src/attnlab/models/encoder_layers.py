@@ -1,0 +1,89 @@
+"""Layers of a Transformer's encoder: plain, and with a convolution (Conformer)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attnlab.attention.mask import Mask
+from attnlab.config.attention import AttentionConfig
+from attnlab.models.dropout import Dropout
+
+if TYPE_CHECKING:
+    from attnlab.models.transformer import Transformer
+
+
+class FeedForward(nn.Sequential):
+    """Widen, bend, narrow."""
+
+    def __init__(self, parts: Transformer) -> None:
+        super().__init__(
+            nn.Linear(parts.dim, parts.feedforward_dim),
+            nn.ReLU(),
+            Dropout(parts.dropout),
+            nn.Linear(parts.feedforward_dim, parts.dim),
+        )
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention, then feed-forward, each around a residual connection."""
+
+    def __init__(self, parts: Transformer, attention: AttentionConfig, site: str) -> None:
+        super().__init__()
+        self.self_attention = parts.attention(attention, site)
+        self.feedforward = FeedForward(parts)
+        self.norms = nn.ModuleList(nn.LayerNorm(parts.dim) for _ in range(2))
+        self.dropout = Dropout(parts.dropout)
+
+    def forward(self, states: Tensor, mask: Mask) -> Tensor:
+        states = states + self.dropout(self.attended(states, mask))  # batch x length x dim
+        return states + self.dropout(self.feedforward(self.norms[1](states)))
+
+    def attended(self, states: Tensor, mask: Mask) -> Tensor:
+        """What each state finds in all of them."""
+        normed = self.norms[0](states)
+        return self.self_attention(normed, normed, normed, mask)
+
+
+class ConformerLayer(EncoderLayer):
+    """Half a feed-forward, self-attention, a convolution, the other half (Gulati et al. 2020)."""
+
+    def __init__(
+        self, parts: Transformer, attention: AttentionConfig, site: str, kernel: int
+    ) -> None:
+        super().__init__(parts, attention, site)
+        self.before = nn.Sequential(nn.LayerNorm(parts.dim), FeedForward(parts))
+        self.convolution = Convolution(parts.dim, kernel)
+        self.norm = nn.LayerNorm(parts.dim)
+
+    def forward(self, states: Tensor, mask: Mask) -> Tensor:
+        states = states + self.dropout(self.before(states)) / 2  # batch x length x dim
+        states = states + self.dropout(self.attended(states, mask))
+        states = states + self.dropout(self.convolution(states, mask.keys))
+        states = states + self.dropout(self.feedforward(self.norms[1](states))) / 2
+        return self.norm(states)
+
+
+class Convolution(nn.Module):
+    """Over time, each channel by itself, between two layers that join them.
+
+    Layers are normalised where the paper normalises batches, so that what an example gets does not
+    depend on those beside it.
+    """
+
+    def __init__(self, dim: int, kernel: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(2))
+        self.gated = nn.Linear(dim, 2 * dim)
+        self.over_time = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=dim)
+        self.output = nn.Linear(dim, dim)
+
+    def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
+        """States batch x length x dim, of which `real` (batch x length) ones count."""
+        inner = F.glu(self.gated(self.norms[0](states)), -1)
+        if real is not None:
+            inner = inner * real[..., None]  # padding is as what lies beyond the ends
+        inner = self.over_time(inner.transpose(1, 2)).transpose(1, 2)
+        return self.output(F.silu(self.norms[1](inner)))
