@@ -25,6 +25,9 @@ def recommendation(data: str, trained: Trained) -> Iterator[str]:
         "recurrent, additive (as NARM)": trained(
             "ml_100k_recurrent", "experiment=ml_100k_recurrent"
         ),
+        "Transformer, hidden items (as BERT4Rec)": trained(
+            "ml_100k_hidden", "experiment=ml_100k_hidden"
+        ),
     }
     yield "| recommender | HR@10 | NDCG@10 | MRR | seconds |"
     yield "|---|---|---|---|---|"

@@ -96,6 +96,10 @@ def log(folder: Path) -> list[str]:
     return [*words, "model=transformer", "attention=rope", "model.feedforward_dim=16"]
 
 
+def hidden_log(folder: Path) -> list[str]:
+    return [*log(folder), "task.learn=hidden_places"]
+
+
 KINDS = {
     "pictures": pictures,
     "looked_at": looked_at,
@@ -105,8 +109,15 @@ KINDS = {
     "cluttered": cluttered,
     "sounds": sounds,
     "log": log,
+    "hidden_log": hidden_log,
 }
-HEADLINES = {"looked_at": "cc", "log": "hr@10", "boxes": "map50", "masks": "mean_dice"}
+HEADLINES = {
+    "looked_at": "cc",
+    "log": "hr@10",
+    "hidden_log": "hr@10",
+    "boxes": "map50",
+    "masks": "mean_dice",
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -139,12 +150,13 @@ def test_own_files_beyond_text_from_file_to_report(kind: str, tmp_path: Path) ->
         assert len(example["right"]["boxes"]) == 1 == len(example["map"])
 
 
-def test_connected_words_from_recordings_to_report(tmp_path: Path) -> None:
+@pytest.mark.parametrize("experiment", ["fsdd_connected", "fsdd_connected_conformer"])
+def test_connected_words_from_recordings_to_report(experiment: str, tmp_path: Path) -> None:
     spoken(tmp_path)
     few = "dataset.sounds={train: 16, val: 4, test: 4}"
     run = ran(
         tmp_path,
-        "experiment=fsdd_connected",
+        f"experiment={experiment}",
         f"paths.data={tmp_path}",
         few,
         *SHORT,
