@@ -11,6 +11,7 @@ import torch
 from attnlab.config.schema import Config
 from attnlab.data.batch import Padded, collate
 from attnlab.data.example import Example
+from attnlab.errors import UserError
 from attnlab.learning.tasks import NOT_COUNTED, Cloze, Rank
 from attnlab.models.heads import Ranker
 from tests.models.building import WORDS, built, small_config
@@ -143,3 +144,20 @@ def test_what_stands_beside_an_example_does_not_change_its_answer() -> None:
     for row, example in enumerate(examples):
         alone = model(collate([codec.encode(example, 0)]))
         torch.testing.assert_close(together[row], alone[0])
+
+
+TIED = [*EVERY, *MODELS["sasrec"], "model.tie=all"]
+
+
+def test_items_are_ranked_by_the_vectors_that_they_are_read_by() -> None:
+    everything = Example("all", {"items": WORDS}, WORDS[0], looks_at="items")
+    model, batch, _ = built(small_config(*TIED), [*histories(5, 2), everything])
+    (table,) = [each for each in model.modules() if isinstance(each, torch.nn.Embedding)]
+    assert model.output[-1].weight is table.weight
+    assert model(batch).shape == (3, 1, table.num_embeddings)
+
+
+def test_items_that_no_history_holds_have_no_vector_to_be_ranked_by() -> None:
+    said = r"model.tie: 'all' needs one vocabulary; these have 9 and 10 units"
+    with pytest.raises(UserError, match=said):
+        built(small_config(*TIED), histories(5, 2))

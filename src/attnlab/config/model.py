@@ -163,7 +163,8 @@ def has_middle(kernel: int) -> None:
 Tie = Literal["none", "output", "all"]
 TIE = (
     "embeddings that are one matrix: none; the decoder's and its output layer's (Press & Wolf "
-    "2017); all, the encoder's too, which needs one vocabulary for all texts"
+    "2017); all, the encoder's too, which needs one vocabulary for all texts; of a ranker, items "
+    "as they are read and as they are ranked"
 )
 
 

@@ -130,7 +130,8 @@ def _one_vocabulary(config: Config) -> Iterator[Mistake]:
     dataset, model = config.dataset, config.model
     if not isinstance(model, Transformer | Recurrent | Convolutional) or model.tie != "all":
         return
-    if not isinstance(dataset, Files) or not dataset.tokenizer.joint:
+    joint = dataset.tokenizer.joint if isinstance(dataset, Files) else None
+    if not joint and not isinstance(config.task, Rank):  # which has items, in and out
         problem = f"'all' needs one vocabulary for all texts; '{dataset.name}' has several"
         yield Mistake(
             "model.tie", problem, "did you mean 'output'? or: dataset.tokenizer.joint=true"

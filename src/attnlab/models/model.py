@@ -113,10 +113,8 @@ def _ranker(plan: Plan) -> nn.Module:
     answers = plan.codec.answers
     if not isinstance(answers, ItemAnswer):
         raise _wrong_answers(plan)
-    dim, attention = plan.parts.dim, plan.config.attention
-    # Two layers: several items together may lead to the next, not each by itself.
-    layers = nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, len(answers.vocabulary))
-    parts = plan.reader, plan.prediction(1), plan.parts, attention, nn.Sequential(*layers)
+    output = _item_scores(plan.parts, len(answers.vocabulary))
+    parts = plan.reader, plan.prediction(1), plan.parts, plan.config.attention, output
     task = plan.config.task
     assert isinstance(task, Rank)
     kind = ClozeRanker if task.learn == "hidden_places" else Ranker
@@ -128,6 +126,16 @@ def _ranker(plan: Plan) -> nn.Module:
         )
     names = {"looks_at": plan.codec.looks_at, "every_place": task.causal}
     return kind(*parts, **names, repeats=task.repeats)
+
+
+def _item_scores(parts: Parts, items: int) -> nn.Sequential:
+    """Two layers: several items together may lead to the next, not each by itself."""
+    hidden = nn.Linear(parts.dim, 2 * parts.dim), nn.GELU()
+    if parts.tie != "all":
+        return nn.Sequential(*hidden, nn.Linear(2 * parts.dim, items))
+    width = parts.front_width
+    output = parts.units.output(parts.units.embedding(items, width), width)
+    return nn.Sequential(*hidden, nn.Linear(2 * parts.dim, width), output)
 
 
 def _retriever(plan: Plan) -> nn.Module:

@@ -14,6 +14,7 @@ from attnlab.config.model import Audio, Image, SentenceVector, Tie
 from attnlab.data.batch import Padded
 from attnlab.data.inputs import Input, Picture, Sentences, Sound, Text
 from attnlab.data.vocabulary import PAD, UNKNOWN
+from attnlab.errors import UserError
 from attnlab.models.memory import Memory
 
 
@@ -43,6 +44,7 @@ class Parts(ABC):
     def __init__(self, **shared: Unpack[Shared]) -> None:
         self.dim, self.dropout = shared["dim"], shared["dropout"]
         self.tie: Tie = shared["tie"]
+        self.units = Units(self.tie, small=self.tie != "none")
         self.unit_dropout = shared["unit_dropout"]
         self.input_dropout = shared["input_dropout"]
         self.image, self.audio = shared["image"], shared["audio"]
@@ -104,6 +106,9 @@ class Units:
     def embedding(self, vocabulary: int, width: int) -> nn.Embedding:
         """A matrix of its own, or the one of all texts."""
         if self.tie == "all" and self._of_all is not None:
+            if self._of_all.num_embeddings != vocabulary:
+                sizes = f"{self._of_all.num_embeddings} and {vocabulary}"
+                raise UserError(f"model.tie: 'all' needs one vocabulary; these have {sizes} units")
             return self._of_all
         self._of_all = nn.Embedding(vocabulary, width, padding_idx=0)
         if self.small:

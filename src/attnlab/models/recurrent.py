@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from attnlab.config.attention import AttentionConfig
 from attnlab.models.dropout import Dropout
 from attnlab.models.memory import Memory
-from attnlab.models.parts import Decoder, Parts, Shared, Units
+from attnlab.models.parts import Decoder, Parts, Shared
 
 CELLS: dict[str, type[nn.LSTM | nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -36,9 +36,7 @@ class Recurrent(Parts):
         self.stepwise = query == "previous_state"
         self.cell = cell
         self.encoder_layers, self.decoder_layers = encoder_layers, decoder_layers
-        tied = self.tie != "none"
-        self.units = Units(self.tie, small=tied)
-        self.output_width = embedding_dim if tied else self.dim
+        self.output_width = self.dim if self.tie == "none" else embedding_dim
 
     @property
     def front_width(self) -> int:
