@@ -68,14 +68,20 @@ def log_mel_regression(sounds: Prepared) -> float:
             front.spectrum(pad([found.encode(each.inputs["audio"])]).values)[0].numpy()
             for each in examples
         ]
-        steps = [np.array_split(s, 16) if len(s) >= 16 else s[:16, None] for s in spectra]
-        rows = [np.stack([step.mean(0) for step in each]).ravel() for each in steps]
+        rows = [_in_steps(spectrum, 16).ravel() for spectrum in spectra]
         return np.stack(rows), [str(each.answer) for each in examples]
 
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
     parts = [features(split) for split in ("train", "val")]
     model.fit(np.concatenate([p[0] for p in parts]), [label for p in parts for label in p[1]])
     return float(model.score(*features("test")))
+
+
+def _in_steps(spectrum: np.ndarray, steps: int) -> np.ndarray:
+    """The means of so many stretches of equal length: frames x bands -> steps x bands."""
+    edges = np.linspace(0, len(spectrum), steps + 1)
+    begin, end = np.floor(edges[:-1]).astype(int), np.ceil(edges[1:]).astype(int)
+    return np.stack([spectrum[b:e].mean(0) for b, e in zip(begin, end, strict=True)])
 
 
 CONNECTED = {
