@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.metrics import ndcg_score
 
-from attnlab.metrics.recommendation import Recommendation
+from attnlab.metrics.recommendation import Recommendation, SampledRecommendation
 
 
 def figures_of_order(order, answer, cutoffs):
@@ -60,3 +60,37 @@ def test_constant_scores_earn_what_chance_earns():
     metric = Recommendation(cutoffs=(10,))
     metric.update(torch.zeros(4, 1000), torch.tensor([0, 1, 2, 999]))
     assert metric.compute()["hr@10"] == pytest.approx(0.01)
+
+
+def test_among_all_others_a_sample_is_no_sample() -> None:
+    scores = torch.randn(20, 12)
+    answers = torch.randint(12, (20,))
+    whole, sampled = Recommendation((10,)), SampledRecommendation(10, others=11)
+    for metric in (whole, sampled):
+        metric.update(scores, answers)
+    expected = {f"sampled_{name}": value for name, value in whole.compute().items()}
+    assert sampled.compute() == pytest.approx(expected)
+
+
+def test_chance_finds_the_right_one_among_a_hundred_others_as_often_as_there_are_places() -> None:
+    metric = SampledRecommendation(10)
+    metric.update(torch.randn(4000, 500), torch.randint(500, (4000,)))
+    assert metric.compute()["sampled_hr@10"] == pytest.approx(10 / 101, abs=0.02)
+
+
+def test_draws_are_the_same_for_every_model_and_leave_out_what_may_not_follow() -> None:
+    """Whichever others are drawn, those left out are not among them: the third is always found."""
+    scores = torch.randn(50, 30)
+    answers = torch.full((50,), 2)
+    scores[:, 3:] = -torch.inf  # two others are left
+    metrics = [SampledRecommendation(1, others=2) for _ in range(2)]
+    metrics[0].update(scores, answers)
+    best = (scores[:, :3].argmax(-1) == 2).double().mean().item()
+    assert metrics[0].compute()["sampled_hr@1"] == pytest.approx(best)
+    again = SampledRecommendation(5, others=9)
+    found = []
+    for _ in range(2):
+        again.reset()
+        again.update(torch.arange(30.0).repeat(50, 1), answers)
+        found.append(again.compute())
+    assert found[0] == found[1]

@@ -11,6 +11,7 @@ import torch
 from attnlab.config.schema import Config
 from attnlab.data.batch import Padded, collate
 from attnlab.data.example import Example
+from attnlab.data.vocabulary import UNKNOWN
 from attnlab.errors import UserError
 from attnlab.learning.tasks import NOT_COUNTED, Cloze, Rank
 from attnlab.models.heads import Ranker
@@ -79,9 +80,28 @@ def test_items_of_the_history_are_not_recommended_where_none_comes_twice() -> No
     ranked = model.answer(batch)
     seen = batch.inputs["items"]
     for best, items, mask in zip(ranked, seen.values, seen.mask, strict=True):
-        assert not set(best[:3].tolist()) & set(items[mask].tolist())
+        assert best[0] not in items[mask]
     model.repeats = True
     assert set(model.answer(batch)[0, :3].tolist()) <= set(seen.values[0].tolist())
+
+
+def test_a_run_is_beside_what_most_people_chose_and_what_most_chose_next() -> None:
+    given = config("sasrec")
+    everything = Example("all", {"items": WORDS[1:]}, WORDS[0], looks_at="items")
+    model, batch, codec = built(given, [*histories(4, 2), everything])
+    task = given.task.build(codec)
+    train = [Example("", {"items": ["a", "b"]}, "c", looks_at="items") for _ in range(2)]
+    task.know([*train, Example("", {"items": ["c"]}, "d", looks_at="items")])
+    known = task.controls(batch, model(batch))
+    assert set(known) == {"popularity", "markov"}
+    scores, answers = known["popularity"]
+    assert scores.shape == model(batch).shape
+    vocabulary = codec.answers.vocabulary
+    counts = dict(zip(vocabulary.units, scores[0, 0].tolist(), strict=True))
+    assert (counts["c"], counts["a"], counts["d"], counts["e"]) == (3, 2, 1, 0)
+    for row, answer in enumerate(answers[:2, 0].tolist()):
+        assert answer not in batch.inputs["items"].values[row], "items do not come twice here"
+        assert answer > UNKNOWN, "marks are no items"
 
 
 HIDDEN = ["task=rank", "task.learn=hidden_places", "objective=unsupervised"]

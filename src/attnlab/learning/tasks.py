@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple, TypedDict, Unpack
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,9 +15,11 @@ from torchmetrics import Metric
 from attnlab.data.answers import Label, Units
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
+from attnlab.data.example import Example
 from attnlab.errors import UserError
+from attnlab.metrics.item_controls import ItemControl, Markov, Popularity
 from attnlab.metrics.labels import Classification, SpanF1, TokenAccuracy
-from attnlab.metrics.recommendation import Recommendation
+from attnlab.metrics.recommendation import Recommendation, SampledRecommendation
 from attnlab.metrics.saliency import CorrelationCoefficient, KullbackLeibler
 from attnlab.metrics.text import (
     CharacterError,
@@ -27,7 +30,7 @@ from attnlab.metrics.text import (
 )
 from attnlab.metrics.translation import Bleu, Chrf, Rouge
 from attnlab.models.generator import Spoken
-from attnlab.models.heads import with_mark, without
+from attnlab.models.heads import candidates, with_mark
 from attnlab.objectives.attention import as_shares, cross_entropy, entropy, reachable_gold
 
 NOT_COUNTED = -100  # what cross-entropy leaves out
@@ -104,8 +107,14 @@ class Task:
         """Answers to a batch as people read them."""
         return [self.codec.text(answer) for answer in answers.tolist()]
 
-    def controls(self, batch: Batch) -> dict[str, Tensor]:
-        """Answers by name that know nothing of the input, or all; those of maps are elsewhere."""
+    def know(self, examples: Iterable[Example]) -> None:
+        """Take from the training examples what controls are made of."""
+
+    def controls(self, batch: Batch, scores: Any) -> dict[str, tuple[Any, Tensor]]:
+        """Scores and answers by name that know nothing of the input, or little, or all.
+
+        `scores` are the model's. Controls of maps are elsewhere.
+        """
         return {}
 
     def rows(self, scores: Any, batch: Batch) -> Tensor | None:
@@ -249,6 +258,7 @@ class Rank(Task):
         super().__init__(codec, **shared)
         self.repeats = repeats
         self.hidden = hidden if learn == "hidden_places" else None
+        self.known: dict[str, ItemControl] = {}
 
     def run(self, model: nn.Module, batch: Batch) -> Tensor | Cloze:
         if self.hidden is None or not model.training:
@@ -279,14 +289,39 @@ class Rank(Task):
         return with_mark(found, mask, batch.answer.values, fill=NOT_COUNTED)
 
     def metrics(self) -> list[Metric]:
-        return [Recommendation(CUTOFFS)]
+        return [Recommendation(CUTOFFS), SampledRecommendation(CUTOFFS[-1])]
 
     def judge(self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor) -> None:
-        last = scores[:, -1]
-        if not self.repeats:
-            last = without(last, batch.inputs[self.codec.looks_at])
+        ranked = self.candidates(scores, batch)
         for metric in metrics:
-            metric.update(last, batch.answer.values[:, 0])
+            metric.update(ranked, batch.answer.values[:, 0])
+
+    def candidates(self, scores: Tensor, batch: Batch) -> Tensor:
+        """The scores of what may follow, batch x items."""
+        seen = None if self.repeats else batch.inputs[self.codec.looks_at]
+        return candidates(scores[:, -1], seen)
+
+    def know(self, examples: Iterable[Example]) -> None:
+        vocabulary = self.codec.answers.vocabulary  # type: ignore[union-attr]
+        name = self.codec.looks_at
+        whole = ([*e.inputs[name], str(e.answer)] for e in examples if name in e.inputs)  # type: ignore[misc]
+        histories = [vocabulary.encode(each) for each in whole]
+        size = len(vocabulary)
+        self.known = {
+            "popularity": Popularity(histories, size),
+            "markov": Markov(histories, size),
+        }
+
+    def controls(self, batch: Batch, scores: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """What most people chose, and what most chose right after the last item."""
+        items, mask = batch.inputs[self.codec.looks_at]
+        histories = [row[real].tolist() for row, real in zip(items, mask, strict=True)]
+        found = {}
+        for name, control in self.known.items():
+            given = torch.from_numpy(np.stack([control.scores(each) for each in histories]))
+            given = given.to(scores)[:, None]  # batch x 1 x items
+            found[name] = given, self.candidates(given, batch).argmax(-1, keepdim=True)
+        return found
 
 
 class Extract(Task):
@@ -306,10 +341,10 @@ class Extract(Task):
         chosen = zip(batch.choices, answers[:, 0].tolist(), strict=True)
         return [choices[int(place)] for choices, place in chosen]
 
-    def controls(self, batch: Batch) -> dict[str, Tensor]:
+    def controls(self, batch: Batch, scores: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """The first unit, and the right one."""
         right = batch.answer.values
-        return {"lead": torch.zeros_like(right), "oracle": right}
+        return {"lead": (scores, torch.zeros_like(right)), "oracle": (scores, right)}
 
 
 class Attend(Task):

@@ -7,10 +7,12 @@ comes next. They are judged by the same `Recommendation` as models are.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
 
 Histories = Sequence[Sequence[int]]
 Scores = npt.NDArray[np.float64]
@@ -36,14 +38,15 @@ class Markov:
     """What most often came right after the last item; ties by popularity."""
 
     def __init__(self, histories: Histories, items: int) -> None:
-        self.after = np.zeros((items, items))
-        for each in histories:
-            np.add.at(self.after, (list(each[:-1]), list(each[1:])), 1)
+        steps = [pair for each in histories for pair in pairwise(each)]
+        before, after = np.array(steps, dtype=np.int64).reshape(-1, 2).T
+        counted = coo_array((np.ones(len(steps)), (before, after)), shape=(items, items))
+        self.after = counted.tocsr()  # adds up what stands in one place
         counts = Popularity(histories, items).counts
         self.ties = counts / (counts.sum() + 1)  # less than one step in all
 
     def scores(self, history: Sequence[int]) -> Scores:
-        return self.after[history[-1]] + self.ties
+        return self.after[[history[-1]]].toarray()[0] + self.ties
 
 
 class ItemNeighbours:

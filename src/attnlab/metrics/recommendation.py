@@ -31,17 +31,51 @@ class Recommendation(PooledMetric):
         own = scores.gather(-1, answers[:, None])  # batch x 1
         above = (scores > own).sum(-1)  # batch: items surely before
         tied = (scores == own).sum(-1)  # batch: the right item and its ties
-        ranks = torch.arange(1, scores.shape[-1] + 1, dtype=torch.double, device=scores.device)
+        self.keep(self.gains(above, tied, scores.shape[-1]))
+
+    def gains(self, above: Tensor, tied: Tensor, items: int) -> Tensor:
+        """What the right item earns, by the items before it and those it shares its ranks with."""
+        ranks = torch.arange(1, items + 1, dtype=torch.double, device=above.device)
         gains = []
         for k in self.cutoffs:
             within = ranks <= k
             gains += [within.double(), within / (1 + ranks).log2()]
         gains.append(1 / ranks)
         expected = [expectation(gain, above, tied) for gain in gains]
-        self.keep(torch.stack([*expected, torch.ones_like(expected[0])], dim=-1))
+        return torch.stack([*expected, torch.ones_like(expected[0])], dim=-1)
 
     def score(self, sums: Values) -> Values:
         return ratio(sums[..., :-1], sums[..., -1:])
+
+
+class SampledRecommendation(Recommendation):
+    """The same figures among the right item and so many others that are drawn for each example.
+
+    Kept for comparison with published figures (100 others, He et al. 2017): what is best among a
+    sample need not be best among all (Krichene & Rendle 2020). The draws are the same for every
+    model that is judged on the same examples in the same batches.
+    """
+
+    def __init__(self, cutoff: int, others: int = 100) -> None:
+        super().__init__((cutoff,))
+        self.figures = tuple(f"sampled_{name}" for name in self.figures)
+        self.others = others
+        self.draws = torch.Generator().manual_seed(0)
+
+    def update(self, scores: Tensor, answers: Tensor) -> None:
+        """Items that are left out, with a score of -inf, are not drawn."""
+        keys = torch.rand(scores.shape, generator=self.draws).to(scores.device)
+        barred = scores.isneginf().scatter(-1, answers[:, None], True)
+        few = min(self.others, scores.shape[-1])
+        drawn = keys.masked_fill(barred, -1).topk(few).indices  # batch x others
+        given = scores.gather(-1, drawn).masked_fill(barred.gather(-1, drawn), -torch.inf)
+        own = scores.gather(-1, answers[:, None])  # batch x 1
+        above, tied = (given > own).sum(-1), (given == own).sum(-1) + 1
+        self.keep(self.gains(above, tied, few + 1))
+
+    def reset(self) -> None:
+        super().reset()
+        self.draws.manual_seed(0)
 
 
 def expectation(gain: Tensor, above: Tensor, tied: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from attnlab.attention.probes import Tap
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch, Padded
-from attnlab.data.vocabulary import PAD, UNKNOWN
+from attnlab.data.vocabulary import PAD, SPECIAL, UNKNOWN
 from attnlab.models.crf import TagChain
 from attnlab.models.memory import Memory
 from attnlab.models.parts import Parts, Queries
@@ -116,9 +116,8 @@ class Ranker(Classifier):
     @torch.no_grad()
     def answer(self, batch: Batch) -> Tensor:
         """The most likely items, best first: batch x ranks."""
-        scores = self(batch)[:, -1]
-        if not self.repeats:
-            scores = without(scores, batch.inputs[self.looks_at])
+        seen = None if self.repeats else batch.inputs[self.looks_at]
+        scores = candidates(self(batch)[:, -1], seen)
         return scores.topk(min(RANKED, scores.shape[-1])).indices
 
 
@@ -149,9 +148,11 @@ def with_mark(values: Tensor, mask: Tensor, mark: int | Tensor, fill: int = PAD)
     return F.pad(values, (0, 1), value=fill).scatter(1, mask.sum(1, keepdim=True), marks)
 
 
-def without(scores: Tensor, items: Padded) -> Tensor:
-    """Scores (batch x all items) in which those of a history cannot win."""
-    return scores.scatter(-1, items.values, -torch.inf)
+def candidates(scores: Tensor, seen: Padded | None) -> Tensor:
+    """Scores (batch x all items) in which no mark can win, and nothing that was seen."""
+    is_mark = torch.arange(scores.shape[-1], device=scores.device) < len(SPECIAL)
+    scores = scores.masked_fill(is_mark, -torch.inf)
+    return scores if seen is None else scores.scatter(-1, seen.values, -torch.inf)
 
 
 class Tagger(nn.Module):

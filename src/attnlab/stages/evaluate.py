@@ -84,6 +84,7 @@ class Evaluation:
         self.examples = prepared.examples("test")
         known = (prepared.codec.judged(example) for example in prepared.examples("train")[:2000])
         self.prior = PositionPrior.fit(target for target in known if target is not None)
+        learner.task.know(prepared.examples("train"))
         self.judge = self._new_judge()
         self.controls: dict[str, Judge] = {}
         self.said: dict[str, list[Metric]] = {}  # what judges answers that know nothing, or all
@@ -114,9 +115,9 @@ class Evaluation:
         for name, map_ in controls(batch.judged, self.prior, seed=number).items():
             self.controls.setdefault(name, self._new_judge()).look(map_, batch.judged)
         texts = task.texts(answers, batch)
-        for name, said in task.controls(batch).items():
+        for name, (given, said) in task.controls(batch, scores).items():
             metrics = self.said.setdefault(name, task.metrics())
-            task.judge(metrics, batch, scores, said)
+            task.judge(metrics, batch, given, said)
         for name in self.unchanged:
             with Intervention(model, task.map, MAP_CHANGES[name]):
                 changed = model.answer(batch)  # type: ignore[operator]
