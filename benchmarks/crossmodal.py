@@ -34,6 +34,8 @@ def compared(
     yield f"|{'---|' * (len(columns) + 2)}"
     for title, (name, overrides) in systems.items():
         runs = trained(name, *experiment, *overrides)
+        if not runs:
+            continue
         blind = name.endswith("_blind")
         cells = [
             "" if blind and path[0] == "attention" else values(runs, *path)
@@ -79,8 +81,10 @@ def missing(data: str, trained: Trained) -> Iterator[str]:
     yield "|---|---|---|---|"
     for name, (run_name, override) in rows.items():
         folder = f"questions_missing_{run_name}"
-        trained(folder, "experiment=questions_long", override)
-        runs = [open_run(str(each)) for each in trained.folders(folder)]
+        made = trained.runs(folder, "experiment=questions_long", override)
+        if not made:
+            continue
+        runs = [open_run(each.folder) for each in made]
         cells = [
             values([judged(run, lacks) for run in runs], "accuracy") for lacks in LACKING.values()
         ]

@@ -103,10 +103,12 @@ def connected(data: str, trained: Trained) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     for name, (folder, overrides) in CONNECTED.items():
         words = ("experiment=fsdd_connected", *overrides)
-        runs = trained(f"fsdd_connected_{folder}", *words)
+        made = trained.runs(f"fsdd_connected_{folder}", *words)
+        if not made:
+            continue
+        runs = [run.figures() for run in made]
         alone, heard = folder == "ctc", folder != "written"
-        folders = trained.folders(f"fsdd_connected_{folder}")
-        found = [boundaries(open_run(str(each))) for each in folders]
+        found = [boundaries(open_run(run.folder)) for run in made]
         cells = [
             "" if alone else values(runs, "answer", "character_error"),
             values(runs, "answer", "ctc_character_error") if heard else "",

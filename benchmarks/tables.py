@@ -13,7 +13,7 @@ from attnlab.config.compose import load
 from attnlab.data.prepared import Prepared
 from attnlab.stages.prepare import prepared_data
 from benchmarks.results import record
-from benchmarks.runs import RUNS, Training, origin, train_all
+from benchmarks.runs import RUNS, Training, judged, origin, train_all
 
 Figures = Sequence[Mapping[str, Any]]  # one for each seed
 
@@ -26,28 +26,27 @@ class Trained:
     data: str
     threads: int
     most: int  # seeds
+    wanted: Sequence[str] = ()  # names that are trained; where there are none, all
     made: list[Training] = field(default_factory=list)
 
     def __call__(self, name: str, *overrides: str, seeds: int = 3) -> list[dict[str, Any]]:
         return [run.figures() for run in self.runs(name, *overrides, seeds=seeds)]
 
     def runs(self, name: str, *overrides: str, seeds: int = 3) -> list[Training]:
-        """The same as runs."""
+        """The same as runs; one that is not wanted is there if it was made before."""
         words = (*overrides, f"paths.data={self.data}")
         runs = [
             Training(self.folder(name, seed), (*words, f"seed={seed}"))
             for seed in range(min(seeds, self.most))
         ]
-        train_all(runs, at_once=1, threads=self.threads)
-        self.made.extend(runs)
-        return runs
+        if not self.wanted or name in self.wanted:
+            train_all(runs, at_once=1, threads=self.threads)
+        done = [run for run in runs if run.done]
+        self.made.extend(done)
+        return done
 
     def folder(self, name: str, seed: int) -> Path:
         return RUNS / self.domain / name / str(seed)
-
-    def folders(self, name: str, seeds: int = 3) -> list[Path]:
-        """Where the runs of a name are."""
-        return [self.folder(name, seed) for seed in range(min(seeds, self.most))]
 
 
 Table = Callable[[str, Trained], Iterator[str]]
@@ -67,11 +66,17 @@ class Tables:
         parser.add_argument("--data", default="../shared/data", help="folder of the data sets")
         parser.add_argument("--seeds", type=int, default=3, help="seeds of each training at most")
         parser.add_argument("--threads", type=int, default=2, help="of each training")
+        parser.add_argument(
+            "--rows",
+            nargs="*",
+            default=(),
+            help="names of runs to train; others as they ran before",
+        )
         given = parser.parse_args()
         data = str(Path(given.data).resolve())
         for name in given.names or self.tables:
             title, table, note = self.tables[name]
-            trained = Trained(self.domain, data, given.threads, given.seeds)
+            trained = Trained(self.domain, data, given.threads, given.seeds, given.rows)
             lines = list(table(data, trained))
             command = f"python -m benchmarks.{self.domain} --data ../shared/data {name}"
             circumstances = f" Seeds from 0: mean (each). Threads of a training: {given.threads}."
@@ -84,13 +89,20 @@ def prepared(data: str, *overrides: str) -> Prepared:
 
 
 def values(runs: Figures, *path: str, form: str = ".4f") -> str:
-    """The mean of a figure over runs, and each where there are several."""
+    """The mean of a figure over runs, and each where there are several; nothing where none ran."""
     found: list[Any] = list(runs)
     for key in path:
         found = [each[key] for each in found]
-    if len(found) == 1:
-        return format(found[0], form)
+    if len(found) <= 1:
+        return format(found[0], form) if found else ""
     return f"{mean(found):{form}} ({', '.join(format(each, form) for each in found)})"
+
+
+def held(what: str, target: float, runs: Figures, figure: str) -> Iterator[str]:
+    """A line that says whether a figure of the answers reached its target."""
+    if runs:
+        yield ""
+        yield f"{what}, {judged(target, mean(run['answer'][figure] for run in runs))}."
 
 
 def seconds(runs: Figures) -> str:

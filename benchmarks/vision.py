@@ -9,10 +9,8 @@ The runs are kept in runs/benchmarks/vision. `--threads` is of each training.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import mean
 
-from benchmarks.runs import judged
-from benchmarks.tables import Figures, Tables, Trained, seconds, values
+from benchmarks.tables import Figures, Tables, Trained, held, seconds, values
 
 GRID = (
     "task.queries=cells",
@@ -39,16 +37,11 @@ def table(
     yield f"| model | {' | '.join(heads)} |"
     yield f"|{'---|' * (1 + len(heads))}"
     for name, runs in rows.items():
+        if not runs:
+            continue
         cells = [values(runs, *path) for path in columns.values()]
         cells += [f"{runs[0]['cost']['parameters']:,}"] if size else []
         yield f"| {name} | {' | '.join([*cells, seconds(runs)])} |"
-
-
-def held(what: str, target: float, runs: Figures, figure: str) -> Iterator[str]:
-    """A line that says whether a figure of the answers reached its target."""
-    found = mean(run["answer"][figure] for run in runs)
-    yield ""
-    yield f"{what}, {judged(target, found)}."
 
 
 def boxes(data: str, trained: Trained) -> Iterator[str]:
@@ -146,8 +139,9 @@ def transfer(data: str, trained: Trained) -> Iterator[str]:
 def saliency(data: str, trained: Trained) -> Iterator[str]:
     """Where people look, in five folds, beside the mean map of the training pictures."""
     folds = [
-        trained(f"osie_{fold}", "experiment=osie", f"dataset.fold={fold}", seeds=1)[0]
+        run
         for fold in range(5)
+        for run in trained(f"osie_{fold}", "experiment=osie", f"dataset.fold={fold}", seeds=1)
     ]
     names = ("cc", "nss", "kl_divergence", "similarity", "auc_judd")
     yield "| map | CC (target 0.55) | NSS (target 1.5) | KL | SIM | AUC-Judd |"
@@ -155,7 +149,7 @@ def saliency(data: str, trained: Trained) -> Iterator[str]:
     yield _line("centre prior (mean of training maps)", folds, names, "controls", "position")
     yield _line("CNN from scratch", folds, names, "attention")
     yield ""
-    yield f"Seconds of training: {seconds(folds)}."
+    yield f"{len(folds)} folds; seconds of training: {seconds(folds)}."
 
 
 def _line(name: str, folds: Figures, names: Sequence[str], *where: str) -> str:
