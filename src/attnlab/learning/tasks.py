@@ -30,7 +30,7 @@ from attnlab.metrics.text import (
 )
 from attnlab.metrics.translation import Bleu, Chrf, Rouge
 from attnlab.models.generator import Spoken
-from attnlab.models.heads import candidates, with_mark
+from attnlab.models.heads import candidates
 from attnlab.objectives.attention import as_shares, cross_entropy, entropy, reachable_gold
 
 NOT_COUNTED = -100  # what cross-entropy leaves out
@@ -285,8 +285,8 @@ class Rank(Task):
     def filled_in(self, hidden: Tensor, batch: Batch) -> Tensor:
         """The items that are hidden, and the answer after the last: batch x length + 1."""
         items, mask = batch.inputs[self.codec.looks_at]
-        found = items.masked_fill(~hidden, NOT_COUNTED)
-        return with_mark(found, mask, batch.answer.values, fill=NOT_COUNTED)
+        found = F.pad(items.masked_fill(~hidden, NOT_COUNTED), (0, 1), value=NOT_COUNTED)
+        return found.scatter(1, mask.sum(1, keepdim=True), batch.answer.values)
 
     def metrics(self) -> list[Metric]:
         return [Recommendation(CUTOFFS), SampledRecommendation(CUTOFFS[-1])]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from attnlab.attention.probes import Tap
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch, Padded
-from attnlab.data.vocabulary import PAD, SPECIAL, UNKNOWN
+from attnlab.data.vocabulary import SPECIAL
 from attnlab.models.crf import TagChain
 from attnlab.models.memory import Memory
 from attnlab.models.parts import Parts, Queries
@@ -119,33 +117,6 @@ class Ranker(Classifier):
         seen = None if self.repeats else batch.inputs[self.looks_at]
         scores = candidates(self(batch)[:, -1], seen)
         return scores.topk(min(RANKED, scores.shape[-1])).indices
-
-
-class ClozeRanker(Ranker):
-    """Tells items that are hidden in a history (BERT4Rec, Sun et al. 2019).
-
-    What comes after the last is hidden as well: what is asked of it later is that one alone. No
-    query looks at what is hidden.
-    """
-
-    def forward(self, batch: Batch, hidden: Tensor | None = None) -> Tensor:
-        """Scores of the items, batch x 1 x items; of those `hidden` (batch x length) and the one
-        after the last where they stand, batch x length + 1 x items."""
-        items, mask = batch.inputs[self.looks_at]
-        shown = items if hidden is None else items.masked_fill(hidden, UNKNOWN)
-        asked = Padded(with_mark(shown, mask, UNKNOWN), F.pad(mask, (1, 0), value=True))
-        memory, asks = self.reader(replace(batch, inputs={self.looks_at: asked}))
-        if hidden is None:
-            history = memory._replace(values=memory.values[:, :-1], mask=mask)
-            return self.output(self.pooling(history, asks))
-        visible = memory._replace(mask=F.pad(mask & ~hidden, (0, 1)))
-        return self.output(self.pooling.at_every_place(visible))
-
-
-def with_mark(values: Tensor, mask: Tensor, mark: int | Tensor, fill: int = PAD) -> Tensor:
-    """batch x length, with a mark after the last real one: batch x length + 1."""
-    marks = torch.as_tensor(mark, device=values.device).expand(len(values), 1)
-    return F.pad(values, (0, 1), value=fill).scatter(1, mask.sum(1, keepdim=True), marks)
 
 
 def candidates(scores: Tensor, seen: Padded | None) -> Tensor:

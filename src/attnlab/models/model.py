@@ -14,10 +14,11 @@ from attnlab.data.codec import Codec
 from attnlab.data.inputs import Picture, Text
 from attnlab.errors import UserError
 from attnlab.models.boxes import Asks, Locator
+from attnlab.models.cloze import ClozeRanker, OnePlaceMore
 from attnlab.models.crf import TagChain
 from attnlab.models.ctc import Hearing
 from attnlab.models.generator import Generator
-from attnlab.models.heads import Attender, Classifier, ClozeRanker, Extractor, Ranker, Tagger
+from attnlab.models.heads import Attender, Classifier, Extractor, Ranker, Tagger
 from attnlab.models.missing import Missing
 from attnlab.models.parts import Parts
 from attnlab.models.pixels import Segmenter
@@ -68,10 +69,20 @@ def _encoder(config: Config, codec: Codec, parts: Parts) -> nn.Module:
                 f"model.co_attention: {rounds} is between several inputs; dataset "
                 f"'{config.dataset.name}' has '{names[0]}' alone; try: model.co_attention=0"
             )
-        return parts.encoder(config.attention)
+        encoder = parts.encoder(config.attention)
+        return OnePlaceMore(parts, encoder) if _hides_items(config) else encoder
+    if _hides_items(config):
+        raise UserError(
+            f"task.learn: 'hidden_places' reads items alone, and the data hold {', '.join(names)}; "
+            "try: task.learn=answer"
+        )
     if rounds:
         return CoAttention(parts, config.attention, names, rounds)
     return OneSequence(parts.encoder(config.attention), len(names), parts.front_width)
+
+
+def _hides_items(config: Config) -> bool:
+    return isinstance(config.task, Rank) and config.task.learn == "hidden_places"
 
 
 def _missing(config: Config, codec: Codec, parts: Parts) -> Missing | None:
@@ -117,13 +128,7 @@ def _ranker(plan: Plan) -> nn.Module:
     parts = plan.reader, plan.prediction(1), plan.parts, plan.config.attention, output
     task = plan.config.task
     assert isinstance(task, Rank)
-    kind = ClozeRanker if task.learn == "hidden_places" else Ranker
-    if kind is ClozeRanker and len(plan.codec.inputs) > 1:
-        names = ", ".join(plan.codec.inputs)
-        raise UserError(
-            f"task.learn: 'hidden_places' reads items alone, and the data hold {names}; "
-            "try: task.learn=answer"
-        )
+    kind = ClozeRanker if _hides_items(plan.config) else Ranker
     names = {"looks_at": plan.codec.looks_at, "every_place": task.causal}
     return kind(*parts, **names, repeats=task.repeats)
 
