@@ -46,7 +46,8 @@ USUAL_FIGURES = {  # of answers in words, and of others
     True: ("bleu", "chrf", "word_error", "exact_match"),
     False: ("exact_match", "character_error"),
 }
-CUTOFFS = (1, 10)  # ranks at which a ranking is judged
+CUTOFFS = (1, 10)  # ranks at which a ranking of texts is judged
+ITEM_CUTOFFS = (10, 1)  # and one of items, which are many
 
 
 class Shared(TypedDict):
@@ -289,7 +290,7 @@ class Rank(Task):
         return found.scatter(1, mask.sum(1, keepdim=True), batch.answer.values)
 
     def metrics(self) -> list[Metric]:
-        return [Recommendation(CUTOFFS), SampledRecommendation(CUTOFFS[-1])]
+        return [Recommendation(ITEM_CUTOFFS), SampledRecommendation(ITEM_CUTOFFS[0])]
 
     def judge(self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor) -> None:
         ranked = self.candidates(scores, batch)

@@ -22,6 +22,7 @@ ANSWER = "#3d9bff"
 EDGE = "#cccccc"
 LONGEST_LABEL = 24  # characters of a key that still stands upright below a column
 LONGEST_LINE = 100  # characters of a sentence that are shown
+MOST_KEYS = 30  # long ones that are shown below one another
 MOST_ROWS = 8  # of a map over a picture that are drawn, each as a picture of its own
 
 
@@ -77,18 +78,30 @@ def _matrix(example: ShownExample) -> Figure:
 
 
 def _sentences(example: ShownExample) -> Figure:
-    """Whole sentences as keys: one below the other, with the weights of each query beside them."""
-    queries, keys = len(example.queries), len(example.keys)
-    labels = [shorten(key, LONGEST_LINE, placeholder=" …") for key in example.keys]
+    """Long keys one below the other, with the weights of each query beside them.
+
+    Of many keys those with the most weight are shown, in their order.
+    """
+    weights, gold = np.array(example.map), np.array(example.gold_map)  # queries x keys
+    shown = np.sort(np.argsort(-weights.max(0), kind="stable")[:MOST_KEYS])
+    labels = [shorten(example.keys[key], LONGEST_LINE, placeholder=" …") for key in shown]
+    lines = (*example.beside.values(), *_title(example).split("   "))
+    said = [shorten(text, LONGEST_LINE) for text in lines]
+    if len(shown) < weights.shape[1]:
+        share = weights[:, shown].sum() / weights.sum()
+        said.append(f"{len(shown)} of {weights.shape[1]} keys, with {share:.0%} of the weight")
     longest = max(map(len, labels))
-    figure = _new_figure(1.0 + 0.065 * longest + 0.4 * queries, 1.2 + 0.22 * keys)
+    figure = _new_figure(1.6 + 0.065 * longest + 0.4 * len(weights), 1.6 + 0.22 * len(shown))
+    figure.suptitle("\n".join(filter(None, said)), x=0.01, ha="left", fontsize=9)
     axes = figure.add_subplot()
-    _show_map(axes, np.array(example.map).T.tolist())
-    axes.set_yticks(range(keys), labels)
-    axes.set_xticks(range(queries), example.queries, rotation=90)
-    asked = "\n".join(shorten(text, LONGEST_LINE) for text in example.beside.values())
-    axes.set_title(f"{asked}\n{_title(example)}".strip(), fontsize=9, loc="right")
-    _frame_gold(axes, np.array(example.gold_map).T.tolist())
+    darkest = weights.max() or 1
+    _show_map(axes, weights[:, shown].T.tolist(), darkest)
+    for (query, row), weight in np.ndenumerate(weights[:, shown]):
+        colour = "white" if weight > 0.6 * darkest else "black"
+        axes.text(query, row, f"{weight:.2f}", color=colour, fontsize=7, ha="center", va="center")
+    axes.set_yticks(range(len(shown)), labels)
+    axes.set_xticks(range(len(weights)), example.queries if len(weights) > 1 else [""], rotation=90)
+    _frame_gold(axes, gold[:, shown].T.tolist())
     return figure
 
 
@@ -150,8 +163,8 @@ def _mark(axes: Axes, regions: Regions, whole: tuple[float, float, float, float]
         axes.text(*corner, words, color=colour, fontsize=7, va="bottom")
 
 
-def _show_map(axes: Axes, weights: Rows) -> None:
-    axes.imshow(np.array(weights), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+def _show_map(axes: Axes, weights: Rows, darkest: float = 1.0) -> None:
+    axes.imshow(np.array(weights), cmap="Blues", vmin=0, vmax=darkest, aspect="auto")
     axes.tick_params(length=0, labelsize=9)
     for spine in axes.spines.values():
         spine.set_color(EDGE)
