@@ -28,7 +28,7 @@ run: setup  ## train the default experiment: no network, no account, no GPU
 	$(BIN)/python train.py
 
 test: setup  ## the default test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
 
 test-end-to-end: setup  ## one long test: the default experiment from a fresh clone
 	$(BIN)/python -m pytest -m slow tests/test_end_to_end.py
