@@ -78,6 +78,9 @@ class Tables:
             title, table, note = self.tables[name]
             trained = Trained(self.domain, data, given.threads, given.seeds, given.rows)
             lines = list(table(data, trained))
+            if not trained.made:
+                print(f"{name}: none of its runs is there; nothing is written")
+                continue
             command = f"python -m benchmarks.{self.domain} --data ../shared/data {name}"
             circumstances = f" Seeds from 0: mean (each). Threads of a training: {given.threads}."
             section = f"{self.domain}-{name}"
