@@ -12,6 +12,7 @@ CHOICES = sorted(p.stem for p in (config_dir() / "objective" / "attention").glob
 SCHEDULES = sorted(
     p.stem for p in (config_dir() / "objective" / "attention" / "schedule").glob("*.yaml")
 )
+EXPERIMENTS = sorted(p.stem for p in (config_dir() / "experiment").glob("*.yaml"))
 
 
 def test_every_kind_has_its_yaml():
@@ -57,3 +58,14 @@ def test_what_is_wrong_is_named(override, where):
     with pytest.raises(ConfigError) as error:
         load(["objective=supervised", override])
     assert where in str(error.value)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_can_do_without_a_loss_on_maps(experiment: str) -> None:
+    config, _ = load([f"experiment={experiment}", "objective=unsupervised"])
+    assert config.objective.attention is None
+
+
+def test_what_only_one_loss_has_is_no_loss_without_its_kind() -> None:
+    with pytest.raises(ConfigError, match=r"objective\.attention\.kind: no kind given"):
+        load(["objective=unsupervised", "+objective.attention.teacher_weight=2"])

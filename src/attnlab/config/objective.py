@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from attnlab.config.section import Section, Variant
 
@@ -118,3 +118,11 @@ class ObjectiveConfig(Section):
     )
     attention: AttentionObjective | None = Field(description="the loss on a map; null is none")
     extra: dict[str, AttentionObjective] = Field(description="further losses on maps, by name")
+
+    @field_validator("attention", mode="before")
+    @classmethod
+    def _none_to_set(cls, given: Any) -> Any:
+        """What an experiment sets of its loss is nothing where `objective=unsupervised`."""
+        if not isinstance(given, dict) or "kind" in given:
+            return given
+        return None if set(given) <= set(AttentionObjective.model_fields) else given
