@@ -126,7 +126,8 @@ def _over_picture(example: ShownExample, grid: tuple[int, int]) -> Figure:
     rows = range(min(len(example.queries), MOST_ROWS))
     panels = 1 + len(marked) + len(rows)
     figure = _new_figure(2.6 * panels, 3.2)
-    said = (shorten(line, 40 * panels, placeholder=" …") for line in _title(example).split("   "))
+    lines = (*example.beside.values(), *_title(example).split("   "))
+    said = (shorten(line, 40 * panels, placeholder=" …") for line in lines)
     figure.suptitle("\n".join(said), x=0.01, ha="left", fontsize=8)
     image, (height, width) = pixels_at(example.picture), example.size
     whole = (-0.5, width - 0.5, height - 0.5, -0.5)
