@@ -1,6 +1,6 @@
 """Where people look while they read: five folds, beside what word length and frequency tell.
 
-    python -m benchmarks.reading DATA        # DATA holds zuco_reading
+    python -m benchmarks.reading --data ../shared/data        # zuco_reading of it
 
 The runs are kept in runs/benchmarks and picked up by the next call.
 """
@@ -64,7 +64,7 @@ def correlations(guess: Guess, examples: Sequence[Example]) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Where people look while they read.")
-    parser.add_argument("data", help="folder that holds zuco_reading")
+    parser.add_argument("--data", default="../shared/data", help="folder that holds zuco_reading")
     data = parser.parse_args().data
     runs = [training(data, fold) for fold in FOLDS]
     train_all(runs)
@@ -82,7 +82,7 @@ def main() -> None:
     note = (
         "924 sentences, each judged once by a model that was trained on the others' folds; seed 0."
     )
-    command = "python -m benchmarks.reading DATA"
+    command = "python -m benchmarks.reading --data ../shared/data"
     record("reading", "Where people look while they read", command, lines, origin(runs), note)
 
 

@@ -1,7 +1,7 @@
 """English captions to German: quality, training speed, decoding speed, beside what is published.
 
-    python -m benchmarks.translation DATA                 # DATA holds multi30k_ende/tok
-    python -m benchmarks.translation DATA multi30k        # one of the two models
+    python -m benchmarks.translation --data ../shared/data             # multi30k_ende/tok of it
+    python -m benchmarks.translation --data ../shared/data multi30k    # one of the two models
 
 The trainings take hours on two cores; they are kept in runs/benchmarks and picked up where they
 stopped.
@@ -114,7 +114,8 @@ def _decoding_seconds(folder: Path) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Translation of captions.")
-    parser.add_argument("data", help="folder that holds multi30k_ende/tok")
+    holds = "folder that holds multi30k_ende/tok"
+    parser.add_argument("--data", default="../shared/data", help=holds)
     parser.add_argument("models", nargs="*", choices=[*MODELS, []])
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -132,7 +133,7 @@ def main() -> None:
         "1.5 is the best on validation (41.0 in place of 40.7) and worse on the test set (39.1)."
     )
     runs = [training(name, options.data, threads) for name in done]
-    command = "python -m benchmarks.translation DATA"
+    command = "python -m benchmarks.translation --data ../shared/data"
     record("translation", "Translation of captions", command, lines, origin(runs), note)
 
 
