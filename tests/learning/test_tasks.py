@@ -14,7 +14,7 @@ from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.data.target import AttentionTarget
-from attnlab.data.vocabulary import EOS
+from attnlab.data.vocabulary import EOS, SPECIAL
 from attnlab.errors import UserError
 from attnlab.learning.regions import Locate, Segment
 from attnlab.learning.tasks import Attend, Classify, Generate, Rank, Tag, Task
@@ -103,8 +103,9 @@ def test_ranks() -> None:
     scores = torch.zeros(2, 1, len(codec.answers.vocabulary))  # type: ignore[attr-defined]
     scores[0, 0, batch.answer.values[0, 0]] = 2.0  # first
     scores[1, 0, batch.answer.values[1, 0]] = 1.0
-    scores[1, 0, 0] = 2.0  # second
-    task = Rank(codec, learn="answer", repeats=True, **SHARED)
+    scores[1, 0, batch.answer.values[0, 0]] = 2.0  # second
+    scores[:, 0, : len(SPECIAL)] = 3.0  # marks are no items
+    task = Rank(codec, learn="answer", hidden=0.0, repeats=True, **SHARED)
     found = figures(task, batch, scores, torch.zeros(1))
     assert found["hr@1"] == pytest.approx(0.5) and found["hr@10"] == 1
 
