@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from attnlab.config.dataset_files import (
     READERS,
@@ -135,6 +135,10 @@ class Connected(Sounds, kind="connected", target=f"{READERS}.connected:Connected
     )
     snr_db: tuple[float, float] = Field(
         description="least and greatest power of the words over that of the noise, in decibel"
+    )
+    quiet_db: PositiveFloat | None = Field(
+        description="ends of a recording that are so many decibel below its loudest moment are no "
+        "part of the word; null takes recordings as they are"
     )
     seed: int = Field(ge=0, description="what is drawn of recordings, silences and noise")
 

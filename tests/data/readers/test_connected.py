@@ -51,6 +51,17 @@ def test_each_word_is_heard_when_gold_says(tmp_path: Path) -> None:
         assert gaps.min() >= 0.02 * RATE and gaps[:-1].max() <= 0.3 * RATE
 
 
+def test_quiet_ends_of_a_recording_are_no_part_of_the_word(tmp_path: Path) -> None:
+    """Half a second at full strength between two that are 30 decibel weaker."""
+    faint, loud = np.full(RATE // 2, 0.5 * 10**-1.5), np.full(RATE // 2, 0.5)
+    word = np.concatenate([faint, loud, faint]).astype(np.float32)
+    cut = source(tmp_path, "dataset.quiet_db=25")
+    assert np.array_equal(cut._heard(word), loud.astype(np.float32))
+    assert len(source(tmp_path, "dataset.quiet_db=35")._heard(word)) == len(word)
+    assert len(source(tmp_path, "dataset.quiet_db=null")._heard(word)) == len(word)
+    assert len(cut._heard(np.zeros(HOP * 3, np.float32))) == HOP * 3, "silence stays"
+
+
 def test_noise_is_as_strong_as_asked_for(tmp_path: Path) -> None:
     made = source(tmp_path, "dataset.snr_db=[10, 10]")
     for example in list(made.examples("train"))[:5]:

@@ -28,6 +28,7 @@ class ConnectedSource(SoundSource):
     words: tuple[int, int]
     gap_ms: tuple[int, int]
     snr_db: tuple[float, float]
+    quiet_db: float | None
     seed: int
 
     def examples(self, split: Split) -> Iterator[Example]:
@@ -42,7 +43,7 @@ class ConnectedSource(SoundSource):
     def _joined(self, name: str, spoken: Sequence[Example], random: Random) -> Example:
         count = int(random.integers(*self.words, endpoint=True))
         chosen = [spoken[i] for i in random.integers(len(spoken), size=count)]
-        words = [np.asarray(each.inputs["audio"], np.float32) for each in chosen]
+        words = [self._heard(np.asarray(each.inputs["audio"], np.float32)) for each in chosen]
         spans, length = self._times([len(word) for word in words], random)
         sound = np.zeros(length, np.float32)
         for word, (start, end) in zip(words, spans, strict=True):
@@ -62,6 +63,15 @@ class ConnectedSource(SoundSource):
                 "hop": self.hop,
             },
         )
+
+    def _heard(self, word: Samples) -> Samples:
+        """A recording from its first to its last hop that is not quiet beside the loudest."""
+        if self.quiet_db is None:
+            return word
+        hops = np.split(word, range(self.hop, len(word), self.hop))
+        power = np.array([np.square(hop).mean() for hop in hops])
+        loud = np.flatnonzero(power >= power.max() / 10 ** (self.quiet_db / 10))
+        return word[loud[0] * self.hop : (loud[-1] + 1) * self.hop]
 
     def _times(self, lengths: Sequence[int], random: Random) -> tuple[list[Span], int]:
         """When each word is heard, in samples, and how long it all takes: a whole number of hops.
