@@ -27,10 +27,10 @@ from typing import Any
 
 import yaml
 
-from attnlab.config.compose import MISSING, checked, find_mistakes, resolve
+from attnlab.config.compose import MISSING, checked, resolve
 from attnlab.config.older import completed
 from attnlab.config.schema import Config
-from attnlab.errors import UserError, suggest
+from attnlab.errors import ConfigError, UserError, suggest
 from attnlab.learning.processes import is_first_process
 
 FOLDER_VARIABLE = "ATTNLAB_RUN"  # tells the other processes of a distributed run where it lives
@@ -118,11 +118,13 @@ def open_run(folder: str | Path) -> Run:
 
     content = OmegaConf.load(path)
     plain = resolve(content)  # type: ignore[arg-type]
-    if any(mistake.problem == MISSING for mistake in find_mistakes(plain)):
+    try:
+        return Run(folder, checked(plain), plain)
+    except ConfigError as error:
         plain, added = completed(plain, _read_status(folder).get("overrides", []))
-        if added:
-            keys = ", ".join(added)
-            print(f"{folder}: older than {keys}; read as conf/ has them", file=sys.stderr)
+        if not added or all(mistake.problem != MISSING for mistake in error.mistakes):
+            raise
+    print(f"{folder}: older than {', '.join(added)}; read as conf/ has them", file=sys.stderr)
     return Run(folder, checked(plain), plain)
 
 
