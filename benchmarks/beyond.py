@@ -72,10 +72,10 @@ def neighbours(films: Prepared) -> dict[str, dict[str, float]]:
 
 def _judged(control: ItemNeighbours, asked: list[list[int]], right: list[int]) -> dict[str, float]:
     scores = torch.from_numpy(np.stack([control.scores(history) for history in asked]))
-    seen = pad([torch.tensor(history) for history in asked])
+    scores = candidates(scores, pad([torch.tensor(each) for each in asked]), repeats=False)
     figures: dict[str, float] = {}
     for metric in (Recommendation((10,)), SampledRecommendation(10)):
-        metric.update(candidates(scores, seen), torch.tensor(right))
+        metric.update(scores, torch.tensor(right))
         figures |= metric.compute()
     return figures
 

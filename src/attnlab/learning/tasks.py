@@ -299,8 +299,7 @@ class Rank(Task):
 
     def candidates(self, scores: Tensor, batch: Batch) -> Tensor:
         """The scores of what may follow, batch x items."""
-        seen = None if self.repeats else batch.inputs[self.codec.looks_at]
-        return candidates(scores[:, -1], seen)
+        return candidates(scores[:, -1], batch.inputs[self.codec.looks_at], self.repeats)
 
     def know(self, examples: Iterable[Example]) -> None:
         vocabulary = self.codec.answers.vocabulary  # type: ignore[union-attr]

@@ -114,16 +114,15 @@ class Ranker(Classifier):
     @torch.no_grad()
     def answer(self, batch: Batch) -> Tensor:
         """The most likely items, best first: batch x ranks."""
-        seen = None if self.repeats else batch.inputs[self.looks_at]
-        scores = candidates(self(batch)[:, -1], seen)
+        scores = candidates(self(batch)[:, -1], batch.inputs[self.looks_at], self.repeats)
         return scores.topk(min(RANKED, scores.shape[-1])).indices
 
 
-def candidates(scores: Tensor, seen: Padded | None) -> Tensor:
-    """Scores (batch x all items) in which no mark can win, and nothing that was seen."""
+def candidates(scores: Tensor, history: Padded, repeats: bool) -> Tensor:
+    """Scores (batch x all items) in which no mark can win, nor, without repeats, the history."""
     is_mark = torch.arange(scores.shape[-1], device=scores.device) < len(SPECIAL)
     scores = scores.masked_fill(is_mark, -torch.inf)
-    return scores if seen is None else scores.scatter(-1, seen.values, -torch.inf)
+    return scores if repeats else scores.scatter(-1, history.values, -torch.inf)
 
 
 class Tagger(nn.Module):
