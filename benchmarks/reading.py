@@ -68,13 +68,13 @@ def main() -> None:
     data = parser.parse_args().data
     runs = [training(data, fold) for fold in FOLDS]
     train_all(runs)
-    model = [value for fold in FOLDS for value in training(data, fold).each("spearman")]
+    model = [value for run in runs for value in run.each("spearman")]
     found: dict[str, list[float]] = {"the model": model}
     for fold in FOLDS:
         learned, judged = splits(data, fold)
         for name, guess in controls(learned).items():
             found.setdefault(name, []).extend(correlations(guess, judged))
-    each = [float(np.mean(training(data, fold).each("spearman"))) for fold in FOLDS]
+    each = [float(np.mean(run.each("spearman"))) for run in runs]
     lines = ["| | Spearman in a sentence, mean |", "|---|---|"]
     lines += [f"| {name} | {bootstrap(values)} |" for name, values in found.items()]
     lines += [f"| published: saliency of a BERT (target {TARGET:.2f}) | 0.680 |"]
