@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from attnlab.config.augment import Augment
 from attnlab.data.augment import Augmenter
@@ -14,6 +17,7 @@ from attnlab.data.example import Example
 from attnlab.data.grain import Grain
 from attnlab.data.loader import BatchOrder, Loader
 from attnlab.data.target import AttentionTarget
+from attnlab.data.targets.spans import span_target
 from attnlab.errors import UserError
 
 STILL = {"turn": 0, "scale": 0, "shear": 0, "shift": 0}
@@ -127,18 +131,50 @@ def test_noise_of_a_sound_is_as_loud_as_asked_and_silence_after_it_stays() -> No
     torch.testing.assert_close(none(batch, (0, 1, 0)).inputs["audio"].values, before)
 
 
-def test_tempo_moves_a_tone_and_leaves_the_padding_silent() -> None:
+def test_tempo_moves_a_tone_and_takes_all_of_it_along() -> None:
     batch, codec = batched(sounds(8000, 4000))
     tone = torch.sin(2 * torch.pi * 400 * torch.arange(8000) / 8000)
     mask = batch.inputs["audio"].mask
     batch.inputs["audio"] = batch.inputs["audio"]._replace(values=tone * mask)
     place = (0, 1, 0)
-    after = Augmenter(steps(tempo={"most": 0.2}), codec, 0)(batch, place).inputs["audio"].values
-    heard = torch.fft.rfft(after[0]).abs().argmax() / 400
-    assert 0.8 <= heard <= 1.2 and heard != 1
-    assert not after[~mask].any()
-    louder = Augmenter(steps(gain={"most": 6}), codec, 0)(batch, place).inputs["audio"].values
-    factor = louder[0, 1:5] / (tone * mask)[0, 1:5]
+    after, heard = Augmenter(steps(tempo={"most": 0.2}), codec, 0)(batch, place).inputs["audio"]
+    assert not after[~heard].any()
+    for sound, there, length in zip(after, heard, mask.sum(1), strict=True):
+        rate = float(length / there.sum())  # of the tone, and of time
+        assert 0.8 <= rate <= 1.2 and abs(rate - 1) > 0.01
+        spectrum = torch.fft.rfft(sound[there]).abs()
+        tone_after = int(spectrum.argmax()) * 8000 / int(there.sum())
+        assert tone_after == pytest.approx(400 * rate, rel=0.01)
+
+
+def test_gold_times_follow_the_tempo() -> None:
+    """Noise is heard where gold says that it is, before and after."""
+    examples = []
+    for example, (begin, end) in zip(sounds(16000, 8000), ((60, 100), (20, 90)), strict=True):
+        audio = np.asarray(example.inputs["audio"])
+        audio[: begin * 80], audio[end * 80 :] = 0, 0
+        target = span_target([[(begin, end)]], len(audio) // 80)
+        examples.append(replace(example, target=target))
+    codec = Codec.fit(examples).seen_at(Grain(stride=2))
+    batch = collate([codec.encode(each, i) for i, each in enumerate(examples)])
+    changed = Augmenter(steps(tempo={"most": 0.3}), codec, 0)(batch, (0, 1, 0))
+    audio, target = changed.inputs["audio"], changed.target
+    assert audio.values.shape[1] != batch.inputs["audio"].values.shape[1]
+    for each in (batch, changed):
+        values, mask = each.inputs["audio"]
+        steps_there = -(-mask.sum(1) // 160)
+        assert torch.equal(each.target.key_mask.sum(1), steps_there)
+        power = F.pad(values, (0, -values.shape[1] % 160)).unflatten(1, (-1, 160)).square().mean(2)
+        heard, marked = power > 0.5, each.target.weights[:, 0] > 0.5
+        assert (heard != marked).sum(1).max() <= 2  # a step at either edge
+    assert not torch.equal(target.weights.sum((1, 2)), batch.target.weights.sum((1, 2)))
+
+
+def test_gain_is_one_factor_within_bounds() -> None:
+    batch, codec = batched(sounds(8000, 4000))
+    before = batch.inputs["audio"].values
+    after = Augmenter(steps(gain={"most": 6}), codec, 0)(batch, (0, 1, 0)).inputs["audio"].values
+    factor = after[0, 1:5] / before[0, 1:5]
     assert factor.max() - factor.min() < 1e-5 and 0.5 <= factor[0] <= 2
 
 

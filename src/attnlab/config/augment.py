@@ -65,6 +65,6 @@ class Gain(Augment, kind="gain", target=f"{AUGMENT}:Gain"):
 
 
 class Tempo(Augment, kind="tempo", target=f"{AUGMENT}:Tempo"):
-    """A sound faster and higher, or slower and lower, within the time that it takes."""
+    """A whole sound faster and higher, or slower and lower; gold times follow."""
 
     most: float = Field(gt=0, lt=1, description="share to either side")

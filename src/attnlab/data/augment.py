@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -21,11 +21,20 @@ from attnlab.config.augment import Augment
 from attnlab.data.answers import Boxes, Pixels
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.codec import Codec
-from attnlab.data.inputs import Picture, Sound, light
+from attnlab.data.grain import Grain
+from attnlab.data.inputs import Input, Picture, Sound, light
+from attnlab.data.target_batch import TargetBatch
 from attnlab.errors import UserError
 
 Random = torch.Generator
-Grid = tuple[int, int]
+
+
+class Movement(Protocol):
+    """How the places of an input moved."""
+
+    def followed(self, target: TargetBatch, found: Input, grain: Grain) -> TargetBatch:
+        """Gold maps over the places where things are now."""
+        ...
 
 
 class Step(Protocol):
@@ -33,8 +42,8 @@ class Step(Protocol):
 
     form: str
 
-    def change(self, inputs: Padded, random: Random) -> tuple[Padded, Tensor | None]:
-        """The inputs changed; how places moved (batch x 2 x 3), for gold maps to follow."""
+    def change(self, inputs: Padded, random: Random) -> tuple[Padded, Movement | None]:
+        """The inputs changed, and how that moved their places."""
         ...
 
 
@@ -67,14 +76,9 @@ class Augmenter:
             for name, found in self.codec.inputs.items():
                 if found.form != step.form:
                     continue
-                inputs[name], moved = step.change(inputs[name], random)
-                if moved is not None and name == self.codec.looks_at:
-                    assert isinstance(found, Picture)
-                    grid = self.codec.grain.grid(found.height, found.width)
-                    weights = _moved_maps(target.weights, moved, grid)
-                    points = target.points
-                    points = None if points is None else _moved_maps(points, moved, grid)
-                    target = replace(target, weights=weights, points=points)
+                inputs[name], movement = step.change(inputs[name], random)
+                if movement is not None and name == self.codec.looks_at:
+                    target = movement.followed(target, found, self.codec.grain)
         return replace(batch, inputs=inputs, target=target)
 
 
@@ -87,9 +91,25 @@ class Moving(ABC):
     def places(self, count: int, random: Random) -> Tensor:
         """Where each place of the new picture is found in the old: count x 2 x 3."""
 
-    def change(self, inputs: Padded, random: Random) -> tuple[Padded, Tensor]:
+    def change(self, inputs: Padded, random: Random) -> tuple[Padded, Movement]:
         places = self.places(len(inputs.values), random)
-        return inputs._replace(values=moved(light(inputs.values), places)), places
+        return inputs._replace(values=moved(light(inputs.values), places)), Moved(places)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Places of pictures that moved."""
+
+    places: Tensor  # batch x 2 x 3
+
+    def followed(self, target: TargetBatch, found: Input, grain: Grain) -> TargetBatch:
+        assert isinstance(found, Picture)
+        grid = grain.grid(found.height, found.width)
+
+        def move(maps: Tensor) -> Tensor:  # batch x queries x cells
+            return moved(maps.unflatten(-1, grid), self.places).flatten(-2)
+
+        return target.with_maps(move)
 
 
 class Affine(Moving):
@@ -187,23 +207,53 @@ class Gain:
 
 
 class Tempo:
-    """Faster and higher, or slower and lower; what then ends beyond the sound is cut off."""
+    """Faster and higher, or slower and lower: the whole sound, in less or more time."""
 
     form = Sound.form
 
     def __init__(self, *, most: float) -> None:
         self.most = most
 
-    def change(self, inputs: Padded, random: Random) -> tuple[Padded, None]:
-        sounds, mask = inputs
-        rate = 1 + self.most * drawn(random, len(sounds), 1)
-        place = torch.arange(sounds.shape[1]) * rate  # batch x samples, in the old sound
-        before = place.long()
-        inside = mask & (before + 1 < mask.sum(1, keepdim=True))
-        before = before.clamp_max(sounds.shape[1] - 2)
-        part = place - before
-        left, right = sounds.gather(1, before), sounds.gather(1, before + 1)
-        return inputs._replace(values=(left + part * (right - left)) * inside), None
+    def change(self, inputs: Padded, random: Random) -> tuple[Padded, Movement]:
+        rate = 1 + self.most * drawn(random, len(inputs.values), 1)
+        lengths = (inputs.mask.sum(1, keepdim=True) / rate).long().clamp_min(1)
+        samples = torch.arange(int(lengths.max()))
+        mask = samples < lengths  # batch x samples
+        values = between(inputs.values[:, None], samples * rate)[:, 0] * mask
+        return Padded(values, mask), Paced(rate, lengths)
+
+
+@dataclass(frozen=True)
+class Paced:
+    """Times of sounds that went faster or slower."""
+
+    rate: Tensor  # batch x 1
+    lengths: Tensor  # batch x 1, in samples, as they are now
+
+    def followed(self, target: TargetBatch, found: Input, grain: Grain) -> TargetBatch:
+        assert isinstance(found, Sound)
+        counts = -(-self.lengths // (found.hop * grain.stride))
+        steps = torch.arange(int(counts.max()))
+        middles = (steps + 0.5) * self.rate - 0.5  # batch x steps, in old steps
+        mask = steps < counts
+
+        def move(maps: Tensor) -> Tensor:  # batch x queries x steps
+            return between(maps, middles) * mask[:, None]
+
+        return replace(target.with_maps(move), key_mask=mask)
+
+
+def between(values: Tensor, places: Tensor) -> Tensor:
+    """Values at places between two of them: batch x rows x old, batch x new -> batch x rows x new.
+
+    Beyond the ends they go on as the last one.
+    """
+    places = places.clamp(0, values.shape[-1] - 1)
+    before = places.long()
+    after = (before + 1).clamp_max(values.shape[-1] - 1)
+    shape = *values.shape[:2], places.shape[-1]
+    left, right = (values.gather(2, at[:, None].expand(shape)) for at in (before, after))
+    return torch.lerp(left, right, (places - before)[:, None])
 
 
 def drawn(random: Random, *shape: int) -> Tensor:
@@ -216,8 +266,3 @@ def moved(pixels: Tensor, places: Tensor) -> Tensor:
     size = [len(pixels), *pixels.shape[1:]]
     grid = F.affine_grid(places, size, align_corners=False)
     return F.grid_sample(pixels, grid, align_corners=False)
-
-
-def _moved_maps(maps: Tensor, places: Tensor, grid: Grid) -> Tensor:
-    """Gold maps over cells, batch x queries x cells, as far as they stay within the picture."""
-    return moved(maps.unflatten(-1, grid), places).flatten(-2)

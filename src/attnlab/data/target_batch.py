@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from attnlab.data.groups import Groups
 from attnlab.data.target import AttentionTarget, Weights
+
+MAPS = ("weights", "possible", "points")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class TargetBatch:
     def keys(self) -> Tensor:
         """The key mask spread over the rows: batch x queries x keys, bool."""
         return self.key_mask[:, None, :].expand_as(self.weights)
+
+    def with_maps(self, change: Callable[[Tensor], Tensor]) -> TargetBatch:
+        """Every matrix over the keys changed alike."""
+        names = [name for name in MAPS if getattr(self, name) is not None]
+        return replace(self, **{name: change(getattr(self, name)) for name in names})
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> TargetBatch:
         moved = {
