@@ -59,6 +59,11 @@ class Training:
         return [float(value) for value in column if value not in ("", "nan")]
 
 
+def figures(runs: Sequence[Training]) -> list[dict[str, Any]]:
+    """What metrics.json says of each."""
+    return [run.figures() for run in runs]
+
+
 def origin(runs: Sequence[Training]) -> Origin:
     """The code and the data that trainings were made with."""
     known = [run.provenance() for run in runs]

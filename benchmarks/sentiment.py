@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.runs import judged, over
+from benchmarks.runs import figures, judged, over
 from benchmarks.tables import Tables, Trained, seconds
 
 MAPS = ("auprc", "token_f1_macro")
@@ -25,8 +25,11 @@ def reviews(data: str, trained: Trained) -> Iterator[str]:
     yield "| reviews | accuracy | AUPRC | token F1 | changed by a uniform map | seconds |"
     yield "|---|---|---|---|---|---|"
     for title, runs in {"trained towards rationales": towards, "not trained so": alone}.items():
-        found = [str(over(runs, figure)) for figure in ("accuracy", *MAPS, "trust/uniform")]
-        yield f"| {title} | {' | '.join(found)} | {seconds([r.figures() for r in runs])} |"
+        if runs:
+            found = [str(over(runs, figure)) for figure in ("accuracy", *MAPS, "trust/uniform")]
+            yield f"| {title} | {' | '.join(found)} | {seconds(figures(runs))} |"
+    if not towards:
+        return
     controls = towards[0].figures()["controls"]
     for control in ("random", "uniform", "prior", "oracle"):
         if control in controls:
@@ -42,7 +45,9 @@ def reviews(data: str, trained: Trained) -> Iterator[str]:
 def sentences(data: str, trained: Trained) -> Iterator[str]:
     """SST-2, with the phrases of its trees in training."""
     runs = trained.runs("sentences", "experiment=sst2")
-    found, took = over(runs, "accuracy"), seconds([run.figures() for run in runs])
+    if not runs:
+        return
+    found, took = over(runs, "accuracy"), seconds(figures(runs))
     yield "| sentences | accuracy | target | published | seconds |"
     yield "|---|---|---|---|---|"
     yield f"| SST-2 | {found} | {judged(0.84, found.mean)} | 0.827 (CNN-rand) | {took} |"

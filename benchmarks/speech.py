@@ -29,6 +29,7 @@ from attnlab.models.sound import LogMel
 from attnlab.stages.learners import load_learner
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
+from benchmarks.runs import figures
 from benchmarks.tables import Tables, Trained, prepared, seconds, values
 
 NEAR = 0.05  # seconds by which the boundary of a word may be off
@@ -106,7 +107,7 @@ def connected(data: str, trained: Trained) -> Iterator[str]:
         made = trained.runs(f"fsdd_connected_{folder}", *words)
         if not made:
             continue
-        runs = [run.figures() for run in made]
+        runs = figures(made)
         alone, heard = folder == "ctc", folder != "written"
         found = [boundaries(open_run(run.folder)) for run in made]
         cells = [

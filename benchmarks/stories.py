@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks.runs import Training, judged, over
+from benchmarks.runs import Training, figures, judged, over
 from benchmarks.tables import Tables, Trained, seconds
 
 STORIES = {"babi_qa1": 1.0, "babi_qa2": 0.85, "babi_qa3": 0.7}  # accuracy to reach
@@ -27,6 +27,8 @@ def stories(data: str, trained: Trained) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     for name, target in STORIES.items():
         runs = trained.runs(name, f"experiment={name}")
+        if not runs:
+            continue
         accuracy, mass = over(runs, "accuracy"), over(runs, "mass_on_gold")
         cells = [
             name,
@@ -47,13 +49,15 @@ def summaries(data: str, trained: Trained) -> Iterator[str]:
     written = trained.runs("scitldr_abstractive", "experiment=scitldr_abstractive", seeds=1)
     yield f"| summary | {' | '.join(ROUGE)} | the oracle's sentence | seconds |"
     yield "|---|---|---|---|---|---|"
-    for control, found in taken[0].figures()["answer_controls"].items():
-        figures = [f"{found[each]:.3f}" for each in (*ROUGE, "exact_match")]
-        yield f"| ({control}) | {' | '.join(figures)} | |"
-    figures = [str(over(taken, each)) for each in (*ROUGE, "exact_match")]
-    yield f"| a sentence of the abstract | {' | '.join(figures)} | {_seconds(taken)} |"
-    figures = [str(over(written, each)) for each in ROUGE]
-    yield f"| written | {' | '.join(figures)} | | {_seconds(written)} |"
+    if taken:
+        for control, found in taken[0].figures()["answer_controls"].items():
+            cells = [f"{found[each]:.3f}" for each in (*ROUGE, "exact_match")]
+            yield f"| ({control}) | {' | '.join(cells)} | |"
+        cells = [str(over(taken, each)) for each in (*ROUGE, "exact_match")]
+        yield f"| a sentence of the abstract | {' | '.join(cells)} | {_seconds(taken)} |"
+    if written:
+        cells = [str(over(written, each)) for each in ROUGE]
+        yield f"| written | {' | '.join(cells)} | | {_seconds(written)} |"
 
 
 def replies(data: str, trained: Trained) -> Iterator[str]:
@@ -66,13 +70,15 @@ def replies(data: str, trained: Trained) -> Iterator[str]:
         ("written", written, "exact_match"),
         ("found among the known ones", found, "hr@1"),
     ):
+        if not runs:
+            continue
         uniform = runs[0].figures()["controls"]["uniform"]["mass_on_gold"]
         cells = [str(over(runs, figure)), str(over(runs, "mass_on_gold")), f"{uniform:.3f}"]
         yield f"| {title} | {figure} | {' | '.join(cells)} | {_seconds(runs)} |"
 
 
 def _seconds(runs: Sequence[Training]) -> str:
-    return seconds([run.figures() for run in runs])
+    return seconds(figures(runs))
 
 
 TABLES = Tables(

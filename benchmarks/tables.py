@@ -13,7 +13,7 @@ from attnlab.config.compose import load
 from attnlab.data.prepared import Prepared
 from attnlab.stages.prepare import prepared_data
 from benchmarks.results import record
-from benchmarks.runs import RUNS, Training, judged, origin, train_all
+from benchmarks.runs import RUNS, Training, figures, judged, origin, train_all
 
 Figures = Sequence[Mapping[str, Any]]  # one for each seed
 
@@ -30,7 +30,7 @@ class Trained:
     made: list[Training] = field(default_factory=list)
 
     def __call__(self, name: str, *overrides: str, seeds: int = 3) -> list[dict[str, Any]]:
-        return [run.figures() for run in self.runs(name, *overrides, seeds=seeds)]
+        return figures(self.runs(name, *overrides, seeds=seeds))
 
     def runs(self, name: str, *overrides: str, seeds: int = 3) -> list[Training]:
         """The same as runs; one that is not wanted is there if it was made before."""
