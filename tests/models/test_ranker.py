@@ -11,7 +11,7 @@ import torch
 from attnlab.config.schema import Config
 from attnlab.data.batch import Padded, collate
 from attnlab.data.example import Example
-from attnlab.data.vocabulary import UNKNOWN
+from attnlab.data.vocabulary import SPECIAL, UNKNOWN
 from attnlab.errors import UserError
 from attnlab.learning.tasks import NOT_COUNTED, Cloze, Rank
 from attnlab.models.heads import Ranker
@@ -78,12 +78,15 @@ def test_items_of_the_history_are_not_recommended_where_none_comes_twice() -> No
     assert isinstance(model, Ranker)
     with torch.no_grad():
         model.output[-1].bias[batch.inputs["items"].values[0]] += 100  # type: ignore[index]
-    ranked = model.answer(batch)
     seen = batch.inputs["items"]
-    for best, items, mask in zip(ranked, seen.values, seen.mask, strict=True):
-        assert not set(best[:3].tolist()) & set(items[mask].tolist())
+    for row, best, items, mask in zip(
+        model.choices(batch), model.answer(batch), seen.values, seen.mask, strict=True
+    ):
+        barred = set(row.isneginf().nonzero()[:, 0].tolist())
+        assert set(items[mask].tolist()) | set(range(len(SPECIAL))) == barred
+        assert best.tolist() == [int(row.argmax())]
     model.repeats = True
-    assert set(model.answer(batch)[0, :3].tolist()) <= set(seen.values[0].tolist())
+    assert int(model.answer(batch)[0]) in seen.values[0].tolist()
 
 
 def test_a_run_is_beside_what_most_people_chose_and_what_most_chose_next() -> None:

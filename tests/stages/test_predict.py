@@ -117,6 +117,20 @@ def test_labels_come_with_their_chances(tmp_path: Path) -> None:
         assert len({each["answer"] for each in line["predictions"]}) == 2
 
 
+def test_what_somebody_has_is_not_recommended_where_nothing_comes_twice(tmp_path: Path) -> None:
+    words = ["experiment=baskets", "task.repeats=false", "stages=[prepare,train]"]
+    assert run(small_run(tmp_path, *words, f"paths.run={tmp_path / 'run'}")).returncode == 0
+    done = predict(tmp_path / "run", "--output", "-", "--n-best", "1000", "--limit", "20")
+    assert done.returncode == 0, done.stderr
+    for line in lines(done.stdout):
+        had = set(line["inputs"]["items"])
+        named = [each["answer"] for each in line["predictions"]]
+        assert line["gold"] in named or line["gold"] in had
+        assert len(set(named)) == len(named) > 1
+        assert not had & set(named)
+        assert not any(name.startswith("<") for name in named)
+
+
 def test_a_reply_is_found_among_those_of_a_file_or_of_training(tmp_path: Path) -> None:
     words = ["experiment=support_retrieve", "stages=[prepare,train]"]
     assert run(small_run(tmp_path, *words, f"paths.run={tmp_path / 'run'}")).returncode == 0

@@ -142,7 +142,7 @@ def decided(model: nn.Module, batch: Batch) -> Padded:
     if isinstance(model, Tagger):
         return Padded(model.answer(batch), model.words(batch).mask)
     if isinstance(model, Classifier):
-        answer = model.answer(batch)[:, :1]
+        answer = model.answer(batch)
         return Padded(answer, torch.ones_like(answer, dtype=torch.bool))
     kind = type(model).__name__
     raise UserError(

@@ -17,8 +17,6 @@ from attnlab.models.parts import Parts, Queries
 from attnlab.models.prediction import AttentionPrediction
 from attnlab.models.reader import Reader, Reading
 
-RANKED = 10  # items that a ranking names
-
 
 class Pooling(nn.Module):
     """Learned queries look over a memory; what the input asks moves them."""
@@ -87,14 +85,18 @@ class Classifier(nn.Module):
         memory = self.prediction(reading, 1) if self.prediction else reading.memory
         return self.pooling(memory, reading.asks)  # batch x 1 x dim
 
+    def choices(self, batch: Batch) -> Tensor:
+        """Scores of what may be the answer: batch x labels, -inf where one may not."""
+        return self(batch)[:, -1]
+
     @torch.no_grad()
     def answer(self, batch: Batch) -> Tensor:
         """The most likely label: batch x 1."""
-        return self(batch).argmax(-1)
+        return self.choices(batch).argmax(-1, keepdim=True)
 
 
 class Ranker(Classifier):
-    """Answers with a ranking of all items.
+    """Answers with an item; its scores rank them all.
 
     Where it learns from every place of a history, each place says what comes after it, given what
     stands before it (SASRec, Kang & McAuley 2018); what is asked of it later is the last alone.
@@ -111,11 +113,8 @@ class Ranker(Classifier):
         memory = reading.memory._replace(causal=False)  # all of it stands before what is asked
         return super().found(reading._replace(memory=memory))
 
-    @torch.no_grad()
-    def answer(self, batch: Batch) -> Tensor:
-        """The most likely items, best first: batch x ranks."""
-        scores = candidates(self(batch)[:, -1], batch.inputs[self.looks_at], self.repeats)
-        return scores.topk(min(RANKED, scores.shape[-1])).indices
+    def choices(self, batch: Batch) -> Tensor:
+        return candidates(super().choices(batch), batch.inputs[self.looks_at], self.repeats)
 
 
 def candidates(scores: Tensor, history: Padded, repeats: bool) -> Tensor:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -26,6 +26,7 @@ import torch
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.progress import Progress
+from torch import Tensor
 
 from attnlab.attention.probes import Tap
 from attnlab.config.compose import check, config_dir
@@ -40,7 +41,6 @@ from attnlab.errors import UserError, suggest
 from attnlab.learning.learner import Learner
 from attnlab.models.generator import Generator
 from attnlab.models.heads import Classifier
-from attnlab.models.retriever import Retriever
 from attnlab.report.examples import gold_text
 from attnlab.stages.learners import device, load_learner
 from attnlab.stages.prepare import prepared_data
@@ -200,19 +200,33 @@ def predict(
     if isinstance(model, Generator):
         return _written(model, batch, examples, prepared)
     with Tap(model, learner.task.map) as tap:
-        scores = model(batch) if replies is None else replies.scores(batch)
+        if replies is not None:
+            found = _chosen(replies.scores(batch), n_best, replies.texts.__getitem__)
+        elif isinstance(model, Classifier):
+            found = _chosen(model.choices(batch), n_best, lambda p: prepared.codec.text([p]))
+        else:
+            texts = learner.task.texts(model.answer(batch), batch)  # type: ignore[operator]
+            found = [[(text, None)] for text in texts]
     maps = tap.weights().mean(1).float().cpu().numpy()
     shown = [_shown(prepared, e, m) for e, m in zip(examples, maps, strict=True)]
-    if isinstance(model, Classifier | Retriever):
-        said = replies.texts.__getitem__ if replies else lambda p: prepared.codec.text([p])
-        chances = scores[:, 0].float().softmax(-1)
-        best, places = chances.topk(min(n_best, chances.shape[1]))
-        return [
-            [Prediction(said(p), m, s) for s, p in zip(some, where, strict=True)]
-            for some, where, m in zip(best.tolist(), places.tolist(), shown, strict=True)
-        ]
-    texts = learner.task.texts(model.answer(batch), batch)  # type: ignore[operator]
-    return [[Prediction(text, m)] for text, m in zip(texts, shown, strict=True)]
+    return [
+        [Prediction(text, m, chance) for text, chance in answers]
+        for answers, m in zip(found, shown, strict=True)
+    ]
+
+
+def _chosen(
+    scores: Tensor, most: int, name: Callable[[int], str]
+) -> list[list[tuple[str, float | None]]]:
+    """For each row of scores the best choices with their chances; those that may not be, never."""
+    chances = scores.float().softmax(-1)
+    best, places = chances.topk(min(most, chances.shape[1]))
+    allowed = scores.isfinite().sum(1).clamp_max(most).tolist()
+    rows = zip(places.tolist(), best.tolist(), allowed, strict=True)
+    return [
+        [(name(p), chance) for p, chance in zip(where[:n], some[:n], strict=True)]
+        for where, some, n in rows
+    ]
 
 
 def _shown(prepared: Prepared, example: Example, weights: Map, rows: Groups | None = None) -> Map:

@@ -30,8 +30,8 @@ class Replies:
     vectors: Tensor  # texts x width
 
     def scores(self, batch: Batch) -> Tensor:
-        """Of all texts for each question: batch x 1 x texts."""
-        return self.model.scores(self.model.asked(batch), self.vectors)[:, None]
+        """Of all texts for each question: batch x texts."""
+        return self.model.scores(self.model.asked(batch), self.vectors)
 
 
 def replies_of(
