@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from attnlab.models.dropout import Dropout, kept
+from attnlab.data.vocabulary import SPECIAL, UNKNOWN
+from attnlab.models.dropout import Dropout, UnitDropout, kept
+from tests.models.building import built, small_config, texts
 
 
 @pytest.mark.parametrize("p", [0.05, 0.3, 0.9])
@@ -49,3 +51,31 @@ def test_the_seed_decides() -> None:
         torch.manual_seed(seed)
         drawn.append(Dropout(0.5)(states))
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+
+
+def test_units_are_shown_as_unknown_while_training_and_marks_stay() -> None:
+    torch.manual_seed(0)
+    units = torch.arange(40).repeat(50, 20, 1)  # sentences of them, of any shape
+    hide = UnitDropout(0.2)
+    seen = hide(units)
+    hidden = seen != units
+    assert (seen[hidden] == UNKNOWN).all()
+    assert not hidden[..., : len(SPECIAL)].any()
+    words = hidden[..., len(SPECIAL) :].float()
+    assert float(words.mean()) == pytest.approx(0.2, abs=4 * (0.16 / words.numel()) ** 0.5)
+    assert torch.equal(hide.eval()(units), units)
+    assert torch.equal(UnitDropout(0)(units), units)
+
+
+def test_words_are_hidden_where_they_are_read_and_where_they_are_written() -> None:
+    given = small_config("model=transformer", "attention=multihead", "model.unit_dropout=0.5")
+    model, batch, _ = built(given, texts([6, 5], [7, 6]))
+    seen: list[torch.Tensor] = []
+    for module in model.modules():
+        if isinstance(module, UnitDropout):
+            module.register_forward_hook(lambda _, given, out: seen.append(out != given[0]))
+    torch.manual_seed(0)
+    model.train()(batch)
+    assert len(seen) == 2 and all(hidden.any() for hidden in seen)
+    model.eval()(batch)
+    assert len(seen) == 4 and not any(hidden.any() for hidden in seen[2:])

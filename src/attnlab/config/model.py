@@ -131,7 +131,9 @@ class Model(Variant, slot="model"):
     name: str = Field(description="shown in run names and tables")
     dropout: float = Field(ge=0, lt=1, description="share of activations dropped in training")
     unit_dropout: float = Field(
-        ge=0, lt=1, description="share of a text's units that training shows as unknown ones"
+        ge=0,
+        lt=1,
+        description="share of a text's units, read or written, that training shows as unknown ones",
     )
     input_dropout: float = Field(
         ge=0,

@@ -12,6 +12,7 @@ from attnlab.data.batch import Batch
 from attnlab.data.vocabulary import BOS
 from attnlab.models.ctc import Heard, Hearing
 from attnlab.models.decoding import Decoded, Decoding, Greedy
+from attnlab.models.dropout import UnitDropout
 from attnlab.models.memory import Memory
 from attnlab.models.parts import Decoder
 from attnlab.models.prediction import AttentionPrediction
@@ -35,11 +36,13 @@ class Generator(nn.Module):
         decoder: Decoder,
         max_length: int,
         map_: str,
+        unit_dropout: float,
         hearing: Hearing | None = None,
     ) -> None:
         super().__init__()
         self.reader, self.prediction, self.decoder = reader, prediction, decoder
         self.max_length, self.map = max_length, map_
+        self.shown = UnitDropout(unit_dropout)
         self.hearing = hearing  # where units are also told from the encoder's steps
         self.decoding: Decoding = Greedy()  # while training; who loads a model for use sets another
 
@@ -52,7 +55,7 @@ class Generator(nn.Module):
     def forward(self, batch: Batch, hearing: bool = False) -> Tensor | Spoken:
         """Scores of each unit of the gold answer, given those before: batch x length x units."""
         units, reading = batch.answer.values, self.reader(batch)
-        scores = self.decoder(shifted(units), self.memory(reading, units.shape[1]))
+        scores = self.decoder(self.shown(shifted(units)), self.memory(reading, units.shape[1]))
         if not hearing:
             return scores
         assert self.hearing is not None

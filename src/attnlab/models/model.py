@@ -106,8 +106,9 @@ def _generator(plan: Plan) -> nn.Module:
     assert isinstance(task, Generate)
     decoder = plan.parts.decoder(units, plan.config.attention)
     hearing = Hearing(plan.parts.dim, units) if task.ctc else None
-    length = task.max_length
-    return Generator(plan.reader, plan.prediction(length), decoder, length, task.map, hearing)
+    length, dropout = task.max_length, plan.parts.unit_dropout
+    prediction = plan.prediction(length)
+    return Generator(plan.reader, prediction, decoder, length, task.map, dropout, hearing)
 
 
 def _classifier(plan: Plan) -> nn.Module:

@@ -13,8 +13,9 @@ from attnlab.config.attention import AttentionConfig
 from attnlab.config.model import Audio, Image, SentenceVector, Tie
 from attnlab.data.batch import Padded
 from attnlab.data.inputs import Input, Picture, Sentences, Sound, Text
-from attnlab.data.vocabulary import PAD, UNKNOWN
+from attnlab.data.vocabulary import PAD
 from attnlab.errors import UserError
+from attnlab.models.dropout import UnitDropout
 from attnlab.models.memory import Memory
 
 
@@ -140,24 +141,14 @@ class Decoder(nn.Module, ABC):
 
 
 class TextFront(nn.Module):
-    """Units as vectors; in training some are shown as unknown, so that it learns what those mean.
-
-    (Word dropout, as in Iyyer et al. 2015 and Kiperwasser & Goldberg 2016.)
-    """
+    """Units as vectors."""
 
     def __init__(self, embedding: nn.Module, dropout: float) -> None:
         super().__init__()
-        self.embedding, self.dropout = embedding, dropout
+        self.embedding, self.shown = embedding, UnitDropout(dropout)
 
     def forward(self, inputs: Padded) -> Memory:
         return Memory(self.embedding(self.shown(inputs.values)), inputs.mask)
-
-    def shown(self, units: Tensor) -> Tensor:
-        """What is seen of the units, of any shape."""
-        if not (self.training and self.dropout):
-            return units
-        hidden = torch.rand(units.shape, device=units.device) < self.dropout
-        return units.masked_fill(hidden & (units != PAD), UNKNOWN)
 
 
 class SentenceFront(TextFront):
