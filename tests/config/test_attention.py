@@ -53,10 +53,10 @@ def test_named_mechanisms_compose(name: str) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(CONF)))
-def test_files_begin_with_a_command_that_works(path: Path) -> None:
+def test_files_begin_with_a_command_that_chooses_them(path: Path) -> None:
+    """That it works is tested with those of all other files."""
     command = path.read_text().splitlines()[0].removeprefix("# python train.py ").split()
     assert command[-1] == f"{path.parent.relative_to(CONF)}={path.stem}"
-    assert mistakes(_composed(*command), "attention") == []
 
 
 @pytest.mark.parametrize("part", PARTS)

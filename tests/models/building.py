@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from attnlab.config.compose import config_dir, load
+from attnlab.config.compose import checked, compose, config_dir, load, resolve
 from attnlab.config.schema import Config
 from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Codec
@@ -35,6 +37,16 @@ def mechanisms() -> list[str]:
 def small_config(*overrides: str) -> Config:
     config, _ = load([*SMALL, *overrides])
     return config
+
+
+def with_mechanism(name: str, *overrides: str) -> Config:
+    """The same with another mechanism, without composing all the rest anew."""
+    return checked(_plain(*overrides) | {"attention": _plain(f"attention={name}")["attention"]})
+
+
+@cache
+def _plain(*overrides: str) -> dict[str, Any]:
+    return resolve(compose([*SMALL, *overrides]))
 
 
 def text_example(name: str, length: int, answer: object, random: np.random.Generator) -> Example:
