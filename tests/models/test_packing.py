@@ -11,7 +11,7 @@ from attnlab.attention.probes import Tap, watched
 from attnlab.config.compose import load
 from attnlab.errors import UserError
 from attnlab.models.packing import Packing, in_rows
-from tests.models.building import built, mechanisms, small_config, texts
+from tests.models.building import built, mechanisms, small_config, texts, with_mechanism
 
 LENGTHS = [2, 9, 5, 1, 4, 3]
 MODEL = ["model=transformer", "model.feedforward_dim=16", "model.packed=true"]
@@ -51,7 +51,7 @@ def test_what_is_packed_comes_out_again(lengths: list[int]) -> None:
 def test_mechanisms_that_can_be_packed_are_these() -> None:
     def refused(name: str) -> bool:
         try:
-            load([f"attention={name}", "experiment=reviews", *MODEL])
+            with_mechanism(name, *MODEL)
         except UserError as error:
             return "model.packed" in str(error)
         return False
@@ -61,8 +61,7 @@ def test_mechanisms_that_can_be_packed_are_these() -> None:
 
 @pytest.mark.parametrize("name", PACKABLE)
 def test_each_is_read_as_in_a_row_of_its_own(name: str) -> None:
-    config = small_config(f"attention={name}", *MODEL)
-    model, batch, _ = built(config, texts([2] * len(LENGTHS), LENGTHS))
+    model, batch, _ = built(with_mechanism(name, *MODEL), texts([2] * len(LENGTHS), LENGTHS))
     encoder = model.reader.encoder
     assert Packing.of(batch.inputs["text"].mask).owners.shape == (3, 9)
     with torch.no_grad():
