@@ -34,6 +34,7 @@ def mechanisms() -> list[str]:
     return sorted(path.stem for path in (config_dir() / "attention").glob("*.yaml"))
 
 
+@cache
 def small_config(*overrides: str) -> Config:
     config, _ = load([*SMALL, *overrides])
     return config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import networkx
 import numpy as np
@@ -22,6 +23,7 @@ from tests.explain.subjects import CASES, subject
 RECURRENT = ["recurrent classify", "recurrent generate", "stepwise generate", "coverage generate"]
 
 
+@cache
 def settings() -> Explain:
     config, _ = load(["~experiment", "explain.samples=16", "explain.steps=3"])
     return config.explain
