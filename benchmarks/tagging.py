@@ -88,7 +88,14 @@ TABLES = Tables(
     "tagging",
     {
         "slots": ("Slots: ATIS", slots, "Draws are paired."),
-        "intents": ("Intents: ATIS", intents, "No data but the training part."),
+        "intents": (
+            "Intents: ATIS",
+            intents,
+            "No data but the training part. With one seed, the following were no better: pieces "
+            "of words (0.944), convolutions (0.933), two layers (0.959), no label smoothing "
+            "(0.945), twice as much of it (0.959). Three in ten wrong answers name one of the two "
+            "intents that a question has.",
+        ),
         "entities": ("Entities: WNUT 2017", entities, "Emerging names; one seed."),
     },
 )
