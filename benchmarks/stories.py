@@ -8,9 +8,9 @@ The runs are kept in runs/benchmarks/stories. `--threads` is of each training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from benchmarks.runs import Training, figures, judged, over
+from benchmarks.runs import figures, judged, over
 from benchmarks.tables import Tables, Trained, seconds
 
 STORIES = {"babi_qa1": 1.0, "babi_qa2": 0.85, "babi_qa3": 0.7}  # accuracy to reach
@@ -38,7 +38,7 @@ def stories(data: str, trained: Trained) -> Iterator[str]:
             judged(MASS, mass.mean),
             f"{runs[0].figures()['controls']['uniform']['mass_on_gold']:.3f}",
             str(over(runs, "trust/uniform")),
-            _seconds(runs),
+            seconds(figures(runs)),
         ]
         yield f"| {' | '.join(cells)} |"
 
@@ -54,10 +54,10 @@ def summaries(data: str, trained: Trained) -> Iterator[str]:
             cells = [f"{found[each]:.3f}" for each in (*ROUGE, "exact_match")]
             yield f"| ({control}) | {' | '.join(cells)} | |"
         cells = [str(over(taken, each)) for each in (*ROUGE, "exact_match")]
-        yield f"| a sentence of the abstract | {' | '.join(cells)} | {_seconds(taken)} |"
+        yield f"| a sentence of the abstract | {' | '.join(cells)} | {seconds(figures(taken))} |"
     if written:
         cells = [str(over(written, each)) for each in ROUGE]
-        yield f"| written | {' | '.join(cells)} | | {_seconds(written)} |"
+        yield f"| written | {' | '.join(cells)} | | {seconds(figures(written))} |"
 
 
 def replies(data: str, trained: Trained) -> Iterator[str]:
@@ -74,11 +74,7 @@ def replies(data: str, trained: Trained) -> Iterator[str]:
             continue
         uniform = runs[0].figures()["controls"]["uniform"]["mass_on_gold"]
         cells = [str(over(runs, figure)), str(over(runs, "mass_on_gold")), f"{uniform:.3f}"]
-        yield f"| {title} | {figure} | {' | '.join(cells)} | {_seconds(runs)} |"
-
-
-def _seconds(runs: Sequence[Training]) -> str:
-    return seconds(figures(runs))
+        yield f"| {title} | {figure} | {' | '.join(cells)} | {seconds(figures(runs))} |"
 
 
 TABLES = Tables(
