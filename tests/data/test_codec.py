@@ -15,6 +15,7 @@ from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.data.grain import Grain
 from attnlab.data.vocabulary import EOS
+from attnlab.errors import UserError
 
 DATASETS = ["dates", "reviews", "canvas", "tones", "questions", "baskets", "recall"]
 VIEWS = ["classify", "locate", "segment", "attend", "caption", "point"]
@@ -86,3 +87,38 @@ def test_more_boxes_than_training_has_keep_their_answer_and_lose_their_map() -> 
     item = codec.encode(replace(one, answer=np.zeros((3, 5), np.float32)), 0)
     assert len(item.answer) == 3
     assert item.queries == 1
+
+
+STARS = {"*": "**", "***": None, "*****": "****"}
+
+
+def starred(counts_as: dict[str, str | None]) -> Codec:
+    """Reviews of one star to five."""
+    examples = [Example(str(n), {"text": ["a"]}, "*" * n) for n in range(1, 6)]
+    return Codec.fit(examples).seen_at(Grain(counts_as=counts_as))
+
+
+def test_labels_may_be_said_as_others() -> None:
+    codec = starred(STARS)
+    assert [codec.text([label]) for label in range(5)] == ["**", "**", "***", "****", "****"]
+    assert codec.answers.said_as == [1, 1, None, 3, 3]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("counts_as", "told"),
+    [
+        (
+            {"*": "****+"},
+            "task.counts_as: the data have no label '****+'; did you mean '****'? "
+            "allowed: *, **, ***, ****, *****",
+        ),
+        (
+            {"*": "**", "**": "***"},
+            "task.counts_as.*: '**' is not said itself; try: task.counts_as.*=***",
+        ),
+    ],
+)
+def test_labels_that_cannot_be_said_are_told(counts_as: dict[str, str | None], told: str) -> None:
+    with pytest.raises(UserError) as error:
+        starred(counts_as)
+    assert str(error.value) == told

@@ -27,6 +27,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "transformer generate": (*MULTIHEAD, "task=generate"),
     "text and question": (*MULTIHEAD, "task=classify"),
     "recurrent text and question": ("model=recurrent", "task=classify"),
+    "merged classify": ("model=recurrent", "task=classify", "task.counts_as={no:yes}"),
     "two looks classify": ("model=recurrent", "task=classify", "task.hops=2"),
     "picture": (*MULTIHEAD, *PICTURE, "task=classify"),
     "picture and question": (*MULTIHEAD, *PICTURE, "task=classify"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from attnlab.data.batch import Padded
-from attnlab.data.vocabulary import EOS, SPECIAL
+from attnlab.data.vocabulary import EOS
 from attnlab.errors import UserError
 from attnlab.explain.subject import Subject, reader_of
 from tests.explain.subjects import CASES, GENERATED, subject
@@ -20,8 +20,6 @@ def test_the_models_own_answer_is_its_most_likely_choice(case: str) -> None:
     """For texts, too: each unit is the likeliest given the units before it."""
     explained = subject(case)
     chances = explained.distributions()
-    if case.endswith("rank"):
-        chances[..., : len(SPECIAL)] = 0  # marks are no items
     likeliest = chances.argmax(-1)
     real = explained.decisions
     assert real.any(1).all()

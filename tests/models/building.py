@@ -15,8 +15,8 @@ from attnlab.config.schema import Config
 from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
-from attnlab.data.grain import Grain
 from attnlab.models.model import build_model
+from attnlab.stages.prepare import grain_of
 
 SMALL = [
     "~experiment",
@@ -101,9 +101,6 @@ def asked_about() -> list[Example]:
 def built(config: Config, examples: list[Example]) -> tuple[nn.Module, Batch, Codec]:
     """A model for the examples with random weights, the examples as a batch, their codec."""
     torch.manual_seed(0)
-    side = config.model.image.stride
-    task = config.task
-    grain = Grain((side, side), config.model.audio.stride, task.looks, task.chosen_whole)
-    codec = Codec.fit(examples).seen_at(grain)
+    codec = Codec.fit(examples).seen_at(grain_of(config))
     batch = collate([codec.encode(example, i) for i, example in enumerate(examples)])
     return build_model(config, codec).eval(), batch, codec

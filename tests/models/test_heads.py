@@ -209,3 +209,25 @@ def test_task_that_does_not_go_with_the_answers_is_refused(
 def test_places_in_a_text_are_refused() -> None:
     with pytest.raises(UserError, match="looks at a picture; 'text' is a text"):
         built(small_config("task=locate"), labelled([boxes([0, 0, 1, 1, 0]), boxes()]))
+
+
+def test_labels_said_as_one_have_their_chances_together() -> None:
+    """What is never said shares nothing; the loss still sees every label."""
+    examples = labelled(["bad", "worst"]) + labelled(["good", "neither"])
+    words = "task.counts_as={worst:bad,neither:null}"
+    model, batch, codec = built(small_config("task=classify", words), examples)
+    scores, choices = model(batch)[:, 0], model.choices(batch)  # type: ignore[operator]
+    bad, good, neither, worst = (
+        codec.answers.labels.index(n) for n in ("bad", "good", "neither", "worst")
+    )  # type: ignore[attr-defined]
+    chances = scores.softmax(-1)
+    together = torch.stack([chances[:, bad] + chances[:, worst], chances[:, good]], -1)
+    expected = together / together.sum(-1, keepdim=True)
+    torch.testing.assert_close(choices.softmax(-1)[:, [bad, good]], expected)
+    assert (choices[:, [neither, worst]] == -torch.inf).all()
+    assert set(model.answer(batch).flatten().tolist()) <= {bad, good}  # type: ignore[operator]
+    loss = torch.nn.functional.cross_entropy(scores, batch.answer.values[:, 0])
+    loss.backward()
+    choices = model.choices(batch)  # type: ignore[operator]
+    choices.softmax(-1)[:, bad].sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())

@@ -114,6 +114,9 @@ class Trees(Reader, kind="trees", target=f"{READERS}.trees:TreesReader"):
     labels: dict[str, str | None] = Field(
         description="label in the file -> label to learn; null leaves such phrases out"
     )
+    phrase_labels: dict[str, str | None] | None = Field(
+        description="the same where every phrase is a row; null is as for sentences"
+    )
 
 
 class Hub(Reader, kind="hub", target=f"{READERS}.hub:HubReader"):

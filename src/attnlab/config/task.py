@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
@@ -36,6 +37,11 @@ class Task(Variant, slot="task"):
         """How often the input is looked at, one after the other, before a label is given."""
         return 1
 
+    @property
+    def merges(self) -> Mapping[str, str | None]:
+        """Labels that are said as another, or never."""
+        return {}
+
 
 class Generate(Task, kind="generate", target=f"{TASKS}:Generate"):
     """The answer is a sequence of units, produced one after the other."""
@@ -63,10 +69,19 @@ class Classify(Task, kind="classify", target=f"{TASKS}:Classify"):
         description="looks before the answer, each asked with what those before it have found "
         "(Sukhbaatar et al. 2015); each has a row of the map",
     )
+    counts_as: dict[str, str | None] | None = Field(
+        description="labels that are learned apart and said as another, as stars may be as good or "
+        "bad; a label with null is never said. The loss is of what is learned, figures are of what "
+        "is said. null is each as itself"
+    )
 
     @property
     def looks(self) -> int:
         return self.hops
+
+    @property
+    def merges(self) -> Mapping[str, str | None]:
+        return self.counts_as or {}
 
 
 class Tag(Task, kind="tag", target=f"{TASKS}:Tag"):

@@ -6,8 +6,9 @@ queries a gold map of such an answer has.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ from attnlab.data.example import Example
 from attnlab.data.inputs import Input, Text
 from attnlab.data.tokenizers import vocabulary_of
 from attnlab.data.vocabulary import EOS, Vocabulary, units_of
-from attnlab.errors import UserError
+from attnlab.errors import UserError, suggest
 
 # Likelihoods of a box from which it counts as said, and as worth being judged and shown at all.
 SURE, WORTH_A_WORD = 0.5, 0.01
@@ -70,9 +71,10 @@ class Units:
 
 @dataclass(frozen=True)
 class Label:
-    """One of the labels that occur."""
+    """One of the labels that occur; some may be learned apart and said as one, or never said."""
 
     labels: list[str]
+    counts_as: Mapping[str, str | None] = field(default_factory=dict)
     form = "label"
 
     def encode(self, example: Example) -> Tensor:
@@ -86,10 +88,32 @@ class Label:
         return 1
 
     def text(self, answer: Sequence[int]) -> str:
-        return self.labels[answer[0]]
+        """As it is said; one that never is has its own name."""
+        said = self.said_as[answer[0]]
+        return self.labels[answer[0] if said is None else said]
 
     def describe(self) -> dict[str, Any]:
         return {"labels": self.labels}
+
+    def counting(self, counts_as: Mapping[str, str | None]) -> Label:
+        """The same labels, said in this way."""
+        for name in (*counts_as, *counts_as.values()):
+            if name is not None and name not in self.labels:
+                hint = suggest(name, self.labels)
+                raise UserError(f"task.counts_as: the data have no label '{name}'; {hint}")
+        for name, said in counts_as.items():
+            if said is not None and counts_as.get(said, said) != said:
+                raise UserError(
+                    f"task.counts_as.{name}: '{said}' is not said itself; "
+                    f"try: task.counts_as.{name}={counts_as[said] or 'null'}"
+                )
+        return replace(self, counts_as=counts_as)
+
+    @cached_property
+    def said_as(self) -> list[int | None]:
+        """For each label the number of the one that is said in its place."""
+        said = (self.counts_as.get(label, label) for label in self.labels)
+        return [None if label is None else self.labels.index(label) for label in said]
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,10 @@ class Codec:
 
     def seen_at(self, grain: Grain) -> Codec:
         """The same for a model of another grain."""
-        return replace(self, grain=grain)
+        answers = self.answers
+        if isinstance(answers, Label):
+            answers = answers.counting(grain.counts_as)
+        return replace(self, answers=answers, grain=grain)
 
     def spelled(self, pieces: PretrainedPieces, answers: bool) -> Codec:
         """The same for a model with a tokenizer of its own, which may spell answers as well."""

@@ -1,4 +1,4 @@
-"""`Grain`: how coarse the units are that a model attends to, and gold maps over those units.
+"""`Grain`: how coarse the units are that a model attends to and answers with; gold maps over them.
 
 A gold map counts words, pixels or frames of sound. A model may attend to cells of several pixels
 or steps of several frames: its grain says which of the one make one of the other.
@@ -6,7 +6,8 @@ or steps of several frames: its grain says which of the one make one of the othe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from attnlab.data.groups import Groups
@@ -21,6 +22,8 @@ class Grain:
     stride: int = 1  # frames of a step
     hops: int = 1  # looks, one after the other, before a label is given
     whole: bool = False  # an answer in units is chosen as one, so that its looks are a label's
+    # labels that are learned apart and said as another, or never
+    counts_as: Mapping[str, str | None] = field(default_factory=dict)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of cells in a picture; the last ones may be cut off by its edge."""

@@ -77,12 +77,12 @@ class Subject:
     def scores(self, values: Tensor | None = None) -> Tensor:
         """Scores of all choices, with `values` in the place of what the front saw.
 
-        batch x queries x choices.
+        batch x queries x choices; -inf for what may not be answered.
         """
         if values is None:
-            return self.model(self.batch)
+            return self._scores()
         with _shown(reader_of(self.model), self.seen._replace(values=values)):
-            return self.model(self.batch)
+            return self._scores()
 
     def log_odds(self, values: Tensor | None = None) -> Tensor:
         """log p / (1 - p) of each decision, from scores: batch x queries."""
@@ -127,6 +127,11 @@ class Subject:
             values = torch.where(flat[some][..., None], part.seen.values, part.blank)
             found.append(measure(part, values))
         return torch.cat(found).unflatten(0, (len(self), variants))
+
+    def _scores(self) -> Tensor:
+        if isinstance(self.model, Classifier):
+            return self.model.choices(self.batch)[:, None]
+        return self.model(self.batch)
 
     @property
     def _choices(self) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -71,11 +72,12 @@ class Classifier(nn.Module):
         attention: AttentionConfig,
         output: nn.Module,
         hops: int = 1,
+        said_as: Sequence[int | None] | None = None,
     ) -> None:
         super().__init__()
         self.reader, self.prediction = reader, prediction
         self.pooling = Pooling(parts, attention) if hops == 1 else Hops(parts, attention, hops)
-        self.output = output
+        self.output, self.said_as = output, said_as
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores of the labels: batch x 1 x labels."""
@@ -87,12 +89,22 @@ class Classifier(nn.Module):
 
     def choices(self, batch: Batch) -> Tensor:
         """Scores of what may be the answer: batch x labels, -inf where one may not."""
-        return self(batch)[:, -1]
+        scores = self(batch)[:, -1]
+        return scores if self.said_as is None else said_together(scores, self.said_as)
 
     @torch.no_grad()
     def answer(self, batch: Batch) -> Tensor:
         """The most likely label: batch x 1."""
         return self.choices(batch).argmax(-1, keepdim=True)
+
+
+def said_together(scores: Tensor, said_as: Sequence[int | None]) -> Tensor:
+    """Scores (batch x labels) with the chances of all that is said as one label at that label."""
+    together = torch.full_like(scores, -torch.inf)
+    for label in {said for said in said_as if said is not None}:
+        members = [number for number, said in enumerate(said_as) if said == label]
+        together[:, label] = scores[:, members].logsumexp(-1)
+    return together
 
 
 class Ranker(Classifier):

@@ -117,8 +117,9 @@ def _classifier(plan: Plan) -> nn.Module:
         raise _wrong_answers(plan)
     output = nn.Linear(plan.parts.dim, len(answers.labels))
     attention = plan.config.attention
-    hops = plan.config.task.looks
-    return Classifier(plan.reader, plan.prediction(1), plan.parts, attention, output, hops)
+    hops, said_as = plan.config.task.looks, answers.said_as if answers.counts_as else None
+    prediction = plan.prediction(1)
+    return Classifier(plan.reader, prediction, plan.parts, attention, output, hops, said_as)
 
 
 def _ranker(plan: Plan) -> nn.Module:

@@ -22,10 +22,14 @@ def prepared_data(config: Config) -> Prepared:
     """The prepared data of a config, made now if need be, with gold over what its model sees."""
     name = f"{config.dataset.name}-{fingerprint(config.dataset)}"
     prepared = prepare(config.dataset, Path(config.paths.prepared) / name, say=print)
-    side = config.model.image.stride
+    return prepared.lacking(config.dataset.missing).seen_at(grain_of(config), spelling(config))
+
+
+def grain_of(config: Config) -> Grain:
+    """How coarse what the model attends to is, and what it says."""
+    side, task = config.model.image.stride, config.task
     patch, stride = (side, side), config.model.audio.stride
-    grain = Grain(patch, stride, hops=config.task.looks, whole=config.task.chosen_whole)
-    return prepared.lacking(config.dataset.missing).seen_at(grain, spelling(config))
+    return Grain(patch, stride, task.looks, task.chosen_whole, task.merges)
 
 
 def spelling(config: Config) -> Spelling | None:

@@ -16,8 +16,15 @@ Phrase = tuple[str, list[str]]  # its label and its words
 class TreesReader(RowReader):
     """A row is a sentence, or each of its phrases, with columns `phrase` and `label`."""
 
-    def __init__(self, *, phrases: Collection[str], labels: Mapping[str, str | None]) -> None:
+    def __init__(
+        self,
+        *,
+        phrases: Collection[str],
+        labels: Mapping[str, str | None],
+        phrase_labels: Mapping[str, str | None] | None,
+    ) -> None:
         self.phrases, self.labels = phrases, labels
+        self.phrase_labels = labels if phrase_labels is None else phrase_labels
 
     def files(self, folder: Path, where: Where, key: str) -> list[Path]:
         assert isinstance(where, str)
@@ -25,6 +32,7 @@ class TreesReader(RowReader):
 
     def rows(self, folder: Path, where: Where, key: str) -> Iterator[Row]:
         every = key.rpartition(".")[2] in self.phrases
+        labels = self.phrase_labels if every else self.labels
         seen: set[tuple[str, ...]] = set()
         for path in self.files(folder, where, key):
             for number, line in enumerate(lines(path), start=1):
@@ -34,13 +42,13 @@ class TreesReader(RowReader):
                     yield Row(path.name, number, problem=str(error))
                     continue
                 for label, words in phrases if every else phrases[-1:]:
-                    if label not in self.labels:
-                        known = ", ".join(self.labels)
+                    if label not in labels:
+                        known = ", ".join(labels)
                         yield Row(path.name, number, problem=f"label '{label}'; known: {known}")
-                    elif self.labels[label] is not None and tuple(words) not in seen:
+                    elif labels[label] is not None and tuple(words) not in seen:
                         if every:  # a phrase that many sentences share counts once
                             seen.add(tuple(words))
-                        yield Row(path.name, number, {"phrase": words, "label": self.labels[label]})
+                        yield Row(path.name, number, {"phrase": words, "label": labels[label]})
 
 
 def read_tree(line: str) -> list[Phrase]:
