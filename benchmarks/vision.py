@@ -24,6 +24,8 @@ LONGER = ("trainer.max_epochs=18",)
 DENSE = (  # about as many parameters as the convolutional network with attention
     "attention=uniform",
     "model/image=patches",
+    "~model.image.channels",
+    "~model.image.strides",
     "model.image.size=60",
     "model.image.hidden=[36,64]",
 )

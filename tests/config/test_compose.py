@@ -222,3 +222,8 @@ def test_what_a_convolution_of_steps_may_not_join() -> None:
     assert mistakes(*given[:3], "model.kernel=4") == [
         "model: a kernel of 4 has no middle; use an odd number"
     ]
+
+
+def test_labels_whose_names_are_numbers_need_no_quotes() -> None:
+    config, _ = load(["experiment=reviews", "task.counts_as={1: 2, 3: null}"])
+    assert config.task.merges == {"1": "2", "3": None}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveInt
 
 from attnlab.config.dataset import Share
 from attnlab.config.decoding import Decoding
 from attnlab.config.section import Variant
 
 TextFigure = Literal["bleu", "chrf", "rouge", "word_error", "character_error", "exact_match"]
+LabelName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
 TASKS = "attnlab.learning.tasks"
 REGIONS = "attnlab.learning.regions"
 
@@ -69,7 +70,7 @@ class Classify(Task, kind="classify", target=f"{TASKS}:Classify"):
         description="looks before the answer, each asked with what those before it have found "
         "(Sukhbaatar et al. 2015); each has a row of the map",
     )
-    counts_as: dict[str, str | None] | None = Field(
+    counts_as: dict[LabelName, LabelName | None] | None = Field(
         description="labels that are learned apart and said as another, as stars may be as good or "
         "bad; a label with null is never said. The loss is of what is learned, figures are of what "
         "is said. null is each as itself"
