@@ -225,5 +225,5 @@ def test_what_a_convolution_of_steps_may_not_join() -> None:
 
 
 def test_labels_whose_names_are_numbers_need_no_quotes() -> None:
-    config, _ = load(["experiment=reviews", "task.counts_as={1: 2, 3: null}"])
+    config, _ = compose.load(["experiment=reviews", "task.counts_as={1: 2, 3: null}"])
     assert config.task.merges == {"1": "2", "3": None}
