@@ -50,6 +50,11 @@ def test_steps_equal_within_a_transformer(mechanism: str) -> None:
     assert_steps_equal(with_mechanism(mechanism, *LENGTH, *DECODERS["transformer"]))
 
 
+def test_steps_equal_where_states_are_normalised_after_each_block() -> None:
+    after = ["model.norm=after", "attention=multihead"]
+    assert_steps_equal(small_config(*LENGTH, *DECODERS["transformer"], *after))
+
+
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_steps_equal_with_a_predicted_map(decoder: str) -> None:
     own = ["attention=multihead"] if decoder == "transformer" else []

@@ -9,6 +9,7 @@ from attnlab.attention.probes import Tap, sites
 from attnlab.config.model import Blanks
 from attnlab.data.batch import Padded, collate
 from attnlab.data.inputs import Sound
+from attnlab.errors import ConfigError
 from attnlab.models.memory import Memory
 from attnlab.models.recurrent import turned_round
 from attnlab.models.sound import LogMel
@@ -26,6 +27,7 @@ ENCODERS = {
     "sparse": ["model=transformer", "attention=entmax"],
     "linear": ["model=transformer", "attention=linear"],
     "conformer": ["model=transformer", "attention=multihead", "model.kernel=5"],
+    "normalised after": ["model=transformer", "attention=multihead", "model.norm=after"],
 }
 
 
@@ -130,3 +132,19 @@ def test_in_co_attention_each_input_looks_at_the_other() -> None:
     names = set(sites(model))
     assert {"image.self.0", "question.self.0", "pooling"} < names
     assert not any(name.startswith("encoder.") for name in names)
+
+
+def test_states_may_be_normalised_after_each_block() -> None:
+    """Then what leaves the encoder has a mean of zero, though no norm stands behind its layers."""
+    config = small_config("model=transformer", "model.norm=after", "task=generate")
+    model, batch, _ = built(config, texts([2, 3], [4, 6]))
+    states = model.reader(batch).memory.values  # type: ignore[union-attr, operator]
+    torch.testing.assert_close(states.mean(-1), torch.zeros(2, 6), atol=1e-5, rtol=0)
+    names = dict(model.named_parameters())
+    assert "decoder.norm.weight" not in names and "decoder.layers.0.norms.2.weight" in names
+    assert model.answer(batch).shape[0] == 2  # type: ignore[operator]
+
+
+def test_a_conformer_is_normalised_before_its_blocks() -> None:
+    with pytest.raises(ConfigError, match=r"try model\.norm=before"):
+        small_config("model=transformer", "model.norm=after", "model.kernel=3")

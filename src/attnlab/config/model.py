@@ -243,11 +243,17 @@ class Transformer(Model, kind="transformer", target="attnlab.models.transformer:
         description="steps that a convolution sees at once, in each layer of the encoder after its "
         "self-attention (Conformer, Gulati et al. 2020); an odd number. null has none"
     )
+    norm: Literal["before", "after"] = Field(
+        description="where states are normalised: before each block, which trains more easily "
+        "(Xiong et al. 2020), or after its sum with what went in (Vaswani et al. 2017)"
+    )
 
     @model_validator(mode="after")
     def _a_middle(self) -> Self:
         if self.kernel is not None:
             has_middle(self.kernel)
+            if self.norm == "after":
+                raise ValueError("a Conformer (kernel) is normalised before: try model.norm=before")
         return self
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -27,24 +29,44 @@ class FeedForward(nn.Sequential):
         )
 
 
+class Residual(nn.LayerNorm):
+    """States, and what a block adds to them, normalised before the block or after the sum.
+
+    Before (Xiong et al. 2020) trains more easily, after is as in Vaswani et al. 2017.
+    """
+
+    def __init__(self, parts: Transformer) -> None:
+        super().__init__(parts.dim)
+        self.dropout, self.after = Dropout(parts.dropout), parts.norm == "after"
+
+    def forward(self, states: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
+        """batch x length x dim."""
+        if self.after:
+            return super().forward(states + self.dropout(block(states)))
+        return states + self.dropout(block(super().forward(states)))
+
+
+def last_norm(parts: Transformer) -> nn.Module:
+    """Stands behind layers that leave their sum as it is."""
+    return nn.Identity() if parts.norm == "after" else nn.LayerNorm(parts.dim)
+
+
 class EncoderLayer(nn.Module):
-    """Self-attention, then feed-forward, each around a residual connection."""
+    """Self-attention, then feed-forward."""
 
     def __init__(self, parts: Transformer, attention: AttentionConfig, site: str) -> None:
         super().__init__()
         self.self_attention = parts.attention(attention, site)
         self.feedforward = FeedForward(parts)
-        self.norms = nn.ModuleList(nn.LayerNorm(parts.dim) for _ in range(2))
-        self.dropout = Dropout(parts.dropout)
+        self.norms = nn.ModuleList(Residual(parts) for _ in range(2))
 
     def forward(self, states: Tensor, mask: Mask) -> Tensor:
-        states = states + self.dropout(self.attended(states, mask))  # batch x length x dim
-        return states + self.dropout(self.feedforward(self.norms[1](states)))
+        states = self.norms[0](states, partial(self.attended, mask))  # batch x length x dim
+        return self.norms[1](states, self.feedforward)
 
-    def attended(self, states: Tensor, mask: Mask) -> Tensor:
+    def attended(self, mask: Mask, states: Tensor) -> Tensor:
         """What each state finds in all of them."""
-        normed = self.norms[0](states)
-        return self.self_attention(normed, normed, normed, mask)
+        return self.self_attention(states, states, states, mask)
 
 
 class ConformerLayer(EncoderLayer):
@@ -57,13 +79,13 @@ class ConformerLayer(EncoderLayer):
         self.before = nn.Sequential(nn.LayerNorm(parts.dim), FeedForward(parts))
         self.convolution = Convolution(parts.dim, kernel)
         self.norm = nn.LayerNorm(parts.dim)
+        self.dropout = Dropout(parts.dropout)
 
     def forward(self, states: Tensor, mask: Mask) -> Tensor:
         states = states + self.dropout(self.before(states)) / 2  # batch x length x dim
-        states = states + self.dropout(self.attended(states, mask))
+        states = self.norms[0](states, partial(self.attended, mask))
         states = states + self.dropout(self.convolution(states, mask.keys))
-        states = states + self.dropout(self.feedforward(self.norms[1](states))) / 2
-        return self.norm(states)
+        return self.norm(self.norms[1](states, lambda states: self.feedforward(states) / 2))
 
 
 class Convolution(nn.Module):

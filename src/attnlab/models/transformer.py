@@ -1,4 +1,4 @@
-"""Transformer encoder and decoder (Vaswani et al. 2017), normalised before each block."""
+"""Transformer encoder and decoder (Vaswani et al. 2017)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from attnlab.attention.probes import watched
 from attnlab.config.attention import AttentionConfig
 from attnlab.errors import UserError
 from attnlab.models.dropout import Dropout
-from attnlab.models.encoder_layers import ConformerLayer, EncoderLayer, FeedForward
+from attnlab.models.encoder_layers import (
+    ConformerLayer,
+    EncoderLayer,
+    FeedForward,
+    Residual,
+    last_norm,
+)
 from attnlab.models.memory import Memory
 from attnlab.models.packing import Packing
 from attnlab.models.parts import Decoder, Parts, Shared, Units
@@ -25,7 +31,7 @@ from attnlab.models.parts import Decoder, Parts, Shared, Units
 class Transformer(Parts):
     """What `model=transformer` builds: the parts, with their widths."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a setting of its own
         self,
         *,
         encoder_layers: int,
@@ -36,6 +42,7 @@ class Transformer(Parts):
         self_attention: AttentionConfig | None,
         packed: bool,
         kernel: int | None,
+        norm: Literal["before", "after"],
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
@@ -43,7 +50,7 @@ class Transformer(Parts):
         self.feedforward_dim = feedforward_dim
         self.positions, self.max_length = embedding_positions, max_length
         self.self_attention = self_attention
-        self.packed, self.kernel = packed, kernel
+        self.packed, self.kernel, self.norm = packed, kernel, norm
         self.units = Units(self.tie, small=True)
 
     @property
@@ -135,7 +142,7 @@ class TransformerEncoder(nn.Module):
             else ConformerLayer(parts, attention, site, parts.kernel)
             for site in sites
         )
-        self.norm = nn.LayerNorm(parts.dim)
+        self.norm = last_norm(parts)
         self.packed = parts.packed
 
     def forward(self, inputs: Memory) -> Memory:
@@ -162,18 +169,21 @@ class DecoderLayer(nn.Module):
         self.self_attention = parts.attention(own, f"decoder.self.{number}")
         self.cross_attention = parts.attention(attention, f"decoder.cross.{number}")
         self.feedforward = FeedForward(parts)
-        self.norms = nn.ModuleList(nn.LayerNorm(parts.dim) for _ in range(3))
-        self.dropout = Dropout(parts.dropout)
+        self.norms = nn.ModuleList(Residual(parts) for _ in range(3))
 
     def forward(self, states: Tensor, memory: Memory, caches: LayerCaches | None) -> Tensor:
-        own, other = (caches.own, caches.memory) if caches else (None, None)
-        normed = self.norms[0](states)  # batch x length x dim
-        found = self.self_attention(normed, normed, normed, Mask(causal=True), state=own)
-        states = states + self.dropout(found)
-        normed, mask = self.norms[1](states), memory.visible()
-        found = self.cross_attention(normed, memory.values, memory.values, mask, state=other)
-        states = states + self.dropout(found)
-        return states + self.dropout(self.feedforward(self.norms[2](states)))
+        cached, known = (caches.own, caches.memory) if caches else (None, None)
+        mask, seen = Mask(causal=True), memory.visible()
+
+        def own(states: Tensor) -> Tensor:
+            return self.self_attention(states, states, states, mask, state=cached)
+
+        def other(states: Tensor) -> Tensor:
+            return self.cross_attention(states, memory.values, memory.values, seen, state=known)
+
+        states = self.norms[0](states, own)  # batch x length x dim
+        states = self.norms[1](states, other)
+        return self.norms[2](states, self.feedforward)
 
 
 @dataclass
@@ -213,7 +223,7 @@ class TransformerDecoder(Decoder):
         self.embedding = PositionedEmbedding(parts, units)
         numbers = range(parts.decoder_layers)
         self.layers = nn.ModuleList(DecoderLayer(parts, i, attention) for i in numbers)
-        self.norm = nn.LayerNorm(parts.dim)
+        self.norm = last_norm(parts)
         self.output = parts.units.output(units, parts.dim)
 
     def forward(self, units: Tensor, memory: Memory) -> Tensor:
