@@ -72,6 +72,30 @@ def test_what_follows_each_place_is_the_next_item_and_at_last_the_answer() -> No
     sums.sum().backward()
 
 
+@pytest.mark.parametrize("learn", ["every_place", "answer", "hidden_places"])
+@pytest.mark.parametrize("repeats", [True, False])
+def test_what_a_place_has_seen_is_no_wrong_choice_where_none_comes_twice(
+    learn: str, repeats: bool
+) -> None:
+    """However likely items of the history are, they cost nothing."""
+    repeating = f"task.repeats={str(repeats).lower()}"
+    given = small_config(*EVERY, *MODELS["sasrec"], f"task.learn={learn}", repeating)
+    _, batch, codec = built(given, histories(4, 2))
+    items, mask = batch.inputs["items"]
+    places = {"every_place": 4, "answer": 1, "hidden_places": 5}[learn]
+    scores = torch.zeros(2, places, len(codec.answers.vocabulary))  # type: ignore[attr-defined]
+    scores[0, :, items[0, 0]] = 50.0
+    scores.requires_grad_()
+    hidden = torch.zeros_like(mask)
+    hidden[0, 2] = True
+    said = Cloze(scores, hidden) if learn == "hidden_places" else scores
+    sums, counted = given.task.build(codec).losses(said, batch)
+    assert (sums[0].item() > 40 * counted[0].item()) == repeats
+    sums.sum().backward()
+    assert scores.grad is not None
+    assert scores.grad.isfinite().all()
+
+
 def test_items_of_the_history_are_not_recommended_where_none_comes_twice() -> None:
     alone = [Example(word, {"items": [word]}, "a", looks_at="items") for word in WORDS]
     model, batch, _ = built(config("sasrec"), [*histories(4, 2), *alone])  # so all are known

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from attnlab.config.dataset import Share
 from attnlab.config.decoding import Decoding
@@ -105,8 +105,17 @@ class Rank(Task, kind="rank", target=f"{TASKS}:Rank"):
     hidden: Share = Field(description="share of the items that learn=hidden_places hides")
     repeats: bool = Field(
         description="whether the answer may be one of the example's own items; if not, those are "
-        "left out of rankings"
+        "left out of rankings, and of the loss"
     )
+
+    @model_validator(mode="after")
+    def _spread_over_what_may_be(self) -> Self:
+        if self.label_smoothing and not self.repeats:
+            raise ValueError(
+                "label_smoothing spreads over items that may not follow; "
+                "try: task.label_smoothing=0 or task.repeats=true"
+            )
+        return self
 
     @property
     def causal(self) -> bool:

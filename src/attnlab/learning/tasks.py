@@ -270,11 +270,15 @@ class Rank(Task):
 
     def losses(self, scores: Tensor | Cloze, batch: Batch) -> tuple[Tensor, Tensor]:
         """Scores are batch x 1 x items; of a model that learns from more places, of each."""
+        seen = batch.inputs[self.codec.looks_at].values[:, None]  # batch x 1 x length
         if isinstance(scores, Cloze):
-            return self.wrong(scores.scores, self.filled_in(scores.hidden, batch))
-        if scores.shape[1] == 1:
-            return super().losses(scores, batch)
-        return self.wrong(scores, self.following(batch))
+            gold, seen = self.filled_in(scores.hidden, batch), seen * ~scores.hidden[:, None]
+            scores = scores.scores
+        elif scores.shape[1] == 1:
+            gold = self.gold(batch)
+        else:
+            gold, seen = self.following(batch), seen.expand(-1, seen.shape[-1], -1).tril()
+        return self.wrong(scores if self.repeats else without(seen, scores, gold), gold)
 
     def following(self, batch: Batch) -> Tensor:
         """The item after each: the next of the history, at last the answer: batch x length."""
@@ -322,6 +326,17 @@ class Rank(Task):
             given = given.to(scores)[:, None]  # batch x 1 x items
             found[name] = given, self.candidates(given, batch).argmax(-1, keepdim=True)
         return found
+
+
+def without(seen: Tensor, scores: Tensor, gold: Tensor) -> Tensor:
+    """Scores (batch x places x items) in which only gold may be an item that was seen.
+
+    seen: batch x places x length, or one row for all places; 0 is no item.
+    """
+    known = torch.zeros_like(scores, dtype=torch.bool)
+    known = known.scatter(-1, seen.expand(-1, scores.shape[1], -1), True)
+    known = known.scatter(-1, gold.clamp_min(0)[..., None], False)
+    return scores.masked_fill(known, -torch.inf)
 
 
 class Extract(Task):
