@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,22 @@ def test_own_files_from_rows_to_report(form: str, tmp_path: Path) -> None:
     assert len(example["map"]) == len(example["queries"])
     if form in ("generate", "classify"):
         assert found["controls"]["oracle"]["mass_on_gold"] == pytest.approx(1.0)
+
+
+def test_stars_are_learned_apart_and_said_as_good_or_bad(tmp_path: Path) -> None:
+    stars = [{"text": f"a film of {n} stars", "label": str(n)} for n in range(1, 6)]
+    run = ran(
+        tmp_path,
+        *rows(tmp_path, [each for each in stars if each["label"] != "3"] * 6),
+        "task=classify",
+        "task.counts_as={1: 2, 4: 5}",
+        "objective=unsupervised",
+        "metrics.figures=[]",
+        "model.dim=16",
+        "trainer.max_epochs=1",
+    )
+    scores = (run / "per_example.csv").read_text().splitlines()
+    assert "accuracy" in scores[0]
+    examples = json.loads((run / "examples.json").read_text())
+    said = {example[name] for example in examples for name in ("gold", "prediction")}
+    assert said <= {"2", "5"}, "gold and answers by the names that are asked for"
