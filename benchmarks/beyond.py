@@ -87,8 +87,8 @@ TABLES = Tables(
             "Recommendation: MovieLens 100K",
             recommendation,
             "Each user's last film among all 1,682, given all before it; films of the history are "
-            "left out of every ranking. Controls are made of the training part, as models are; "
-            "figures of 101 are among the right film and 100 that are drawn.",
+            "left out of every ranking, and of the loss. Controls are made of the training part, "
+            "as models are; figures of 101 are among the right film and 100 that are drawn.",
         ),
     },
 )
