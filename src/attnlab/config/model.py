@@ -162,6 +162,10 @@ def has_middle(kernel: int) -> None:
         raise ValueError(f"a kernel of {kernel} has no middle; use an odd number")
 
 
+EMBEDDING_STD = (
+    "spread of the embeddings at the start: wide, and units are soon told apart; narrow, and words "
+    "that training seldom sees say little. Tied ones start like the weights of the output layer"
+)
 Tie = Literal["none", "output", "all"]
 TIE = (
     "embeddings that are one matrix: none; the decoder's and its output layer's (Press & Wolf "
@@ -180,6 +184,7 @@ class Recurrent(Model, kind="recurrent", target="attnlab.models.recurrent:Recurr
     )
     decoder_layers: int = Field(gt=0, description="recurrent layers of the decoder")
     embedding_dim: int = Field(gt=0, description="width of the embeddings")
+    embedding_std: float = Field(gt=0, description=EMBEDDING_STD)
     bidirectional: bool = Field(description="encoder reads both ways")
     query: Literal["state", "previous_state"] = Field(
         description="which decoder state asks: the present one, all steps at once (Luong et al. "
@@ -205,6 +210,7 @@ class Convolutional(
     )
     kernel: int = Field(gt=0, description="states that a convolution sees at once; an odd number")
     embedding_dim: int = Field(gt=0, description="width of the embeddings")
+    embedding_std: float = Field(gt=0, description=EMBEDDING_STD)
     cell: Literal["lstm", "gru"] = Field(description="the recurrent cell of the decoder")
     decoder_layers: int = Field(gt=0, description="recurrent layers of the decoder")
     query: Literal["state", "previous_state"] = Field(

@@ -45,7 +45,7 @@ class Parts(ABC):
     def __init__(self, **shared: Unpack[Shared]) -> None:
         self.dim, self.dropout = shared["dim"], shared["dropout"]
         self.tie: Tie = shared["tie"]
-        self.units = Units(self.tie, small=self.tie != "none")
+        self.units = Units(self.tie)
         self.unit_dropout = shared["unit_dropout"]
         self.input_dropout = shared["input_dropout"]
         self.image, self.audio = shared["image"], shared["audio"]
@@ -97,11 +97,12 @@ class Parts(ABC):
 class Units:
     """Makes a vector for each unit of a text; output layer and other texts may share the matrix.
 
-    (Press & Wolf 2017.) One that scores units too starts as small as the weights of a layer.
+    (Press & Wolf 2017.) `std` is its spread at the start, without one that of a layer's weights.
     """
 
-    def __init__(self, tie: Tie, small: bool) -> None:
-        self.tie, self.small = tie, small
+    def __init__(self, tie: Tie, std: float | None = None) -> None:
+        self.tie: Tie = tie
+        self.std = std
         self._of_all: nn.Embedding | None = None  # the matrix of all texts, once one has asked
 
     def embedding(self, vocabulary: int, width: int) -> nn.Embedding:
@@ -111,9 +112,11 @@ class Units:
                 sizes = f"{self._of_all.num_embeddings} and {vocabulary}"
                 raise UserError(f"model.tie: 'all' needs one vocabulary; these have {sizes} units")
             return self._of_all
-        self._of_all = nn.Embedding(vocabulary, width, padding_idx=0)
-        if self.small:
+        self._of_all = nn.Embedding(vocabulary, width, padding_idx=PAD)
+        if self.std is None:
             nn.init.normal_(self._of_all.weight, std=width**-0.5)
+        else:
+            self._of_all.weight.data *= self.std
         return self._of_all
 
     def output(self, embedding: nn.Embedding, width: int) -> nn.Linear:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from attnlab.config.attention import AttentionConfig
 from attnlab.models.dropout import Dropout
 from attnlab.models.memory import Memory
-from attnlab.models.parts import Decoder, Parts, Shared
+from attnlab.models.parts import Decoder, Parts, Shared, Units
 
 CELLS: dict[str, type[nn.LSTM | nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -26,12 +26,15 @@ class Recurrent(Parts):
         encoder_layers: int,
         decoder_layers: int,
         embedding_dim: int,
+        embedding_std: float,
         bidirectional: bool,
         query: Literal["state", "previous_state"],
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
         self.embedding_dim = embedding_dim
+        if self.tie == "none":
+            self.units = Units(self.tie, embedding_std)
         self.bidirectional = bidirectional
         self.stepwise = query == "previous_state"
         self.cell = cell

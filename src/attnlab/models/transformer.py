@@ -25,7 +25,7 @@ from attnlab.models.encoder_layers import (
 )
 from attnlab.models.memory import Memory
 from attnlab.models.packing import Packing
-from attnlab.models.parts import Decoder, Parts, Shared, Units
+from attnlab.models.parts import Decoder, Parts, Shared
 
 
 class Transformer(Parts):
@@ -51,7 +51,6 @@ class Transformer(Parts):
         self.positions, self.max_length = embedding_positions, max_length
         self.self_attention = self_attention
         self.packed, self.kernel, self.norm = packed, kernel, norm
-        self.units = Units(self.tie, small=True)
 
     @property
     def front_width(self) -> int:
