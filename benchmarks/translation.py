@@ -130,7 +130,9 @@ def main() -> None:
         f"tokenisation on test_2016_flickr; seed 0, threads in training: {threads}. Training "
         "includes validation after each epoch; the test set is decoded with a beam of 5. "
         f"{controls(options.data)} Length penalties of 0 to 2.5 were tried with the Transformer: "
-        "1.5 is the best on validation (41.0 in place of 40.7) and worse on the test set (39.1)."
+        "1.5 is the best on validation (41.0 in place of 40.7) and worse on the test set (39.1). "
+        "With one word in ten hidden (model.unit_dropout=0.1) greedy BLEU on validation is 40.3 in "
+        "place of 39.8, and that of the test set as it was (39.8)."
     )
     runs = [training(name, options.data, threads) for name in done]
     command = "python -m benchmarks.translation --data ../shared/data"

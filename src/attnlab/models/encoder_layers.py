@@ -29,21 +29,21 @@ class FeedForward(nn.Sequential):
         )
 
 
-class Residual(nn.LayerNorm):
+class Residual(nn.Module):
     """States, and what a block adds to them, normalised before the block or after the sum.
 
     Before (Xiong et al. 2020) trains more easily, after is as in Vaswani et al. 2017.
     """
 
     def __init__(self, parts: Transformer) -> None:
-        super().__init__(parts.dim)
+        super().__init__()
         self.dropout, self.after = Dropout(parts.dropout), parts.norm == "after"
 
-    def forward(self, states: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(self, states: Tensor, norm: nn.Module, block: Callable[[Tensor], Tensor]) -> Tensor:
         """batch x length x dim."""
         if self.after:
-            return super().forward(states + self.dropout(block(states)))
-        return states + self.dropout(block(super().forward(states)))
+            return norm(states + self.dropout(block(states)))
+        return states + self.dropout(block(norm(states)))
 
 
 def last_norm(parts: Transformer) -> nn.Module:
@@ -58,11 +58,12 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.self_attention = parts.attention(attention, site)
         self.feedforward = FeedForward(parts)
-        self.norms = nn.ModuleList(Residual(parts) for _ in range(2))
+        self.norms = nn.ModuleList(nn.LayerNorm(parts.dim) for _ in range(2))
+        self.residual = Residual(parts)
 
     def forward(self, states: Tensor, mask: Mask) -> Tensor:
-        states = self.norms[0](states, partial(self.attended, mask))  # batch x length x dim
-        return self.norms[1](states, self.feedforward)
+        states = self.residual(states, self.norms[0], partial(self.attended, mask))
+        return self.residual(states, self.norms[1], self.feedforward)  # batch x length x dim
 
     def attended(self, mask: Mask, states: Tensor) -> Tensor:
         """What each state finds in all of them."""
@@ -83,9 +84,10 @@ class ConformerLayer(EncoderLayer):
 
     def forward(self, states: Tensor, mask: Mask) -> Tensor:
         states = states + self.dropout(self.before(states)) / 2  # batch x length x dim
-        states = self.norms[0](states, partial(self.attended, mask))
+        states = self.residual(states, self.norms[0], partial(self.attended, mask))
         states = states + self.dropout(self.convolution(states, mask.keys))
-        return self.norm(self.norms[1](states, lambda states: self.feedforward(states) / 2))
+        states = states + self.dropout(self.feedforward(self.norms[1](states))) / 2
+        return self.norm(states)
 
 
 class Convolution(nn.Module):

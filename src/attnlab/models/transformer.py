@@ -168,7 +168,8 @@ class DecoderLayer(nn.Module):
         self.self_attention = parts.attention(own, f"decoder.self.{number}")
         self.cross_attention = parts.attention(attention, f"decoder.cross.{number}")
         self.feedforward = FeedForward(parts)
-        self.norms = nn.ModuleList(Residual(parts) for _ in range(3))
+        self.norms = nn.ModuleList(nn.LayerNorm(parts.dim) for _ in range(3))
+        self.residual = Residual(parts)
 
     def forward(self, states: Tensor, memory: Memory, caches: LayerCaches | None) -> Tensor:
         cached, known = (caches.own, caches.memory) if caches else (None, None)
@@ -180,9 +181,9 @@ class DecoderLayer(nn.Module):
         def other(states: Tensor) -> Tensor:
             return self.cross_attention(states, memory.values, memory.values, seen, state=known)
 
-        states = self.norms[0](states, own)  # batch x length x dim
-        states = self.norms[1](states, other)
-        return self.norms[2](states, self.feedforward)
+        states = self.residual(states, self.norms[0], own)  # batch x length x dim
+        states = self.residual(states, self.norms[1], other)
+        return self.residual(states, self.norms[2], self.feedforward)
 
 
 @dataclass
