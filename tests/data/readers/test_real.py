@@ -83,7 +83,7 @@ def test_the_first_rows_are_read_and_encoded(experiment: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("experiment", "sizes"),
     [
-        ("sst2", (77616, 872, 1821)),
+        ("sst2", (159274, 872, 1821)),
         ("wnut17", (3394, 1009, 1287)),
         ("atis", (4478, 500, 893)),
         ("atis_intent", (4478, 500, 893)),

@@ -9,12 +9,13 @@ from dataclasses import replace
 import pytest
 import torch
 from sklearn.linear_model import Ridge
-from torch import Tensor
+from torch import Tensor, nn
 
-from attnlab.data.batch import Padded
+from attnlab.data.batch import Batch, Padded
 from attnlab.data.vocabulary import PAD
 from attnlab.explain.methods import erasure
 from attnlab.explain.subject import Subject
+from attnlab.models.heads import Classifier
 from tests.explain.subjects import CASES, subject
 
 TEXTS = [case for case in CASES if not case.startswith("picture")]
@@ -27,9 +28,14 @@ def by_hand(explained: Subject, example: int, erased: list[int]) -> Tensor:
     units = one.batch.inputs[name].values.clone()
     units[:, erased] = PAD
     inputs = one.batch.inputs | {name: Padded(units, one.batch.inputs[name].mask)}
-    scores = one.model(replace(one.batch, inputs=inputs))
+    scores = choices(one.model, replace(one.batch, inputs=inputs))
     chosen = scores.softmax(-1).gather(-1, one.batch.answer.values[..., None])[0, :, 0]
     return torch.logit(chosen)
+
+
+def choices(model: nn.Module, batch: Batch) -> Tensor:
+    """Scores of what may be answered: batch x queries x choices."""
+    return model.choices(batch)[:, None] if isinstance(model, Classifier) else model(batch)
 
 
 @pytest.mark.parametrize("case", TEXTS)
