@@ -1,4 +1,7 @@
-"""W&B: the figures of a run as it goes, offline unless asked otherwise."""
+"""W&B: the figures of a run as it goes, offline unless asked otherwise.
+
+W&B itself takes a second to import: whoever does without it does not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,16 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import wandb
 from lightning.pytorch.loggers.wandb import WandbLogger
-from wandb.errors import Error as WandbError
 
 from attnlab.config.schema import Logger as Settings
 from attnlab.errors import UserError
-from attnlab.learning.lineage import use_data
 from attnlab.learning.processes import is_first_process
+
+if TYPE_CHECKING:
+    import wandb
 
 Entries = dict[str, Any]
 STEP = "trainer/global_step"
@@ -31,6 +34,11 @@ def connect(
     """
     if settings.wandb == "disabled" or not is_first_process():
         return None
+    import wandb
+    from wandb.errors import Error as WandbError
+
+    from attnlab.learning.lineage import use_data
+
     os.environ.setdefault("WANDB_DATA_DIR", str((folder / "wandb").absolute()))  # not in $HOME
     try:
         if settings.wandb == "online" and not wandb.login(prompt=False):
@@ -63,6 +71,8 @@ def connect(
 
 def _discreet() -> wandb.Settings:
     """Nothing of the machine, its user, its environment, its packages, or what is printed."""
+    import wandb
+
     return wandb.Settings(
         console="off",
         disable_git=True,  # the address of a remote may hold a password

@@ -23,10 +23,8 @@ GROUPS = ("answer", "attention", "trust", "cost")
 COLUMNS: list[str | int] = ["id", "tokens", "prediction", "gold", "right", "map", "mass_on_gold"]
 
 
-def log_evaluation(logger: WandbLogger | None, figures: dict[str, Any], folder: Path) -> None:
+def log_evaluation(logger: WandbLogger, figures: dict[str, Any], folder: Path) -> None:
     """The figures; maps, panels and the examples with their maps; the checkpoint."""
-    if logger is None:
-        return
     make_model(logger.experiment, folder / "checkpoints" / "best.ckpt", figures)
     logger.experiment.log(  # what is logged last is the run's summary as well
         {

@@ -21,7 +21,6 @@ from attnlab.learning.fit import build_trainer, seed_everything
 from attnlab.learning.history import History
 from attnlab.learning.safety import InterruptedRunError, is_out_of_memory, out_of_memory
 from attnlab.metrics.memory import PeakMemory
-from attnlab.report.dashboard import log_evaluation
 from attnlab.stages import evaluate, report
 from attnlab.stages.learners import build_learner, device, load_teacher
 from attnlab.stages.prepare import prepared_data
@@ -90,7 +89,10 @@ def finish(run: Run, wandb: WandbLogger | None) -> None:
     if "evaluate" not in run.config.stages:
         return
     figures = evaluate.evaluate(run)
-    log_evaluation(wandb, figures, run.folder)
+    if wandb is not None:
+        from attnlab.report.dashboard import log_evaluation
+
+        log_evaluation(wandb, figures, run.folder)
     if "report" in run.config.stages:
         report.write([run], run.folder / "report.html")
     evaluate.show(run, figures)
