@@ -114,8 +114,8 @@ class Trees(Reader, kind="trees", target=f"{READERS}.trees:TreesReader"):
     labels: dict[str, str | None] = Field(
         description="label in the file -> label to learn; null leaves such phrases out"
     )
-    phrase_labels: dict[str, str | None] | None = Field(
-        description="the same where every phrase is a row; null is as for sentences"
+    phrase_labels: dict[str, str | None] = Field(
+        description="those that differ from `labels` where every phrase is a row"
     )
 
 

@@ -115,6 +115,15 @@ class Label:
         said = (self.counts_as.get(label, label) for label in self.labels)
         return [None if label is None else self.labels.index(label) for label in said]
 
+    @property
+    def said_by(self) -> dict[int, list[int]]:
+        """For each label that is said the numbers of those that it stands for."""
+        stands: dict[int, list[int]] = {}
+        for number, said in enumerate(self.said_as):
+            if said is not None:
+                stands.setdefault(said, []).append(number)
+        return stands
+
 
 @dataclass(frozen=True)
 class ItemAnswer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -72,12 +72,12 @@ class Classifier(nn.Module):
         attention: AttentionConfig,
         output: nn.Module,
         hops: int = 1,
-        said_as: Sequence[int | None] | None = None,
+        said_by: Mapping[int, Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
         self.reader, self.prediction = reader, prediction
         self.pooling = Pooling(parts, attention) if hops == 1 else Hops(parts, attention, hops)
-        self.output, self.said_as = output, said_as
+        self.output, self.said_by = output, said_by
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores of the labels: batch x 1 x labels."""
@@ -90,7 +90,7 @@ class Classifier(nn.Module):
     def choices(self, batch: Batch) -> Tensor:
         """Scores of what may be the answer: batch x labels, -inf where one may not."""
         scores = self(batch)[:, -1]
-        return scores if self.said_as is None else said_together(scores, self.said_as)
+        return scores if self.said_by is None else said_together(scores, self.said_by)
 
     @torch.no_grad()
     def answer(self, batch: Batch) -> Tensor:
@@ -98,11 +98,10 @@ class Classifier(nn.Module):
         return self.choices(batch).argmax(-1, keepdim=True)
 
 
-def said_together(scores: Tensor, said_as: Sequence[int | None]) -> Tensor:
-    """Scores (batch x labels) with the chances of all that is said as one label at that label."""
+def said_together(scores: Tensor, said_by: Mapping[int, Sequence[int]]) -> Tensor:
+    """Scores (batch x labels) with the chances of all labels that one says at that one."""
     together = torch.full_like(scores, -torch.inf)
-    for label in {said for said in said_as if said is not None}:
-        members = [number for number, said in enumerate(said_as) if said == label]
+    for label, members in said_by.items():
         together[:, label] = scores[:, members].logsumexp(-1)
     return together
 

@@ -117,9 +117,9 @@ def _classifier(plan: Plan) -> nn.Module:
         raise _wrong_answers(plan)
     output = nn.Linear(plan.parts.dim, len(answers.labels))
     attention = plan.config.attention
-    hops, said_as = plan.config.task.looks, answers.said_as if answers.counts_as else None
+    hops, said_by = plan.config.task.looks, answers.said_by if answers.counts_as else None
     prediction = plan.prediction(1)
-    return Classifier(plan.reader, prediction, plan.parts, attention, output, hops, said_as)
+    return Classifier(plan.reader, prediction, plan.parts, attention, output, hops, said_by)
 
 
 def _ranker(plan: Plan) -> nn.Module:

@@ -38,10 +38,10 @@ def log_evaluation(logger: WandbLogger, figures: dict[str, Any], folder: Path) -
     )
 
 
-def log_findings(logger: WandbLogger | None, folder: Path) -> None:
+def log_findings(logger: WandbLogger, folder: Path) -> None:
     """What `attnlab explain` found, beside the figures of the evaluation."""
     found = findings(folder)
-    if logger is None or not found:
+    if not found:
         return
     values = {_key(row.figure): row.value for row in found if row.value is not None}
     pictures = {f"panels/{name}": path for name, path in draw_findings(folder).items()}

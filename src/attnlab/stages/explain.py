@@ -75,7 +75,6 @@ def explain(run: Run) -> None:
     from attnlab.explain.trust.battery import TESTS
     from attnlab.learning.dashboard import closed_at_end, connect
     from attnlab.learning.fit import seed_everything
-    from attnlab.report.dashboard import log_findings
     from attnlab.stages.explain_tables import show
     from attnlab.stages.learners import build_learner, device, load_learner
     from attnlab.stages.prepare import prepared_data
@@ -103,7 +102,10 @@ def explain(run: Run) -> None:
     show(console, run, explanations, report)
     wandb = connect(config.logger, run.folder, config.name, run.wandb_id, {})
     with closed_at_end(wandb):
-        log_findings(wandb, run.folder)
+        if wandb is not None:
+            from attnlab.report.dashboard import log_findings
+
+            log_findings(wandb, run.folder)
 
 
 def _leave_nothing(run: Run) -> None:

@@ -41,7 +41,7 @@ def test_what_is_no_tree_is_told(line: str, told: str) -> None:
 
 def test_rows_are_sentences_or_phrases_that_have_a_label(tmp_path: Path) -> None:
     (tmp_path / "trees.txt").write_text(f"{TREE}\n(4 (3 splash) (2 !))\n(9 x)\n(2 (\n")
-    reader = TreesReader(phrases=["train"], labels=LABELS, phrase_labels=None)
+    reader = TreesReader(phrases=["train"], labels=LABELS, phrase_labels={})
     sentences = list(reader.rows(tmp_path, "trees.txt", "dataset.splits.test"))
     assert [(" ".join(r.values["phrase"]), r.values["label"]) for r in sentences[:2]] == [
         ("A splash and/or greater", "good"),
@@ -62,8 +62,7 @@ def test_rows_are_sentences_or_phrases_that_have_a_label(tmp_path: Path) -> None
 
 def test_phrases_may_have_labels_that_sentences_lack(tmp_path: Path) -> None:
     (tmp_path / "trees.txt").write_text("(2 (2 a) (4 splash))\n(3 (2 a) (4 splash))\n")
-    labels = LABELS | {"2": "neither"}
-    reader = TreesReader(phrases=["train"], labels=LABELS, phrase_labels=labels)
+    reader = TreesReader(phrases=["train"], labels=LABELS, phrase_labels={"2": "neither"})
     read = {
         split: [
             row.values["label"] for row in reader.rows(tmp_path, "trees.txt", f"splits.{split}")

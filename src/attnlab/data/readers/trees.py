@@ -21,10 +21,10 @@ class TreesReader(RowReader):
         *,
         phrases: Collection[str],
         labels: Mapping[str, str | None],
-        phrase_labels: Mapping[str, str | None] | None,
+        phrase_labels: Mapping[str, str | None],
     ) -> None:
         self.phrases, self.labels = phrases, labels
-        self.phrase_labels = labels if phrase_labels is None else phrase_labels
+        self.phrase_labels = {**labels, **phrase_labels}
 
     def files(self, folder: Path, where: Where, key: str) -> list[Path]:
         assert isinstance(where, str)
