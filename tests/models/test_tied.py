@@ -30,7 +30,7 @@ def test_the_decoder_scores_by_the_vectors_that_it_reads(kind: str) -> None:
 
 
 def test_all_texts_share_a_matrix_where_they_share_a_vocabulary() -> None:
-    units = Units("all")
+    units = Units("all", "model.dim")
     first = units.embedding(9, 64)
     assert units.embedding(9, 64) is first
     assert units.output(first, 64).weight is first.weight
@@ -38,7 +38,7 @@ def test_all_texts_share_a_matrix_where_they_share_a_vocabulary() -> None:
 
 
 def test_untied_ones_are_apart() -> None:
-    units = Units("none", std=2.0)
+    units = Units("none", "model.dim", std=2.0)
     first = units.embedding(9, 64)
     assert first.weight[1:].std().item() == pytest.approx(2, rel=0.2)
     assert units.embedding(9, 64) is not first

@@ -12,7 +12,8 @@ from pydantic import Field, model_validator
 
 from attnlab.config.dataset import Dataset, Share
 from attnlab.config.section import Section, Variant
-from attnlab.config.tokenizer import Tokenizer
+from attnlab.config.tokenizer import Tokenizer, Words
+from attnlab.config.vectors import Vectors
 
 READERS = "attnlab.data.readers"
 Column = Annotated[str, Field(min_length=1)]
@@ -313,6 +314,7 @@ class Files(Rows, kind="files", target=f"{READERS}.source:FileSource"):
     gold: Gold | None
     words: WordRules
     tokenizer: Tokenizer
+    vectors: Vectors | None
 
     @property
     def may_lack(self) -> set[str]:
@@ -326,6 +328,16 @@ class Files(Rows, kind="files", target=f"{READERS}.source:FileSource"):
                 raise ValueError(f"no input '{name}'; there are: {', '.join(self.inputs)}")
         if self.looks_at in self.optional:
             raise ValueError(f"optional: '{self.looks_at}' is looked at; no row may lack it")
+        return self
+
+    @model_validator(mode="after")
+    def _vectors_of_words(self) -> Self:
+        words = isinstance(self.tokenizer, Words) and self.tokenizer.digits
+        if self.vectors is not None and (not words or self.tokenizer.joint):
+            raise ValueError(
+                "vectors are of words as they stand, each input's own: "
+                "tokenizer 'words' with digits=true and joint=false"
+            )
         return self
 
     @model_validator(mode="after")

@@ -21,7 +21,7 @@ from attnlab.data.answers import Answer, Label, Units, answer_of, fit_answer
 from attnlab.data.example import Example, absent, named
 from attnlab.data.grain import OWN, Grain, at_groups, at_hops, first_rows
 from attnlab.data.groups import Groups
-from attnlab.data.inputs import Input, Text, fit_input, input_of
+from attnlab.data.inputs import Input, Sentences, Text, fit_input, input_of
 from attnlab.data.pretrained import PretrainedPieces
 from attnlab.data.source import ANSWER
 from attnlab.data.target import AttentionTarget
@@ -29,6 +29,7 @@ from attnlab.data.tokenizers import Pieces
 from attnlab.data.vocabulary import Vocabulary
 
 FILE = "vocabulary.json"
+VECTORS = "vectors-{}.npy"  # of an input's words, where they have any before training
 Map = npt.NDArray[np.float32]
 
 
@@ -243,10 +244,17 @@ class Codec:
         content = {"looks_at": self.looks_at, "inputs": described, "answer": answer}
         text = json.dumps(content, ensure_ascii=False, indent=0)
         (folder / FILE).write_text(text, encoding="utf-8")
+        for name, found in self.inputs.items():
+            if isinstance(found, Text | Sentences) and found.vocabulary.vectors is not None:
+                np.save(folder / VECTORS.format(name), found.vocabulary.vectors)
 
     @classmethod
     def load(cls, folder: Path) -> Codec:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
         inputs = {name: input_of(i.pop("form"), i) for name, i in content["inputs"].items()}
+        for name, found in inputs.items():
+            path = folder / VECTORS.format(name)
+            if isinstance(found, Text | Sentences) and path.is_file():
+                found.vocabulary.vectors = np.load(path)
         answer = content["answer"]
         return cls(inputs, answer_of(answer.pop("form"), answer), content["looks_at"])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from attnlab.data.groups import Groups
 
@@ -12,8 +15,18 @@ PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 
 
+class WordVectors(NamedTuple):
+    """What words mean before training."""
+
+    words: Sequence[str]
+    numbers: npt.NDArray[np.float32]  # words x dim
+
+
 class Vocabulary:
     """Units in the order of their numbers; the first four are special."""
+
+    # What units mean before training, units x dim; NaN where nobody knows.
+    vectors: npt.NDArray[np.float32] | None = None
 
     def __init__(self, units: Sequence[str]) -> None:
         self.units = list(units)
@@ -26,6 +39,15 @@ class Vocabulary:
     ) -> Vocabulary:
         """The units seen `at_least` so often, most frequent first, ties in alphabetical order."""
         return cls(units_of(texts, at_least, size))
+
+    def knowing(self, known: WordVectors) -> Vocabulary:
+        """The same with these vectors, and the words that only those know."""
+        new = [word for word in known.words if word not in self._number and word not in SPECIAL]
+        whole = Vocabulary([*self.units, *new])
+        whole.vectors = np.full((len(whole), known.numbers.shape[1]), np.nan, np.float32)
+        whole.vectors[whole.encode(known.words)] = known.numbers
+        whole.vectors[: len(SPECIAL)] = np.nan
+        return whole
 
     @property
     def joint(self) -> str:

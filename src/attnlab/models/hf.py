@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.inputs import Input, Text
 from attnlab.data.pretrained import PretrainedPieces
-from attnlab.data.vocabulary import BOS, PAD
+from attnlab.data.vocabulary import BOS, PAD, Vocabulary
 from attnlab.errors import UserError
 from attnlab.models.backbone import Source, encoder_of, load
 from attnlab.models.memory import Memory
@@ -68,7 +68,7 @@ class HuggingFace(Parts):
             )
         return TextFront(PretrainedEmbedding(self), self.unit_dropout)
 
-    def embedding(self, vocabulary: int, width: int) -> nn.Module:
+    def embedding(self, vocabulary: Vocabulary, width: int) -> nn.Module:
         raise NotImplementedError("the backbone's own embeddings are in its front and decoder")
 
     def encoder(self, attention: AttentionConfig, stem: str = "encoder") -> nn.Module:

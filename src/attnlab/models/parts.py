@@ -13,7 +13,7 @@ from attnlab.config.attention import AttentionConfig
 from attnlab.config.model import Audio, Image, SentenceVector, Tie
 from attnlab.data.batch import Padded
 from attnlab.data.inputs import Input, Picture, Sentences, Sound, Text
-from attnlab.data.vocabulary import PAD
+from attnlab.data.vocabulary import PAD, Vocabulary
 from attnlab.errors import UserError
 from attnlab.models.dropout import UnitDropout
 from attnlab.models.memory import Memory
@@ -45,7 +45,7 @@ class Parts(ABC):
     def __init__(self, **shared: Unpack[Shared]) -> None:
         self.dim, self.dropout = shared["dim"], shared["dropout"]
         self.tie: Tie = shared["tie"]
-        self.units = Units(self.tie)
+        self.units = Units(self.tie, "model.dim")
         self.unit_dropout = shared["unit_dropout"]
         self.input_dropout = shared["input_dropout"]
         self.image, self.audio = shared["image"], shared["audio"]
@@ -58,7 +58,7 @@ class Parts(ABC):
         """The width of what the encoder reads."""
 
     @abstractmethod
-    def embedding(self, vocabulary: int, width: int) -> nn.Module:
+    def embedding(self, vocabulary: Vocabulary, width: int) -> nn.Module:
         """Numbers of units, batch x length, to vectors."""
 
     @abstractmethod
@@ -72,10 +72,10 @@ class Parts(ABC):
     def front(self, found: Input) -> nn.Module:
         """What turns one input into a memory of width `front_width`."""
         if isinstance(found, Text):
-            embedding = self.embedding(len(found.vocabulary), self.front_width)
+            embedding = self.embedding(found.vocabulary, self.front_width)
             return TextFront(embedding, self.unit_dropout)
         if isinstance(found, Sentences):
-            embedding = self.embedding(len(found.vocabulary), self.front_width)
+            embedding = self.embedding(found.vocabulary, self.front_width)
             front = SentenceFront(embedding, self.unit_dropout, self.sentences.build(self))
             return nn.Sequential(front, self.places())
         if isinstance(found, Picture):
@@ -98,12 +98,29 @@ class Units:
     """Makes a vector for each unit of a text; output layer and other texts may share the matrix.
 
     (Press & Wolf 2017.) `std` is its spread at the start, without one that of a layer's weights.
+    Words whose vectors are given start from these, brought to that spread.
     """
 
-    def __init__(self, tie: Tie, std: float | None = None) -> None:
+    def __init__(self, tie: Tie, width_key: str, std: float | None = None) -> None:
         self.tie: Tie = tie
-        self.std = std
+        self.width_key, self.std = width_key, std  # the setting that says how wide vectors are
         self._of_all: nn.Embedding | None = None  # the matrix of all texts, once one has asked
+
+    def words(self, vocabulary: Vocabulary, width: int) -> nn.Embedding:
+        """The same for a text that is read, which may say what its words mean."""
+        embedding = self.embedding(len(vocabulary), width)
+        if vocabulary.vectors is not None:
+            given = torch.tensor(vocabulary.vectors)  # vocabulary x width
+            if given.shape[1] != width:
+                raise UserError(
+                    f"dataset.vectors: {given.shape[1]} numbers a word, where the model has "
+                    f"{width}; try: {self.width_key}={given.shape[1]}"
+                )
+            known = ~given.isnan().any(1)
+            spread = self.std or width**-0.5
+            given = given * (spread / given[known].square().mean().sqrt())
+            embedding.weight.data[known] = given[known]
+        return embedding
 
     def embedding(self, vocabulary: int, width: int) -> nn.Embedding:
         """A matrix of its own, or the one of all texts."""

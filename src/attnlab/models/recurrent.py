@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.config.attention import AttentionConfig
+from attnlab.data.vocabulary import Vocabulary
 from attnlab.models.dropout import Dropout
 from attnlab.models.memory import Memory
 from attnlab.models.parts import Decoder, Parts, Shared, Units
@@ -33,8 +34,8 @@ class Recurrent(Parts):
     ) -> None:
         super().__init__(**shared)
         self.embedding_dim = embedding_dim
-        if self.tie == "none":
-            self.units = Units(self.tie, embedding_std)
+        width_key = "model.embedding_dim" if encoder_layers else "model.dim"
+        self.units = Units(self.tie, width_key, embedding_std if self.tie == "none" else None)
         self.bidirectional = bidirectional
         self.stepwise = query == "previous_state"
         self.cell = cell
@@ -45,8 +46,8 @@ class Recurrent(Parts):
     def front_width(self) -> int:
         return self.embedding_dim if self.encoder_layers else self.dim
 
-    def embedding(self, vocabulary: int, width: int) -> nn.Module:
-        return nn.Sequential(self.units.embedding(vocabulary, width), Dropout(self.dropout))
+    def embedding(self, vocabulary: Vocabulary, width: int) -> nn.Module:
+        return nn.Sequential(self.units.words(vocabulary, width), Dropout(self.dropout))
 
     def encoder(self, attention: AttentionConfig, stem: str = "encoder") -> nn.Module:
         return RecurrentEncoder(self) if self.encoder_layers else nn.Identity()

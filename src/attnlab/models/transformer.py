@@ -14,6 +14,7 @@ from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.attention.probes import watched
 from attnlab.config.attention import AttentionConfig
+from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError
 from attnlab.models.dropout import Dropout
 from attnlab.models.encoder_layers import (
@@ -56,8 +57,8 @@ class Transformer(Parts):
     def front_width(self) -> int:
         return self.dim
 
-    def embedding(self, vocabulary: int, width: int) -> nn.Module:
-        return PositionedEmbedding(self, self.units.embedding(vocabulary, width))
+    def embedding(self, vocabulary: Vocabulary, width: int) -> nn.Module:
+        return PositionedEmbedding(self, self.units.words(vocabulary, width))
 
     def places(self) -> nn.Module:
         return PlacedMemory(self)

@@ -80,13 +80,21 @@ def lines(path: Path) -> Iterator[str]:
 def opened(path: Path) -> IO[str]:
     """A text file, unpacked by the end of its name; a mark at its begin (BOM) is left out."""
     if packed := archive_of(path):
-        member = zipfile.Path(*packed).open("rb")
+        state = packed[0].stat()
+        archive = _archive(packed[0], state.st_size, state.st_mtime_ns)
+        member = archive.open(packed[1])
         unpacked = PACKED[path.suffix](member) if path.suffix in PACKED else member
         return io.TextIOWrapper(
             unpacked, encoding="utf-8-sig", errors="surrogateescape", newline=""
         )
     opener = PACKED.get(path.suffix, open)
     return opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+@lru_cache(maxsize=4)
+def _archive(path: Path, size: int, changed: int) -> zipfile.ZipFile:
+    """Opened once: its list of contents may be long, and its files read one after the other."""
+    return zipfile.ZipFile(path)
 
 
 @contextmanager

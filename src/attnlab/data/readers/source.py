@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attnlab.config.dataset_files import Answer, Gold, TextAnswer, TextsAnswer, WordRules
 from attnlab.config.tokenizer import Tokenizer
+from attnlab.config.vectors import Vectors
 from attnlab.data.example import Example, Value, words_of
 from attnlab.data.groups import Groups
 from attnlab.data.readers.columns import AnswerColumn
@@ -16,6 +17,7 @@ from attnlab.data.readers.documents import Documents
 from attnlab.data.readers.gold import GoldColumn, Seen
 from attnlab.data.readers.row import Row
 from attnlab.data.readers.splits import RowSource
+from attnlab.data.readers.vectors import CountedVectors, VectorFile
 from attnlab.data.readers.words import Worded, Wording, text
 from attnlab.data.source import ANSWER
 from attnlab.data.tokenizers import Fitter
@@ -36,6 +38,7 @@ class FileSource(RowSource):
     gold: Gold | None
     words: WordRules
     tokenizer: Tokenizer
+    vectors: Vectors | None
 
     def columns(self) -> Mapping[str, str]:
         wanted = {f"dataset.inputs.{name}": column for name, column in self.inputs.items()}
@@ -51,6 +54,8 @@ class FileSource(RowSource):
     def beside(self) -> Iterator[Path]:
         for documents in self._documents.values():
             yield from documents.files()
+        if self._vectors is not None:
+            yield from self._vectors.files()
 
     def vocabularies(self, training: Iterable[Example]) -> Mapping[str, Vocabulary]:
         """Those of the inputs, and of an answer that is text; of one kind, or one for all."""
@@ -61,7 +66,12 @@ class FileSource(RowSource):
             texts = (_text(example, name) for name in names for example in training)
             together = tokenizer.fit(texts)
             return dict.fromkeys(names, together)
-        return {name: tokenizer.fit(_text(e, name) for e in training) for name in names}
+        fitted = {name: tokenizer.fit(_text(e, name) for e in training) for name in names}
+        if self._vectors is None:
+            return fitted
+        texts = [_text(example, name) for name in self.inputs for example in training]
+        known = self._vectors.known(texts, self._wording)
+        return fitted | {name: fitted[name].knowing(known) for name in self.inputs}
 
     def make(self, row: Row, name: str) -> Example:
         worded = {name: self._worded(name, column, row) for name, column in self.inputs.items()}
@@ -129,6 +139,10 @@ class FileSource(RowSource):
     @cached_property
     def _gold(self) -> GoldColumn | None:
         return None if self.gold is None else self.gold.build()
+
+    @cached_property
+    def _vectors(self) -> VectorFile | CountedVectors | None:
+        return None if self.vectors is None else self.vectors.build()
 
     @cached_property
     def _wording(self) -> Wording:
