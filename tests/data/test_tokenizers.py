@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -13,10 +14,18 @@ from hypothesis import strategies as st
 
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
+from attnlab.data.items import VariedItems
 from attnlab.data.source import ANSWER
 from attnlab.data.target import AttentionTarget
 from attnlab.data.target_batch import regroup_maps
-from attnlab.data.tokenizers import Bpe, Characters, Unigram, Words, vocabulary_of
+from attnlab.data.tokenizers import (
+    Bpe,
+    Characters,
+    Unigram,
+    VariedPieces,
+    Words,
+    vocabulary_of,
+)
 from attnlab.data.vocabulary import EOS, SPECIAL, UNKNOWN, Vocabulary
 
 TEXTS = [
@@ -30,7 +39,8 @@ TEXTS = [
 TOKENIZERS = {
     "words": Words(size=None, at_least=1, digits=True),
     "characters": Characters(at_least=1),
-    "bpe": Bpe(size=60, at_least=2),
+    "bpe": Bpe(size=60, at_least=2, dropout=0.0),
+    "varied": Bpe(size=60, at_least=2, dropout=0.3),
     "unigram": Unigram(size=60),
 }
 
@@ -64,7 +74,7 @@ def test_numbers_may_be_known_by_their_form() -> None:
         assert "000" in each.units and "382" not in each.units
 
 
-@pytest.mark.parametrize("name", ["words", "characters", "bpe"])
+@pytest.mark.parametrize("name", ["words", "characters", "bpe", "varied"])
 def test_trained_twice_it_is_the_same(name: str) -> None:
     one, other = (TOKENIZERS[name].fit(TEXTS).describe() for _ in range(2))
     assert one == other
@@ -76,6 +86,68 @@ def test_pieces_are_fewer_than_asked_and_really_pieces() -> None:
         assert len(vocabulary) <= 60
         assert len(vocabulary.encode(["lowhouses"])) > 1
         assert UNKNOWN not in vocabulary.encode(["lowhouses"])
+
+
+def varied(dropout: float) -> VariedPieces:
+    pieces = Bpe(size=60, at_least=2, dropout=dropout or 0.5).fit(TEXTS)
+    assert isinstance(pieces, VariedPieces)
+    pieces.dropout = dropout
+    return pieces
+
+
+@pytest.mark.parametrize("word", ["lowest", "houses", "widestΩ", "a", "newertowers"])
+def test_with_no_merge_left_out_words_are_spelled_as_the_library_does(word: str) -> None:
+    pieces = varied(0.0)
+    assert pieces.ways(word) == [pieces.encode([word])] * pieces.WAYS
+
+
+def test_merges_are_left_out_as_often_as_asked() -> None:
+    """In a chain of one merge after the other, the first goes missing in a share of the ways."""
+    pieces = VariedPieces(varied(0.3), [["l", "o"], ["lo", "w"]], 0.3)
+    drawn = [pieces.merged("low", Random(i)) for i in range(4000)]
+    assert sum(way[1] == "l" for way in drawn) / 4000 == pytest.approx(0.3, abs=0.03)
+    assert sum(way[1] == "low" for way in drawn) / 4000 == pytest.approx(0.49, abs=0.03)
+
+
+def test_training_meets_words_in_other_pieces() -> None:
+    pieces, text = varied(0.5), ["lowest", "houses", "lowest"]
+    seen = set()
+    for i in range(20):
+        met = pieces.varied(Random(i))
+        numbers = met.encode(text)
+        assert numbers == pieces.varied(Random(i)).encode(text), "the same for the same draw"
+        assert pieces.decode([*numbers, EOS]) == text
+        groups = met.groups(text)
+        assert len(groups) == len(numbers)
+        first, last = (
+            [n for n, (w,) in zip(numbers, groups.members, strict=True) if w == place]
+            for place in (0, 2)
+        )
+        assert first == last, "a word is the same throughout an example"
+        seen.add(tuple(numbers))
+    assert len(seen) > 5
+    assert pieces.encode(text) == TOKENIZERS["bpe"].fit(TEXTS).encode(text), "else as ever"
+
+
+def test_items_vary_by_epoch_and_place_and_nothing_else() -> None:
+    vocabulary, example = varied(0.5), links_example()
+    codec = Codec.fit([example], {"text": vocabulary, ANSWER: vocabulary})
+    assert codec.varies
+    items, again = (VariedItems([example] * 5, codec, seed=3) for _ in range(2))
+    epochs = []
+    for epoch in range(4):
+        items.begin(epoch)
+        epochs.append([items[place].answer.tolist() for place in range(5)])
+    again.begin(2)
+    assert [again[place].answer.tolist() for place in (4, 1)] == [epochs[2][4], epochs[2][1]]
+    assert len({tuple(answer) for epoch in epochs for answer in epoch}) > 5
+    item = items[0]
+    assert item.target is not None
+    assert item.target.weights.shape[1] == item.keys == len(item.inputs["text"])
+    assert (
+        items.sizes.tolist()
+        == [[items.codec.encode(example, 0).keys, len(codec.encode(example, 0).answer)]] * 5
+    )
 
 
 def test_a_text_cannot_spell_special_units(vocabulary: Vocabulary) -> None:

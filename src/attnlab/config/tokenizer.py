@@ -48,6 +48,12 @@ class Bpe(Tokenizer, kind="bpe", target=f"{TOKENIZERS}:Bpe"):
 
     size: int = Field(ge=8, description="units at most")
     at_least: int = Field(ge=1, description="times that a pair has to occur to be merged")
+    dropout: float = Field(
+        ge=0,
+        lt=1,
+        description="merges left out at random when training reads a word, so that it meets the "
+        "word in other pieces each time (BPE-dropout, Provilkov et al. 2020)",
+    )
 
 
 class Unigram(Tokenizer, kind="unigram", target=f"{TOKENIZERS}:Unigram"):

@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from attnlab.data.inputs import Input, Sentences, Text, fit_input, input_of
 from attnlab.data.pretrained import PretrainedPieces
 from attnlab.data.source import ANSWER
 from attnlab.data.target import AttentionTarget
-from attnlab.data.tokenizers import Pieces
+from attnlab.data.tokenizers import Pieces, VariedPieces
 from attnlab.data.vocabulary import Vocabulary
 
 FILE = "vocabulary.json"
@@ -107,6 +108,26 @@ class Codec:
         if answers and isinstance(self.answers, Units):
             return replace(self, inputs=inputs, answers=Units(pieces.bare()))
         return replace(self, inputs=inputs)
+
+    def varied(self, random: Random) -> Codec:
+        """The same, with texts in the pieces that training meets this time."""
+        inputs = {
+            name: replace(i, vocabulary=i.vocabulary.varied(random))
+            if isinstance(i, Text | Sentences)
+            else i
+            for name, i in self.inputs.items()
+        }
+        answers = self.answers
+        if isinstance(answers, Units):
+            answers = Units(answers.vocabulary.varied(random))
+        return replace(self, inputs=inputs, answers=answers)
+
+    @property
+    def varies(self) -> bool:
+        """Whether training meets texts in other pieces each time."""
+        read = (i.vocabulary for i in self.inputs.values() if isinstance(i, Text | Sentences))
+        written = [self.answers.vocabulary] if isinstance(self.answers, Units) else []
+        return any(isinstance(vocabulary, VariedPieces) for vocabulary in (*read, *written))
 
     def encode(self, example: Example, index: int) -> Item:
         """The example's numbers, with gold over the units that the model attends to."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from random import Random
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,9 @@ class Items(Sequence[Item]):
             self.known[place] = item
         return item
 
+    def begin(self, epoch: int) -> None:
+        """Called before the examples are gone through for training."""
+
     @cached_property
     def sizes(self) -> npt.NDArray[np.int64]:
         """Of each example how much is looked at and how long its answer is: examples x 2."""
@@ -43,3 +47,22 @@ class Items(Sequence[Item]):
             item = self._encoded(place, example)
             sizes[place] = item.keys, len(item.answer)
         return sizes
+
+
+class VariedItems(Items):
+    """Encoded anew each time, with texts in other pieces in each epoch.
+
+    What an example looks like depends on the seed, the epoch and its place alone, so that a run
+    that was stopped goes on as if it had not been. Sizes are those of its usual pieces.
+    """
+
+    def __init__(self, examples: Sequence[Example], codec: Codec, seed: int) -> None:
+        super().__init__(examples, codec, kept=0)
+        self.seed, self.epoch = seed, 0
+
+    def begin(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __getitem__(self, place: int) -> Item:  # type: ignore[override]  # no slices
+        random = Random(f"{self.seed} {self.epoch} {place}")
+        return self.codec.varied(random).encode(self.examples[place], place)

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Item
+from attnlab.data.items import Items
 
 Numbers = npt.NDArray[np.int64]
 Lengths = Sequence[int] | Numbers
@@ -120,6 +121,8 @@ class Loader(DataLoader[Any]):
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         order = self.order
         epoch, done = order.epoch, order.skip
+        if isinstance(self.dataset, Items):
+            self.dataset.begin(epoch)  # before workers get their copies
         for batch in super().__iter__():
             done += 1
             finished = done >= len(order)

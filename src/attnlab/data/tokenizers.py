@@ -10,6 +10,8 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from random import Random
 from typing import Any, Protocol
 
 from attnlab.data.groups import Groups
@@ -76,8 +78,67 @@ class Pieces(Vocabulary):
 
     def _numbers(self, word: str) -> list[int]:
         if word not in self._known:
-            pieces = self._spell(word)
-            self._known[word] = super().encode(pieces) or [UNKNOWN]
+            self._known[word] = self._numbers_of(self._spell(word))
+        return self._known[word]
+
+    def _numbers_of(self, pieces: Sequence[str]) -> list[int]:
+        return super().encode(pieces) or [UNKNOWN]
+
+
+class VariedPieces(Pieces):
+    """Pieces of BPE that training meets with merges left out (Provilkov et al. 2020).
+
+    Each word has so many ways of being spelled, drawn once; the same in every process.
+    """
+
+    WAYS = 32
+
+    def __init__(self, pieces: Pieces, merges: Sequence[Sequence[str]], dropout: float) -> None:
+        self.__dict__.update(pieces.__dict__)
+        self._rank = {tuple(pair): rank for rank, pair in enumerate(merges)}
+        self.dropout = dropout
+        self._ways: dict[str, list[list[int]]] = {}
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "dropout": self.dropout}
+
+    def varied(self, random: Random) -> Pieces:
+        return MetPieces(self, random)
+
+    def ways(self, word: str) -> list[list[int]]:
+        """The numbers of each way to spell a word."""
+        if word not in self._ways:
+            random = Random(word)
+            drawn = (self.merged(word, random) for _ in range(self.WAYS))
+            self._ways[word] = [self._numbers_of(pieces) for pieces in drawn]
+        return self._ways[word]
+
+    def merged(self, word: str, random: Random) -> list[str]:
+        """The pieces of a word, where each merge that could be next may be left out."""
+        pieces = spelled(word)
+        while True:
+            possible = [
+                (self._rank[pair], place)
+                for place, pair in enumerate(pairwise(pieces))
+                if pair in self._rank and random.random() >= self.dropout
+            ]
+            if not possible:
+                return pieces
+            _, place = min(possible)
+            pieces[place : place + 2] = ["".join(pieces[place : place + 2])]
+
+
+class MetPieces(Pieces):
+    """Varied pieces as one example has them: the same word is the same throughout it."""
+
+    def __init__(self, pieces: VariedPieces, random: Random) -> None:
+        self.__dict__.update(pieces.__dict__)
+        self._known = {}
+        self._ways_of, self._random = pieces.ways, random
+
+    def _numbers(self, word: str) -> list[int]:
+        if word not in self._known:
+            self._known[word] = self._random.choice(self._ways_of(word))
         return self._known[word]
 
 
@@ -122,8 +183,8 @@ class Characters:
 class Bpe:
     """Pieces of words, merged pair by pair (Sennrich et al. 2016)."""
 
-    def __init__(self, *, size: int, at_least: int) -> None:
-        self.size, self.at_least = size, at_least
+    def __init__(self, *, size: int, at_least: int, dropout: float) -> None:
+        self.size, self.at_least, self.dropout = size, at_least, dropout
 
     def fit(self, texts: Texts) -> Vocabulary:
         trainer = trainers.BpeTrainer(
@@ -132,7 +193,8 @@ class Bpe:
             special_tokens=list(SPECIAL),
             show_progress=False,
         )
-        return _trained(models.BPE(unk_token=SPECIAL[UNKNOWN]), trainer, texts)
+        model = _trained(models.BPE(unk_token=SPECIAL[UNKNOWN]), trainer, texts)
+        return _pieces(model, self.dropout)
 
 
 class Unigram:
@@ -151,7 +213,7 @@ class Unigram:
             special_tokens=list(SPECIAL),
             show_progress=False,
         )
-        return _trained(models.Unigram(), trainer, texts)
+        return _pieces(_trained(models.Unigram(), trainer, texts))
 
 
 def vocabulary_of(content: dict[str, Any]) -> Vocabulary:
@@ -163,7 +225,7 @@ def vocabulary_of(content: dict[str, Any]) -> Vocabulary:
 
         return PretrainedPieces.described(content)
     if "model" in content:
-        return _pieces(content["model"])
+        return _pieces(content["model"], content.get("dropout", 0.0))
     return (Vocabulary if content.get("digits", True) else Digitless)(content["units"])
 
 
@@ -176,11 +238,12 @@ def _characters(units: list[str]) -> Pieces:
     return Pieces(units, spelled, {"characters": units})
 
 
-def _trained(model: Any, trainer: Any, texts: Texts) -> Pieces:
+def _trained(model: Any, trainer: Any, texts: Texts) -> dict[str, Any]:
+    """What the library's own file says of the model."""
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = _each_word()
     tokenizer.train_from_iterator(_words(texts), trainer)
-    return _pieces(json.loads(tokenizer.to_str())["model"])
+    return json.loads(tokenizer.to_str())["model"]
 
 
 def _words(texts: Texts) -> Iterator[str]:
@@ -188,7 +251,7 @@ def _words(texts: Texts) -> Iterator[str]:
     return (" ".join(text) for text in texts)
 
 
-def _pieces(model: dict[str, Any]) -> Pieces:
+def _pieces(model: dict[str, Any], dropout: float = 0.0) -> Pieces:
     """From the model alone, without texts that the library reads as special units."""
     tokenizer = Tokenizer.from_str(_whole(model))
     numbers = tokenizer.get_vocab(with_added_tokens=False)
@@ -197,7 +260,8 @@ def _pieces(model: dict[str, Any]) -> Pieces:
     def spell(word: str) -> list[str]:
         return tokenizer.encode(word, add_special_tokens=False).tokens
 
-    return Pieces(units, spell, {"model": model})
+    pieces = Pieces(units, spell, {"model": model})
+    return VariedPieces(pieces, model["merges"], dropout) if dropout else pieces
 
 
 def _whole(model: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from random import Random
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,6 +65,10 @@ class Vocabulary:
     def groups(self, text: Sequence[str]) -> Groups:
         """From the units of a text to what `encode` makes of them."""
         return Groups.same(len(text))
+
+    def varied(self, random: Random) -> Vocabulary:
+        """The same, as training meets it this time; `random` decides what can differ."""
+        return self
 
     def decode(self, numbers: Iterable[int]) -> list[str]:
         """The text up to the end mark, without what stands for nothing in it."""

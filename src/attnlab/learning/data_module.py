@@ -13,7 +13,7 @@ from attnlab.config.dataset import Dataset
 from attnlab.config.trainer import Trainer
 from attnlab.data.augment import Augmenter
 from attnlab.data.example import Example
-from attnlab.data.items import Items
+from attnlab.data.items import Items, VariedItems
 from attnlab.data.loader import BatchOrder, Loader, UnitOrder, eval_loader
 from attnlab.data.prepared import Prepared, Split
 from attnlab.data.supervision import supervised
@@ -30,14 +30,24 @@ class PreparedData(pl.LightningDataModule):
     def split(self, split: Split) -> Items:
         """The items of a split."""
         if split not in self.items:
-            examples: Sequence[Example] = self.prepared.examples(split)
-            if split == "train":
-                examples = supervised(examples, self.dataset.supervision, self.dataset.targets)
-                few = self.settings.overfit_batches * self.settings.batches.size
-                examples = [examples[i] for i in range(few)] if few else examples
-            kept = self.settings.batches.in_memory
-            self.items[split] = Items(examples, self.prepared.codec, kept)
+            self.items[split] = self._training() if split == "train" else self._kept(split)
         return self.items[split]
+
+    def _training(self) -> Items:
+        """With the maps and the pieces that training gets."""
+        examples: Sequence[Example] = self.prepared.examples("train")
+        examples = supervised(examples, self.dataset.supervision, self.dataset.targets)
+        few = self.settings.overfit_batches * self.settings.batches.size
+        examples = [examples[i] for i in range(few)] if few else examples
+        codec = self.prepared.codec
+        if codec.varies:
+            return VariedItems(examples, codec, self.seed)
+        return Items(examples, codec, self.settings.batches.in_memory)
+
+    def _kept(self, split: Split) -> Items:
+        """As they are."""
+        kept = self.settings.batches.in_memory
+        return Items(self.prepared.examples(split), self.prepared.codec, kept)
 
     def total_steps(self) -> int:
         """Optimizer steps of the whole training."""
