@@ -24,10 +24,14 @@ SMALL = [
 ]
 
 
-def small_run(folder: Path, *overrides: str) -> list[str]:
+TRAIN = (str(REPOSITORY / "train.py"),)
+ATTNLAB_TRAIN = ("-m", "attnlab", "train")
+
+
+def small_run(folder: Path, *overrides: str, entry: tuple[str, ...] = TRAIN) -> list[str]:
     """The command of a small training that writes below `folder` alone."""
     paths = [f"paths.runs={folder / 'runs'}", f"paths.prepared={folder / 'prepared'}"]
-    return [sys.executable, str(REPOSITORY / "train.py"), *SMALL, *paths, *overrides]
+    return [sys.executable, *entry, *SMALL, *paths, *overrides]
 
 
 def run(command: list[str], threads: int = 1) -> subprocess.CompletedProcess[str]:

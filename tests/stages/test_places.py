@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,8 +16,24 @@ import pytest
 
 from attnlab.errors import UserError
 from attnlab.stages.clusters import Ray, Submitit, Task
-from attnlab.stages.places import STILL_RUNNING, Processes
+from attnlab.stages.forked import STILL_RUNNING
+from attnlab.stages.places import Processes
 
+Module = Callable[..., list[str]]
+
+# Ends badly, in a way of its own.
+ENDS_WITH_SEVEN = """
+import sys
+print("out")
+print("err", file=sys.stderr)
+sys.exit(7)
+"""
+SAYS_WHAT_IT_GOT = """
+import os, time, torch
+print(os.environ["CUDA_VISIBLE_DEVICES"], os.environ["OMP_NUM_THREADS"], torch.get_num_threads())
+time.sleep(1)
+"""
+IS_KILLED = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 # Ends well when it is asked to stop; leaves a mark, and is done at once the second time.
 STOPS_WHEN_ASKED = """
 import pathlib, signal, sys, time
@@ -32,8 +49,18 @@ time.sleep(60)
 """
 
 
-def python(code: str, *arguments: object) -> list[str]:
-    return [sys.executable, "-c", code, *map(str, arguments)]
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Module:
+    """Makes a module of some code, and says how it is run."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # for processes that are not forked
+
+    def written(code: str, *arguments: object) -> list[str]:
+        name = f"module_{hashlib.sha256(code.encode()).hexdigest()[:8]}"
+        (tmp_path / f"{name}.py").write_text(code)
+        return [name, *map(str, arguments)]
+
+    return written
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
@@ -50,69 +77,84 @@ def in_background(run: Callable[[], int]) -> tuple[threading.Thread, list[int]]:
     return thread, codes
 
 
-def test_exit_code_and_what_was_printed(tmp_path: Path) -> None:
+def test_exit_code_and_what_was_printed(tmp_path: Path, module: Module) -> None:
     log = tmp_path / "log.txt"
-    code = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(7)"
-    assert Processes().run(python(code), log) == 7
+    assert Processes().run(module(ENDS_WITH_SEVEN), log) == 7
     assert sorted(log.read_text().split()) == ["err", "out"]
+    assert Processes().run(module(IS_KILLED), log) == -signal.SIGKILL
+
+
+def test_an_error_is_in_the_log(tmp_path: Path, module: Module) -> None:
+    log = tmp_path / "log.txt"
+    assert Processes().run(module("1 / 0"), log) == 1
+    assert "ZeroDivisionError" in log.read_text()
+
+
+def test_many_that_end_at_once_are_all_heard(tmp_path: Path, module: Module) -> None:
+    place, ends = Processes(8), module("import sys; sys.exit(int(sys.argv[1]))")
+    threads = []
+    for i in range(24):
+        log = tmp_path / str(i) / "log.txt"
+        log.parent.mkdir()
+        threads.append(in_background(lambda log=log, i=i: place.run([*ends, str(i)], log)))
+    for thread, _ in threads:
+        thread.join()
+    assert [codes for _, codes in threads] == [[i] for i in range(24)]
 
 
 def test_processors_and_gpus_are_shared_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, module: Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    place = Processes(2, gpus=[3, 5])
-    code = (
-        "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['OMP_NUM_THREADS'])"
-        "; time.sleep(1)"
-    )
+    place, says = Processes(2, gpus=[3, 5]), module(SAYS_WHAT_IT_GOT)
     threads = []
     for name in ("a", "b"):
         log = tmp_path / name / "log.txt"
         log.parent.mkdir()
-        threads.append(in_background(lambda log=log: place.run(python(code), log))[0])
+        threads.append(in_background(lambda log=log: place.run(says, log))[0])
     for thread in threads:
         thread.join()
     printed = [(tmp_path / name / "log.txt").read_text().split() for name in ("a", "b")]
-    assert sorted(gpu for gpu, _ in printed) == ["3", "5"]
-    assert all(int(threads) >= 1 for _, threads in printed)
+    assert sorted(gpu for gpu, _, _ in printed) == ["3", "5"]
+    expected = str(max((os.cpu_count() or 1) // 2, 1))
+    assert all(threads == [expected, expected] for _, *threads in printed)
 
 
-def test_stop_lets_a_process_save_and_starts_no_other(tmp_path: Path) -> None:
+def test_stop_lets_a_process_save_and_starts_no_other(tmp_path: Path, module: Module) -> None:
     place, log, mark = Processes(), tmp_path / "log.txt", tmp_path / "mark"
-    thread, codes = in_background(lambda: place.run(python(STOPS_WHEN_ASKED, mark), log))
+    thread, codes = in_background(lambda: place.run(module(STOPS_WHEN_ASKED, mark), log))
     wait_until(lambda: log.is_file() and "ready" in log.read_text())
     place.stop()
     thread.join(30)
     assert codes == [3]
     assert mark.read_text() == "saved"
     with pytest.raises(KeyboardInterrupt):
-        place.run(python("print('too late')"), log)
+        place.run(module("print('too late')"), log)
     assert "too late" not in log.read_text()
 
 
-def test_a_watch_ends_a_process(tmp_path: Path) -> None:
+def test_a_watch_ends_a_process(tmp_path: Path, module: Module) -> None:
     log, mark = tmp_path / "log.txt", tmp_path / "mark"
-    command = python(STOPS_WHEN_ASKED, mark)
+    command = module(STOPS_WHEN_ASKED, mark)
     code = Processes().run(command, log, watch=lambda: "ready" in log.read_text())
     assert code == 3
 
 
-def test_a_job_is_run_by_one_process_at_a_time(tmp_path: Path) -> None:
+def test_a_job_is_run_by_one_process_at_a_time(tmp_path: Path, module: Module) -> None:
     """Even if the sweep that started it is gone: the process itself holds the lock."""
     place, log, mark = Processes(2), tmp_path / "log.txt", tmp_path / "mark"
-    thread, codes = in_background(lambda: place.run(python(STOPS_WHEN_ASKED, mark), log))
+    thread, codes = in_background(lambda: place.run(module(STOPS_WHEN_ASKED, mark), log))
     wait_until(lambda: log.is_file() and "ready" in log.read_text())
-    assert Processes().run(python("print('second')"), log) == STILL_RUNNING
+    assert Processes().run(module("print('second')"), log) == STILL_RUNNING
     place.stop()
     thread.join(30)
     assert codes == [3]
-    assert Processes().run(python("print('second')"), log) == 0
+    assert Processes().run(module("print('second')"), log) == 0
 
 
-def test_a_task_asks_its_process_to_save(tmp_path: Path) -> None:
+def test_a_task_asks_its_process_to_save(tmp_path: Path, module: Module) -> None:
     mark = tmp_path / "mark"
-    task = Task(python(STOPS_WHEN_ASKED, mark), tmp_path / "log.txt", tmp_path)
+    task = Task(module(STOPS_WHEN_ASKED, mark), tmp_path / "log.txt", tmp_path)
     thread, codes = in_background(task)
     wait_until(lambda: "ready" in task.log.read_text() if task.log.is_file() else False)
     task.end()
@@ -125,15 +167,17 @@ def submitit_place(folder: Path) -> Submitit:
     return Submitit("local", 1, folder, {"timeout_min": 240, "gpus_per_node": 0})
 
 
-def test_submitit_hands_back_the_exit_code(tmp_path: Path) -> None:
+def test_submitit_hands_back_the_exit_code(tmp_path: Path, module: Module) -> None:
     place, log = submitit_place(tmp_path), tmp_path / "log.txt"
-    assert place.run(python("import sys; print('here'); sys.exit(7)"), log) == 7
-    assert log.read_text() == "here\n"
+    assert place.run(module(ENDS_WITH_SEVEN), log) == 7
+    assert sorted(log.read_text().split()) == ["err", "out"]
 
 
-def test_a_preempted_job_saves_is_queued_again_and_ends_well(tmp_path: Path) -> None:
+def test_a_preempted_job_saves_is_queued_again_and_ends_well(
+    tmp_path: Path, module: Module
+) -> None:
     place, log, mark = submitit_place(tmp_path), tmp_path / "log.txt", tmp_path / "mark"
-    thread, codes = in_background(lambda: place.run(python(STOPS_WHEN_ASKED, mark), log))
+    thread, codes = in_background(lambda: place.run(module(STOPS_WHEN_ASKED, mark), log))
     wait_until(lambda: log.is_file() and "ready" in log.read_text())
     [task] = psutil.Process(int(place.jobs[0].job_id)).children()
     task.send_signal(signal.SIGUSR2)  # what SLURM sends before a time-out or a preemption
@@ -159,13 +203,13 @@ def test_ray_says_what_to_install() -> None:
         Ray(1, {}, {})
 
 
-def test_ray_hands_back_the_exit_code(tmp_path: Path) -> None:
+def test_ray_hands_back_the_exit_code(tmp_path: Path, module: Module) -> None:
     ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
     init = {"address": "local", "include_dashboard": False, "log_to_driver": False}
     place = Ray(1, init, {"num_cpus": 1, "num_gpus": 0})
     try:
         log = tmp_path / "log.txt"
-        assert place.run(python("import sys; print('here'); sys.exit(7)"), log) == 7
-        assert log.read_text() == "here\n"
+        assert place.run(module(ENDS_WITH_SEVEN), log) == 7
+        assert sorted(log.read_text().split()) == ["err", "out"]
     finally:
         ray.shutdown()

@@ -216,7 +216,7 @@ def test_a_figure_that_no_run_has_is_named(tmp_path: Path) -> None:
 
 
 def test_a_study_is_searched_by_one_process_at_a_time(tmp_path: Path) -> None:
-    from attnlab.stages.places import held
+    from attnlab.stages.forked import held
 
     words = ["hparams=lr", f"paths.runs={tmp_path}"]
     config, plain = compose.load(words)

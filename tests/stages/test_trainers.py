@@ -13,7 +13,7 @@ import torch
 from attnlab.config import compose
 from attnlab.stages import train
 from attnlab.stages.run import FOLDER_VARIABLE
-from tests.commands import REPOSITORY, SMALL, run, small_run
+from tests.commands import ATTNLAB_TRAIN, REPOSITORY, SMALL, TRAIN, run, small_run
 
 # Nothing drawn while training, so that runs differ only in how they are spread over processes.
 EQUAL = ["stages=[train]", "model.dropout=0", "trainer.log_every=1", "trainer.batches.bucket=1"]
@@ -26,16 +26,17 @@ def losses(folder: Path) -> list[float]:
         return [float(row["loss_task"]) for row in csv.DictReader(file)]
 
 
-def trained(folder: Path, *overrides: str) -> Path:
+def trained(folder: Path, *overrides: str, entry: tuple[str, ...] = TRAIN) -> Path:
     place = folder / "-".join(word.partition("=")[2] for word in overrides if "[" not in word)
-    done = run(small_run(folder, *EQUAL, *overrides, f"paths.run={place}"))
+    done = run(small_run(folder, *EQUAL, *overrides, f"paths.run={place}", entry=entry))
     assert done.returncode == 0, done.stderr[-3000:]
     return place
 
 
 def test_two_processes_follow_the_curve_of_one(tmp_path: Path) -> None:
     alone = losses(trained(tmp_path, *ALONE))
-    together = losses(trained(tmp_path, "trainer=ddp_sim", *SHARED))
+    # Started so, as jobs of a sweep are, the second process has to be started so, too.
+    together = losses(trained(tmp_path, "trainer=ddp_sim", *SHARED, entry=ATTNLAB_TRAIN))
     assert len(alone) == 10
     assert together == pytest.approx(alone, rel=2e-3)
 

@@ -1,6 +1,6 @@
 """Places elsewhere: SLURM through submitit, and Ray.
 
-The job stays the same command in a process of its own, so a job that a scheduler cuts off and
+The job stays the same module in a process of its own, so a job that a scheduler cuts off and
 queues again goes on from its last checkpoint.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,16 +20,17 @@ from attnlab.stages.places import POLL_SECONDS, Watch
 
 
 class Task:
-    """A command as the far machine runs it: pickled, sent, called."""
+    """A module as the far machine runs it: pickled, sent, called."""
 
-    def __init__(self, command: Sequence[str], log: Path, folder: Path) -> None:
-        self.command, self.log, self.folder = list(command), log, folder
+    def __init__(self, module: Sequence[str], log: Path, folder: Path) -> None:
+        self.module, self.log, self.folder = list(module), log, folder
         self.process: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> int:
         with self.log.open("ab") as output:
+            command = [sys.executable, "-m", *self.module]
             self.process = subprocess.Popen(
-                self.command, cwd=self.folder, stdout=output, stderr=subprocess.STDOUT
+                command, cwd=self.folder, stdout=output, stderr=subprocess.STDOUT
             )
         try:
             # Not `wait`: it holds a lock that `end`, called by a signal handler, would wait for.
@@ -44,7 +46,7 @@ class Task:
         from submitit.helpers import DelayedSubmission
 
         self.end()
-        return DelayedSubmission(Task(self.command, self.log, self.folder))
+        return DelayedSubmission(Task(self.module, self.log, self.folder))
 
     def end(self) -> None:
         """Ask the process to save, and wait for it to end."""
@@ -77,10 +79,10 @@ class Submitit:
             raise UserError(f"hydra.launcher: {' '.join(str(error).split())}") from None
         self.jobs: list[submitit.Job[int]] = []
 
-    def run(self, command: Sequence[str], log: Path, watch: Watch | None = None) -> int:
+    def run(self, module: Sequence[str], log: Path, watch: Watch | None = None) -> int:
         from submitit.core.utils import UncompletedJobError
 
-        job = self.executor.submit(Task(command, log.absolute(), Path.cwd()))
+        job = self.executor.submit(Task(module, log.absolute(), Path.cwd()))
         self.jobs.append(job)
         try:
             return int(job.result())
@@ -110,8 +112,8 @@ class Ray:
         self.remote = ray.remote(max_retries=0, **remote)(_call)
         self.references: list[Any] = []
 
-    def run(self, command: Sequence[str], log: Path, watch: Watch | None = None) -> int:
-        reference = self.remote.remote(Task(command, log.absolute(), Path.cwd()))
+    def run(self, module: Sequence[str], log: Path, watch: Watch | None = None) -> int:
+        reference = self.remote.remote(Task(module, log.absolute(), Path.cwd()))
         self.references.append(reference)
         try:
             return int(self.ray.get(reference))

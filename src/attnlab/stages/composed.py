@@ -63,13 +63,14 @@ def _composed(go: Stage, arguments: list[str]) -> None:
         version_base="1.3", config_path=str(compose.config_dir()), config_name=compose.CONFIG_NAME
     )
     def run(composed: DictConfig) -> None:
+        sys.argv = program  # with which processes that train together start one another
         try:
             go(*compose.check(composed), overrides)
         except Exception as error:  # Hydra would print its own lines about it
             failures.append(error)
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us, not to Hydra's own printing
-    program, sys.argv = sys.argv, [sys.argv[0], *arguments]
+    program, sys.argv = sys.argv, [sys.argv[0], *arguments]  # where Hydra reads them
     try:
         run()
     except (*compose.COMPOSITION_ERRORS, ValueError):  # `debug=null` is a ValueError in Hydra

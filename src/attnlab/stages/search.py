@@ -22,7 +22,8 @@ from rich.table import Table
 
 from attnlab.config.schema import Config, Hparams
 from attnlab.errors import ConfigError, RunError, UserError, suggest
-from attnlab.stages.places import Processes, held
+from attnlab.stages.forked import held
+from attnlab.stages.places import Processes
 from attnlab.stages.run import fingerprint
 from attnlab.stages.search_space import check, draw, override
 from attnlab.stages.sweep import Outcome, Sweep, announce
@@ -48,8 +49,8 @@ def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Non
     check(settings.search, base)
     folder = Path(config.paths.runs) / "hparams" / settings.name
     folder.mkdir(parents=True, exist_ok=True)
-    with held(folder / ".lock") as lock:
-        if lock is None:
+    with held(folder / ".lock") as mine:
+        if not mine:
             raise UserError(f"hparams.name: another process is at the study in {folder}")
         study = open_study(settings, folder, fingerprint(plain), config.seed)
         Search(settings, study, folder, base).run()

@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,8 @@ from rich.table import Table
 
 from attnlab.config import compose
 from attnlab.errors import ConfigError, RunError
-from attnlab.stages.places import STILL_RUNNING, Place, Watch
+from attnlab.stages.forked import STILL_RUNNING
+from attnlab.stages.places import Place, Watch
 from attnlab.stages.run import fingerprint
 
 LOG_LINES_SHOWN = 8
@@ -41,9 +41,9 @@ class Job:
 
     @property
     def command(self) -> list[str]:
-        """The process that does it, from the start or from where it was cut off."""
+        """The module that does it, from the start or from where it was cut off."""
         place = f"paths.run={quoted(str(self.folder))}"
-        entry = [sys.executable, "-m", "attnlab", "train", "trainer.progress=false"]
+        entry = ["attnlab", "train", "trainer.progress=false"]
         return [*entry, *self.overrides, place, "resume=auto"]
 
     @property
