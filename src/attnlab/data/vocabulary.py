@@ -53,10 +53,15 @@ class Vocabulary:
     @property
     def joint(self) -> str:
         """What stands between two units in a text: nothing between characters, else a space."""
-        return "" if all(len(unit) == 1 for unit in self.units[len(SPECIAL) :]) else " "
+        return "" if all(len(unit) == 1 for unit in self.words) else " "
 
     def __len__(self) -> int:
         return len(self.units)
+
+    @property
+    def words(self) -> list[str]:
+        """The units that are no marks."""
+        return self.units[len(SPECIAL) :]
 
     def encode(self, text: Iterable[str]) -> list[int]:
         """Numbers of the units; a unit never seen is `<unk>`."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from attnlab.config.dataset_files import Answer, Gold, TextAnswer, TextsAnswer, WordRules
 from attnlab.config.tokenizer import Tokenizer
@@ -39,6 +40,7 @@ class FileSource(RowSource):
     words: WordRules
     tokenizer: Tokenizer
     vectors: Vectors | None
+    remarks: dict[str, str] = field(default_factory=dict)
 
     def columns(self) -> Mapping[str, str]:
         wanted = {f"dataset.inputs.{name}": column for name, column in self.inputs.items()}
@@ -71,7 +73,13 @@ class FileSource(RowSource):
             return fitted
         texts = [_text(example, name) for name in self.inputs for example in training]
         known = self._vectors.known(texts, self._wording)
+        have, own = set(known.words), {w for name in self.inputs for w in fitted[name].words}
+        share = len(own & have) / max(len(own), 1)
+        self.remarks["vectors"] = f"of {len(have)} words, {share:.0%} of those in training"
         return fitted | {name: fitted[name].knowing(known) for name in self.inputs}
+
+    def notes(self) -> dict[str, Any]:
+        return super().notes() | self.remarks
 
     def make(self, row: Row, name: str) -> Example:
         worded = {name: self._worded(name, column, row) for name, column in self.inputs.items()}
