@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from itertools import pairwise
 from random import Random
 from typing import Any, Protocol
@@ -39,13 +40,25 @@ class Fitter(Protocol):
     def fit(self, texts: Texts) -> Vocabulary: ...
 
 
+class Known(dict[str, list[int]]):
+    """The numbers of each word, found when they are first asked for."""
+
+    def __init__(self, find: Callable[[str], list[int]]) -> None:
+        super().__init__()
+        self.find = find
+
+    def __missing__(self, word: str) -> list[int]:
+        self[word] = self.find(word)
+        return self[word]
+
+
 class Pieces(Vocabulary):
     """A vocabulary of pieces, of which words are made."""
 
     def __init__(self, units: Sequence[str], spell: Speller, description: dict[str, Any]) -> None:
         super().__init__(units)
-        self._spell, self._description = spell, description
-        self._known: dict[str, list[int]] = {}
+        self._description = description
+        self._numbers = Known(lambda word: self.numbers_of(spell(word)))
 
     @property
     def joint(self) -> str:
@@ -53,10 +66,14 @@ class Pieces(Vocabulary):
         return " "
 
     def encode(self, text: Iterable[str]) -> list[int]:
-        return [number for word in text for number in self._numbers(word)]
+        return [number for word in text for number in self._numbers[word]]
+
+    def numbers_of(self, pieces: Sequence[str]) -> list[int]:
+        """Of one word, which has at least one."""
+        return super().encode(pieces) or [UNKNOWN]
 
     def groups(self, text: Sequence[str]) -> Groups:
-        sizes = [len(self._numbers(word)) for word in text]
+        sizes = [len(self._numbers[word]) for word in text]
         return Groups.of_pieces([w for w, size in enumerate(sizes) for _ in range(size)], len(text))
 
     def read(self, numbers: Iterable[int]) -> tuple[list[str], Groups]:
@@ -76,14 +93,6 @@ class Pieces(Vocabulary):
     def describe(self) -> dict[str, Any]:
         return self._description
 
-    def _numbers(self, word: str) -> list[int]:
-        if word not in self._known:
-            self._known[word] = self._numbers_of(self._spell(word))
-        return self._known[word]
-
-    def _numbers_of(self, pieces: Sequence[str]) -> list[int]:
-        return super().encode(pieces) or [UNKNOWN]
-
 
 class VariedPieces(Pieces):
     """Pieces of BPE that training meets with merges left out (Provilkov et al. 2020).
@@ -93,53 +102,41 @@ class VariedPieces(Pieces):
 
     WAYS = 32
 
-    def __init__(self, pieces: Pieces, merges: Sequence[Sequence[str]], dropout: float) -> None:
-        self.__dict__.update(pieces.__dict__)
-        self._rank = {tuple(pair): rank for rank, pair in enumerate(merges)}
+    def __init__(
+        self, units: Sequence[str], spell: Speller, model: dict[str, Any], dropout: float
+    ) -> None:
+        super().__init__(units, spell, {"model": model, "dropout": dropout})
+        self.rank = {tuple(pair): rank for rank, pair in enumerate(model["merges"])}
         self.dropout = dropout
-        self._ways: dict[str, list[list[int]]] = {}
-
-    def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "dropout": self.dropout}
+        self.known_ways: dict[str, list[list[int]]] = {}
 
     def varied(self, random: Random) -> Pieces:
-        return MetPieces(self, random)
+        """One way for each word, the same as long as this is used."""
+        met = copy(self)
+        met._numbers = Known(lambda word: random.choice(self.ways(word)))
+        return met
 
     def ways(self, word: str) -> list[list[int]]:
         """The numbers of each way to spell a word."""
-        if word not in self._ways:
+        if word not in self.known_ways:
             random = Random(word)
             drawn = (self.merged(word, random) for _ in range(self.WAYS))
-            self._ways[word] = [self._numbers_of(pieces) for pieces in drawn]
-        return self._ways[word]
+            self.known_ways[word] = [self.numbers_of(pieces) for pieces in drawn]
+        return self.known_ways[word]
 
     def merged(self, word: str, random: Random) -> list[str]:
         """The pieces of a word, where each merge that could be next may be left out."""
         pieces = spelled(word)
         while True:
             possible = [
-                (self._rank[pair], place)
+                (self.rank[pair], place)
                 for place, pair in enumerate(pairwise(pieces))
-                if pair in self._rank and random.random() >= self.dropout
+                if pair in self.rank and random.random() >= self.dropout
             ]
             if not possible:
                 return pieces
             _, place = min(possible)
             pieces[place : place + 2] = ["".join(pieces[place : place + 2])]
-
-
-class MetPieces(Pieces):
-    """Varied pieces as one example has them: the same word is the same throughout it."""
-
-    def __init__(self, pieces: VariedPieces, random: Random) -> None:
-        self.__dict__.update(pieces.__dict__)
-        self._known = {}
-        self._ways_of, self._random = pieces.ways, random
-
-    def _numbers(self, word: str) -> list[int]:
-        if word not in self._known:
-            self._known[word] = self._random.choice(self._ways_of(word))
-        return self._known[word]
 
 
 class Digitless(Vocabulary):
@@ -260,8 +257,9 @@ def _pieces(model: dict[str, Any], dropout: float = 0.0) -> Pieces:
     def spell(word: str) -> list[str]:
         return tokenizer.encode(word, add_special_tokens=False).tokens
 
-    pieces = Pieces(units, spell, {"model": model})
-    return VariedPieces(pieces, model["merges"], dropout) if dropout else pieces
+    if dropout:
+        return VariedPieces(units, spell, model, dropout)
+    return Pieces(units, spell, {"model": model})
 
 
 def _whole(model: dict[str, Any]) -> str:
