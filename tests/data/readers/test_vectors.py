@@ -25,7 +25,7 @@ PUBLISHED = "good 1 0 0.5\nbad -1 0 0.5\nNew York 0 3 1\n"
 
 
 def of_file(path: Path, size: int | None = None) -> WordVectors:
-    return VectorFile(path=str(path), size=size).known([], WORDING)
+    return VectorFile(path=str(path), size=size).known(list, WORDING)
 
 
 @pytest.mark.parametrize("first", ["", "3 3\n"], ids=["as GloVe", "as word2vec"])
@@ -79,8 +79,8 @@ def test_words_of_one_kind_are_near() -> None:
     texts = [["the", a, "runs", "home"] for a in animals] * 4
     texts += [["the", m, "shines", "bright"] for m in metals] * 4
     counted = CountedVectors(texts=[], dim=3, window=2, at_least=2, size=None)
-    found = counted.known(texts, WORDING)
-    again = counted.known(texts, WORDING)
+    found = counted.known(lambda: texts, WORDING)
+    again = counted.known(lambda: texts, WORDING)
     assert np.array_equal(found.numbers, again.numbers), "the same each time"
     of = dict(zip(found.words, found.numbers, strict=True))
     assert np.allclose(np.linalg.norm(found.numbers, axis=1), 1, atol=1e-5)
@@ -96,14 +96,19 @@ def test_texts_without_labels_are_read_too(tmp_path: Path) -> None:
     counted = CountedVectors(
         texts=[f"{tmp_path}/more.zip/docs/*"], dim=2, window=2, at_least=2, size=None
     )
-    assert set(counted.known([["one", "wolf"]], WORDING).words) == {"a", "lone", "lynx", "wolf"}
+    assert set(counted.known(lambda: [["one", "wolf"]], WORDING).words) == {
+        "a",
+        "lone",
+        "lynx",
+        "wolf",
+    }
     assert counted.files() == [tmp_path / "more.zip/docs/1.txt", tmp_path / "more.zip/docs/2.txt"]
 
 
 def test_too_few_words(tmp_path: Path) -> None:
     counted = CountedVectors(texts=[], dim=9, window=2, at_least=2, size=None)
     with pytest.raises(UserError) as error:
-        counted.known([["a", "b"], ["a", "b"]], WORDING)
+        counted.known(lambda: [["a", "b"]] * 2, WORDING)
     assert str(error.value) == (
         "dataset.vectors.dim: 9 numbers for 2 words that occur 2 times; try: dataset.vectors.dim=2"
     )
@@ -115,7 +120,7 @@ def test_a_bad_line_of_a_text_is_named(tmp_path: Path) -> None:
         texts=[str(tmp_path / "more.txt")], dim=2, window=2, at_least=1, size=None
     )
     with pytest.raises(UserError) as error:
-        counted.known([], WORDING)
+        counted.known(list, WORDING)
     assert str(error.value) == f"{tmp_path}/more.txt, row 2: 'text' is not UTF-8"
 
 

@@ -71,7 +71,10 @@ class FileSource(RowSource):
         fitted = {name: tokenizer.fit(_text(e, name) for e in training) for name in names}
         if self._vectors is None:
             return fitted
-        texts = [_text(example, name) for name in self.inputs for example in training]
+
+        def texts() -> Iterator[list[str]]:
+            return (_text(example, name) for name in self.inputs for example in training)
+
         known = self._vectors.known(texts, self._wording)
         have, own = set(known.words), {w for name in self.inputs for w in fitted[name].words}
         share = len(own & have) / max(len(own), 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from attnlab.data.vocabulary import WordVectors
 from attnlab.errors import UserError
 
 Numbers = npt.NDArray[np.float32]
+Texts = Callable[[], Iterable[Sequence[str]]]  # from the first one, each time it is called
 AT_ONCE = 10_000  # texts whose pairs are in memory together
 
 
@@ -34,7 +35,7 @@ class VectorFile:
     def files(self) -> list[Path]:
         return found(Path(), self.path, "dataset.vectors.path")
 
-    def known(self, texts: Iterable[Sequence[str]], wording: Wording) -> WordVectors:
+    def known(self, texts: Texts, wording: Wording) -> WordVectors:
         """The words of the file, whatever the texts hold."""
         (path,) = self.files()[:1]
         numbers: dict[str, Numbers] = {}
@@ -82,7 +83,7 @@ class CountedVectors:
     def files(self) -> list[Path]:
         return [p for name in self.texts for p in found(Path(), name, "dataset.vectors.texts")]
 
-    def known(self, texts: Iterable[Sequence[str]], wording: Wording) -> WordVectors:
+    def known(self, texts: Texts, wording: Wording) -> WordVectors:
         """Of these texts and those of the files; words of the latter follow the same rules."""
         counts = Counter(word for text in self._all(texts, wording) for word in text)
         words = [word for word, count in counts.most_common(self.size) if count >= self.at_least]
@@ -110,8 +111,8 @@ class CountedVectors:
         places = pairs.row[positive], pairs.col[positive]
         return csr_matrix((information[positive], places), shape=near.shape)
 
-    def _all(self, texts: Iterable[Sequence[str]], wording: Wording) -> Iterator[Sequence[str]]:
-        yield from texts
+    def _all(self, texts: Texts, wording: Wording) -> Iterator[Sequence[str]]:
+        yield from texts()
         for path in self.files():
             for row, line in enumerate(lines(path), start=1):
                 if not line or line.isspace():
