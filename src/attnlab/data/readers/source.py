@@ -72,10 +72,10 @@ class FileSource(RowSource):
         if self._vectors is None:
             return fitted
 
-        def texts() -> Iterator[list[str]]:
+        def read() -> Iterator[list[str]]:
             return (_text(example, name) for name in self.inputs for example in training)
 
-        known = self._vectors.known(texts, self._wording)
+        known = self._vectors.known(read, self._wording)
         have, own = set(known.words), {w for name in self.inputs for w in fitted[name].words}
         share = len(own & have) / max(len(own), 1)
         self.remarks["vectors"] = f"of {len(have)} words, {share:.0%} of those in training"
