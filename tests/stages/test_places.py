@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from attnlab.errors import UserError
 from attnlab.stages.clusters import Ray, Submitit, Task
 from attnlab.stages.forked import STILL_RUNNING
 from attnlab.stages.places import Processes
+from tests.commands import run
 
 Module = Callable[..., list[str]]
 
@@ -118,6 +120,20 @@ def test_processors_and_gpus_are_shared_out(
     assert sorted(gpu for gpu, _, _ in printed) == ["3", "5"]
     expected = str(max((os.cpu_count() or 1) // 2, 1))
     assert all(threads == [expected, expected] for _, *threads in printed)
+
+
+def test_what_forks_begin_with_has_not_touched_a_gpu() -> None:
+    """CUDA that was started before a fork cannot be used after it."""
+    code = (
+        "import torch\n"
+        "def touched(*_): raise AssertionError('CUDA was touched')\n"
+        "for name in ('is_available', 'device_count', 'init', '_lazy_init'):\n"
+        "    setattr(torch.cuda, name, touched)\n"
+        "from attnlab.stages.forked import PRELOADED\n"
+        "for name in PRELOADED: __import__(name)"
+    )
+    done = run([sys.executable, "-c", code])
+    assert done.returncode == 0, done.stderr
 
 
 def test_stop_lets_a_process_save_and_starts_no_other(tmp_path: Path, module: Module) -> None:

@@ -17,10 +17,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 
+PRELOADED = ["attnlab.stages.train"]
 STILL_RUNNING = 75  # EX_TEMPFAIL: another process is at the same job
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["attnlab.stages.train"])
+_forks.set_forkserver_preload(PRELOADED)
 # `start` also looks how others have ended, and that may be read only once.
 _one_at_a_time = threading.Lock()
 
