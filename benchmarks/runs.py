@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -74,6 +74,12 @@ def over(runs: Sequence[Training], figure: str) -> Interval:
     """The mean over seeds and test examples, with the interval over both."""
     each = [run.each(figure) for run in runs]
     return bootstrap(each[0]) if len(each) == 1 else bootstrap_seeds(each)
+
+
+def of_controls(runs: Sequence[Training], figure: str) -> Iterator[tuple[str, float]]:
+    """What answers reach that know nothing of the input, or little: by the control's name."""
+    for name, found in (runs[0].figures()["answer_controls"] if runs else {}).items():
+        yield f"({name.replace('_', ' ')})", found[figure]
 
 
 def judged(target: float, found: float, less_is_better: bool = False) -> str:

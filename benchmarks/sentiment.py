@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.runs import figures, judged, over
+from benchmarks.runs import figures, judged, of_controls, over
 from benchmarks.tables import Tables, Trained, seconds
 
 MAPS = ("auprc", "token_f1_macro")
@@ -56,6 +56,8 @@ def sentences(data: str, trained: Trained) -> Iterator[str]:
     }
     yield "| SST-2 | accuracy | target | published | seconds |"
     yield "|---|---|---|---|---|"
+    for name, value in of_controls(next(iter(rows.values())), "accuracy"):
+        yield f"| {name} | {value:.3f} | | | |"
     for title, runs in rows.items():
         if runs:
             found, took = over(runs, "accuracy"), seconds(figures(runs))

@@ -14,7 +14,7 @@ import numpy as np
 
 from attnlab.metrics.intervals import Values, interval, two_sided_p
 from attnlab.report.scores import RESAMPLES, read_table
-from benchmarks.runs import Training, figures, judged
+from benchmarks.runs import Training, figures, judged, of_controls
 from benchmarks.tables import Tables, Trained, seconds, values
 
 HEAD = (
@@ -28,6 +28,7 @@ def slots(data: str, trained: Trained) -> Iterator[str]:
     chain = trained.runs("slots", "experiment=atis")
     alone = trained.runs("slots_alone", "experiment=atis", "task.crf=false")
     yield from HEAD
+    yield from controls(chain, "span_f1")
     yield from line("a chain of tags", "span_f1", chain, 0.95, "95.9 (BiLSTM-CRF)")
     yield from line("each tag by itself", "span_f1", alone)
     if not (chain and alone):
@@ -43,6 +44,7 @@ def intents(data: str, trained: Trained) -> Iterator[str]:
     yield from HEAD
     heads = trained.runs("intents", "experiment=atis_intent")
     additive = trained.runs("intents_additive", "experiment=atis_intent", "attention=additive")
+    yield from controls(heads, "accuracy")
     yield from line("multi-head attention", "accuracy", heads, 0.965, "96.9")
     yield from line("additive attention", "accuracy", additive)
 
@@ -51,6 +53,7 @@ def entities(data: str, trained: Trained) -> Iterator[str]:
     """WNUT 2017: names that training has not seen."""
     yield from HEAD
     runs = trained.runs("entities", "experiment=wnut17", seeds=1)
+    yield from controls(runs, "span_f1")
     yield from line("a chain of tags, no pretrained vectors", "span_f1", runs)
 
 
@@ -74,6 +77,12 @@ def line(
         seconds(found),
     ]
     yield f"| {title} | {' | '.join(cells)} |"
+
+
+def controls(runs: Sequence[Training], figure: str) -> Iterator[str]:
+    """The lines of answers that know nothing, or little."""
+    for name, value in of_controls(runs, figure):
+        yield f"| {name} | {figure} | {value:.4f} | | | | |"
 
 
 def drawn(runs: Sequence[Training], figure: str) -> Values:

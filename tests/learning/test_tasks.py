@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
+from attnlab.data.grain import Grain
 from attnlab.data.target import AttentionTarget
-from attnlab.data.vocabulary import EOS, SPECIAL
+from attnlab.data.vocabulary import EOS, SPECIAL, UNKNOWN
 from attnlab.errors import UserError
 from attnlab.learning.regions import Locate, Segment
 from attnlab.learning.tasks import Attend, Classify, Generate, Rank, Tag, Task
@@ -62,6 +63,39 @@ def test_generated_words_and_characters_have_their_own_figures() -> None:
     codec, batch = batched(texts([["good", "day", "to", "you"], ["bye", "now", "my", "dear"]]))
     words = Generate(codec, max_length=5, figures=None, decoding=None, ctc=0.0, **SHARED)
     assert next(iter(figures(words, batch, torch.zeros(1), batch.answer.values))) == "bleu"
+
+
+def test_the_same_label_every_time_is_a_control() -> None:
+    codec, batch = batched(texts(["x", "y", "y"]))
+    task = Classify(codec, hops=1, **SHARED)
+    assert task.controls(batch, torch.zeros(0)) == {}
+    task.know(texts(["x", "y", "y"]))
+    found = task.controls(batch, torch.zeros(0))["majority"]
+    assert figures(task, batch, *found)["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_labels_said_as_one_are_counted_together() -> None:
+    codec, batch = batched(texts(["good", "fine", "bad", "bad", "so"] + ["so"] * 5))
+    said = codec.seen_at(Grain(counts_as={"fine": "good", "so": None}))
+    task = Classify(said, hops=1, **SHARED)
+    task.know(texts(["good", "fine", "fine", "bad", "bad", *["so"] * 9]))
+    _, answers = task.controls(batch, torch.zeros(0))["majority"]
+    assert {codec.text(answer) for answer in answers.tolist()} == {"good"}
+
+
+def test_the_usual_tag_of_each_word_is_a_control() -> None:
+    words = [["to", "Rome"], ["to", "Paris"], ["Rome", "is"], ["Rome", "to"]]
+    tags = [["O", "B-X"], ["O", "B-X"], ["B-X", "O"], ["B-Y", "O"]]
+    known = [
+        Example(str(i), {"text": w}, t) for i, (w, t) in enumerate(zip(words, tags, strict=True))
+    ]
+    codec, batch = batched(known)
+    task = Tag(codec, crf=False, **SHARED)
+    task.know(known)
+    _, answers = task.controls(batch, torch.zeros(0))["usual_tag"]
+    assert [task._tags(row) for row in answers.tolist()] == [*tags[:3], ["B-X", "O"]]
+    assert task.usual is not None
+    assert task._tags([int(task.usual[UNKNOWN])]) == ["O"], "what most words have"
 
 
 def test_tags_do_without_the_end_mark() -> None:

@@ -76,6 +76,7 @@ def _figures(seed: int, trusted: bool) -> dict[str, Any]:
         "attention": ATTENTION,
         "trust": {"uniform": 0.9, "permuted": 0.8} if trusted else {},
         "controls": {name: dict.fromkeys(ATTENTION, value) for name, value in known.items()},
+        "answer_controls": {"majority": {"exact_match": 0.2}},
         "intervals": {"exact_match": [0.5, 0.7], "mass_on_gold": [0.65, 0.75]},
         "cost": {"parameters": 12345, "train_seconds": 1.5, "evaluate_seconds": 0.5},
     }

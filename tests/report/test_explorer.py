@@ -114,7 +114,13 @@ def test_the_figures_stand_with_intervals_and_controls(browser: Browser, dates: 
     browser.open(dates)
     assert texts(browser, ".headline")[0].startswith("60.0 %")
     assert "50.0 % – 70.0 %" in texts(browser, ".headline")[0]
+    assert "majority has 0.200" in texts(browser, ".says")[0]
     assert "uniform map has 0.100" in texts(browser, ".says")[1]
+    drawn = ["figures-answer", "figures-attention"]
+    words = [texts(browser, f"[data-figure={name}] text")[-1] for name in drawn]
+    assert words[0] == "│ controls: majority"
+    assert words[1].startswith("│ controls: uniform (bold), random, permuted, position")
+    assert words[1].endswith("△ oracle")
     box = browser.run(
         "const b = document.querySelector('[data-figure=figures-attention] svg')"
         ".getBoundingClientRect(); window.scrollTo(0, 0); return [b.left + 200, b.top + 15]"

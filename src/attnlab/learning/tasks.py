@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple, TypedDict, Unpack
@@ -15,7 +16,8 @@ from torchmetrics import Metric
 from attnlab.data.answers import Label, Units
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
-from attnlab.data.example import Example
+from attnlab.data.example import Example, words_of
+from attnlab.data.tokenizers import Pieces
 from attnlab.errors import UserError
 from attnlab.metrics.item_controls import ItemControl, Markov, Popularity
 from attnlab.metrics.labels import Classification, SpanF1, TokenAccuracy
@@ -191,10 +193,28 @@ class Classify(Task):
 
     def __init__(self, codec: Codec, *, hops: int, **shared: Unpack[Shared]) -> None:
         super().__init__(codec, **shared)  # how often the model looks is its own business
+        self.majority: int | None = None
 
     def metrics(self) -> list[Metric]:
         assert isinstance(self.codec.answers, Label)
         return [Classification(self.codec.answers.labels)]
+
+    def know(self, examples: Iterable[Example]) -> None:
+        """The label that is said most often, be it learned as one or as several."""
+        answers = self.codec.answers
+        assert isinstance(answers, Label)
+        learned = Counter(int(answers.encode(example)) for example in examples)
+        said: Counter[int] = Counter()
+        for label, count in learned.items():
+            if (as_said := answers.said_as[label]) is not None:
+                said[as_said] += count
+        self.majority = max(said, key=said.__getitem__, default=None)
+
+    def controls(self, batch: Batch, scores: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """The same label every time."""
+        if self.majority is None:
+            return {}
+        return {"majority": (scores, torch.full_like(batch.answer.values, self.majority))}
 
 
 class Tag(Task):
@@ -202,6 +222,7 @@ class Tag(Task):
 
     def __init__(self, codec: Codec, *, crf: bool, **shared: Unpack[Shared]) -> None:
         super().__init__(codec, **shared)  # whether tags are a chain is the model's business
+        self.usual: Tensor | None = None  # the tag that each unit of the input mostly has
 
     def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         units, tags = scores.shape[1], batch.answer.values.shape[1] - 1
@@ -231,6 +252,27 @@ class Tag(Task):
                 metric.update(given, [self._tags(tags) for tags in batch.answer.values.tolist()])
             else:
                 metric.update(answers, gold, counted)
+
+    def know(self, examples: Iterable[Example]) -> None:
+        """Which tag each word mostly has, and one never seen the tag that most words have."""
+        answers, words = self.codec.answers, self.codec.texts.get(self.codec.looks_at)
+        assert isinstance(answers, Units)
+        if words is None or isinstance(words, Pieces):
+            return  # whose units have no tags of their own
+        counts = np.zeros((len(words), len(answers.vocabulary)), np.int64)
+        for example in examples:
+            read = words.encode(words_of(example.inputs[self.codec.looks_at]) or [])
+            np.add.at(counts, (read, answers.encode(example)[:-1].tolist()), 1)
+        never = counts.sum(1) == 0
+        counts[never] = counts.sum(0)
+        self.usual = torch.from_numpy(counts.argmax(1))
+
+    def controls(self, batch: Batch, scores: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """The usual tag of each word, whatever stands beside it."""
+        if self.usual is None:
+            return {}
+        units = batch.inputs[self.codec.looks_at].values  # batch x length
+        return {"usual_tag": (scores, self.usual.to(units.device)[units])}
 
     def _tags(self, numbers: list[int]) -> list[str]:
         assert isinstance(self.codec.answers, Units)

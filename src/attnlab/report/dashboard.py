@@ -63,9 +63,10 @@ def _flat(figures: dict[str, Any]) -> Iterator[tuple[str, float | None]]:
             if ends:
                 yield f"test/{group}/{name}/low", ends[0]
                 yield f"test/{group}/{name}/high", ends[1]
-    for control, values in figures["controls"].items():
-        for name, value in values.items():
-            yield f"controls/{control}/{name}", value
+    for group in ("controls", "answer_controls"):
+        for control, values in figures[group].items():
+            for name, value in values.items():
+                yield f"{group}/{control}/{name}", value
 
 
 def _pictures(paths: dict[str, Path]) -> dict[str, wandb.Image]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
@@ -20,6 +20,7 @@ class Logged:
     attention: list[str] = field(default_factory=list)
     trust: list[str] = field(default_factory=list)
     controls: list[str] = field(default_factory=list)  # maps that know nothing, or all
+    answer_controls: list[str] = field(default_factory=list)  # answers that do
     curves: list[str] = field(default_factory=list)  # train/loss, val/loss, ...
     maps: list[str] = field(default_factory=list)  # names of pictures
     explained: bool = False  # whether `attnlab explain` was run
@@ -27,8 +28,9 @@ class Logged:
     def __or__(self, other: Logged) -> Logged:
         """What either logs, each key once."""
         both = {
-            name: list(dict.fromkeys([*getattr(self, name), *getattr(other, name)]))
-            for name in ("answer", "attention", "trust", "controls", "curves", "maps")
+            each.name: list(dict.fromkeys([*getattr(self, each.name), *getattr(other, each.name)]))
+            for each in fields(self)
+            if each.name != "explained"
         }
         return Logged(**both, explained=self.explained or other.explained)
 
@@ -54,7 +56,11 @@ def workspace(entity: str, project: str, logged: Logged) -> ws.Workspace:
 
 
 def _answer(logged: Logged) -> list[wr.BarPlot]:
-    return [_bars(name, [f"test/answer/{name}"]) for name in logged.answer]
+    known = logged.answer_controls
+    return [
+        _bars(name, [f"test/answer/{name}", *(f"answer_controls/{who}/{name}" for who in known)])
+        for name in logged.answer
+    ]
 
 
 def _attention(logged: Logged) -> list[wr.BarPlot | wr.MediaBrowser | wr.WeavePanelSummaryTable]:

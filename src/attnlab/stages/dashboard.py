@@ -74,7 +74,8 @@ def logged(run: Run) -> Logged:
     if not path.is_file():
         raise UserError(f"{path}: missing; try: attnlab evaluate {run.folder}")
     figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    groups = {group: list(figures[group]) for group in ("answer", "attention", "trust", "controls")}
+    named = ("answer", "attention", "trust", "controls", "answer_controls")
+    groups = {group: list(figures[group]) for group in named}
     return Logged(
         **groups,
         curves=[key for file in (run.folder / "history").glob("*.csv") for key in _curves(file)],

@@ -48,13 +48,19 @@ function dotChart(lines, palette) {
     if (values.length === 1) picture.append(label(number(values[0].value), width - 2, y + 4, palette.ink, { anchor: "end", size: 12.5, weight: 500 }));
   });
   const y = lines.length * high + 14;
-  const shownControls = lines.some((line) => line.controls.length);
-  if (shownControls) picture.append(label("│ controls: uniform (bold), random, permuted, position    △ oracle", 0, y + 4, palette.soft, { size: 10.5 }));
+  const shown = [...new Set(lines.flatMap((line) => line.controls.map((control) => control.name)))];
+  if (shown.length) picture.append(label(meaningOfMarks(shown), 0, y + 4, palette.soft, { size: 10.5 }));
   hover(picture, (event) => {
     const line = lines[Math.floor((pointIn(picture, event)[1] - 1) / high)];
     return line ? tellFigure(line) : "";
   });
   return picture;
+}
+
+/** What the marks of controls mean. */
+function meaningOfMarks(names) {
+  const lines = names.filter((name) => name !== "oracle").map((name) => (name === "uniform" ? "uniform (bold)" : words(name)));
+  return `│ controls: ${lines.join(", ")}${names.includes("oracle") ? "    △ oracle" : ""}`;
 }
 
 function tellFigure({ name, values, controls }) {

@@ -52,7 +52,7 @@ const QUESTIONS = {
 };
 
 const SAYS = {
-  answer: "Every figure of the test data, with its 95 % interval.",
+  answer: "Every figure of the test data, with its 95 % interval and what is reached without looking.",
   attention: "The map against gold, with its 95 % interval and what maps reach that know nothing, or all.",
   trust: "The share of answers that change when another map takes the place of the model's own.",
 };
@@ -65,10 +65,16 @@ function linesOf(group) {
       const [low, high] = figures.intervals[group === "trust" ? `trust/${name}` : name] ?? [];
       return { value: figures[group]?.[name] ?? null, ...(low === undefined || low === null ? {} : { low, high }) };
     }),
-    controls: group === "attention"
-      ? CONTROLS.filter((who) => who in runs[0].figures.controls).map((who) => ({ name: who, value: runs[0].figures.controls[who][name] }))
-      : [],
+    controls: Object.entries(controlsOf(group)).map(([who, known]) => ({ name: who, value: known[name] })),
   }));
+}
+
+/** The figures of what knows nothing, or little, or all: of maps, or of answers. */
+function controlsOf(group) {
+  const { controls, answer_controls: answers } = runs[0].figures;
+  if (group === "answer") return answers ?? {};
+  if (group !== "attention") return {};
+  return Object.fromEntries(CONTROLS.filter((who) => who in controls).map((who) => [who, controls[who]]));
 }
 
 /** Whether a figure says something: how often another one has no value does where it happens. */
@@ -82,7 +88,11 @@ function headline(group) {
 
 function sentence(group, line) {
   const { value } = line.values[0];
-  if (group === "answer") return `${words(line.name)} on the test data; below, every figure with its 95 % interval.`;
+  if (group === "answer") {
+    const known = line.controls.filter((control) => control.value !== null && control.value !== undefined);
+    const beside = known.map((control) => `; ${words(control.name)} has ${number(control.value)}`).join("");
+    return `${words(line.name)} on the test data${beside}. Below, every figure with its 95 % interval.`;
+  }
   if (group === "trust") return `of the answers change when a ${line.name} takes the place of the model's own. The fewer, the less the attention decides.`;
   const known = (who) => line.controls.find((control) => control.name === who)?.value;
   const uniform = known("uniform"), prior = known("position");
