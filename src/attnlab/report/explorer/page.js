@@ -86,11 +86,14 @@ function headline(group) {
   return lines.find((line) => line.name !== "loss" && line.values[0].value !== null) ?? lines[0];
 }
 
+/** How a headline is written. */
+const unitOf = (group, line) => (group === "trust" || ["exact_match", "accuracy"].includes(line.name) ? percent : number);
+
 function sentence(group, line) {
   const { value } = line.values[0];
   if (group === "answer") {
     const known = line.controls.filter((control) => control.value !== null && control.value !== undefined);
-    const beside = known.map((control) => `; ${words(control.name)} has ${number(control.value)}`).join("");
+    const unit = unitOf(group, line), beside = known.map((control) => `; ${words(control.name)} has ${unit(control.value)}`).join("");
     return `${words(line.name)} on the test data${beside}. Below, every figure with its 95 % interval.`;
   }
   if (group === "trust") return `of the answers change when a ${line.name} takes the place of the model's own. The fewer, the less the attention decides.`;
@@ -106,7 +109,7 @@ function showVerdict() {
     const lines = linesOf(group), first = headline(group), box = html("div", {}, html("h3", {}, QUESTIONS[group]));
     if (!several) {
       const { value, low, high } = first.values[0];
-      const unit = group === "trust" || ["exact_match", "accuracy"].includes(first.name) ? percent : number;
+      const unit = unitOf(group, first);
       const between = low === undefined ? "" : `${unit(low)} – ${unit(high)}`;
       box.append(html("p", { class: "headline" }, value === null ? "–" : unit(value), html("small", {}, between)), html("p", { class: "says" }, sentence(group, first)));
     }
