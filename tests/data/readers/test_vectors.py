@@ -105,6 +105,19 @@ def test_texts_without_labels_are_read_too(tmp_path: Path) -> None:
     assert counted.files() == [tmp_path / "more.zip/docs/1.txt", tmp_path / "more.zip/docs/2.txt"]
 
 
+def test_texts_that_are_not_there_can_be_done_without(tmp_path: Path) -> None:
+    counted = CountedVectors(
+        texts=[f"{tmp_path}/none/*.txt"], dim=2, window=2, at_least=2, size=None
+    )
+    with pytest.raises(UserError) as error:
+        counted.files()
+    assert str(error.value) == (
+        f"dataset.vectors.texts: no folder {tmp_path}/none; put the data there, or try: "
+        "paths.data=FOLDER, or dataset.folder=FOLDER; "
+        "without more texts: dataset.vectors.texts=[]"
+    )
+
+
 def test_too_few_words(tmp_path: Path) -> None:
     counted = CountedVectors(texts=[], dim=9, window=2, at_least=2, size=None)
     with pytest.raises(UserError) as error:

@@ -81,7 +81,11 @@ class CountedVectors:
         self.at_least, self.size = at_least, size
 
     def files(self) -> list[Path]:
-        return [p for name in self.texts for p in found(Path(), name, "dataset.vectors.texts")]
+        key = "dataset.vectors.texts"
+        try:
+            return [path for name in self.texts for path in found(Path(), name, key)]
+        except UserError as error:
+            raise UserError(f"{error}; without more texts: {key}=[]") from None
 
     def known(self, texts: Texts, wording: Wording) -> WordVectors:
         """Of these texts and those of the files; words of the latter follow the same rules."""
