@@ -78,6 +78,12 @@ class Codec:
         """The vocabulary of every input that is text."""
         return {n: i.vocabulary for n, i in self.inputs.items() if isinstance(i, Text)}
 
+    @property
+    def vocabularies(self) -> dict[str, Vocabulary]:
+        """The same, and of every input that is sentences."""
+        inputs = self.inputs.items()
+        return {n: i.vocabulary for n, i in inputs if isinstance(i, Text | Sentences)}
+
     @classmethod
     def fit(
         cls,
@@ -125,9 +131,9 @@ class Codec:
     @property
     def varies(self) -> bool:
         """Whether training meets texts in other pieces each time."""
-        read = (i.vocabulary for i in self.inputs.values() if isinstance(i, Text | Sentences))
         written = [self.answers.vocabulary] if isinstance(self.answers, Units) else []
-        return any(isinstance(vocabulary, VariedPieces) for vocabulary in (*read, *written))
+        known = *self.vocabularies.values(), *written
+        return any(isinstance(vocabulary, VariedPieces) for vocabulary in known)
 
     def encode(self, example: Example, index: int) -> Item:
         """The example's numbers, with gold over the units that the model attends to."""
@@ -265,17 +271,18 @@ class Codec:
         content = {"looks_at": self.looks_at, "inputs": described, "answer": answer}
         text = json.dumps(content, ensure_ascii=False, indent=0)
         (folder / FILE).write_text(text, encoding="utf-8")
-        for name, found in self.inputs.items():
-            if isinstance(found, Text | Sentences) and found.vocabulary.vectors is not None:
-                np.save(folder / VECTORS.format(name), found.vocabulary.vectors)
+        for name, vocabulary in self.vocabularies.items():
+            if vocabulary.vectors is not None:
+                np.save(folder / VECTORS.format(name), vocabulary.vectors)
 
     @classmethod
     def load(cls, folder: Path) -> Codec:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
         inputs = {name: input_of(i.pop("form"), i) for name, i in content["inputs"].items()}
-        for name, found in inputs.items():
-            path = folder / VECTORS.format(name)
-            if isinstance(found, Text | Sentences) and path.is_file():
-                found.vocabulary.vectors = np.load(path)
         answer = content["answer"]
-        return cls(inputs, answer_of(answer.pop("form"), answer), content["looks_at"])
+        codec = cls(inputs, answer_of(answer.pop("form"), answer), content["looks_at"])
+        for name, vocabulary in codec.vocabularies.items():
+            path = folder / VECTORS.format(name)
+            if path.is_file():  # read when a model is made: most who load a codec make none
+                vocabulary.vectors = np.load(path, mmap_mode="r")
+        return codec

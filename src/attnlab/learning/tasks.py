@@ -203,11 +203,9 @@ class Classify(Task):
         """The label that is said most often, be it learned as one or as several."""
         answers = self.codec.answers
         assert isinstance(answers, Label)
-        learned = Counter(int(answers.encode(example)) for example in examples)
-        said: Counter[int] = Counter()
-        for label, count in learned.items():
-            if (as_said := answers.said_as[label]) is not None:
-                said[as_said] += count
+        said_as = answers.said_as
+        said = Counter(said_as[int(answers.encode(example))] for example in examples)
+        said.pop(None, None)  # what is learned and never said
         self.majority = max(said, key=said.__getitem__, default=None)
 
     def controls(self, batch: Batch, scores: Tensor) -> dict[str, tuple[Tensor, Tensor]]:

@@ -37,7 +37,7 @@ class VectorFile:
 
     def known(self, texts: Texts, wording: Wording) -> WordVectors:
         """The words of the file, whatever the texts hold."""
-        (path,) = self.files()[:1]
+        path = self.files()[0]
         numbers: dict[str, Numbers] = {}
         dim = 0
         for row, line in enumerate(lines(path), start=1):
