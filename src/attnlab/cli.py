@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from attnlab.errors import RunError, UserError, suggest
+from attnlab.heap import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    keep_freed_memory()
     try:
         return _dispatch(words)
     except (UserError, RunError) as error:

@@ -13,7 +13,8 @@ from attnlab.data.batch import Padded, collate
 from attnlab.data.example import Example
 from attnlab.data.vocabulary import SPECIAL, UNKNOWN
 from attnlab.errors import UserError
-from attnlab.learning.tasks import NOT_COUNTED, Cloze, Rank
+from attnlab.learning.choice_loss import NOT_COUNTED
+from attnlab.learning.tasks import Cloze, Rank
 from attnlab.models.heads import Ranker
 from tests.models.building import WORDS, built, small_config
 

@@ -19,6 +19,7 @@ from attnlab.data.codec import Codec
 from attnlab.data.example import Example, words_of
 from attnlab.data.tokenizers import Pieces
 from attnlab.errors import UserError
+from attnlab.learning.choice_loss import NOT_COUNTED, choice_loss
 from attnlab.metrics.item_controls import ItemControl, Markov, Popularity
 from attnlab.metrics.labels import Classification, SpanF1, TokenAccuracy
 from attnlab.metrics.recommendation import Recommendation, SampledRecommendation
@@ -35,7 +36,6 @@ from attnlab.models.generator import Spoken
 from attnlab.models.heads import candidates
 from attnlab.objectives.attention import as_shares, cross_entropy, entropy, reachable_gold
 
-NOT_COUNTED = -100  # what cross-entropy leaves out
 TEXT_FIGURES: dict[str, Callable[[], Metric]] = {
     "bleu": partial(Bleu, "none"),
     "chrf": partial(Chrf, word_order=0),
@@ -81,13 +81,8 @@ class Task:
 
     def wrong(self, scores: Tensor, gold: Tensor) -> tuple[Tensor, Tensor]:
         """The same for the right choices, batch x places."""
-        losses = F.cross_entropy(
-            scores.flatten(0, 1).float(),  # scores: batch x places x choices
-            gold.flatten(),
-            reduction="none",
-            ignore_index=NOT_COUNTED,
-            label_smoothing=self.label_smoothing,
-        )
+        choices = scores.flatten(0, 1)  # of batch x places x choices
+        losses = choice_loss(choices, gold.flatten(), self.label_smoothing)
         return losses.view(gold.shape).sum(1), (gold != NOT_COUNTED).sum(1)
 
     def gold(self, batch: Batch) -> Tensor:
