@@ -45,7 +45,10 @@ class _ChoiceLoss(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *slopes: Tensor
+    ) -> tuple[Tensor, None, None]:
+        (slope,) = slopes  # rows
         scores, right, counted, total = ctx.saved_tensors
         weight = slope.masked_fill(~counted, 0)[:, None]  # rows x 1
         found = torch.empty_like(scores, dtype=torch.float32)
