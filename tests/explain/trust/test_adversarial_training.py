@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import statistics
 
 import pytest
 import torch
@@ -14,29 +15,34 @@ from attnlab.explain.trust.adversarial_training import other_model, train_advers
 from attnlab.explain.trust.adversary import divergence_limit
 from tests.explain.trust import constructed
 
-SETTINGS = AdversarialTraining(steps=120, rate=0.005, divergence=1.0)
+SETTINGS = AdversarialTraining(steps=150, rate=0.01, divergence=1.0)
 
 
 @pytest.mark.parametrize("kind", constructed.KINDS)
 def test_where_the_map_decides_looking_elsewhere_costs_answers_or_comes_less_far(kind: str) -> None:
-    share: dict[bool, float] = {}
-    changed: dict[bool, float] = {}
-    for deciding in (True, False):
-        explained, batch = constructed.subject(kind, deciding)
-        twin = _twin(explained.model)
+    idle, deciding = gained(kind, deciding=False), gained(kind, deciding=True)
+    assert idle > 0.4
+    assert deciding < idle - 0.2
+
+
+def gained(kind: str, deciding: bool) -> float:
+    """How far two adversaries look elsewhere, in parts of what is possible, less the share of
+    answers that it costs: the mean, since one may come further than the other."""
+    explained, batch = constructed.subject(kind, deciding)
+    found = []
+    for seed in range(2):
+        twin = _twin(explained.model, seed)
         batches = itertools.repeat(batch)
         train_adversary(explained.model, twin, explained.site, batches, SETTINGS)
         divergence, answers = other_model([explained], twin)
-        share[deciding] = divergence.value.mean / float(divergence_limit(explained).mean())
-        changed[deciding] = answers.value.mean
-    assert share[False] > 0.4
-    assert changed[False] < 0.1
-    assert share[True] < share[False] - 0.2 or changed[True] > changed[False] + 0.2
+        share = divergence.value.mean / float(divergence_limit(explained).mean())
+        found.append(share - answers.value.mean)
+    return statistics.mean(found)
 
 
-def _twin(model: nn.Module) -> nn.Module:
+def _twin(model: nn.Module, seed: int) -> nn.Module:
     """Nearly the same: as if it had learned the task. From equal maps no slope would lead away."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     twin = copy.deepcopy(model)
     with torch.no_grad():
         for parameter in twin.parameters():
