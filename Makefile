@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ALL := -c constraints.txt -e '.[dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-end-to-end test-slow lint format types bench clean
+.PHONY: help setup browser run test test-end-to-end test-slow lint format types bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	  $(BIN)/python -m pip install $(ALL); \
 	fi
 	touch $@
+
+browser:  ## install Debian's Chromium where there is none: tests of pages need it
+	command -v chromedriver >/dev/null || \
+	  (apt-get update -q && apt-get install -q -y --no-install-recommends chromium chromium-driver)
 
 run: setup  ## train the default experiment: no network, no account, no GPU
 	$(BIN)/python train.py
