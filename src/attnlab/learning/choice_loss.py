@@ -1,8 +1,8 @@
 """The loss of choices among many, in pieces that stay in the cache.
 
-The scores of a vocabulary are the largest tensor of a small model. PyTorch's own loss goes over
-tensors of their size eight times, with smoothed labels more often; here they are read once on the
-way forward, read once and written once on the way back.
+The scores of a vocabulary are the largest tensor of a small model. PyTorch's own loss makes
+several of their size on the way forward and back, with smoothed labels more; here they are read
+from memory once on each way, and their slope is the one tensor that is written.
 """
 
 from __future__ import annotations
