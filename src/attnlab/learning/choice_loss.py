@@ -63,6 +63,6 @@ class _ChoiceLoss(torch.autograd.Function):
 
 def _pieces(scores: Tensor) -> Iterator[slice]:
     """Rows that are worked on together: all of them where kernels are started one by one."""
-    size = len(scores) if scores.is_cuda else max(1, PIECE // scores.shape[1])
-    for start in range(0, len(scores), max(1, size)):
+    size = max(1, len(scores) if scores.is_cuda else PIECE // scores.shape[1])
+    for start in range(0, len(scores), size):
         yield slice(start, start + size)
