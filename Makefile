@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@if command -v uv >/dev/null; then \
 	  echo "uv pip install $(ALL)"; \
 	  UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" \
-	    uv pip install --python $(BIN)/python $(ALL); \
+	    uv pip install --compile-bytecode --python $(BIN)/python $(ALL); \
 	else \
 	  echo "pip install $(ALL)"; \
 	  $(BIN)/python -m pip install $(ALL); \

@@ -17,8 +17,9 @@ from attnlab.data.grain import Grain
 from attnlab.data.target import AttentionTarget
 from attnlab.data.vocabulary import EOS, SPECIAL, UNKNOWN
 from attnlab.errors import UserError
+from attnlab.learning.ranking import Rank
 from attnlab.learning.regions import Locate, Segment
-from attnlab.learning.tasks import Attend, Classify, Generate, Rank, Tag, Task
+from attnlab.learning.tasks import Attend, Classify, Generate, Tag, Task
 
 SIZE = 16
 PICTURE = np.zeros((1, SIZE, SIZE), np.float32)

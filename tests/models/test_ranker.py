@@ -14,7 +14,7 @@ from attnlab.data.example import Example
 from attnlab.data.vocabulary import SPECIAL, UNKNOWN
 from attnlab.errors import UserError
 from attnlab.learning.choice_loss import NOT_COUNTED
-from attnlab.learning.tasks import Cloze, Rank
+from attnlab.learning.ranking import Cloze, Rank
 from attnlab.models.heads import Ranker
 from tests.models.building import WORDS, built, small_config
 

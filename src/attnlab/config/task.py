@@ -94,7 +94,7 @@ class Tag(Task, kind="tag", target=f"{TASKS}:Tag"):
     )
 
 
-class Rank(Task, kind="rank", target=f"{TASKS}:Rank"):
+class Rank(Task, kind="rank", target="attnlab.learning.ranking:Rank"):
     """The answer is an item, looked for among all there are."""
 
     learn: Literal["answer", "every_place", "hidden_places"] = Field(

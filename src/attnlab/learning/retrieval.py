@@ -10,8 +10,10 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from attnlab.data.batch import Batch
-from attnlab.learning.tasks import CUTOFFS, Task
+from attnlab.learning.tasks import Task
 from attnlab.metrics.recommendation import Recommendation
+
+CUTOFFS = (1, 10)  # ranks at which a ranking is judged
 
 
 class Retrieve(Task):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from attnlab.data.prepared import Prepared
 from attnlab.errors import RunError
 from attnlab.learning import dashboard, processes
 from attnlab.learning.checkpoint import provenance, read_checkpoint
+from attnlab.learning.cost import Cost
 from attnlab.learning.data_module import PreparedData
 from attnlab.learning.fit import build_trainer, seed_everything
 from attnlab.learning.history import History
 from attnlab.learning.safety import InterruptedRunError, is_out_of_memory, out_of_memory
-from attnlab.metrics.memory import PeakMemory
 from attnlab.stages import evaluate, report
 from attnlab.stages.learners import build_learner, device, load_teacher
 from attnlab.stages.prepare import prepared_data
@@ -56,8 +55,8 @@ def train(
     checkpoint = _checkpoint_to_resume(run, prepared, history)
     loggers: list[Logger] = [history, *([wandb] if wandb else [])]
     again = resume_command(overrides)
-    trainer = build_trainer(settings, run.folder, loggers, again)
-    started, peak = time.monotonic(), PeakMemory(device(config))
+    cost = Cost(device(config))
+    trainer = build_trainer(settings, run.folder, loggers, again, [cost])
     try:
         trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
         if not settings.fast_dev_run:
@@ -70,18 +69,8 @@ def train(
         raise
     finally:
         if processes.is_first_process():
-            _count_cost(run, checkpoint is not None, time.monotonic() - started, peak.mib())
+            run.set_status("running", **cost.spent())
     processes.part()
-
-
-def _count_cost(run: Run, resumed: bool, seconds: float, mib: float) -> None:
-    """What this training took, on top of what it took before it was stopped."""
-    before = run.status if resumed else {}
-    run.set_status(
-        "running",
-        train_seconds=before.get("train_seconds", 0.0) + seconds,
-        peak_memory_mib=max(before.get("peak_memory_mib", 0.0), mib),
-    )
 
 
 def finish(run: Run, wandb: WandbLogger | None) -> None:
