@@ -121,12 +121,19 @@ class Trees(Reader, kind="trees", target=f"{READERS}.trees:TreesReader"):
 
 
 class Hub(Reader, kind="hub", target=f"{READERS}.hub:HubReader"):
-    """A dataset of the Hugging Face hub, or a folder that `save_to_disk` wrote (attnlab[hub])."""
+    """A dataset of the Hugging Face hub, or a folder of one: a copy, or what `save_to_disk` wrote.
+
+    Sets that a script describes are read as the hub converted them: revision=refs/convert/parquet.
+    (Needs datasets: attnlab[hub].)
+    """
 
     takes: ClassVar[str] = "a split's name"
     id: str = Field(min_length=1, description="such as owner/name, or a folder")
     config: str | None = Field(description="the configuration's name, where there are several")
     revision: str | None = Field(description="commit to read, so that the data stay the same")
+    numbers: list[Column] = Field(
+        description="columns of classes whose numbers are taken in place of their names"
+    )
 
 
 class Answer(Variant, slot="answer"):
@@ -194,6 +201,10 @@ class SpansGold(Gold, kind="spans", target=f"{READERS}.gold:Spans"):
         min_length=2, max_length=2, description="keys of an object's first unit and its end"
     )
     counts: Literal["words", "characters"] = Field(description="what the numbers count")
+
+
+class QuotesGold(Gold, kind="quotes", target=f"{READERS}.gold:Quotes"):
+    """Passages of the text that is looked at, in its own words: a text, or a list of texts."""
 
 
 class MarksGold(Gold, kind="marks", target=f"{READERS}.gold:Marks"):

@@ -141,29 +141,3 @@ def test_a_reader_says_what_the_splits_have_to_name(tmp_path: Path) -> None:
         dataset(tmp_path, "dataset/reader=lines", "dataset/answer=text")
     with pytest.raises(ConfigError, match="reader 'csv' takes a file"):
         dataset(tmp_path, "dataset.splits.val={text: a}")
-
-
-def test_hub_without_the_library_names_the_extra(tmp_path: Path) -> None:
-    try:
-        import datasets  # noqa: F401
-    except ModuleNotFoundError:
-        given = dataset(tmp_path, "dataset/reader=hub", "dataset.reader.id=x/y", whole("train"))
-        with pytest.raises(UserError, match=r"needs datasets; try: pip install 'attnlab\[hub\]'"):
-            read(given)
-    else:
-        pytest.skip("datasets is installed")
-
-
-def test_hub_reads_what_the_library_saved(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="datasets is not installed (attnlab[hub])")
-    features = datasets.Features(
-        text=datasets.Value("string"), label=datasets.ClassLabel(names=["bad", "good"])
-    )
-    rows = [{"text": text, "label": int(label == "good")} for text, label in ROWS]
-    saved = datasets.Dataset.from_list(rows, features=features)
-    datasets.DatasetDict(train=saved, validation=saved).save_to_disk(str(tmp_path / "saved"))
-    hub = ["dataset/reader=hub", "dataset.reader.id=saved"]
-    examples = read(dataset(tmp_path, *hub, whole("train")))
-    assert [plain(example) for example in examples] == EXPECTED
-    with pytest.raises(UserError, match=r"no split 'val' in .*; .*allowed: train, validation"):
-        read(dataset(tmp_path, *hub, "dataset.splits={train: train, val: val, test: 0.1}"), "val")

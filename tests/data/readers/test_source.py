@@ -108,6 +108,9 @@ def test_lines_that_are_no_json(tmp_path: Path) -> None:
         (["spans", "dataset.gold.counts=characters"], [[4, 8], [18, 19]], [0, 1, 0, 1]),
         (["spans"], [], [0, 0, 0, 0]),
         (["spans"], [[2, 2], [0, 1]], [1, 0, 0, 0]),
+        (["quotes"], "Fine  film", [0, 1, 1, 0]),
+        (["quotes"], ["the", "film dull"], [1, 0, 1, 1]),
+        (["quotes"], [], [0, 0, 0, 0]),
         (["marks"], [0, 1, 1, 0], [0, 1, 1, 0]),
         (["marks"], "0 1 1 0", [0, 1, 1, 0]),
         (["scores"], "0.5, 0, 0.25, 0.25", [0.5, 0, 0.25, 0.25]),
@@ -132,6 +135,9 @@ def test_gold(gold: list[str], cell: object, marked: list[float], tmp_path: Path
         ("spans", "3:9", "span 3:9 is empty or outside of 4 units"),
         ("spans", "x", "'x' is not a span such as 3:7"),
         ("spans", [{"a": 1}], "a span is an object: dataset.gold.keys has to name its two ends"),
+        ("quotes", ["a", "b d"], "'gold' quotes what the text does not say: 'b d'"),
+        ("quotes", [" "], "'gold' quotes what the text does not say: ' '"),
+        ("quotes", [["a"]], "'gold' is not text but list"),
         ("marks", [0, 1, 2, 0], "'gold' is not a list of 0 and 1"),
         ("marks", [0, 1], "2 marks for 4 words"),
         ("scores", "0.5 0.5 1", "3 scores for 4 words"),
@@ -145,6 +151,16 @@ def test_bad_gold(gold: str, cell: object, problem: str, tmp_path: Path) -> None
     source = dataset(tmp_path, whole("a.jsonl"), *overrides, "dataset.bad_rows=1").build()
     assert list(source.examples("train")) == []
     assert problem in source.notes()["train"]
+
+
+def test_a_quote_is_marked_wherever_it_stands_as_whole_words(tmp_path: Path) -> None:
+    row = {"text": "Art, an artist's art", "label": "x", "quotes": "art"}
+    write(tmp_path / "a.jsonl", json.dumps(row))
+    overrides = ["dataset/gold=quotes", "dataset/reader=jsonl"]
+    (example,) = read(dataset(tmp_path, whole("a.jsonl"), *overrides))
+    assert example.inputs["text"] == ["Art", ",", "an", "artist", "'", "s", "art"]
+    assert example.target is not None
+    assert example.target.weights.tolist() == [[1, 0, 0, 0, 0, 0, 1]]
 
 
 def test_rows_without_gold_stay_in(tmp_path: Path) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from attnlab.data.readers.row import BadRowError
-from attnlab.data.readers.words import Worded
+from attnlab.data.readers.words import Worded, text
 from attnlab.data.target import AttentionTarget
 from attnlab.data.targets.alignments import alignment_target, parse_pharaoh
 from attnlab.data.targets.spans import Span, score_target, span_target
@@ -79,6 +80,23 @@ class Spans:
         if not (isinstance(start, int) and isinstance(stop, int)):
             raise BadRowError(f"a span without whole numbers {' and '.join(self.keys)}")
         return start, stop
+
+
+class Quotes:
+    """What is quoted from the text is marked wherever it stands there."""
+
+    def __init__(self, *, column: str) -> None:
+        self.column = column
+
+    def read(self, cell: Any, seen: Seen) -> AttentionTarget:
+        quotes = _parsed(cell)
+        spans = []
+        for quote in quotes if isinstance(quotes, list) else [quotes]:
+            places = _places_of(text(quote, self.column), seen.looked_at.words)
+            if not places:
+                raise BadRowError(f"'{self.column}' quotes what the text does not say: {quote!r}")
+            spans += places
+        return seen.looked_at.over_units(span_target([spans], seen.words))
 
 
 class Marks:
@@ -156,6 +174,17 @@ def _parsed(cell: Any) -> Any:
         except json.JSONDecodeError as error:
             raise BadRowError(f"gold is no JSON: {error.msg}") from None
     return cell
+
+
+def _places_of(quote: str, words: Sequence[str]) -> list[Span]:
+    """Where a quote stands among words, whatever its case and however it is split."""
+    words = [word.lower() for word in words]
+    quoted = "".join(quote.lower().split())
+    ends = accumulate(map(len, words))
+    border = {0: 0} | {end: word for word, end in enumerate(ends, start=1)}
+    found = re.finditer(f"(?={re.escape(quoted)})", "".join(words)) if quoted else ()
+    spans = [(place.start(), place.start() + len(quoted)) for place in found]
+    return [(border[a], border[b]) for a, b in spans if a in border and b in border]
 
 
 def _written(line: str) -> Iterator[Span]:
