@@ -99,7 +99,26 @@ HUB = {
         {"text": "a warm film .", "label": 1, "label_text": "positive"},
         jsonl,
         {"text": ["a", "warm", "film", "."]},
-        "1",
+        "positive",
+    ),
+    "ag_news_hub": There(
+        {"text": "Oil rises.", "label": 2},
+        converted(
+            {"text": TEXT, "label": ClassLabel(names=["World", "Sports", "Business", "Sci/Tech"])},
+            "data",
+        ),
+        {"text": ["oil", "rises", "."]},
+        "Business",
+    ),
+    "financial_phrasebank_hub": There(
+        {"sentence": "Profit rose", "label": 2},
+        converted(
+            {"sentence": TEXT, "label": ClassLabel(names=["negative", "neutral", "positive"])},
+            "sentences_allagree",
+            "sentences_50agree",
+        ),
+        {"text": ["profit", "rose"]},
+        "positive",
     ),
     "wnut17_hub": There(
         {"id": "0", "tokens": ["@paulwalk", "in", "London"], "ner_tags": [0, 0, 1]},
