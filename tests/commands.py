@@ -28,10 +28,15 @@ TRAIN = (str(REPOSITORY / "train.py"),)
 ATTNLAB_TRAIN = ("-m", "attnlab", "train")
 
 
-def small_run(folder: Path, *overrides: str, entry: tuple[str, ...] = TRAIN) -> list[str]:
-    """The command of a small training that writes below `folder` alone."""
+def small(folder: Path, *overrides: str) -> list[str]:
+    """The overrides of a small training that writes below `folder` alone."""
     paths = [f"paths.runs={folder / 'runs'}", f"paths.prepared={folder / 'prepared'}"]
-    return [sys.executable, *entry, *SMALL, *paths, *overrides]
+    return [*SMALL, *paths, *overrides]
+
+
+def small_run(folder: Path, *overrides: str, entry: tuple[str, ...] = TRAIN) -> list[str]:
+    """The command of such a training."""
+    return [sys.executable, *entry, *small(folder, *overrides)]
 
 
 def run(command: list[str], threads: int = 1) -> subprocess.CompletedProcess[str]:

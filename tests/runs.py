@@ -8,6 +8,7 @@ from typing import Any
 
 from attnlab.config.compose import load
 from attnlab.stages import train
+from tests.commands import small
 
 # Nothing but files, and one map of each kind.
 PLAIN = ("trainer.progress=false", "trainer.threads=1", "logger=files", "logger.maps_examples=1")
@@ -22,6 +23,13 @@ def ran(folder: Path, *overrides: str) -> Path:
     train.main(config, plain, everything)
     (run,) = folder.glob("runs/*/*")
     return run
+
+
+def train_small(folder: Path, *overrides: str) -> None:
+    """What `small_run` starts a process for."""
+    words = small(folder, *overrides)
+    config, plain = load(words)
+    train.main(config, plain, words)
 
 
 def figures(run: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from attnlab.cli import main
 from attnlab.report.export import browser
 from attnlab.report.packed import unpack
 from attnlab.report.scores import PER_EXAMPLE, read_table
-from tests.commands import run, small_run
+from tests.runs import train_small
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +23,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     found: list[Path] = []
     for attention in ("multihead", "dot"):
         words = [f"attention={attention}", f"name={attention}", "model=transformer"]
-        done = run(small_run(home, *words, "dataset.test=48"))
-        assert done.returncode == 0, done.stderr
+        train_small(home, *words, "dataset.test=48")
         found += (home / "runs" / attention).iterdir()
     return found
 

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from attnlab.config.compose import load
-from tests.commands import run, small_run
+from tests.commands import run
+from tests.runs import train_small
 
 FEW = ["examples=6", "samples=8", "steps=2", "trust.permutations=3", "trust.limits=2"]
 FEW += ["trust.adversary.steps=3"]
@@ -23,8 +24,7 @@ FEW += ["trust.adversary.steps=3"]
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("explain")
     words = ["experiment=reviews", "stages=[prepare,train]", f"paths.run={folder / 'run'}"]
-    done = run(small_run(folder, *words, "dataset.train=64"))
-    assert done.returncode == 0, done.stderr
+    train_small(folder, *words, "dataset.train=64")
     return folder / "run"
 
 

@@ -10,19 +10,9 @@ import torch
 
 from attnlab.config import compose
 from attnlab.errors import RunError, UserError
-from attnlab.stages import train
 from attnlab.stages.run import FOLDER_VARIABLE, fingerprint, open_run, start
-from tests.commands import SMALL, run, small_run
-
-
-def settings(folder: Path, *overrides: str) -> list[str]:
-    paths = [f"paths.runs={folder / 'runs'}", f"paths.prepared={folder / 'prepared'}"]
-    return [*SMALL, *paths, *overrides]
-
-
-def train_here(folder: Path, *overrides: str) -> None:
-    config, plain = compose.load(settings(folder, *overrides))
-    train.main(config, plain, list(overrides))
+from tests.commands import run, small, small_run
+from tests.runs import train_small
 
 
 def status(folder: Path) -> dict[str, object]:
@@ -49,7 +39,7 @@ def test_memory_that_does_not_suffice(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("attnlab.models.model.Generator.forward", demand)
     with pytest.raises(RunError) as caught:
-        train_here(tmp_path, f"paths.run={tmp_path / 'run'}")
+        train_small(tmp_path, f"paths.run={tmp_path / 'run'}")
     kept = tmp_path / "run" / "failed_batch.pt"
     assert str(caught.value).splitlines()[0] == f"out of memory; the batch is in {kept}"
     assert "half of trainer.batches.size with trainer.accumulate=2" in str(caught.value)
@@ -60,12 +50,12 @@ def test_memory_that_does_not_suffice(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("key", ["paths.runs", "paths.prepared"])
 def test_folder_that_cannot_be_written(key: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        train_here(tmp_path, f"{key}=/dev/null/nowhere")
+        train_small(tmp_path, f"{key}=/dev/null/nowhere")
     assert str(caught.value).startswith(f"{key}: cannot write to /dev/null/nowhere")
 
 
 def test_run_folder_that_is_taken(tmp_path: Path) -> None:
-    config, plain = compose.load(settings(tmp_path, f"paths.run={tmp_path / 'run'}"))
+    config, plain = compose.load(small(tmp_path, f"paths.run={tmp_path / 'run'}"))
     start(config, plain, [])
     with pytest.raises(UserError) as caught:
         start(config, plain, [])
@@ -77,7 +67,7 @@ def test_run_folder_that_is_taken(tmp_path: Path) -> None:
 def test_the_other_processes_follow_the_first_whatever_it_has_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, plain = compose.load(settings(tmp_path, f"paths.run={tmp_path / 'run'}"))
+    config, plain = compose.load(small(tmp_path, f"paths.run={tmp_path / 'run'}"))
     start(config, plain, [])
     monkeypatch.setenv("RANK", "1")
     monkeypatch.delenv(FOLDER_VARIABLE)
@@ -86,9 +76,9 @@ def test_the_other_processes_follow_the_first_whatever_it_has_written(
 
 def test_resume_with_another_config_says_what_differs(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    config, plain = compose.load(settings(tmp_path, f"paths.run={folder}", "attention=dot"))
+    config, plain = compose.load(small(tmp_path, f"paths.run={folder}", "attention=dot"))
     start(config, plain, ["attention=dot"])
-    config, plain = compose.load(settings(tmp_path, f"resume={folder}"))
+    config, plain = compose.load(small(tmp_path, f"resume={folder}"))
     with pytest.raises(UserError) as caught:
         start(config, plain, [])
     text = str(caught.value)
@@ -100,11 +90,11 @@ def test_resume_with_another_config_says_what_differs(tmp_path: Path) -> None:
 def test_damaged_checkpoint_stops_a_resume(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     here = [f"paths.run={folder}", "resume=auto"]
-    config, plain = compose.load(settings(tmp_path, *here))
+    config, plain = compose.load(small(tmp_path, *here))
     start(config, plain, here)
     (folder / "checkpoints" / "last.ckpt").write_bytes(b"half of a checkpoint")
     with pytest.raises(UserError) as caught:
-        train_here(tmp_path, *here)
+        train_small(tmp_path, *here)
     assert str(caught.value).startswith(
         f"{folder}/checkpoints/last.ckpt: damaged, or no checkpoint"
     )

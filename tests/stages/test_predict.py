@@ -13,15 +13,14 @@ from typing import Any
 import pytest
 
 from attnlab.cli import main
-from tests.commands import run, small_run
+from tests.runs import SHORT, ran, train_small
 
 
 @pytest.fixture(scope="module")
 def dates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dates")
     words = ["stages=[prepare,train]", f"paths.run={folder / 'run'}"]
-    done = run(small_run(folder, *words))
-    assert done.returncode == 0, done.stderr
+    train_small(folder, *words)
     return folder / "run"
 
 
@@ -36,11 +35,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset += ["dataset/tokenizer=bpe", "dataset.tokenizer.size=40", f"dataset.folder={folder}"]
     dataset += ["dataset.splits.train={text: a.txt, to: b.txt}", "dataset.answer.column=to"]
     words = ["objective=unsupervised", "metrics.figures=[]", "stages=[prepare,train]"]
-    small = [w for w in small_run(folder, *dataset, *words) if not w.startswith("dataset.t")]
-    kept = [w for w in small if w.split("=")[0] not in ("dataset.val", "dataset.test")]
-    done = run([*kept, "dataset.tokenizer.size=40", f"paths.run={folder / 'run'}"])
-    assert done.returncode == 0, done.stderr
-    return folder / "run"
+    return ran(folder, *dataset, *words, *SHORT, "model.dim=16")
 
 
 def predict(folder: Path, *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
@@ -107,7 +102,7 @@ def test_maps_of_pieces_are_over_words(pairs: Path, tmp_path: Path) -> None:
 
 def test_labels_come_with_their_chances(tmp_path: Path) -> None:
     words = ["experiment=reviews", "stages=[prepare,train]", f"paths.run={tmp_path / 'run'}"]
-    assert run(small_run(tmp_path, *words)).returncode == 0
+    train_small(tmp_path, *words)
     done = predict(tmp_path / "run", "--output", "-", "--n-best", "2", "--limit", "4")
     assert done.returncode == 0, done.stderr
     found = lines(done.stdout)
@@ -119,7 +114,7 @@ def test_labels_come_with_their_chances(tmp_path: Path) -> None:
 
 def test_what_somebody_has_is_not_recommended_where_nothing_comes_twice(tmp_path: Path) -> None:
     words = ["experiment=baskets", "task.repeats=false", "stages=[prepare,train]"]
-    assert run(small_run(tmp_path, *words, f"paths.run={tmp_path / 'run'}")).returncode == 0
+    train_small(tmp_path, *words, f"paths.run={tmp_path / 'run'}")
     done = predict(tmp_path / "run", "--output", "-", "--n-best", "1000", "--limit", "20")
     assert done.returncode == 0, done.stderr
     for line in lines(done.stdout):
@@ -133,7 +128,7 @@ def test_what_somebody_has_is_not_recommended_where_nothing_comes_twice(tmp_path
 
 def test_a_reply_is_found_among_those_of_a_file_or_of_training(tmp_path: Path) -> None:
     words = ["experiment=support_retrieve", "stages=[prepare,train]"]
-    assert run(small_run(tmp_path, *words, f"paths.run={tmp_path / 'run'}")).returncode == 0
+    train_small(tmp_path, *words, f"paths.run={tmp_path / 'run'}")
     replies = ["order 1 2 is on its way .", "we call you on friday .", "we call you on friday ."]
     (tmp_path / "replies.txt").write_text("".join(f"{reply}\n" for reply in replies))
     shown = ["--output", "-", "--n-best", "9", "--limit", "2"]
