@@ -231,6 +231,7 @@ class Transformer(Model, kind="transformer", target="attnlab.models.transformer:
     encoder_layers: int = Field(ge=0, description="layers of the encoder")
     decoder_layers: int = Field(gt=0, description="layers of the decoder")
     feedforward_dim: int = Field(gt=0, description="hidden width of the feed-forward blocks")
+    feedforward_dropout: float = Field(ge=0, lt=1, description="dropout within these")
     embedding_positions: Literal["sinusoidal", "learned", "none"] = Field(
         description="positions added to the embeddings; a mechanism may bring its own as well"
     )

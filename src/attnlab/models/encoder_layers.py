@@ -24,7 +24,7 @@ class FeedForward(nn.Sequential):
         super().__init__(
             nn.Linear(parts.dim, parts.feedforward_dim),
             nn.ReLU(),
-            Dropout(parts.dropout),
+            Dropout(parts.feedforward_dropout),
             nn.Linear(parts.feedforward_dim, parts.dim),
         )
 

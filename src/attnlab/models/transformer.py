@@ -38,6 +38,7 @@ class Transformer(Parts):
         encoder_layers: int,
         decoder_layers: int,
         feedforward_dim: int,
+        feedforward_dropout: float,
         embedding_positions: Literal["sinusoidal", "learned", "none"],
         max_length: int,
         self_attention: AttentionConfig | None,
@@ -48,7 +49,7 @@ class Transformer(Parts):
     ) -> None:
         super().__init__(**shared)
         self.encoder_layers, self.decoder_layers = encoder_layers, decoder_layers
-        self.feedforward_dim = feedforward_dim
+        self.feedforward_dim, self.feedforward_dropout = feedforward_dim, feedforward_dropout
         self.positions, self.max_length = embedding_positions, max_length
         self.self_attention = self_attention
         self.packed, self.kernel, self.norm = packed, kernel, norm
