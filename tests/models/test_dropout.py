@@ -7,6 +7,7 @@ import torch
 
 from attnlab.data.vocabulary import SPECIAL, UNKNOWN
 from attnlab.models.dropout import Dropout, UnitDropout, kept
+from attnlab.models.encoder_layers import FeedForward
 from tests.models.building import built, small_config, texts
 
 
@@ -51,6 +52,25 @@ def test_the_seed_decides() -> None:
         torch.manual_seed(seed)
         drawn.append(Dropout(0.5)(states))
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+
+
+def test_feed_forward_layers_may_have_their_own() -> None:
+    examples = texts([2, 3], [3, 4])
+
+    def shares(*overrides: str) -> dict[bool, set[float]]:
+        """Of the dropout within feed-forward layers, and of all other."""
+        words = ["model=transformer", "attention=dot", "model.dropout=0.3", *overrides]
+        model, _, _ = built(small_config(*words), examples)
+        layers = [m for m in model.modules() if isinstance(m, FeedForward)]
+        within = {id(m) for layer in layers for m in layer.modules() if isinstance(m, Dropout)}
+        found: dict[bool, set[float]] = {True: set(), False: set()}
+        for module in model.modules():
+            if isinstance(module, Dropout):
+                found[id(module) in within].add(module.p)
+        return found
+
+    assert shares() == {True: {0.3}, False: {0.3}}
+    assert shares("model.feedforward_dropout=0") == {True: {0.0}, False: {0.3}}
 
 
 def test_units_are_shown_as_unknown_while_training_and_marks_stay() -> None:
