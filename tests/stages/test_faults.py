@@ -77,7 +77,7 @@ def test_the_other_processes_follow_the_first_whatever_it_has_written(
 def test_resume_with_another_config_says_what_differs(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     config, plain = compose.load(small(tmp_path, f"paths.run={folder}", "attention=dot"))
-    start(config, plain, ["attention=dot"])
+    start(config, plain, ["attention=dot", "resume=auto"])
     config, plain = compose.load(small(tmp_path, f"resume={folder}"))
     with pytest.raises(UserError) as caught:
         start(config, plain, [])
@@ -85,6 +85,14 @@ def test_resume_with_another_config_says_what_differs(tmp_path: Path) -> None:
     assert text.startswith(f"resume: {folder} was started with another config (")
     assert "attention.name: 'dot' there, 'additive' here" in text
     assert text.endswith(f"try: python train.py attention=dot resume={folder}")
+
+
+def test_a_resume_may_have_more_epochs_and_other_threads(tmp_path: Path) -> None:
+    config, plain = compose.load(small(tmp_path, f"paths.run={tmp_path / 'run'}"))
+    run = start(config, plain, [])
+    more = ["trainer.threads=1", "trainer.max_epochs=7", f"resume={run.folder}"]
+    config, plain = compose.load(small(tmp_path, *more))
+    assert start(config, plain, more).folder == run.folder
 
 
 def test_damaged_checkpoint_stops_a_resume(tmp_path: Path) -> None:

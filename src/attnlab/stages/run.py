@@ -34,6 +34,8 @@ from attnlab.errors import ConfigError, UserError, suggest
 from attnlab.learning.processes import is_first_process
 
 FOLDER_VARIABLE = "ATTNLAB_RUN"  # tells the other processes of a distributed run where it lives
+# In a run that goes on, how long and by what it is trained.
+MAY_CHANGE = ("trainer.max_", "trainer.progress", "trainer.early_stopping", "trainer.threads")
 NOT_PART_OF_THE_RESULT = ("resume", "paths", "logger", "explain", "name", "hparams", "stages")
 
 
@@ -130,8 +132,11 @@ def open_run(folder: str | Path) -> Run:
 
 def resume_command(overrides: Sequence[str]) -> str:
     """The command that goes on with a run."""
-    kept = [o for o in overrides if not o.startswith("resume=")]
-    return shlex.join(["python", "train.py", *kept, "resume=auto"])
+    return shlex.join(["python", "train.py", *_without_resume(overrides), "resume=auto"])
+
+
+def _without_resume(overrides: Sequence[str]) -> list[str]:
+    return [override for override in overrides if not override.startswith("resume=")]
 
 
 def fingerprint(plain: dict[str, Any]) -> str:
@@ -196,10 +201,10 @@ def _same_config(folder: Path, plain: dict[str, Any]) -> Path:
         for key in sorted(ours.keys() | theirs.keys())
         if ours.get(key) != theirs.get(key)
         and key.split(".")[0] not in NOT_PART_OF_THE_RESULT
-        and not key.startswith(("trainer.max_", "trainer.progress", "trainer.early_stopping"))
+        and not key.startswith(MAY_CHANGE)
     ]
     if differing:
-        words = shlex.join(run.status.get("overrides", []))
+        words = shlex.join(_without_resume(run.status.get("overrides", [])))
         raise UserError(
             f"resume: {folder} was started with another config ({'; '.join(differing[:3])})"
             f"\n  try: python train.py {words} resume={folder}"
