@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", choices=[*MODELS, []])
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    threads = options.threads
+    threads, ignorant = options.threads, controls(options.data)
     for name in options.models or MODELS:
         run = training(name, options.data, threads)
         run.run(threads=threads)
@@ -140,7 +140,7 @@ def main() -> None:
             "`tok/` files of multi30k (lower case, tokenised), joint BPE of 10,000; sacreBLEU "
             f"without tokenisation on test_2016_flickr; seed 0, threads in training: {threads}. "
             "Training includes validation after each epoch; the test set is decoded with a beam "
-            f"of 5. {controls(options.data)} {MODELS[name].tried}"
+            f"of 5. {ignorant} {MODELS[name].tried}"
         )
         title = f"Translation of captions: {MODELS[name].title}"
         command = f"python -m benchmarks.translation --data ../shared/data {name}"
