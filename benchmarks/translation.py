@@ -15,14 +15,13 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sacrebleu.metrics.bleu import BLEU
-
 from attnlab.config import compose
 from attnlab.data.prepared import Prepared
+from attnlab.metrics.translation import Bleu
 from attnlab.stages.prepare import prepared_data
 from benchmarks.results import record
 from benchmarks.runs import RUNS, Training, judged, origin
@@ -70,7 +69,6 @@ MODELS = {
 }
 BEAMS = 1, 5, 12, 20  # that are compared on validation
 DECODING_SECONDS = 20  # with a beam of 5
-_BLEU = BLEU(tokenize="none", force=True)  # of texts that are split into words already
 
 
 def training(name: str, data: str, threads: int) -> Training:
@@ -91,8 +89,8 @@ def rows(name: str, data: str, threads: int) -> Iterator[tuple[str, ...]]:
     bleu = f"{answer['bleu']:.1f} ({low:.1f} to {high:.1f})"
     beams = {size: _decoded(run.folder, "val", size)[0] for size in BEAMS}
     best = max(beams, key=beams.__getitem__)
-    of_best, _ = _decoded(run.folder, "test", best)
-    _, decoding = _decoded(run.folder, "test", 5)
+    tested = {size: _decoded(run.folder, "test", size) for size in {5, best}}
+    (of_best, _), (_, decoding) = tested[best], tested[5]
     slow = judged(DECODING_SECONDS, decoding, less_is_better=True)
     fast = "" if model.speed is None else judged(model.speed, speed)
     reached = judged(model.bleu, answer["bleu"])
@@ -113,7 +111,7 @@ def controls(data: str) -> str:
     examples = prepared.examples("test")[:]
     gold = [" ".join(e.answer) for e in examples]  # type: ignore[arg-type]
     copied = [" ".join(e.inputs["text"]) for e in examples]  # type: ignore[arg-type]
-    figures = [_BLEU.corpus_score(said, [gold]).score for said in (copied, gold[1:] + gold[:1])]
+    figures = [_bleu(said, gold) for said in (copied, gold[1:] + gold[:1])]
     return (
         "BLEU of the source left as it is {:.1f}, of another sentence's translation {:.1f}.".format(
             *figures
@@ -150,8 +148,15 @@ def _decoded(folder: Path, split: str, size: int) -> tuple[float, float]:
         )
         answers = [json.loads(line) for line in said.read_text().splitlines()]
     best = [answer["predictions"][0]["answer"] for answer in answers]
-    found = _BLEU.corpus_score(best, [[answer["gold"] for answer in answers]])
-    return found.score, float(done.stdout.split()[-1])
+    found = _bleu(best, [answer["gold"] for answer in answers])
+    return found, float(done.stdout.split()[-1])
+
+
+def _bleu(said: Sequence[str], gold: Sequence[str]) -> float:
+    """As runs judge themselves: of texts that are split into words already."""
+    metric = Bleu("none")
+    metric.update(said, gold)
+    return metric.compute()["bleu"]
 
 
 def main() -> None:

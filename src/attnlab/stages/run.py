@@ -130,13 +130,10 @@ def open_run(folder: str | Path) -> Run:
     return Run(folder, checked(plain), plain)
 
 
-def resume_command(overrides: Sequence[str]) -> str:
-    """The command that goes on with a run."""
-    return shlex.join(["python", "train.py", *_without_resume(overrides), "resume=auto"])
-
-
-def _without_resume(overrides: Sequence[str]) -> list[str]:
-    return [override for override in overrides if not override.startswith("resume=")]
+def resume_command(overrides: Sequence[str], run: str | Path = "auto") -> str:
+    """The command that goes on with a run, by default with the one that these words find."""
+    kept = [override for override in overrides if not override.startswith("resume=")]
+    return shlex.join(["python", "train.py", *kept, f"resume={run}"])
 
 
 def fingerprint(plain: dict[str, Any]) -> str:
@@ -204,10 +201,10 @@ def _same_config(folder: Path, plain: dict[str, Any]) -> Path:
         and not key.startswith(MAY_CHANGE)
     ]
     if differing:
-        words = shlex.join(_without_resume(run.status.get("overrides", [])))
+        command = resume_command(run.status.get("overrides", []), folder)
         raise UserError(
             f"resume: {folder} was started with another config ({'; '.join(differing[:3])})"
-            f"\n  try: python train.py {words} resume={folder}"
+            f"\n  try: {command}"
         )
     return folder
 
