@@ -14,11 +14,11 @@ import torch
 
 from attnlab.attention.probes import Tap
 from attnlab.data.loader import eval_loader
-from attnlab.learning.judge import Judge
 from attnlab.metrics.plausibility import map_metrics
 from attnlab.stages.learners import load_learner
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
+from attnlab.training.evaluator import Evaluator
 from benchmarks.tables import Tables, Trained, seconds, values
 
 Systems = Mapping[str, tuple[str, tuple[str, ...]]]  # a title: name of the runs, overrides
@@ -97,7 +97,7 @@ def judged(run: Run, lacks: Mapping[str, float]) -> dict[str, float]:
     data = prepared_data(run.config).lacking(lacks)
     learner = load_learner(run, data)
     model, task = learner.model, learner.task
-    judge = Judge(task, map_metrics(run.config.metrics))
+    judge = Evaluator(task, map_metrics(run.config.metrics))
     items = [data.codec.encode(example, i) for i, example in enumerate(data.examples("test"))]
     for batch in eval_loader(items, 250, pin=False):
         with Tap(model, task.map) as tap:

@@ -21,13 +21,13 @@ import torch
 
 from attnlab.config import compose
 from attnlab.data.prepared import Prepared
-from attnlab.learning.data_module import PreparedData
-from attnlab.learning.fit import build_trainer, seed_everything
-from attnlab.learning.history import History
-from attnlab.learning.learner import Learner
 from attnlab.stages.learners import build_learner
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run
+from attnlab.training.data_module import PreparedData
+from attnlab.training.history import History
+from attnlab.training.learner import Learner
+from attnlab.training.trainer import build_trainer, seed_everything
 from benchmarks.results import now, record
 
 

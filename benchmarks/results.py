@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from attnlab.learning.checkpoint import git_commit
+from attnlab.training.checkpoint import git_commit
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 HEAD = """# Results

@@ -14,9 +14,9 @@ from typing import Any
 
 from rich.progress import track
 
-from attnlab.learning.checkpoint import read_checkpoint
 from attnlab.metrics.intervals import Interval, bootstrap, bootstrap_seeds
 from attnlab.report.scores import PER_EXAMPLE, read_table
+from attnlab.training.checkpoint import read_checkpoint
 from benchmarks.results import Origin
 
 RUNS = Path("runs/benchmarks")

@@ -23,9 +23,9 @@ from attnlab.data.prepared import Prepared
 from attnlab.data.source import Split
 from attnlab.metrics.links import Path as BestPath
 from attnlab.metrics.path import matched
+from attnlab.models.audio import LogMel
 from attnlab.models.ctc import aligned
 from attnlab.models.generator import Generator
-from attnlab.models.sound import LogMel
 from attnlab.stages.learners import load_learner
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
@@ -130,7 +130,7 @@ def boundaries(run: Run) -> dict[str, float]:
     assert isinstance(model, Generator)
     sound = data.codec.inputs["audio"]
     assert isinstance(sound, Sound)
-    step = sound.hop * data.grain.stride / sound.sample_rate  # seconds
+    step = sound.hop * data.layout.stride / sound.sample_rate  # seconds
     rule = BestPath(level=0.5)
     told: dict[str, list[tuple[Spans, Spans]]] = {"attention": [], "ctc": []}
     items = [data.codec.encode(example, i) for i, example in enumerate(examples)]

@@ -20,12 +20,12 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import Tensor
 
+from attnlab.allocator import keep_freed_memory
 from attnlab.config import compose
-from attnlab.heap import keep_freed_memory
-from attnlab.learning import tasks
-from attnlab.learning.choice_loss import NOT_COUNTED
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run
+from attnlab.training import tasks
+from attnlab.training.choice_loss import NOT_COUNTED
 from benchmarks.overhead import bare
 from benchmarks.results import now, record
 

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from attnlab.allocator import keep_freed_memory
 from attnlab.errors import RunError, UserError, suggest
-from attnlab.heap import keep_freed_memory
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from attnlab.data.augment import Augmenter
 from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
-from attnlab.data.grain import Grain
 from attnlab.data.loader import BatchOrder, Loader
+from attnlab.data.map_layout import MapLayout
 from attnlab.data.target import AttentionTarget
-from attnlab.data.targets.spans import span_target
+from attnlab.datasets.targets.spans import span_target
 from attnlab.errors import UserError
 
 STILL = {"turn": 0, "scale": 0, "shear": 0, "shift": 0}
@@ -35,7 +35,7 @@ def pictures(count: int = 6) -> list[Example]:
         weights = random.random((1, 96)).astype(np.float32)
         on = np.ones(1, bool), np.ones(96, bool)
         target = AttentionTarget(weights, *on, kind="soft", points=(weights > 0.9).astype("f4"))
-        made.append(Example(str(i), {"image": pixels}, str(i % 2), target, looks_at="image"))
+        made.append(Example(str(i), {"image": pixels}, str(i % 2), target, attended="image"))
     return made
 
 
@@ -44,14 +44,14 @@ def sounds(*lengths: int) -> list[Example]:
     meta = {"sample_rate": 8000, "hop": 80}
     return [
         Example(
-            str(i), {"audio": random.normal(size=n).astype("f4")}, "x", looks_at="audio", meta=meta
+            str(i), {"audio": random.normal(size=n).astype("f4")}, "x", attended="audio", meta=meta
         )
         for i, n in enumerate(lengths)
     ]
 
 
 def batched(examples: list[Example], patch: int = 2) -> tuple[Batch, Codec]:
-    codec = Codec.fit(examples).seen_at(Grain(patch=(patch, patch)))
+    codec = Codec.fit(examples).with_layout(MapLayout(patch=(patch, patch)))
     return collate([codec.encode(each, i) for i, each in enumerate(examples)]), codec
 
 
@@ -155,7 +155,7 @@ def test_gold_times_follow_the_tempo() -> None:
         audio[: begin * 80], audio[end * 80 :] = 0, 0
         target = span_target([[(begin, end)]], len(audio) // 80)
         examples.append(replace(example, target=target))
-    codec = Codec.fit(examples).seen_at(Grain(stride=2))
+    codec = Codec.fit(examples).with_layout(MapLayout(stride=2))
     batch = collate([codec.encode(each, i) for i, each in enumerate(examples)])
     changed = Augmenter(steps(tempo={"most": 0.3}), codec, 0)(batch, (0, 1, 0))
     audio, target = changed.inputs["audio"], changed.target
@@ -184,7 +184,7 @@ def test_steps_that_do_not_fit_the_data_are_refused() -> None:
         Augmenter(steps(gain={"most": 3}), codec, 0)
     assert str(caught.value) == "dataset.augment.gain: 'gain' changes a sound; there is: picture"
     boxes = [
-        Example(e.id, e.inputs, np.array([[0, 0, 2, 2, 1]], np.float32), looks_at="image")
+        Example(e.id, e.inputs, np.array([[0, 0, 2, 2, 1]], np.float32), attended="image")
         for e in pictures()
     ]
     with pytest.raises(UserError) as caught:

@@ -13,7 +13,7 @@ from attnlab.config.compose import load
 from attnlab.data.batch import collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
-from attnlab.data.grain import Grain
+from attnlab.data.map_layout import MapLayout
 from attnlab.data.vocabulary import EOS
 from attnlab.errors import UserError
 
@@ -48,8 +48,8 @@ def test_saved_and_loaded_says_the_same(overrides: list[str], tmp_path: Path) ->
 def test_gold_stays_gold_at_every_grain(overrides: list[str]) -> None:
     """Marks stay marks, mass stays mass; batches have as many keys as gold counts."""
     codec, examples = None, examples_of(overrides)
-    for grain in (Grain(), Grain((4, 4), 2), Grain((5, 5), 4)):
-        codec = Codec.fit(examples).seen_at(grain)
+    for layout in (MapLayout(), MapLayout((4, 4), 2), MapLayout((5, 5), 4)):
+        codec = Codec.fit(examples).with_layout(layout)
         items = [codec.encode(example, i) for i, example in enumerate(examples[:8])]
         batch = collate(items)
         assert batch.target.weights.shape[2] == max(item.keys for item in items)
@@ -74,7 +74,7 @@ def test_answers_read_as_they_were_given() -> None:
 
 def test_keys_without_gold_are_still_counted() -> None:
     examples = examples_of(["dataset=tones"])
-    codec = Codec.fit(examples).seen_at(Grain(stride=2))
+    codec = Codec.fit(examples).with_layout(MapLayout(stride=2))
     with_gold = codec.encode(examples[0], 0)
     without = codec.encode(replace(examples[0], target=None), 0)
     assert (without.queries, without.keys) == (with_gold.queries, with_gold.keys)
@@ -82,7 +82,7 @@ def test_keys_without_gold_are_still_counted() -> None:
 
 def test_more_boxes_than_training_has_keep_their_answer_and_lose_their_map() -> None:
     picture = np.zeros((1, 16, 16), np.float32)
-    one = Example("a", {"image": picture}, np.zeros((1, 5), np.float32), looks_at="image")
+    one = Example("a", {"image": picture}, np.zeros((1, 5), np.float32), attended="image")
     codec = Codec.fit([one])
     item = codec.encode(replace(one, answer=np.zeros((3, 5), np.float32)), 0)
     assert len(item.answer) == 3
@@ -95,7 +95,7 @@ STARS = {"*": "**", "***": None, "*****": "****"}
 def starred(counts_as: dict[str, str | None]) -> Codec:
     """Reviews of one star to five."""
     examples = [Example(str(n), {"text": ["a"]}, "*" * n) for n in range(1, 6)]
-    return Codec.fit(examples).seen_at(Grain(counts_as=counts_as))
+    return Codec.fit(examples).with_layout(MapLayout(counts_as=counts_as))
 
 
 def test_labels_may_be_said_as_others() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from attnlab.data.example import Example
 from attnlab.data.supervision import permuted, supervised, withhold
-from attnlab.data.targets.spans import score_target, span_target
+from attnlab.datasets.targets.spans import score_target, span_target
 
 
 def marked(count: int, random: np.random.Generator) -> list[Example]:

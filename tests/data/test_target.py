@@ -10,11 +10,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from maps import random_target
 
 from attnlab.data.groups import Groups
 from attnlab.data.target import AttentionTarget
 from attnlab.data.target_batch import collate_targets, regroup_maps
+from tests.maps import random_target
 
 KINDS = ("hard", "soft", "sure_possible")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.readers.files import rows
+from tests.datasets.readers.files import rows
 from tests.runs import figures, ran, shown
 
 FORMS: dict[str, tuple[dict[str, object], list[str]]] = {

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.readers.files import write
-from tests.data.readers.media import save_picture, spoken, wav, write_idx, zipped
+from tests.datasets.readers.files import write
+from tests.datasets.readers.media import save_picture, spoken, wav, write_idx, zipped
 from tests.runs import SHORT, figures, ran, shown
 
 

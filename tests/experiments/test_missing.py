@@ -9,7 +9,7 @@ import pytest
 
 from attnlab.errors import UserError
 from attnlab.stages import predict
-from tests.data.readers.files import write
+from tests.datasets.readers.files import write
 from tests.experiments.test_experiments import tiny
 from tests.runs import figures, ran, shown
 

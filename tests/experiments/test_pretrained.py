@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from attnlab.cli import main
-from tests.data.readers.files import rows
+from tests.datasets.readers.files import rows
 from tests.models import pretrained
 from tests.runs import SHORT, figures, ran, shown
 

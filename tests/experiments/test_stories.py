@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from attnlab.stages import predict
-from tests.data.readers.files import shared, whole, write
+from tests.datasets.readers.files import shared, whole, write
 from tests.runs import figures, ran, shown
 
 PEOPLE, PLACES = ("Mary", "John", "Ann"), ("garden", "kitchen", "hall")

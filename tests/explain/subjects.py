@@ -59,9 +59,9 @@ def _example(case: str, number: int, length: int, random: np.random.Generator) -
     if case.startswith("picture"):
         picture = {"image": random.random((1, 8, 8), np.float32)}
         inputs = picture | question if case.endswith("question") else picture
-        return Example(str(number), inputs, label, looks_at="image")
+        return Example(str(number), inputs, label, attended="image")
     if case.endswith("rank"):
-        return Example(str(number), {"items": words}, words[0], looks_at="items")
+        return Example(str(number), {"items": words}, words[0], attended="items")
     if case.endswith("tag"):
         return Example(str(number), {"text": words}, random.choice(["X", "Y"], length).tolist())
     if case.endswith("text and question"):

@@ -83,10 +83,10 @@ def test_other_answers_can_be_asked_about() -> None:
 
 def test_the_reader_is_put_back_after_a_failure() -> None:
     explained = subject("recurrent classify")
-    before = list(reader_of(explained.model).fronts)
+    before = list(reader_of(explained.model).embedders)
     with pytest.raises(ValueError, match="RNN input dtype"):
         explained.scores(torch.zeros(1, 2, 3))
-    assert list(reader_of(explained.model).fronts) == before
+    assert list(reader_of(explained.model).embedders) == before
 
 
 def test_a_model_whose_answer_is_its_map_makes_no_decision() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from maps import random_batch, random_maps
 
 from attnlab.data.groups import Groups
 from attnlab.data.target_batch import collate_targets, regroup_maps
-from attnlab.data.targets.alignments import alignment_target, parse_pharaoh
+from attnlab.datasets.targets.alignments import alignment_target, parse_pharaoh
 from attnlab.metrics.alignment import AlignmentErrorRate
 from attnlab.metrics.links import Argmax, symmetrise
+from tests.maps import random_batch, random_maps
 
 
 def links_by_loop(weights, target):

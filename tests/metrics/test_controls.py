@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from maps import random_batch, random_target
 
 from attnlab.data.target import AttentionTarget
 from attnlab.data.target_batch import collate_targets
 from attnlab.metrics.controls import KeyFrequency, PositionPrior, controls
 from attnlab.metrics.mass import MassOnGold
 from attnlab.metrics.rationale import AveragePrecision
+from tests.maps import random_batch, random_target
 
 
 @pytest.mark.parametrize("kind", ["hard", "soft", "sure_possible"])

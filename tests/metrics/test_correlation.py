@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from maps import random_batch, random_maps, rows_of
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
 from attnlab.metrics.controls import controls
 from attnlab.metrics.correlation import Kendall, MeanAbsoluteError, Pearson, Spearman
+from tests.maps import random_batch, random_maps, rows_of
 
 SCIPY = [(Pearson, pearsonr), (Spearman, spearmanr), (Kendall, kendalltau)]
 

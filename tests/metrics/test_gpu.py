@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from maps import random_batch, random_maps
 
 from attnlab.config.metrics import FIGURES, Argmax, MapMetrics
 from attnlab.config.objective import Constant
 from attnlab.metrics.controls import controls
 from attnlab.metrics.plausibility import map_metrics
 from attnlab.objectives.attention import CrossEntropy
+from tests.maps import random_batch, random_maps
 
 pytestmark = [
     pytest.mark.gpu,

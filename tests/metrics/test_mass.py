@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from maps import random_batch, random_maps, rows_of
 
 from attnlab.metrics.controls import controls
 from attnlab.metrics.mass import EnergyPointing, MassOnGold, PointingGame
+from tests.maps import random_batch, random_maps, rows_of
 
 
 def figure(metric, weights, target):

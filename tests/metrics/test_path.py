@@ -7,14 +7,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from maps import random_batch, random_maps
 from scipy.optimize import linear_sum_assignment
 
 from attnlab.data.target_batch import collate_targets
-from attnlab.data.targets.spans import span_target
+from attnlab.datasets.targets.spans import span_target
 from attnlab.metrics.controls import controls
 from attnlab.metrics.links import Above, Path
 from attnlab.metrics.path import BoundaryF1, Monotonicity, matched
+from tests.maps import random_batch, random_maps
 
 POSITIONS = st.lists(st.integers(0, 15), max_size=8, unique=True).map(sorted)
 

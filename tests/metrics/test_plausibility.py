@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
-from maps import random_batch, random_maps, random_target
 from omegaconf import OmegaConf
 
 from attnlab.config.compose import config_dir
 from attnlab.config.metrics import FIGURES, LinkRule, MapMetrics
 from attnlab.metrics.controls import PositionPrior, controls
 from attnlab.metrics.plausibility import METRICS, map_metrics
+from tests.maps import random_batch, random_maps, random_target
 
 FOLDER = config_dir() / "metrics"
 SETS = sorted(path.stem for path in FOLDER.glob("*.yaml"))

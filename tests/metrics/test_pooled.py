@@ -8,17 +8,17 @@ import sys
 
 import numpy as np
 import pytest
-from maps import random_batch, random_maps
 
 from attnlab.metrics.alignment import AlignmentErrorRate
 from attnlab.metrics.links import Argmax
 from attnlab.metrics.mass import MassOnGold
 from attnlab.metrics.rationale import AveragePrecision
+from tests.maps import random_batch, random_maps
 
 TWO_PROCESSES = """
 import sys
 import torch, torch.distributed as dist, torch.multiprocessing as mp
-from maps import random_batch, random_maps
+from tests.maps import random_batch, random_maps
 from attnlab.metrics.alignment import AlignmentErrorRate
 from attnlab.metrics.links import Argmax
 

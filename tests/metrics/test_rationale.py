@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from maps import random_batch, random_maps, rows_of
 from sklearn.metrics import auc, average_precision_score, f1_score, precision_recall_curve
 
 from attnlab.data.target_batch import TargetBatch
 from attnlab.metrics.controls import controls
 from attnlab.metrics.links import Above, Argmax, Top
 from attnlab.metrics.rationale import Auprc, AveragePrecision, IouF1, TokenF1, stretches
+from tests.maps import random_batch, random_maps, rows_of
 
 
 @pytest.mark.parametrize("ties", [False, True])

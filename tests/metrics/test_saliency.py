@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from maps import random_batch, random_maps
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import pearsonr
 
@@ -24,6 +23,7 @@ from attnlab.metrics.saliency import (
     Similarity,
     StretchedSimilarity,
 )
+from tests.maps import random_batch, random_maps
 
 EPSILON = 2.2204e-16
 

@@ -16,7 +16,7 @@ from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.models.model import build_model
-from attnlab.stages.prepare import grain_of
+from attnlab.stages.prepare import layout_of
 
 SMALL = [
     "~experiment",
@@ -70,7 +70,7 @@ def pictures(answers: list[object], inputs: dict | None = None) -> list[Example]
             str(i),
             {"image": random.random((1, SIZE, SIZE), np.float32), **(inputs or {})},
             answer,  # type: ignore[arg-type]
-            looks_at="image",
+            attended="image",
         )
         for i, answer in enumerate(answers)
     ]
@@ -84,7 +84,7 @@ def sounds(lengths: list[int]) -> list[Example]:
             str(i),
             {"audio": random.standard_normal(length).astype(np.float32)},
             ["1", "2"],
-            looks_at="audio",
+            attended="audio",
             meta={"sample_rate": 4000, "hop": 80},
         )
         for i, length in enumerate(lengths)
@@ -101,6 +101,6 @@ def asked_about() -> list[Example]:
 def built(config: Config, examples: list[Example]) -> tuple[nn.Module, Batch, Codec]:
     """A model for the examples with random weights, the examples as a batch, their codec."""
     torch.manual_seed(0)
-    codec = Codec.fit(examples).seen_at(grain_of(config))
+    codec = Codec.fit(examples).with_layout(layout_of(config))
     batch = collate([codec.encode(example, i) for i, example in enumerate(examples)])
     return build_model(config, codec).eval(), batch, codec

@@ -10,10 +10,10 @@ from attnlab.config.model import Blanks
 from attnlab.data.batch import Padded, collate
 from attnlab.data.inputs import Sound
 from attnlab.errors import ConfigError
+from attnlab.models.audio import LogMel
 from attnlab.models.memory import Memory
+from attnlab.models.multi_input import encoded_together
 from attnlab.models.recurrent import turned_round
-from attnlab.models.sound import LogMel
-from attnlab.models.together import encoded_together
 from tests.models.building import asked_about, built, small_config, sounds, texts
 
 NONE = Blanks(count=0, frames=1, bands=1)
@@ -42,7 +42,9 @@ def test_padding_changes_nothing(encoder: str) -> None:
             length = len(example.inputs["text"])  # type: ignore[arg-type]
             states = together.memory.values[i : i + 1, :length]
             torch.testing.assert_close(states, alone.memory.values, atol=1e-5, rtol=1e-4)
-            torch.testing.assert_close(together.asks[i : i + 1], alone.asks, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(
+                together.query_seed[i : i + 1], alone.query_seed, atol=1e-5, rtol=1e-4
+            )
 
 
 @pytest.mark.parametrize("encoder", ["gru", "transformer", "conformer"])
@@ -75,10 +77,14 @@ def test_a_conformer_sees_its_neighbours_by_convolution_and_all_others_by_attent
 
 def test_spectrum_shows_each_tone_in_its_band_and_frame() -> None:
     """Half a second of 440 Hz, then half a second of 1800 Hz."""
-    front = LogMel(Sound(8000, 80), 8, bands=40, window=3, channels=[8], strides=[1], blanks=NONE)
+    embedder = LogMel(
+        Sound(8000, 80), 8, bands=40, window=3, channels=[8], strides=[1], blanks=NONE
+    )
     seconds = torch.arange(8000) / 8000
     tone = torch.where(seconds < 0.5, 440.0, 1800.0)
-    spectrum = front.spectrum(torch.sin(2 * torch.pi * tone * seconds)[None])[0]  # frames x bands
+    spectrum = embedder.spectrum(torch.sin(2 * torch.pi * tone * seconds)[None])[
+        0
+    ]  # frames x bands
     assert spectrum.shape == (100, 40)
     mel = 2595 * torch.log10(1 + torch.tensor([440.0, 1800.0, 4000.0]) / 700)
     expected = mel[:2] / mel[2] * 41 - 1  # the band whose middle is nearest
@@ -88,10 +94,12 @@ def test_spectrum_shows_each_tone_in_its_band_and_frame() -> None:
 
 
 def test_mask_of_a_sound_hides_silence_that_padding_added() -> None:
-    front = LogMel(Sound(4000, 80), 8, bands=20, window=2, channels=[8], strides=[2], blanks=NONE)
+    embedder = LogMel(
+        Sound(4000, 80), 8, bands=20, window=2, channels=[8], strides=[2], blanks=NONE
+    )
     samples = torch.randn(2, 800)
     mask = torch.arange(800) < torch.tensor([[800], [330]])
-    memory = front(Padded(samples * mask, mask))
+    memory = embedder(Padded(samples * mask, mask))
     assert memory.mask.sum(1).tolist() == [5, 3]  # ten frames, and five begun, two to a step
 
 

@@ -24,9 +24,9 @@ def labelled(answers: list[object]) -> list[Example]:
     return [replace(e, answer=a) for e, a in zip(texts([1, 1], [4, 6]), answers, strict=True)]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("front", ["convolution", "patches"])
-def test_map_of_a_picture_has_the_cells_that_gold_is_regrouped_to(front: str) -> None:
-    config = small_config("task=classify", "model=convolutional", f"model/image={front}")
+@pytest.mark.parametrize("embedder", ["convolution", "patches"])
+def test_map_of_a_picture_has_the_cells_that_gold_is_regrouped_to(embedder: str) -> None:
+    config = small_config("task=classify", "model=convolutional", f"model/image={embedder}")
     model, batch, _ = built(config, pictures(["1", "2"]))
     with Tap(model, "pooling") as tap:
         scores = model(batch)
@@ -39,14 +39,14 @@ def test_a_patch_with_hidden_layers_is_a_fully_connected_network() -> None:
     words = ["model/image=patches", f"model.image.size={SIZE}", "model.image.hidden=[12,8]"]
     config = small_config("task=classify", "model=convolutional", "attention=uniform", *words)
     model, batch, _ = built(config, pictures(["1", "2"]))
-    (front,) = model.reader.fronts  # type: ignore[union-attr]
+    (embedder,) = model.reader.embedders  # type: ignore[union-attr]
     pixels = batch.inputs["image"].values
-    known = front.linear(pixels)
-    for layer in front.further:
+    known = embedder.linear(pixels)
+    for layer in embedder.further:
         known = layer(known.relu())
-    assert [layer.out_channels for layer in front.further] == [8, 16]
+    assert [layer.out_channels for layer in embedder.further] == [8, 16]
     assert known.shape == (2, 16, 1, 1)
-    expected = known.flatten(1) + front.rows.flatten() + front.columns.flatten()
+    expected = known.flatten(1) + embedder.rows.flatten() + embedder.columns.flatten()
     seen = model.reader(batch).memory  # type: ignore[operator]
     torch.testing.assert_close(seen.values[:, 0], expected)
     assert seen.grid == (1, 1)
@@ -85,9 +85,9 @@ GRID = ("task.queries=cells", "task.rounds=1")
 ALONE = ("attention=window", "attention.structure.left=0", "attention.structure.right=0")
 
 
-@pytest.mark.parametrize(("asks", "queries"), [((), 12), (GRID, 36)])
-def test_locator_answers_with_a_box_for_each_query(asks: tuple[str, ...], queries: int) -> None:
-    model, batch, codec = built(small_config("task=locate", *asks), pictures(GOLD_BOXES))
+@pytest.mark.parametrize(("settings", "queries"), [((), 12), (GRID, 36)])
+def test_locator_answers_with_a_box_for_each_query(settings: tuple[str, ...], queries: int) -> None:
+    model, batch, codec = built(small_config("task=locate", *settings), pictures(GOLD_BOXES))
     scores, said = model(batch), model.answer(batch)
     assert scores.shape == (2, queries, 4 + 4 + 1)
     assert said.shape == (2, queries, 6)
@@ -133,10 +133,10 @@ def test_centres_of_cells() -> None:
     assert middles.tolist()[-1] == [0.875, 0.75]
 
 
-@pytest.mark.parametrize("front", ["convolution", "pyramid", "patches"])
-def test_segmenter_answers_for_every_pixel(front: str) -> None:
+@pytest.mark.parametrize("embedder", ["convolution", "pyramid", "patches"])
+def test_segmenter_answers_for_every_pixel(embedder: str) -> None:
     gold = [np.zeros((SIZE, SIZE), np.float32), np.full((SIZE, SIZE), 2, np.float32)]
-    config = small_config("task=segment", "model=convolutional", f"model/image={front}")
+    config = small_config("task=segment", "model=convolutional", f"model/image={embedder}")
     model, batch, _ = built(config, pictures(gold))
     assert model(batch).shape == (2, 3, SIZE, SIZE)
     assert model.answer(batch).shape == batch.answer.values.shape
@@ -184,7 +184,7 @@ def test_tagger_answers_for_each_unit() -> None:
 
 def test_ranker_names_items_best_first() -> None:
     examples = [
-        Example(str(i), {"items": ["x", "y", "z"]}, answer, looks_at="items")
+        Example(str(i), {"items": ["x", "y", "z"]}, answer, attended="items")
         for i, answer in enumerate(["y", "w"])
     ]
     model, batch, codec = built(small_config("task=rank"), examples)

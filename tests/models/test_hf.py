@@ -12,7 +12,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from attnlab.attention.given import GivenAttention
+from attnlab.attention.external import ExternalAttention
 from attnlab.attention.probes import Intervention, Probe, Tap, sites
 from attnlab.config.compose import load
 from attnlab.config.schema import Config
@@ -23,11 +23,11 @@ from attnlab.data.pretrained import PretrainedPieces
 from attnlab.data.target import AttentionTarget
 from attnlab.errors import ConfigError, UserError
 from attnlab.explain.methods import attribute, maps
-from attnlab.learning.learner import parameter_groups
 from attnlab.models.generator import Generator, shifted
 from attnlab.models.model import build_model
 from attnlab.objectives.attention import cross_entropy, reachable_gold
 from attnlab.stages.prepare import spelling
+from attnlab.training.learner import parameter_groups
 from tests.models import pretrained
 
 SENTENCES = ["the unfriendly waiter says soup , and a warm cake", "my aunt", "dry friendliness !"]
@@ -195,7 +195,7 @@ def test_nobody_watches_and_the_forward_stays_fused(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attention = next(a for a in sites(classifier(folders["bert"])[0]).values())
-    assert isinstance(attention, GivenAttention)
+    assert isinstance(attention, ExternalAttention)
     assert {*attention.kernels.names} == {"sdpa", "flex"}
     attention.kernels.forced = "sdpa"
     calls: list[Any] = []
@@ -207,7 +207,7 @@ def test_nobody_watches_and_the_forward_stays_fused(
     )
     model, batch, _ = classifier(folders["bert"])
     for each in sites(model).values():
-        if isinstance(each, GivenAttention):
+        if isinstance(each, ExternalAttention):
             each.kernels.forced = "sdpa"
     plain = model(batch)
     assert len(calls) == 2, "one for each layer"
@@ -328,7 +328,7 @@ def test_what_cannot_be_is_said_in_a_line(folders: dict[str, Path], tmp_path: Pa
         ({"image": np.zeros((1, 4, 4), np.float32)}, "texts, and the data hold an input of form"),
         ({"text": ["a"], "question": ["b"]}, "one text, and the data hold several"),
     ):
-        examples = [Example("0", inputs, "good", looks_at=next(iter(inputs)))]
+        examples = [Example("0", inputs, "good", attended=next(iter(inputs)))]
         with pytest.raises(UserError, match=f"^model.kind: 'hf' reads {problem}.*; try: model="):
             build_model(config, Codec.fit(examples).spelled(*spelled))
     said = fails("task=classify", folder=tmp_path)

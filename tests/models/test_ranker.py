@@ -13,9 +13,9 @@ from attnlab.data.batch import Padded, collate
 from attnlab.data.example import Example
 from attnlab.data.vocabulary import SPECIAL, UNKNOWN
 from attnlab.errors import UserError
-from attnlab.learning.choice_loss import NOT_COUNTED
-from attnlab.learning.ranking import Cloze, Rank
 from attnlab.models.heads import Ranker
+from attnlab.training.choice_loss import NOT_COUNTED
+from attnlab.training.ranking import Cloze, Rank
 from tests.models.building import WORDS, built, small_config
 
 EVERY = ["task=rank", "task.learn=every_place", "task.repeats=false", "objective=unsupervised"]
@@ -30,7 +30,7 @@ def histories(*lengths: int) -> list[Example]:
     random = np.random.default_rng(0)
     items = [random.permutation(WORDS)[: length + 1].tolist() for length in lengths]
     return [
-        Example(str(i), {"items": before}, answer, looks_at="items")
+        Example(str(i), {"items": before}, answer, attended="items")
         for i, (*before, answer) in enumerate(items)
     ]
 
@@ -49,7 +49,7 @@ def test_each_place_answers_as_if_nothing_stood_after_it(name: str) -> None:
     model.eval()
     for place in range(5):
         cut = [
-            Example(e.id, {"items": e.inputs["items"][: place + 1]}, e.answer, looks_at="items")  # type: ignore[index]
+            Example(e.id, {"items": e.inputs["items"][: place + 1]}, e.answer, attended="items")  # type: ignore[index]
             for e in examples
         ]
         alone = model(collate([codec.encode(each, i) for i, each in enumerate(cut)]))[:, 0]
@@ -98,7 +98,7 @@ def test_what_a_place_has_seen_is_no_wrong_choice_where_none_comes_twice(
 
 
 def test_items_of_the_history_are_not_recommended_where_none_comes_twice() -> None:
-    alone = [Example(word, {"items": [word]}, "a", looks_at="items") for word in WORDS]
+    alone = [Example(word, {"items": [word]}, "a", attended="items") for word in WORDS]
     model, batch, _ = built(config("sasrec"), [*histories(4, 2), *alone])  # so all are known
     assert isinstance(model, Ranker)
     with torch.no_grad():
@@ -116,11 +116,11 @@ def test_items_of_the_history_are_not_recommended_where_none_comes_twice() -> No
 
 def test_a_run_is_beside_what_most_people_chose_and_what_most_chose_next() -> None:
     given = config("sasrec")
-    everything = Example("all", {"items": WORDS[1:]}, WORDS[0], looks_at="items")
+    everything = Example("all", {"items": WORDS[1:]}, WORDS[0], attended="items")
     model, batch, codec = built(given, [*histories(4, 2), everything])
     task = given.task.build(codec)
-    train = [Example("", {"items": ["a", "b"]}, "c", looks_at="items") for _ in range(2)]
-    task.know([*train, Example("", {"items": ["c"]}, "d", looks_at="items")])
+    train = [Example("", {"items": ["a", "b"]}, "c", attended="items") for _ in range(2)]
+    task.know([*train, Example("", {"items": ["c"]}, "d", attended="items")])
     known = task.controls(batch, model(batch))
     assert set(known) == {"popularity", "markov"}
     scores, answers = known["popularity"]
@@ -199,7 +199,7 @@ TIED = [*EVERY, *MODELS["sasrec"], "model.tie=all"]
 
 
 def test_items_are_ranked_by_the_vectors_that_they_are_read_by() -> None:
-    everything = Example("all", {"items": WORDS}, WORDS[0], looks_at="items")
+    everything = Example("all", {"items": WORDS}, WORDS[0], attended="items")
     model, batch, _ = built(small_config(*TIED), [*histories(5, 2), everything])
     (table,) = [each for each in model.modules() if isinstance(each, torch.nn.Embedding)]
     assert model.output[-1].weight is table.weight

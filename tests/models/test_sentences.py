@@ -12,7 +12,7 @@ from attnlab.attention.probes import Tap
 from attnlab.config.compose import load
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.example import Example
-from attnlab.data.targets.spans import span_target
+from attnlab.datasets.targets.spans import span_target
 from attnlab.errors import ConfigError
 from attnlab.explain.subject import Subject
 from attnlab.models.sentences import Position
@@ -109,7 +109,7 @@ def test_every_look_is_a_row_that_its_gold_trains(attention: str) -> None:
     log_weights = tap.log_weights()
     assert log_weights.shape[2:] == (2, 3) == batch.target.weights.shape[1:]
     (log_weights[0, :, 1, 2]).sum().backward()
-    assert network.pooling.moves[0].weight.grad.abs().sum() > 0, "the first look asks the second"
+    assert network.pooling.moves[0].weight.grad.abs().sum() > 0, "the first hop shifts the second"
     assert network.pooling.moves[1].weight.grad is None, "what the second found is for the answer"
 
 
@@ -131,7 +131,7 @@ def test_looks_cannot_be_predicted_before_they_are_made() -> None:
 
 
 def test_a_sentence_can_be_erased() -> None:
-    """Explanations show a model what its front sees in an empty sentence."""
+    """Explanations show a model what its embedder sees in an empty sentence."""
     config = small_config("task=classify", "task.hops=2")
     network, batch, _ = built(config, stories([3, 5, 2], [4]))
     subject = Subject.of(network, "pooling", batch)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from attnlab.models.parts import Units
+from attnlab.models.builder import Units
 from tests.models.building import built, small_config, texts
 
 KINDS = {

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from maps import random_batch
 
 from attnlab.config.objective import Constant
 from attnlab.data.target import AttentionTarget
@@ -23,6 +22,7 @@ from attnlab.objectives.attention import (
     SurePossible,
     Transfer,
 )
+from tests.maps import random_batch
 
 SHARED = {"on": "pooling", "weight": 1.0, "schedule": Constant(kind="constant")}
 HEADS = 3

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from maps import random_batch
 
 from attnlab.config.objective import Constant
 from attnlab.data.target_batch import collate_targets
 from attnlab.objectives.regularisers import Entropy, Guided, Sparsity
+from tests.maps import random_batch
 
 SHARED = {"on": "pooling", "weight": 1.0, "schedule": Constant(kind="constant")}
 EVERY = [

@@ -10,9 +10,9 @@ from attnlab.config.compose import compose, resolve
 from attnlab.config.dataset import Dataset
 from attnlab.config.schema import Config  # noqa: F401 - opens the choices of every slot
 from attnlab.data.codec import Codec
+from attnlab.report.encoding import pack
 from attnlab.report.examples import ShownExample
 from attnlab.report.head_maps import Heads
-from attnlab.report.packed import pack
 from attnlab.report.page import ReportedRun
 
 ATTENTION = {"mass_on_gold": 0.7, "pointing_accuracy": 0.8}

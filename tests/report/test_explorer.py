@@ -12,7 +12,7 @@ import pytest
 from report.browser import MISSING, Browser, available, started
 from report.reported import reported
 
-from attnlab.report.compare import Difference
+from attnlab.report.differences import Difference
 from attnlab.report.export import export
 from attnlab.report.page import ReportedRun, page
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from attnlab.cli import main
+from attnlab.report.encoding import unpack
 from attnlab.report.export import browser
-from attnlab.report.packed import unpack
 from attnlab.report.scores import PER_EXAMPLE, read_table
 from tests.runs import train_small
 

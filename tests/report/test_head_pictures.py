@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from report.reported import reported
 
+from attnlab.report.encoding import pack
 from attnlab.report.head_pictures import draw_head_grids, draw_heads
-from attnlab.report.packed import pack
 
 
 def test_a_row_for_each_site_and_a_column_for_each_head(tmp_path: Path) -> None:

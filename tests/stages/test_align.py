@@ -10,11 +10,11 @@ import pytest
 
 from attnlab.cli import main
 from attnlab.config.compose import load
-from attnlab.data.readers.paths import lines
-from attnlab.data.targets.alignments import parse_pharaoh
-from attnlab.data.targets.symmetric import Links, pharaoh
+from attnlab.datasets.readers.paths import lines
+from attnlab.datasets.targets.alignments import parse_pharaoh
+from attnlab.datasets.targets.symmetric import Links, pharaoh
 from tests.alignment.pairs import error_rate, translated
-from tests.data.readers.files import prepared, shared, write
+from tests.datasets.readers.files import prepared, shared, write
 
 
 @pytest.fixture

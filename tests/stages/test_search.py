@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 from attnlab.config import compose
 from attnlab.config.schema import Hparams
 from attnlab.errors import ConfigError, RunError, UserError
-from attnlab.stages.places import Watch
+from attnlab.stages.executors import Watch
 from attnlab.stages.search import Search, main, open_study, show
 from attnlab.stages.search_space import check
 
@@ -216,7 +216,7 @@ def test_a_figure_that_no_run_has_is_named(tmp_path: Path) -> None:
 
 
 def test_a_study_is_searched_by_one_process_at_a_time(tmp_path: Path) -> None:
-    from attnlab.stages.forked import held
+    from attnlab.stages.fork_server import held
 
     words = ["hparams=lr", f"paths.runs={tmp_path}"]
     config, plain = compose.load(words)

@@ -12,7 +12,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from attnlab.errors import ConfigError
-from attnlab.stages.places import Processes
+from attnlab.stages.executors import Processes
 from attnlab.stages.sweep import Sweep, quoted
 from tests.commands import environment, small_run, stop_once_saved
 

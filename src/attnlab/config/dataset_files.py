@@ -15,7 +15,7 @@ from attnlab.config.section import Section, Variant
 from attnlab.config.tokenizer import Tokenizer, Words
 from attnlab.config.vectors import Vectors
 
-READERS = "attnlab.data.readers"
+READERS = "attnlab.datasets.readers"
 Column = Annotated[str, Field(min_length=1)]
 HeldOut = Annotated[float, Field(gt=0, lt=1)]
 Where = HeldOut | str | dict[str, str | None]
@@ -316,7 +316,7 @@ class Files(Rows, kind="files", target=f"{READERS}.source:FileSource"):
     optional: list[str] = Field(
         description="inputs that a row may lack; a row that lacks another one is unusable"
     )
-    looks_at: str = Field(description="the input whose words or sentences are attended to")
+    attended: str = Field(description="the input whose words or sentences are attended to")
     answer: Answer
     references: Column | None = Field(
         description="column of texts, one or a list, that generated or extracted text is compared "
@@ -333,12 +333,12 @@ class Files(Rows, kind="files", target=f"{READERS}.source:FileSource"):
 
     @model_validator(mode="after")
     def _inputs_that_are_there(self) -> Self:
-        named = (self.looks_at, *(self.documents or {}), *self.sentences, *self.optional)
+        named = (self.attended, *(self.documents or {}), *self.sentences, *self.optional)
         for name in named:
             if name not in self.inputs:
                 raise ValueError(f"no input '{name}'; there are: {', '.join(self.inputs)}")
-        if self.looks_at in self.optional:
-            raise ValueError(f"optional: '{self.looks_at}' is looked at; no row may lack it")
+        if self.attended in self.optional:
+            raise ValueError(f"optional: '{self.attended}' is looked at; no row may lack it")
         return self
 
     @model_validator(mode="after")

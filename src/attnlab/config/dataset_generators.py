@@ -32,7 +32,7 @@ def _in_order(section: GeneratedT, low: str, high: str) -> GeneratedT:
     return section
 
 
-class Dates(Generated, kind="dates", target="attnlab.data.generators.dates:Dates"):
+class Dates(Generated, kind="dates", target="attnlab.datasets.generators.dates:Dates"):
     """Dates as people write them, in many languages, to be rewritten as YYYY-MM-DD."""
 
     locales: list[str] = Field(
@@ -68,7 +68,7 @@ class Dates(Generated, kind="dates", target="attnlab.data.generators.dates:Dates
         return _in_order(self, "first_year", "last_year")
 
 
-class Reviews(Generated, kind="reviews", target="attnlab.data.generators.reviews:Reviews"):
+class Reviews(Generated, kind="reviews", target="attnlab.datasets.generators.reviews:Reviews"):
     """Reviews whose verdict is said in a few known words, to be judged positive or negative."""
 
     min_sentences: int = Field(ge=1, description="shortest review, in sentences")
@@ -86,7 +86,7 @@ class Reviews(Generated, kind="reviews", target="attnlab.data.generators.reviews
         return _in_order(self, "min_sentences", "max_sentences")
 
 
-class Support(Generated, kind="support", target="attnlab.data.generators.support:Support"):
+class Support(Generated, kind="support", target="attnlab.datasets.generators.support:Support"):
     """Talks with customer service, whose last reply is to be written or found."""
 
     digits: int = Field(ge=1, le=8, description="digits of an order's number")
@@ -95,7 +95,7 @@ class Support(Generated, kind="support", target="attnlab.data.generators.support
     )
 
 
-class Recall(Generated, kind="recall", target="attnlab.data.generators.recall:Recall"):
+class Recall(Generated, kind="recall", target="attnlab.datasets.generators.recall:Recall"):
     """Which value stood beside this key, somewhere in a long sequence?"""
 
     length: int = Field(ge=4, description="symbols in a sequence, the question included")
@@ -113,7 +113,7 @@ class Recall(Generated, kind="recall", target="attnlab.data.generators.recall:Re
         return self
 
 
-class Baskets(Generated, kind="baskets", target="attnlab.data.generators.baskets:Baskets"):
+class Baskets(Generated, kind="baskets", target="attnlab.datasets.generators.baskets:Baskets"):
     """Item sequences in which a few known items decide what comes next."""
 
     min_length: int = Field(ge=1, description="shortest basket, in items")
@@ -150,7 +150,7 @@ class Scattered(Generated):
         return _in_order(self, "min_digits", "max_digits")
 
 
-class Canvas(Scattered, kind="canvas", target="attnlab.data.generators.canvas:Canvas"):
+class Canvas(Scattered, kind="canvas", target="attnlab.datasets.generators.canvas:Canvas"):
     """Digits on a cluttered canvas, asked about in several ways."""
 
     task_view: Literal["classify", "locate", "segment", "attend", "caption", "point"] = Field(
@@ -164,7 +164,9 @@ class Canvas(Scattered, kind="canvas", target="attnlab.data.generators.canvas:Ca
     )
 
 
-class Questions(Scattered, kind="questions", target="attnlab.data.generators.questions:Questions"):
+class Questions(
+    Scattered, kind="questions", target="attnlab.datasets.generators.questions:Questions"
+):
     """Questions about a canvas, such as which digit is next left of the 3."""
 
     relations: list[Literal["left", "right", "above", "below"]] = Field(
@@ -182,7 +184,7 @@ class Questions(Scattered, kind="questions", target="attnlab.data.generators.que
         return self
 
 
-class Tones(Generated, kind="tones", target="attnlab.data.generators.tones:Tones"):
+class Tones(Generated, kind="tones", target="attnlab.datasets.generators.tones:Tones"):
     """Telephone keypad tones in noise, to be written down as the keys pressed."""
 
     keys: str = Field(

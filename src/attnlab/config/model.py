@@ -20,7 +20,7 @@ class Image(Variant, slot="image"):
         raise NotImplementedError
 
 
-class Convolution(Image, kind="convolution", target="attnlab.models.vision:Convolution"):
+class Convolution(Image, kind="convolution", target="attnlab.models.image:Convolution"):
     """Blocks of convolutions, each with a shortcut (He et al. 2016); a cell is an output place."""
 
     channels: list[int] = Field(min_length=1, description="channels of each block")
@@ -37,7 +37,7 @@ class Convolution(Image, kind="convolution", target="attnlab.models.vision:Convo
         return math.prod(self.strides)
 
 
-class Pyramid(Convolution, kind="pyramid", target="attnlab.models.vision:Pyramid"):
+class Pyramid(Convolution, kind="pyramid", target="attnlab.models.image:Pyramid"):
     """The same, seen at several scales: coarse places are laid over fine ones (Lin et al. 2017)."""
 
     finest: int = Field(gt=0, description="pixels of a cell: the stride of the finest scale used")
@@ -54,7 +54,7 @@ class Pyramid(Convolution, kind="pyramid", target="attnlab.models.vision:Pyramid
         return self.finest
 
 
-class Patches(Image, kind="patches", target="attnlab.models.vision:Patches"):
+class Patches(Image, kind="patches", target="attnlab.models.image:Patches"):
     """Squares of pixels, each through the same layers: one in a ViT (Dosovitskiy et al. 2021).
 
     A patch as large as the picture with hidden layers is a fully connected network.
@@ -105,7 +105,7 @@ class Blanks(Section):
     bands: int = Field(gt=0, description="most bands of one of the other kind")
 
 
-class LogMel(Audio, kind="log_mel", target="attnlab.models.sound:LogMel"):
+class LogMel(Audio, kind="log_mel", target="attnlab.models.audio:LogMel"):
     """Log-mel spectrum, then convolutions over time (as in Gulati et al. 2020 and Whisper)."""
 
     bands: int = Field(gt=0, description="mel bands")

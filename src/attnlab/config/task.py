@@ -13,8 +13,8 @@ from attnlab.config.section import Variant
 
 TextFigure = Literal["bleu", "chrf", "rouge", "word_error", "character_error", "exact_match"]
 LabelName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
-TASKS = "attnlab.learning.tasks"
-REGIONS = "attnlab.learning.regions"
+TASKS = "attnlab.training.tasks"
+REGIONS = "attnlab.training.regions"
 
 
 class Task(Variant, slot="task"):
@@ -94,7 +94,7 @@ class Tag(Task, kind="tag", target=f"{TASKS}:Tag"):
     )
 
 
-class Rank(Task, kind="rank", target="attnlab.learning.ranking:Rank"):
+class Rank(Task, kind="rank", target="attnlab.training.ranking:Rank"):
     """The answer is an item, looked for among all there are."""
 
     learn: Literal["answer", "every_place", "hidden_places"] = Field(
@@ -122,7 +122,7 @@ class Rank(Task, kind="rank", target="attnlab.learning.ranking:Rank"):
         return self.learn == "every_place"
 
 
-class Retrieve(Task, kind="retrieve", target="attnlab.learning.retrieval:Retrieve"):
+class Retrieve(Task, kind="retrieve", target="attnlab.training.retrieval:Retrieve"):
     """The answer is one of many texts: the reply that fits, chosen, not written."""
 
     chosen_whole = True

@@ -44,17 +44,17 @@ class Schedule(Variant, slot="lr_schedule"):
     warmup_steps: int = Field(ge=0, description="steps of linear rise at the start")
 
 
-class Constant(Schedule, kind="constant", target="attnlab.learning.schedules:constant"):
+class Constant(Schedule, kind="constant", target="attnlab.training.schedules:constant"):
     """Stays at its height."""
 
 
-class Cosine(Schedule, kind="cosine", target="attnlab.learning.schedules:cosine"):
+class Cosine(Schedule, kind="cosine", target="attnlab.training.schedules:cosine"):
     """Falls along half a cosine to `floor` by the last step."""
 
     floor: float = Field(ge=0, le=1, description="factor at the last step")
 
 
-class InverseSqrt(Schedule, kind="inverse_sqrt", target="attnlab.learning.schedules:inverse_sqrt"):
+class InverseSqrt(Schedule, kind="inverse_sqrt", target="attnlab.training.schedules:inverse_sqrt"):
     """Falls with the square root of the step (Vaswani et al. 2017)."""
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from attnlab.config.section import Variant
 
-VECTORS = "attnlab.data.readers.vectors"
+VECTORS = "attnlab.datasets.readers.vectors"
 
 
 class Vectors(Variant, slot="vectors"):

@@ -21,8 +21,8 @@ from attnlab.config.augment import Augment
 from attnlab.data.answers import Boxes, Pixels
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.codec import Codec
-from attnlab.data.grain import Grain
 from attnlab.data.inputs import Input, Picture, Sound, light
+from attnlab.data.map_layout import MapLayout
 from attnlab.data.target_batch import TargetBatch
 from attnlab.errors import UserError
 
@@ -32,7 +32,7 @@ Random = torch.Generator
 class Movement(Protocol):
     """How the places of an input moved."""
 
-    def followed(self, target: TargetBatch, found: Input, grain: Grain) -> TargetBatch:
+    def followed(self, target: TargetBatch, found: Input, layout: MapLayout) -> TargetBatch:
         """Gold maps over the places where things are now."""
         ...
 
@@ -77,8 +77,8 @@ class Augmenter:
                 if found.form != step.form:
                     continue
                 inputs[name], movement = step.change(inputs[name], random)
-                if movement is not None and name == self.codec.looks_at:
-                    target = movement.followed(target, found, self.codec.grain)
+                if movement is not None and name == self.codec.attended:
+                    target = movement.followed(target, found, self.codec.layout)
         return replace(batch, inputs=inputs, target=target)
 
 
@@ -102,9 +102,9 @@ class Moved:
 
     places: Tensor  # batch x 2 x 3
 
-    def followed(self, target: TargetBatch, found: Input, grain: Grain) -> TargetBatch:
+    def followed(self, target: TargetBatch, found: Input, layout: MapLayout) -> TargetBatch:
         assert isinstance(found, Picture)
-        grid = grain.grid(found.height, found.width)
+        grid = layout.grid(found.height, found.width)
 
         def move(maps: Tensor) -> Tensor:  # batch x queries x cells
             return moved(maps.unflatten(-1, grid), self.places).flatten(-2)
@@ -230,9 +230,9 @@ class Paced:
     rate: Tensor  # batch x 1
     lengths: Tensor  # batch x 1, in samples, as they are now
 
-    def followed(self, target: TargetBatch, found: Input, grain: Grain) -> TargetBatch:
+    def followed(self, target: TargetBatch, found: Input, layout: MapLayout) -> TargetBatch:
         assert isinstance(found, Sound)
-        counts = -(-self.lengths // (found.hop * grain.stride))
+        counts = -(-self.lengths // (found.hop * layout.stride))
         steps = torch.arange(int(counts.max()))
         middles = (steps + 0.5) * self.rate - 0.5  # batch x steps, in old steps
         mask = steps < counts

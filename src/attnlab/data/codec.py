@@ -20,9 +20,9 @@ from torch import Tensor
 
 from attnlab.data.answers import Answer, Label, Units, answer_of, fit_answer
 from attnlab.data.example import Example, absent, named
-from attnlab.data.grain import OWN, Grain, at_groups, at_hops, first_rows
 from attnlab.data.groups import Groups
 from attnlab.data.inputs import Input, Sentences, Text, fit_input, input_of
+from attnlab.data.map_layout import OWN, MapLayout, at_groups, at_hops, first_rows
 from attnlab.data.pretrained import PretrainedPieces
 from attnlab.data.source import ANSWER
 from attnlab.data.target import AttentionTarget
@@ -61,12 +61,12 @@ class WordMap:
 
 @dataclass(frozen=True)
 class Codec:
-    """What a prepared dataset holds, seen by a model of a certain grain."""
+    """What a prepared dataset holds, seen by a model of a certain layout."""
 
     inputs: dict[str, Input]
     answers: Answer
-    looks_at: str  # the input whose units are the keys of gold
-    grain: Grain = OWN
+    attended: str  # the input whose units are the keys of gold
+    layout: MapLayout = OWN
 
     @property
     def form(self) -> str:
@@ -99,14 +99,14 @@ class Codec:
         given, first = vocabularies or {}, next(iter(examples))
         inputs = {name: fit_input(name, examples, given.get(name)) for name in first.inputs}
         answers = fit_answer(examples, inputs, given.get(ANSWER), others)
-        return cls(inputs, answers, first.looks_at)
+        return cls(inputs, answers, first.attended)
 
-    def seen_at(self, grain: Grain) -> Codec:
-        """The same for a model of another grain."""
+    def with_layout(self, layout: MapLayout) -> Codec:
+        """The same for a model of another layout."""
         answers = self.answers
         if isinstance(answers, Label):
-            answers = answers.counting(grain.counts_as)
-        return replace(self, answers=answers, grain=grain)
+            answers = answers.counting(layout.counts_as)
+        return replace(self, answers=answers, layout=layout)
 
     def spelled(self, pieces: PretrainedPieces, answers: bool) -> Codec:
         """The same for a model with a tokenizer of its own, which may spell answers as well."""
@@ -172,21 +172,21 @@ class Codec:
     @property
     def at_once(self) -> bool:
         """Whether an answer is given as a whole, after so many looks, not unit by unit."""
-        return self.grain.whole or isinstance(self.answers, Label)
+        return self.layout.whole or isinstance(self.answers, Label)
 
     def choices(self, example: Example) -> Sequence[str]:
         """What can be said, where it is one of the units that are looked at."""
-        return named(example.inputs[self.looks_at]) if self.form == "place" else ()
+        return named(example.inputs[self.attended]) if self.form == "place" else ()
 
     def queries(self, answer: Tensor) -> int:
         """How many rows the map of an encoded answer has."""
-        return self.grain.hops if self.at_once else self.answers.queries(answer)
+        return self.layout.hops if self.at_once else self.answers.queries(answer)
 
     def gold(self, example: Example) -> AttentionTarget | None:
         """The example's gold as it counts, with a row for each look at what leads to a label."""
         if example.target is None or not self.at_once:
             return example.target
-        return at_hops(example.target, self.grain.hops)
+        return at_hops(example.target, self.layout.hops)
 
     def target(self, example: Example, queries: int | None = None) -> AttentionTarget | None:
         """The example's gold over the units that the model attends to, for so many queries."""
@@ -201,15 +201,15 @@ class Codec:
 
     def groups(self, example: Example) -> Groups:
         """From the units that the example's gold counts to those that the model attends to."""
-        name = self.looks_at
-        return self.inputs[name].groups(example.inputs[name], self.grain)
+        name = self.attended
+        return self.inputs[name].groups(example.inputs[name], self.layout)
 
     def query_groups(self, example: Example) -> Groups | None:
         """From the words of an answer that is written to its units; None for other answers.
 
         The tag of a word has the rows of the word's pieces.
         """
-        if not isinstance(self.answers, Units) or self.grain.whole:
+        if not isinstance(self.answers, Units) or self.layout.whole:
             return None
         if self._tags_pieces:
             return self.groups(example)
@@ -240,7 +240,7 @@ class Codec:
             return None
         gold = self.gold(example)
         if rows is None:
-            rows = Groups.same(len(gold.query_mask) if gold else self.grain.hops)
+            rows = Groups.same(len(gold.query_mask) if gold else self.layout.hops)
         return WordMap(gold, rows.reverse(), self.groups(example).reverse())
 
     def judged(self, example: Example) -> AttentionTarget | None:
@@ -250,7 +250,7 @@ class Codec:
     @property
     def _tags_pieces(self) -> bool:
         """Whether answers are tags of words that the model sees in pieces."""
-        looked_at = self.texts.get(self.looks_at)
+        looked_at = self.texts.get(self.attended)
         return (
             isinstance(looked_at, Pieces)
             and isinstance(self.answers, Units)
@@ -259,7 +259,7 @@ class Codec:
 
     def _in_pieces(self, example: Example) -> bool:
         keys = self.groups(example)
-        return self.looks_at in self.texts and len(keys) != keys.old
+        return self.attended in self.texts and len(keys) != keys.old
 
     def text(self, answer: Any) -> str:
         """An answer, as nested lists, in one line for people."""
@@ -268,7 +268,7 @@ class Codec:
     def save(self, folder: Path) -> None:
         described = {n: {"form": i.form, **i.describe()} for n, i in self.inputs.items()}
         answer = {"form": self.form, **self.answers.describe()}
-        content = {"looks_at": self.looks_at, "inputs": described, "answer": answer}
+        content = {"attended": self.attended, "inputs": described, "answer": answer}
         text = json.dumps(content, ensure_ascii=False, indent=0)
         (folder / FILE).write_text(text, encoding="utf-8")
         for name, vocabulary in self.vocabularies.items():
@@ -280,7 +280,7 @@ class Codec:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
         inputs = {name: input_of(i.pop("form"), i) for name, i in content["inputs"].items()}
         answer = content["answer"]
-        codec = cls(inputs, answer_of(answer.pop("form"), answer), content["looks_at"])
+        codec = cls(inputs, answer_of(answer.pop("form"), answer), content["attended"])
         for name, vocabulary in codec.vocabularies.items():
             path = folder / VECTORS.format(name)
             if path.is_file():  # read when a model is made: most who load a codec make none

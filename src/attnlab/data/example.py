@@ -43,7 +43,7 @@ class Example:
     The answer's form is the task's: units (generate), label (classify), label per unit (tag),
     the number of a unit that is looked at (extract), boxes n x 5 with the class last (locate),
     class per pixel (segment), item (rank), nothing where the map itself is asked for (attend).
-    The target's keys count the units (positions, pixels, samples) of one input; `looks_at` names
+    The target's keys count the units (positions, pixels, samples) of one input; `attended` names
     it. Its queries count the units of the answer, or are one where the answer is one thing.
     """
 
@@ -51,6 +51,6 @@ class Example:
     inputs: dict[str, Value]
     answer: Value
     target: AttentionTarget | None = None
-    looks_at: str = "text"
+    attended: str = "text"
     references: list[str] = field(default_factory=list)  # texts that what is said is compared with
     meta: dict[str, Any] = field(default_factory=dict)  # shown in reports, never seen by a model

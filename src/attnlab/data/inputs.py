@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from attnlab.data.example import Example, words_of
-from attnlab.data.grain import Grain, picture_groups, sound_groups
 from attnlab.data.groups import Groups
+from attnlab.data.map_layout import MapLayout, picture_groups, sound_groups
 from attnlab.data.tokenizers import vocabulary_of
 from attnlab.data.vocabulary import PAD, Vocabulary
 from attnlab.errors import UserError
@@ -34,8 +34,8 @@ class Input(Protocol):
         """What stands for one that is missing, of a shape that goes with others."""
         ...
 
-    def groups(self, value: Any, grain: Grain) -> Groups:
-        """From the units that gold counts to those that a model of this grain attends to.
+    def groups(self, value: Any, layout: MapLayout) -> Groups:
+        """From the units that gold counts to those that a model of this layout attends to.
 
         Of a value that is missing (None) they are those of what stands for it.
         """
@@ -60,7 +60,7 @@ class Text:
     def absent(self) -> Tensor:
         return torch.tensor([PAD])
 
-    def groups(self, value: Sequence[str] | None, grain: Grain) -> Groups:
+    def groups(self, value: Sequence[str] | None, layout: MapLayout) -> Groups:
         return Groups.same(1) if value is None else self.vocabulary.groups(value)
 
     def describe(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Sentences:
     def absent(self) -> Tensor:
         return torch.tensor([[PAD]])
 
-    def groups(self, value: Sequence[Sequence[str]] | None, grain: Grain) -> Groups:
+    def groups(self, value: Sequence[Sequence[str]] | None, layout: MapLayout) -> Groups:
         return Groups.same(1 if value is None else len(value))
 
     def describe(self) -> dict[str, Any]:
@@ -111,8 +111,8 @@ class Picture:
     def absent(self) -> Tensor:
         return torch.zeros(self.channels, self.height, self.width)
 
-    def groups(self, value: Any, grain: Grain) -> Groups:
-        return picture_groups(self.height, self.width, grain.patch)
+    def groups(self, value: Any, layout: MapLayout) -> Groups:
+        return picture_groups(self.height, self.width, layout.patch)
 
     def describe(self) -> dict[str, Any]:
         return asdict(self)
@@ -133,9 +133,9 @@ class Sound:
     def absent(self) -> Tensor:
         return torch.zeros(self.hop)
 
-    def groups(self, value: Any, grain: Grain) -> Groups:
+    def groups(self, value: Any, layout: MapLayout) -> Groups:
         frames = 1 if value is None else -(-len(value) // self.hop)
-        return sound_groups(frames, grain.stride)
+        return sound_groups(frames, layout.stride)
 
     def describe(self) -> dict[str, Any]:
         return asdict(self)

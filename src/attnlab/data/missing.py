@@ -34,5 +34,5 @@ def lacking(
 def without(example: Example, names: Collection[str]) -> Example:
     """The example without these inputs."""
     inputs = {n: None if n in names else value for n, value in example.inputs.items()}
-    target = None if inputs[example.looks_at] is None else example.target
+    target = None if inputs[example.attended] is None else example.target
     return replace(example, inputs=inputs, target=target)

@@ -17,7 +17,7 @@ from attnlab import __version__
 from attnlab.config.dataset import Dataset
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
-from attnlab.data.grain import OWN, Grain
+from attnlab.data.map_layout import OWN, MapLayout
 from attnlab.data.missing import lacking
 from attnlab.data.pretrained import PretrainedPieces
 from attnlab.data.source import SPLITS, Source, Split
@@ -47,11 +47,11 @@ class Prepared:
     def __init__(
         self,
         folder: Path,
-        grain: Grain = OWN,
+        layout: MapLayout = OWN,
         spelling: Spelling | None = None,
         missing: Mapping[str, float] | None = None,
     ) -> None:
-        self.folder, self.grain, self.spelling = folder, grain, spelling
+        self.folder, self.layout, self.spelling = folder, layout, spelling
         self.missing = missing or {}  # share of the examples that lack an input, by its name
         path = folder / "meta.json"
         if not path.is_file():
@@ -60,17 +60,17 @@ class Prepared:
 
     @cached_property
     def codec(self) -> Codec:
-        """The forms and vocabularies of the data, for a model of the grain asked for."""
-        codec = Codec.load(self.folder).seen_at(self.grain)
+        """The forms and vocabularies of the data, for a model of the layout asked for."""
+        codec = Codec.load(self.folder).with_layout(self.layout)
         return codec if self.spelling is None else codec.spelled(*self.spelling)
 
-    def seen_at(self, grain: Grain, spelling: Spelling | None = None) -> Prepared:
-        """The same data for a model that attends to units of this grain, and spells in this way."""
-        return Prepared(self.folder, grain, spelling, self.missing)
+    def with_layout(self, layout: MapLayout, spelling: Spelling | None = None) -> Prepared:
+        """The same data for a model with this map layout and spelling."""
+        return Prepared(self.folder, layout, spelling, self.missing)
 
     def lacking(self, missing: Mapping[str, float]) -> Prepared:
         """The same data, of which shares of the examples lack inputs."""
-        return Prepared(self.folder, self.grain, self.spelling, missing)
+        return Prepared(self.folder, self.layout, self.spelling, missing)
 
     @property
     def digest(self) -> str:

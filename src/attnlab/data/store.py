@@ -169,7 +169,7 @@ def _to_record(example: Example, arrays: ArrayWriter) -> dict[str, Any]:
         "id": example.id,
         "inputs": {name: _pack(name, value, arrays) for name, value in example.inputs.items()},
         "answer": _pack("answer", example.answer, arrays),
-        "looks_at": example.looks_at,
+        "attended": example.attended,
         "references": example.references,
         "target": None if example.target is None else _pack_target(example.target, arrays),
         "meta": example.meta,
@@ -183,7 +183,7 @@ def _from_record(record: dict[str, Any], arrays: ArrayReader) -> Example:
         inputs={name: _unpack(value, arrays) for name, value in record["inputs"].items()},
         answer=_unpack(record["answer"], arrays),
         target=None if target is None else _unpack_target(target, arrays),
-        looks_at=record["looks_at"],
+        attended=record["attended"],
         references=record["references"],
         meta=record["meta"],
     )

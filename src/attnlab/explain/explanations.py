@@ -74,8 +74,8 @@ class Explanations:
     ) -> dict[str, Any]:
         rows, keys = int(subject.decisions[i].sum()), int(subject.keys[i].sum())
         answer = subject.batch.answer.values[i, :rows].tolist()
-        value = example.inputs[self.codec.looks_at]
-        looked = self.codec.inputs[self.codec.looks_at]
+        value = example.inputs[self.codec.attended]
+        looked = self.codec.inputs[self.codec.attended]
         return {
             "id": example.id,
             "answer": self.codec.text(answer),

@@ -3,7 +3,7 @@
 Every explanation says how much each unit that the model attends to counts for each decision. A
 decision is one choice among several: a label, an item, a unit of a text given those before it, a
 tag. What is explained is its log odds, which do not saturate as a probability does. A unit is
-erased by showing the model, in its place, what its front sees in an empty input: no unit at this
+erased by showing the model, in its place, what its embedder sees in an empty input: no unit at this
 place, a black picture, silence.
 """
 
@@ -32,7 +32,7 @@ class Subject:
     model: nn.Module
     site: str  # selector of the map that is judged
     batch: Batch  # with the answers to be explained in the place of gold
-    seen: Memory  # what the front sees: batch x keys x width
+    seen: Memory  # what the embedder sees: batch x keys x width
     blank: Tensor  # what it sees in an empty input: batch x keys x width
     at_once: int  # variants of examples that fit into memory together
 
@@ -42,10 +42,10 @@ class Subject:
         """The model's own answers are explained unless others are given."""
         answered = replace(batch, answer=answer or decided(model, batch))
         reader = reader_of(model)
-        front = reader.front
-        inputs = batch.inputs[reader.looks_at]
+        embedder = reader.embedder
+        inputs = batch.inputs[reader.attended]
         empty = Padded(torch.zeros_like(inputs.values), inputs.mask)
-        return cls(model, site, answered, front(inputs), front(empty).values, len(batch))
+        return cls(model, site, answered, embedder(inputs), embedder(empty).values, len(batch))
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -75,7 +75,7 @@ class Subject:
         )
 
     def scores(self, values: Tensor | None = None) -> Tensor:
-        """Scores of all choices, with `values` in the place of what the front saw.
+        """Scores of all choices, with `values` in the place of what the embedder saw.
 
         batch x queries x choices; -inf for what may not be answered.
         """
@@ -166,17 +166,17 @@ def reader_of(model: nn.Module) -> Reader:
 @contextmanager
 def _shown(reader: Reader, memory: Memory) -> Iterator[None]:
     """The encoder reads this memory, whatever the input is."""
-    place = reader.names.index(reader.looks_at)
-    front = reader.fronts[place]
-    reader.fronts[place] = _Shows(memory)
+    place = reader.names.index(reader.attended)
+    embedder = reader.embedders[place]
+    reader.embedders[place] = _Shows(memory)
     try:
         yield
     finally:
-        reader.fronts[place] = front
+        reader.embedders[place] = embedder
 
 
 class _Shows(nn.Module):
-    """Stands where a front was."""
+    """Stands where a embedder was."""
 
     def __init__(self, memory: Memory) -> None:
         super().__init__()

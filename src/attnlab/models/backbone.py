@@ -1,7 +1,7 @@
 """A pretrained model of the Hugging Face hub, or of a folder, whose attention is ours to watch.
 
 `transformers` lets a model call any registered function for its attention. Ours hands queries,
-keys and values to a `GivenAttention` that stands in the very module which calls, so that the
+keys and values to a `ExternalAttention` that stands in the very module which calls, so that the
 model's maps have sites like any other: `encoder.self.0`, `decoder.cross.5`.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention.given import GivenAttention
+from attnlab.attention.external import ExternalAttention
 from attnlab.attention.mask import Mask
 from attnlab.data.pretrained import where
 from attnlab.errors import UserError
@@ -39,7 +39,7 @@ def load(source: Source) -> nn.Module:
     _register(IMPLEMENTATION, attend)
     seq2seq = bool(config.is_encoder_decoder)
     model = _model(source, config, "AutoModelForSeq2SeqLM" if seq2seq else "AutoModel")
-    if getattr(model, "pooler", None) is not None:  # what nobody asks would not learn
+    if getattr(model, "pooler", None) is not None:  # it would never be trained
         model.pooler = None  # type: ignore[assignment]
     for module in model.modules():
         if getattr(module, "layerdrop", 0):  # a layer that is skipped has no map
@@ -115,7 +115,7 @@ def attend(
     causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
     causal = causal and attention_mask is None and query.shape[2] > 1
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    attention: GivenAttention = getattr(module, CHILD)
+    attention: ExternalAttention = getattr(module, CHILD)
     mask = Mask(custom=attention_mask, causal=causal)
     context = attention(query * scale, key, value, mask, position_bias)
     return context.transpose(1, 2), None
@@ -133,8 +133,8 @@ class Found:
     keys: int
     dropout: float
 
-    def named(self, site: str) -> GivenAttention:
-        return GivenAttention(
+    def named(self, site: str) -> ExternalAttention:
+        return ExternalAttention(
             site,
             heads=self.heads,
             groups=self.groups,

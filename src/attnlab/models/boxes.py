@@ -12,8 +12,8 @@ from attnlab.attention.probes import Tap
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch
 from attnlab.data.inputs import Picture
+from attnlab.models.builder import ModelBuilder, Queries
 from attnlab.models.memory import Memory
-from attnlab.models.parts import Parts, Queries
 from attnlab.models.reader import Reader
 
 MOST_ASIDE = 0.25  # of the picture: from where a query looked to the middle of its box
@@ -31,17 +31,17 @@ class Locator(nn.Module):
     def __init__(
         self,
         reader: Reader,
-        parts: Parts,
+        builder: ModelBuilder,
         attention: AttentionConfig,
         picture: Picture,
         classes: int,
-        asks: Asks,
+        settings: QuerySettings,
     ) -> None:
         super().__init__()
         self.reader, self.picture = reader, picture
-        width = parts.dim
-        self.queries = None if asks.queries == "cells" else Queries(asks.queries, width)
-        self.rounds = nn.ModuleList(Round(parts, attention, n) for n in range(asks.rounds))
+        width = builder.dim
+        self.queries = None if settings.queries == "cells" else Queries(settings.queries, width)
+        self.rounds = nn.ModuleList(Round(builder, attention, n) for n in range(settings.rounds))
         self.norm = nn.LayerNorm(width)
         self.shape = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 4))
         self.kind = nn.Linear(width, classes + 1)  # the last is none
@@ -53,7 +53,7 @@ class Locator(nn.Module):
         """
         reading = self.reader(batch)
         memory = reading.memory
-        states = memory.values if self.queries is None else self.queries(reading.asks)
+        states = memory.values if self.queries is None else self.queries(reading.query_seed)
         with Tap(self, "decoder.cross.-1") as tap:
             for each in self.rounds:
                 states = each(states, memory)  # batch x queries x dim
@@ -73,8 +73,8 @@ class Locator(nn.Module):
         return torch.cat([edges * size, kind[..., None], sure[..., None]], -1)
 
 
-class Asks(NamedTuple):
-    """Who asks a locator's questions, and how often."""
+class QuerySettings(NamedTuple):
+    """How many queries a locator has, and how many rounds."""
 
     queries: int | Literal["cells"]
     rounds: int
@@ -83,11 +83,11 @@ class Asks(NamedTuple):
 class Round(nn.Module):
     """Queries look at the picture; before that, but for the first time, at one another."""
 
-    def __init__(self, parts: Parts, attention: AttentionConfig, number: int) -> None:
+    def __init__(self, builder: ModelBuilder, attention: AttentionConfig, number: int) -> None:
         super().__init__()
-        width = parts.dim
-        self.told = parts.attention(attention, f"decoder.self.{number}") if number else None
-        self.look = parts.attention(attention, f"decoder.cross.{number}")
+        width = builder.dim
+        self.told = builder.attention(attention, f"decoder.self.{number}") if number else None
+        self.look = builder.attention(attention, f"decoder.cross.{number}")
         self.think = nn.Sequential(
             nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.vocabulary import UNKNOWN
+from attnlab.models.builder import ModelBuilder
 from attnlab.models.heads import Ranker
 from attnlab.models.memory import Memory
-from attnlab.models.parts import Parts
 
 
 class ClozeRanker(Ranker):
@@ -25,13 +25,13 @@ class ClozeRanker(Ranker):
     def forward(self, batch: Batch, hidden: Tensor | None = None) -> Tensor:
         """Scores of the items, batch x 1 x items; of those `hidden` (batch x length) and the one
         after the last where they stand, batch x length + 1 x items."""
-        items, mask = batch.inputs[self.looks_at]
+        items, mask = batch.inputs[self.attended]
         if hidden is None:
-            memory, asks = self.reader(batch)
+            memory, query_seed = self.reader(batch)
             history = memory._replace(values=memory.values[:, :-1], mask=mask)
-            return self.output(self.pooling(history, asks))
+            return self.output(self.pooling(history, query_seed))
         shown = Padded(items.masked_fill(hidden, UNKNOWN), mask)
-        memory = self.reader(replace(batch, inputs={self.looks_at: shown})).memory
+        memory = self.reader(replace(batch, inputs={self.attended: shown})).memory
         visible = memory._replace(mask=F.pad(mask & ~hidden, (0, 1)))
         return self.output(self.pooling.at_every_place(visible))
 
@@ -39,10 +39,12 @@ class ClozeRanker(Ranker):
 class OnePlaceMore(nn.Module):
     """An encoder that is shown a mark after the last item, and so has a state for what follows."""
 
-    def __init__(self, parts: Parts, encoder: nn.Module) -> None:
+    def __init__(self, builder: ModelBuilder, encoder: nn.Module) -> None:
         super().__init__()
-        self.encoder, self.places = encoder, parts.places()
-        self.mark = nn.Parameter(torch.randn(parts.front_width) * parts.front_width**-0.5)
+        self.encoder, self.places = encoder, builder.places()
+        self.mark = nn.Parameter(
+            torch.randn(builder.embedding_width) * builder.embedding_width**-0.5
+        )
 
     def forward(self, history: Memory) -> Memory:
         """A memory of batch x length states to one of batch x length + 1."""

@@ -27,11 +27,13 @@ class Convolutional(Recurrent):
 class ConvolutionalEncoder(nn.Module):
     """Every state knows its neighbours, and theirs, layer by layer."""
 
-    def __init__(self, parts: Convolutional) -> None:
+    def __init__(self, builder: Convolutional) -> None:
         super().__init__()
-        self.widen = nn.Linear(parts.embedding_dim, parts.dim)
-        self.layers = nn.ModuleList(GatedConvolution(parts) for _ in range(parts.encoder_layers))
-        self.norm = nn.LayerNorm(parts.dim)
+        self.widen = nn.Linear(builder.embedding_dim, builder.dim)
+        self.layers = nn.ModuleList(
+            GatedConvolution(builder) for _ in range(builder.encoder_layers)
+        )
+        self.norm = nn.LayerNorm(builder.dim)
 
     def forward(self, inputs: Memory) -> Memory:
         states = self.widen(inputs.values)  # batch x length x dim
@@ -43,13 +45,13 @@ class ConvolutionalEncoder(nn.Module):
 class GatedConvolution(nn.Module):
     """A convolution, half of which decides how much of the other half passes (GLU)."""
 
-    def __init__(self, parts: Convolutional) -> None:
+    def __init__(self, builder: Convolutional) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(parts.dim)
+        self.norm = nn.LayerNorm(builder.dim)
         self.convolution = nn.Conv1d(
-            parts.dim, 2 * parts.dim, parts.kernel, padding=parts.kernel // 2
+            builder.dim, 2 * builder.dim, builder.kernel, padding=builder.kernel // 2
         )
-        self.dropout = Dropout(parts.dropout)
+        self.dropout = Dropout(builder.dropout)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """States batch x length x dim; mask batch x length."""

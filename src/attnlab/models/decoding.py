@@ -16,8 +16,8 @@ from torch import Tensor
 
 from attnlab.attention.probes import Tap
 from attnlab.data.vocabulary import BOS, EOS, PAD
+from attnlab.models.builder import Decoder
 from attnlab.models.memory import Memory
-from attnlab.models.parts import Decoder
 
 IMPOSSIBLE = float("-inf")
 

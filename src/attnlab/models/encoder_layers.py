@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 class FeedForward(nn.Sequential):
     """Widen, bend, narrow."""
 
-    def __init__(self, parts: Transformer) -> None:
+    def __init__(self, builder: Transformer) -> None:
         super().__init__(
-            nn.Linear(parts.dim, parts.feedforward_dim),
+            nn.Linear(builder.dim, builder.feedforward_dim),
             nn.ReLU(),
-            Dropout(parts.feedforward_dropout),
-            nn.Linear(parts.feedforward_dim, parts.dim),
+            Dropout(builder.feedforward_dropout),
+            nn.Linear(builder.feedforward_dim, builder.dim),
         )
 
 
@@ -35,9 +35,9 @@ class Residual(nn.Module):
     Before (Xiong et al. 2020) trains more easily, after is as in Vaswani et al. 2017.
     """
 
-    def __init__(self, parts: Transformer) -> None:
+    def __init__(self, builder: Transformer) -> None:
         super().__init__()
-        self.dropout, self.after = Dropout(parts.dropout), parts.norm == "after"
+        self.dropout, self.after = Dropout(builder.dropout), builder.norm == "after"
 
     def forward(self, states: Tensor, norm: nn.Module, block: Callable[[Tensor], Tensor]) -> Tensor:
         """batch x length x dim."""
@@ -46,20 +46,20 @@ class Residual(nn.Module):
         return states + self.dropout(block(norm(states)))
 
 
-def last_norm(parts: Transformer) -> nn.Module:
+def last_norm(builder: Transformer) -> nn.Module:
     """Stands behind layers that leave their sum as it is."""
-    return nn.Identity() if parts.norm == "after" else nn.LayerNorm(parts.dim)
+    return nn.Identity() if builder.norm == "after" else nn.LayerNorm(builder.dim)
 
 
 class EncoderLayer(nn.Module):
     """Self-attention, then feed-forward."""
 
-    def __init__(self, parts: Transformer, attention: AttentionConfig, site: str) -> None:
+    def __init__(self, builder: Transformer, attention: AttentionConfig, site: str) -> None:
         super().__init__()
-        self.self_attention = parts.attention(attention, site)
-        self.feedforward = FeedForward(parts)
-        self.norms = nn.ModuleList(nn.LayerNorm(parts.dim) for _ in range(2))
-        self.residual = Residual(parts)
+        self.self_attention = builder.attention(attention, site)
+        self.feedforward = FeedForward(builder)
+        self.norms = nn.ModuleList(nn.LayerNorm(builder.dim) for _ in range(2))
+        self.residual = Residual(builder)
 
     def forward(self, states: Tensor, mask: Mask) -> Tensor:
         states = self.residual(states, self.norms[0], partial(self.attended, mask))
@@ -74,13 +74,13 @@ class ConformerLayer(EncoderLayer):
     """Half a feed-forward, self-attention, a convolution, the other half (Gulati et al. 2020)."""
 
     def __init__(
-        self, parts: Transformer, attention: AttentionConfig, site: str, kernel: int
+        self, builder: Transformer, attention: AttentionConfig, site: str, kernel: int
     ) -> None:
-        super().__init__(parts, attention, site)
-        self.before = nn.Sequential(nn.LayerNorm(parts.dim), FeedForward(parts))
-        self.convolution = Convolution(parts.dim, kernel)
-        self.norm = nn.LayerNorm(parts.dim)
-        self.dropout = Dropout(parts.dropout)
+        super().__init__(builder, attention, site)
+        self.before = nn.Sequential(nn.LayerNorm(builder.dim), FeedForward(builder))
+        self.convolution = Convolution(builder.dim, kernel)
+        self.norm = nn.LayerNorm(builder.dim)
+        self.dropout = Dropout(builder.dropout)
 
     def forward(self, states: Tensor, mask: Mask) -> Tensor:
         states = states + self.dropout(self.before(states)) / 2  # batch x length x dim

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from attnlab.attention.probes import Tap
 from attnlab.data.batch import Batch
 from attnlab.data.vocabulary import BOS
+from attnlab.models.builder import Decoder
 from attnlab.models.ctc import Heard, Hearing
 from attnlab.models.decoding import Decoded, Decoding, Greedy
 from attnlab.models.dropout import UnitDropout
 from attnlab.models.memory import Memory
-from attnlab.models.parts import Decoder
 from attnlab.models.prediction import AttentionPrediction
 from attnlab.models.reader import Reader, Reading
 

@@ -12,26 +12,30 @@ from attnlab.attention.probes import Tap
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.vocabulary import SPECIAL
+from attnlab.models.builder import ModelBuilder, Queries
 from attnlab.models.crf import TagChain
 from attnlab.models.memory import Memory
-from attnlab.models.parts import Parts, Queries
 from attnlab.models.prediction import AttentionPrediction
 from attnlab.models.reader import Reader, Reading
 
 
 class Pooling(nn.Module):
-    """Learned queries look over a memory; what the input asks moves them."""
+    """Learned queries look over a memory; the query seed shifts them."""
 
     def __init__(
-        self, parts: Parts, attention: AttentionConfig, queries: int = 1, site: str = "pooling"
+        self,
+        builder: ModelBuilder,
+        attention: AttentionConfig,
+        queries: int = 1,
+        site: str = "pooling",
     ) -> None:
         super().__init__()
-        self.queries = Queries(queries, parts.dim)
-        self.attention = parts.attention(attention, site)
+        self.queries = Queries(queries, builder.dim)
+        self.attention = builder.attention(attention, site)
 
-    def forward(self, memory: Memory, asks: Tensor) -> Tensor:
+    def forward(self, memory: Memory, query_seed: Tensor) -> Tensor:
         """What each query found: batch x queries x dim."""
-        queries = self.queries(asks)
+        queries = self.queries(query_seed)
         return self.attention(queries, memory.values, memory.values, memory.visible())
 
     def at_every_place(self, memory: Memory) -> Tensor:
@@ -47,14 +51,14 @@ class Hops(Pooling):
     Every look is a call at the same site, and so a row of its map.
     """
 
-    def __init__(self, parts: Parts, attention: AttentionConfig, hops: int) -> None:
-        super().__init__(parts, attention)
-        width = parts.dim + self.attention.output_dim
-        self.moves = nn.ModuleList(nn.Linear(width, parts.dim) for _ in range(hops))
+    def __init__(self, builder: ModelBuilder, attention: AttentionConfig, hops: int) -> None:
+        super().__init__(builder, attention)
+        width = builder.dim + self.attention.output_dim
+        self.moves = nn.ModuleList(nn.Linear(width, builder.dim) for _ in range(hops))
 
-    def forward(self, memory: Memory, asks: Tensor) -> Tensor:
+    def forward(self, memory: Memory, query_seed: Tensor) -> Tensor:
         """What is known after the last look: batch x 1 x dim."""
-        query = self.queries(asks)
+        query = self.queries(query_seed)
         for move in self.moves:
             found = self.attention(query, memory.values, memory.values, memory.visible())
             query = query + torch.tanh(move(torch.cat([query, found], -1)))
@@ -68,7 +72,7 @@ class Classifier(nn.Module):
         self,
         reader: Reader,
         prediction: AttentionPrediction | None,
-        parts: Parts,
+        builder: ModelBuilder,
         attention: AttentionConfig,
         output: nn.Module,
         hops: int = 1,
@@ -76,7 +80,7 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.reader, self.prediction = reader, prediction
-        self.pooling = Pooling(parts, attention) if hops == 1 else Hops(parts, attention, hops)
+        self.pooling = Pooling(builder, attention) if hops == 1 else Hops(builder, attention, hops)
         self.output, self.said_by = output, said_by
 
     def forward(self, batch: Batch) -> Tensor:
@@ -85,7 +89,7 @@ class Classifier(nn.Module):
 
     def found(self, reading: Reading) -> Tensor:
         memory = self.prediction(reading, 1) if self.prediction else reading.memory
-        return self.pooling(memory, reading.asks)  # batch x 1 x dim
+        return self.pooling(memory, reading.query_seed)  # batch x 1 x dim
 
     def choices(self, batch: Batch) -> Tensor:
         """Scores of what may be the answer: batch x labels, -inf where one may not."""
@@ -113,9 +117,9 @@ class Ranker(Classifier):
     stands before it (SASRec, Kang & McAuley 2018); what is asked of it later is the last alone.
     """
 
-    def __init__(self, *parts: Any, looks_at: str, every_place: bool, repeats: bool) -> None:
+    def __init__(self, *parts: Any, attended: str, every_place: bool, repeats: bool) -> None:
         super().__init__(*parts)
-        self.looks_at, self.every_place, self.repeats = looks_at, every_place, repeats
+        self.attended, self.every_place, self.repeats = attended, every_place, repeats
 
     def found(self, reading: Reading) -> Tensor:
         """batch x 1 x dim; while it learns from every place, batch x length x dim."""
@@ -125,7 +129,7 @@ class Ranker(Classifier):
         return super().found(reading._replace(memory=memory))
 
     def choices(self, batch: Batch) -> Tensor:
-        return candidates(super().choices(batch), batch.inputs[self.looks_at], self.repeats)
+        return candidates(super().choices(batch), batch.inputs[self.attended], self.repeats)
 
 
 def candidates(scores: Tensor, history: Padded, repeats: bool) -> Tensor:
@@ -144,15 +148,15 @@ class Tagger(nn.Module):
     def __init__(
         self,
         reader: Reader,
-        parts: Parts,
+        builder: ModelBuilder,
         attention: AttentionConfig,
         tags: int,
         chain: TagChain | None,
     ) -> None:
         super().__init__()
         self.reader, self.chain = reader, chain
-        self.attention = parts.attention(attention, "tagger.self.0")
-        self.output = nn.Linear(2 * parts.dim, tags)
+        self.attention = builder.attention(attention, "tagger.self.0")
+        self.output = nn.Linear(2 * builder.dim, tags)
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores of the tags, in a chain given the gold tag before: batch x words x tags."""
@@ -178,7 +182,7 @@ class Tagger(nn.Module):
         """Where each word begins, and which words are real: batch x words."""
         if batch.words is not None:
             return batch.words.first_pieces()
-        mask = batch.inputs[self.reader.looks_at].mask
+        mask = batch.inputs[self.reader.attended].mask
         return Padded(torch.arange(mask.shape[1], device=mask.device).expand_as(mask), mask)
 
     @torch.no_grad()
@@ -191,16 +195,16 @@ class Tagger(nn.Module):
 class Extractor(nn.Module):
     """Answers with one of the units of its input (pointer networks, Vinyals et al. 2015)."""
 
-    def __init__(self, reader: Reader, parts: Parts, attention: AttentionConfig) -> None:
+    def __init__(self, reader: Reader, builder: ModelBuilder, attention: AttentionConfig) -> None:
         super().__init__()
         self.reader = reader
-        self.pooling = Pooling(parts, attention)
+        self.pooling = Pooling(builder, attention)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logarithm of the weights, the mean over heads: batch x 1 x keys."""
         reading = self.reader(batch)
         with Tap(self, "pooling/heads=mean") as tap:
-            self.pooling(reading.memory, reading.asks)
+            self.pooling(reading.memory, reading.query_seed)
         return tap.log_weights()[:, 0]
 
     @torch.no_grad()
@@ -212,16 +216,18 @@ class Extractor(nn.Module):
 class Attender(nn.Module):
     """Answers with its map: gaze, saliency."""
 
-    def __init__(self, reader: Reader, parts: Parts, attention: AttentionConfig, rows: int) -> None:
+    def __init__(
+        self, reader: Reader, builder: ModelBuilder, attention: AttentionConfig, rows: int
+    ) -> None:
         super().__init__()
         self.reader = reader
-        self.pooling = Pooling(parts, attention, rows)
+        self.pooling = Pooling(builder, attention, rows)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logarithm of the weights: batch x heads x rows x keys."""
         reading = self.reader(batch)
         with Tap(self, "pooling") as tap:
-            self.pooling(reading.memory, reading.asks)
+            self.pooling(reading.memory, reading.query_seed)
         return tap.log_weights()
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Parts of a pretrained model: its embeddings, encoder and decoder, each in our own terms."""
+"""A pretrained model as a `ModelBuilder`: its embeddings, encoder and decoder."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from attnlab.data.pretrained import PretrainedPieces
 from attnlab.data.vocabulary import BOS, PAD, Vocabulary
 from attnlab.errors import UserError
 from attnlab.models.backbone import Source, encoder_of, load
+from attnlab.models.builder import Common, Decoder, ModelBuilder, TextEmbedder
 from attnlab.models.memory import Memory
-from attnlab.models.parts import Common, Decoder, Parts, TextFront
 
 
-class HuggingFace(Parts):
+class HuggingFace(ModelBuilder):
     """What `model=hf` builds: heads of ours on the states of a pretrained model."""
 
     def __init__(
@@ -40,13 +40,13 @@ class HuggingFace(Parts):
         frozen = {"embeddings": self.backbone.get_input_embeddings(), "everything": self.backbone}
         if freeze in frozen:
             frozen[freeze].requires_grad_(False)
-        self.pieces: PretrainedPieces | None = None  # of the text that was given a front
+        self.pieces: PretrainedPieces | None = None  # of the text that was given a embedder
 
     @property
-    def front_width(self) -> int:
+    def embedding_width(self) -> int:
         return self.backbone.get_input_embeddings().embedding_dim
 
-    def front(self, found: Input) -> nn.Module:
+    def embedder(self, found: Input) -> nn.Module:
         if not isinstance(found, Text):
             raise UserError(
                 f"model.kind: 'hf' reads texts, and the data hold an input of form '{found.form}'; "
@@ -66,10 +66,10 @@ class HuggingFace(Parts):
                 f"model.name: '{self.name}' has embeddings for {rows} units, its tokenizer makes "
                 f"{len(self.pieces)}"
             )
-        return TextFront(PretrainedEmbedding(self), self.unit_dropout)
+        return TextEmbedder(PretrainedEmbedding(self), self.unit_dropout)
 
     def embedding(self, vocabulary: Vocabulary, width: int) -> nn.Module:
-        raise NotImplementedError("the backbone's own embeddings are in its front and decoder")
+        raise NotImplementedError("the backbone's own embeddings are in its embedder and decoder")
 
     def encoder(self, attention: AttentionConfig, stem: str = "encoder") -> nn.Module:
         return PretrainedEncoder(self)
@@ -84,7 +84,7 @@ class HuggingFace(Parts):
 
     def own_numbers(self) -> Tensor:
         """The backbone's number of each of our units."""
-        assert self.pieces is not None, "a front is made before anything else"
+        assert self.pieces is not None, "a embedder is made before anything else"
         return torch.tensor(self.pieces.ids)
 
     def longest(self) -> int | None:
@@ -101,11 +101,11 @@ class PretrainedEmbedding(nn.Module):
 
     numbers: Tensor
 
-    def __init__(self, parts: HuggingFace) -> None:
+    def __init__(self, builder: HuggingFace) -> None:
         super().__init__()
-        self.embedding = parts.backbone.get_input_embeddings()
-        self.scale = getattr(parts.read_by, "embed_scale", 1.0)  # where not the embedding's own
-        self.register_buffer("numbers", parts.own_numbers(), persistent=False)
+        self.embedding = builder.backbone.get_input_embeddings()
+        self.scale = getattr(builder.read_by, "embed_scale", 1.0)  # where not the embedding's own
+        self.register_buffer("numbers", builder.own_numbers(), persistent=False)
 
     def forward(self, units: Tensor) -> Tensor:
         """batch x length -> batch x length x width."""
@@ -115,10 +115,10 @@ class PretrainedEmbedding(nn.Module):
 class PretrainedEncoder(nn.Module):
     """From vectors of pieces to the states of the last layer."""
 
-    def __init__(self, parts: HuggingFace) -> None:
+    def __init__(self, builder: HuggingFace) -> None:
         super().__init__()
-        self.backbone, self.name, self.longest = parts.read_by, parts.name, parts.longest()
-        self.dropout = nn.Dropout(parts.dropout)
+        self.backbone, self.name, self.longest = builder.read_by, builder.name, builder.longest()
+        self.dropout = nn.Dropout(builder.dropout)
 
     def forward(self, inputs: Memory) -> Memory:
         _fits(inputs.values.shape[1], self.longest, self.name)
@@ -152,10 +152,10 @@ class PretrainedDecoder(Decoder):
     read: Tensor
     written: Tensor
 
-    def __init__(self, parts: HuggingFace) -> None:
+    def __init__(self, builder: HuggingFace) -> None:
         super().__init__()
-        self.backbone, self.name, self.longest = parts.backbone, parts.name, parts.longest()
-        numbers = parts.own_numbers()  # units
+        self.backbone, self.name, self.longest = builder.backbone, builder.name, builder.longest()
+        numbers = builder.own_numbers()  # units
         pad = numbers[PAD]
         read, written = numbers.clone(), numbers.clone()
         start = self.backbone.config.decoder_start_token_id

@@ -17,7 +17,7 @@ class Memory(NamedTuple):
     mask: Tensor  # batch x keys, bool: True where real; padding comes last
     grid: tuple[int, int] | None = None  # rows and columns, where keys are the cells of a picture
     causal: bool = False  # the n-th query may look at the first n keys only
-    # What the front of a picture saw before there were cells, the finest first: the pixels, then
+    # What the embedder of a picture saw before there were cells, the finest first: the pixels, then
     # each batch x channels x rows x columns.
     finer: tuple[Tensor, ...] = ()
 

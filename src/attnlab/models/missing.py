@@ -24,7 +24,7 @@ class Missing(nn.Module):
         self.dropout = dropout
 
     def forward(self, seen: Sequence[Memory], given: Sequence[Padded]) -> list[Memory]:
-        """What the fronts saw of each input, and what they were given."""
+        """What the embedders saw of each input, and what they were given."""
         there = torch.stack([each.mask.flatten(1).any(1) for each in given])  # inputs x batch
         if self.training and self.dropout:
             there = there & self.kept(there)

@@ -13,19 +13,19 @@ from attnlab.data.answers import Boxes, ItemAnswer, Label, Nothing, Pixels, Plac
 from attnlab.data.codec import Codec
 from attnlab.data.inputs import Picture, Text
 from attnlab.errors import UserError
-from attnlab.models.boxes import Asks, Locator
+from attnlab.models.boxes import Locator, QuerySettings
+from attnlab.models.builder import ModelBuilder
 from attnlab.models.cloze import ClozeRanker, OnePlaceMore
 from attnlab.models.crf import TagChain
 from attnlab.models.ctc import Hearing
 from attnlab.models.generator import Generator
 from attnlab.models.heads import Attender, Classifier, Extractor, Ranker, Tagger
 from attnlab.models.missing import Missing
-from attnlab.models.parts import Parts
+from attnlab.models.multi_input import CoAttention, OneSequence
 from attnlab.models.pixels import Segmenter
 from attnlab.models.prediction import AttentionPrediction
 from attnlab.models.reader import Reader
 from attnlab.models.retriever import Retriever
-from attnlab.models.together import CoAttention, OneSequence
 
 
 @dataclass(frozen=True)
@@ -34,33 +34,33 @@ class Plan:
 
     config: Config
     codec: Codec
-    parts: Parts
+    builder: ModelBuilder
     reader: Reader
 
     def prediction(self, places: int) -> AttentionPrediction | None:
         """The layer that predicts where each place of the answer looks, if there is one."""
-        config = self.parts.prediction
-        return None if config is None else AttentionPrediction(self.parts, config, places)
+        config = self.builder.prediction
+        return None if config is None else AttentionPrediction(self.builder, config, places)
 
     def picture(self) -> Picture:
         """The picture that is looked at, for heads that answer with places in it."""
-        found = self.codec.inputs[self.codec.looks_at]
+        found = self.codec.inputs[self.codec.attended]
         if not isinstance(found, Picture):
-            kind, name = self.config.task.kind, self.codec.looks_at
+            kind, name = self.config.task.kind, self.codec.attended
             raise UserError(f"task.kind: '{kind}' looks at a picture; '{name}' is a {found.form}")
         return found
 
 
 def build_model(config: Config, codec: Codec) -> nn.Module:
     """The model that a config describes, for what the data hold."""
-    parts: Parts = config.model.build()
-    fronts = {name: parts.front(found) for name, found in codec.inputs.items()}
-    missing, causal = _missing(config, codec, parts), config.task.causal
-    reader = Reader(fronts, _encoder(config, codec, parts), codec.looks_at, causal, missing)
-    return HEADS[config.task.kind](Plan(config, codec, parts, reader))
+    builder: ModelBuilder = config.model.build()
+    embedders = {name: builder.embedder(found) for name, found in codec.inputs.items()}
+    missing, causal = _missing(config, codec, builder), config.task.causal
+    reader = Reader(embedders, _encoder(config, codec, builder), codec.attended, causal, missing)
+    return HEADS[config.task.kind](Plan(config, codec, builder, reader))
 
 
-def _encoder(config: Config, codec: Codec, parts: Parts) -> nn.Module:
+def _encoder(config: Config, codec: Codec, builder: ModelBuilder) -> nn.Module:
     """Of the one input, or of all of them at once."""
     names, rounds = list(codec.inputs), config.model.co_attention
     if len(names) == 1:
@@ -69,33 +69,33 @@ def _encoder(config: Config, codec: Codec, parts: Parts) -> nn.Module:
                 f"model.co_attention: {rounds} is between several inputs; dataset "
                 f"'{config.dataset.name}' has '{names[0]}' alone; try: model.co_attention=0"
             )
-        encoder = parts.encoder(config.attention)
-        return OnePlaceMore(parts, encoder) if _hides_items(config) else encoder
+        encoder = builder.encoder(config.attention)
+        return OnePlaceMore(builder, encoder) if _hides_items(config) else encoder
     if _hides_items(config):
         raise UserError(
             f"task.learn: 'hidden_places' reads items alone, and the data hold {', '.join(names)}; "
             "try: task.learn=answer"
         )
     if rounds:
-        return CoAttention(parts, config.attention, names, rounds)
-    return OneSequence(parts.encoder(config.attention), len(names), parts.front_width)
+        return CoAttention(builder, config.attention, names, rounds)
+    return OneSequence(builder.encoder(config.attention), len(names), builder.embedding_width)
 
 
 def _hides_items(config: Config) -> bool:
     return isinstance(config.task, Rank) and config.task.learn == "hidden_places"
 
 
-def _missing(config: Config, codec: Codec, parts: Parts) -> Missing | None:
+def _missing(config: Config, codec: Codec, builder: ModelBuilder) -> Missing | None:
     """What stands for inputs that are missing, where training meets any."""
-    dropout, inputs = parts.input_dropout, len(codec.inputs)
+    dropout, inputs = builder.input_dropout, len(codec.inputs)
     if dropout and inputs == 1:
         raise UserError(
             f"model.input_dropout: {dropout} leaves out one of several inputs; dataset "
-            f"'{config.dataset.name}' has '{codec.looks_at}' alone; try: model.input_dropout=0"
+            f"'{config.dataset.name}' has '{codec.attended}' alone; try: model.input_dropout=0"
         )
     if not dropout and not config.dataset.may_lack:
         return None
-    return Missing(inputs, parts.front_width, dropout)
+    return Missing(inputs, builder.embedding_width, dropout)
 
 
 def _generator(plan: Plan) -> nn.Module:
@@ -104,9 +104,9 @@ def _generator(plan: Plan) -> nn.Module:
         raise _wrong_answers(plan)
     task, units = plan.config.task, len(answers.vocabulary)
     assert isinstance(task, Generate)
-    decoder = plan.parts.decoder(units, plan.config.attention)
-    hearing = Hearing(plan.parts.dim, units) if task.ctc else None
-    length, dropout = task.max_length, plan.parts.unit_dropout
+    decoder = plan.builder.decoder(units, plan.config.attention)
+    hearing = Hearing(plan.builder.dim, units) if task.ctc else None
+    length, dropout = task.max_length, plan.builder.unit_dropout
     prediction = plan.prediction(length)
     return Generator(plan.reader, prediction, decoder, length, task.map, dropout, hearing)
 
@@ -115,42 +115,42 @@ def _classifier(plan: Plan) -> nn.Module:
     answers = plan.codec.answers
     if not isinstance(answers, Label):
         raise _wrong_answers(plan)
-    output = nn.Linear(plan.parts.dim, len(answers.labels))
+    output = nn.Linear(plan.builder.dim, len(answers.labels))
     attention = plan.config.attention
     hops, said_by = plan.config.task.looks, answers.said_by if answers.counts_as else None
     prediction = plan.prediction(1)
-    return Classifier(plan.reader, prediction, plan.parts, attention, output, hops, said_by)
+    return Classifier(plan.reader, prediction, plan.builder, attention, output, hops, said_by)
 
 
 def _ranker(plan: Plan) -> nn.Module:
     answers = plan.codec.answers
     if not isinstance(answers, ItemAnswer):
         raise _wrong_answers(plan)
-    output = _item_scores(plan.parts, len(answers.vocabulary))
-    parts = plan.reader, plan.prediction(1), plan.parts, plan.config.attention, output
+    output = _item_scores(plan.builder, len(answers.vocabulary))
+    arguments = plan.reader, plan.prediction(1), plan.builder, plan.config.attention, output
     task = plan.config.task
     assert isinstance(task, Rank)
     kind = ClozeRanker if _hides_items(plan.config) else Ranker
-    names = {"looks_at": plan.codec.looks_at, "every_place": task.causal}
-    return kind(*parts, **names, repeats=task.repeats)
+    names = {"attended": plan.codec.attended, "every_place": task.causal}
+    return kind(*arguments, **names, repeats=task.repeats)
 
 
-def _item_scores(parts: Parts, items: int) -> nn.Sequential:
+def _item_scores(builder: ModelBuilder, items: int) -> nn.Sequential:
     """Two layers: several items together may lead to the next, not each by itself."""
-    hidden = nn.Linear(parts.dim, 2 * parts.dim), nn.GELU()
-    if parts.tie != "all":
-        return nn.Sequential(*hidden, nn.Linear(2 * parts.dim, items))
-    width = parts.front_width
-    output = parts.units.output(parts.units.embedding(items, width), width)
-    return nn.Sequential(*hidden, nn.Linear(2 * parts.dim, width), output)
+    hidden = nn.Linear(builder.dim, 2 * builder.dim), nn.GELU()
+    if builder.tie != "all":
+        return nn.Sequential(*hidden, nn.Linear(2 * builder.dim, items))
+    width = builder.embedding_width
+    output = builder.units.output(builder.units.embedding(items, width), width)
+    return nn.Sequential(*hidden, nn.Linear(2 * builder.dim, width), output)
 
 
 def _retriever(plan: Plan) -> nn.Module:
     answers = plan.codec.answers
     if not isinstance(answers, Units):
         raise _wrong_answers(plan)
-    front = plan.parts.front(Text(answers.vocabulary))
-    return Retriever(plan.reader, front, plan.parts, plan.config.attention)
+    embedder = plan.builder.embedder(Text(answers.vocabulary))
+    return Retriever(plan.reader, embedder, plan.builder, plan.config.attention)
 
 
 def _tagger(plan: Plan) -> nn.Module:
@@ -160,20 +160,20 @@ def _tagger(plan: Plan) -> nn.Module:
     task, tags = plan.config.task, answers.vocabulary.units
     assert isinstance(task, Tag)
     chain = TagChain(tags) if task.crf else None
-    return Tagger(plan.reader, plan.parts, plan.config.attention, len(tags), chain)
+    return Tagger(plan.reader, plan.builder, plan.config.attention, len(tags), chain)
 
 
 def _extractor(plan: Plan) -> nn.Module:
     if not isinstance(plan.codec.answers, Place):
         raise _wrong_answers(plan)
-    return Extractor(plan.reader, plan.parts, plan.config.attention)
+    return Extractor(plan.reader, plan.builder, plan.config.attention)
 
 
 def _attender(plan: Plan) -> nn.Module:
     answers = plan.codec.answers
     if not isinstance(answers, Nothing):
         raise _wrong_answers(plan)
-    return Attender(plan.reader, plan.parts, plan.config.attention, answers.rows)
+    return Attender(plan.reader, plan.builder, plan.config.attention, answers.rows)
 
 
 def _locator(plan: Plan) -> nn.Module:
@@ -188,9 +188,9 @@ def _locator(plan: Plan) -> nn.Module:
             f"'{plan.config.dataset.name}' has, {answers.slots} boxes; "
             f"try: task.queries={2 * answers.slots}"
         )
-    asks = Asks(task.queries, task.rounds)
+    queries = QuerySettings(task.queries, task.rounds)
     attention = plan.config.attention
-    return Locator(plan.reader, plan.parts, attention, picture, answers.classes, asks)
+    return Locator(plan.reader, plan.builder, attention, picture, answers.classes, queries)
 
 
 def _segmenter(plan: Plan) -> nn.Module:
@@ -200,7 +200,7 @@ def _segmenter(plan: Plan) -> nn.Module:
     task, attention = plan.config.task, plan.config.attention
     assert isinstance(task, Segment)
     sizes = plan.picture(), answers.classes, task.gated
-    return Segmenter(plan.reader, plan.parts, attention, *sizes)
+    return Segmenter(plan.reader, plan.builder, attention, *sizes)
 
 
 HEADS: dict[str, Callable[[Plan], nn.Module]] = {

@@ -11,14 +11,14 @@ from torch.nn import functional as F
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch
 from attnlab.data.inputs import Picture
+from attnlab.models.builder import ModelBuilder
 from attnlab.models.heads import Pooling
-from attnlab.models.parts import Parts
+from attnlab.models.image import Block, ImageEmbedder
 from attnlab.models.reader import Reader
-from attnlab.models.vision import Block, Front
 
 
 class Segmenter(nn.Module):
-    """From cells back to pixels, past what the front saw on its way.
+    """From cells back to pixels, past what the embedder saw on its way.
 
     (U-Net, Ronneberger et al. 2015.) Each cell also knows what attention found in all of them.
     """
@@ -26,7 +26,7 @@ class Segmenter(nn.Module):
     def __init__(
         self,
         reader: Reader,
-        parts: Parts,
+        builder: ModelBuilder,
         attention: AttentionConfig,
         picture: Picture,
         classes: int,
@@ -34,14 +34,14 @@ class Segmenter(nn.Module):
     ) -> None:
         super().__init__()
         self.reader, self.picture = reader, picture
-        self.pooling = Pooling(parts, attention)
-        front = reader.front
-        assert isinstance(front, Front)
+        self.pooling = Pooling(builder, attention)
+        embedder = reader.embedder
+        assert isinstance(embedder, ImageEmbedder)
         width = max(
-            min(front.finer, default=parts.dim // 2) // 2, 1
+            min(embedder.finer, default=builder.dim // 2) // 2, 1
         )  # that of full size costs most
         self.stem = Block(picture.channels, width, 1)
-        widths = [2 * parts.dim, *reversed([width, *front.finer])]
+        widths = [2 * builder.dim, *reversed([width, *embedder.finer])]
         self.steps = nn.ModuleList(Finer(coarse, fine, gated) for coarse, fine in pairwise(widths))
         self.output = nn.Conv2d(widths[-1], classes, 1)
 
@@ -49,7 +49,7 @@ class Segmenter(nn.Module):
         """Scores of the classes: batch x classes x height x width."""
         reading = self.reader(batch)
         memory = reading.memory
-        context = self.pooling(memory, reading.asks)  # batch x 1 x dim
+        context = self.pooling(memory, reading.query_seed)  # batch x 1 x dim
         both = torch.cat([memory.values, context.expand_as(memory.values)], -1)
         assert memory.grid is not None
         states = both.transpose(1, 2).unflatten(-1, memory.grid)  # batch x 2 dim x rows x columns

@@ -16,43 +16,43 @@ class Reading(NamedTuple):
     """What there is to look at, and what is asked about it."""
 
     memory: Memory
-    asks: Tensor  # batch x dim: the other inputs, or where the only one ends
+    query_seed: Tensor  # batch x dim: the other inputs, or where the only one ends
 
 
 class Reader(nn.Module):
-    """Each input through its front, then all of them through an encoder.
+    """Each input through its embedder, then all of them through an encoder.
 
     What is looked at is then taken out again.
     """
 
     def __init__(
         self,
-        fronts: dict[str, nn.Module],
+        embedders: dict[str, nn.Module],
         encoder: nn.Module,
-        looks_at: str,
+        attended: str,
         causal: bool,
         missing: Missing | None,
     ) -> None:
         super().__init__()
         self.causal = causal  # whether each state knows only what stands before it
-        self.names = tuple(fronts)
-        self.fronts = nn.ModuleList(fronts.values())
+        self.names = tuple(embedders)
+        self.embedders = nn.ModuleList(embedders.values())
         self.missing = missing
-        self.encoder, self.looks_at = encoder, looks_at  # of one memory, or of several at once
+        self.encoder, self.attended = encoder, attended  # of one memory, or of several at once
 
     @property
-    def front(self) -> nn.Module:
+    def embedder(self) -> nn.Module:
         """What sees the input that is looked at."""
-        return self.fronts[self.names.index(self.looks_at)]
+        return self.embedders[self.names.index(self.attended)]
 
     def forward(self, batch: Batch) -> Reading:
         given = [batch.inputs[name] for name in self.names]
-        seen = [front(each) for front, each in zip(self.fronts, given, strict=True)]
+        seen = [embedder(each) for embedder, each in zip(self.embedders, given, strict=True)]
         if self.missing is not None:
             seen = self.missing(seen, given)
         if len(seen) == 1:
             memory = self.encoder(seen[0]._replace(causal=self.causal))
             return Reading(memory, memory.last() if memory.grid is None else memory.mean())
         read = dict(zip(self.names, self.encoder(seen), strict=True))
-        memory = read.pop(self.looks_at)
+        memory = read.pop(self.attended)
         return Reading(memory, torch.stack([other.mean() for other in read.values()]).sum(0))

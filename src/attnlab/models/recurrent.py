@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.vocabulary import Vocabulary
+from attnlab.models.builder import Decoder, ModelBuilder, Shared, Units
 from attnlab.models.dropout import Dropout
 from attnlab.models.memory import Memory
-from attnlab.models.parts import Decoder, Parts, Shared, Units
 
 CELLS: dict[str, type[nn.LSTM | nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
-class Recurrent(Parts):
+class Recurrent(ModelBuilder):
     """What `model=recurrent` builds: the parts, with their widths."""
 
     def __init__(
@@ -43,7 +43,7 @@ class Recurrent(Parts):
         self.output_width = self.dim if self.tie == "none" else embedding_dim
 
     @property
-    def front_width(self) -> int:
+    def embedding_width(self) -> int:
         return self.embedding_dim if self.encoder_layers else self.dim
 
     def embedding(self, vocabulary: Vocabulary, width: int) -> nn.Module:
@@ -74,15 +74,15 @@ class RecurrentEncoder(nn.Module):
     over a thousand packed steps took eleven times as long.)
     """
 
-    def __init__(self, parts: Recurrent) -> None:
+    def __init__(self, builder: Recurrent) -> None:
         super().__init__()
-        ways = 2 if parts.bidirectional else 1
-        inputs = [parts.embedding_dim, *[parts.dim] * (parts.encoder_layers - 1)]
+        ways = 2 if builder.bidirectional else 1
+        inputs = [builder.embedding_dim, *[builder.dim] * (builder.encoder_layers - 1)]
         self.layers = nn.ModuleList(
-            nn.ModuleList(parts.rnn((width, parts.dim // ways), 1) for _ in range(ways))
+            nn.ModuleList(builder.rnn((width, builder.dim // ways), 1) for _ in range(ways))
             for width in inputs
         )
-        self.dropout = Dropout(parts.dropout)
+        self.dropout = Dropout(builder.dropout)
 
     def forward(self, inputs: Memory) -> Memory:
         states = inputs.values  # batch x length x width
@@ -128,27 +128,27 @@ class RecurrentState:
 
 
 class RecurrentDecoder(Decoder):
-    """The state after reading a unit asks; what it finds and the state give the next unit.
+    """The state after reading a unit is the query; the context and the state give the next unit.
 
     All steps of training run at once, since the attention does not feed back into the states
     (Luong et al. 2015 without input feeding).
     """
 
-    def __init__(self, parts: Recurrent, vocabulary: int, attention: AttentionConfig) -> None:
+    def __init__(self, builder: Recurrent, vocabulary: int, attention: AttentionConfig) -> None:
         super().__init__()
-        units = parts.units.embedding(vocabulary, parts.embedding_dim)
-        self.embedding = nn.Sequential(units, Dropout(parts.dropout))
-        self.bridge = nn.Linear(parts.dim, parts.dim)
-        self.attention = parts.attention(attention, "decoder.cross.0")
+        units = builder.units.embedding(vocabulary, builder.embedding_dim)
+        self.embedding = nn.Sequential(units, Dropout(builder.dropout))
+        self.bridge = nn.Linear(builder.dim, builder.dim)
+        self.attention = builder.attention(attention, "decoder.cross.0")
         context_dim = self.attention.output_dim
-        sizes = self._input_dim(parts, context_dim), parts.dim
-        self.rnn = parts.rnn(sizes, parts.decoder_layers)
-        self.mix = nn.Linear(parts.dim + context_dim, parts.output_width)
-        self.dropout = Dropout(parts.dropout)
-        self.output = parts.units.output(units, parts.output_width)
+        sizes = self._input_dim(builder, context_dim), builder.dim
+        self.rnn = builder.rnn(sizes, builder.decoder_layers)
+        self.mix = nn.Linear(builder.dim + context_dim, builder.output_width)
+        self.dropout = Dropout(builder.dropout)
+        self.output = builder.units.output(units, builder.output_width)
 
-    def _input_dim(self, parts: Recurrent, context_dim: int) -> int:
-        return parts.embedding_dim
+    def _input_dim(self, builder: Recurrent, context_dim: int) -> int:
+        return builder.embedding_dim
 
     def forward(self, units: Tensor, memory: Memory) -> Tensor:
         """Scores of the next unit after each of `units`: batch x length x vocabulary."""
@@ -182,10 +182,10 @@ class RecurrentDecoder(Decoder):
 
 
 class StepwiseDecoder(RecurrentDecoder):
-    """The state before reading a unit asks; the context enters the cell (Bahdanau et al. 2015)."""
+    """The state before a unit is the query; the context enters the cell (Bahdanau et al. 2015)."""
 
-    def _input_dim(self, parts: Recurrent, context_dim: int) -> int:
-        return parts.embedding_dim + context_dim
+    def _input_dim(self, builder: Recurrent, context_dim: int) -> int:
+        return builder.embedding_dim + context_dim
 
     def forward(self, units: Tensor, memory: Memory) -> Tensor:
         state = self.start(memory)

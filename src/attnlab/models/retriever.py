@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch, Padded
+from attnlab.models.builder import ModelBuilder
 from attnlab.models.heads import Pooling
-from attnlab.models.parts import Parts
 from attnlab.models.reader import Reader
 
 FIRST_SCALE = math.log(10.0)  # of cosines, to begin with; learned, as in CLIP (Radford et al. 2021)
@@ -25,13 +25,13 @@ class Retriever(nn.Module):
     """
 
     def __init__(
-        self, reader: Reader, front: nn.Module, parts: Parts, attention: AttentionConfig
+        self, reader: Reader, embedder: nn.Module, builder: ModelBuilder, attention: AttentionConfig
     ) -> None:
         super().__init__()
         self.reader = reader
-        self.pooling = Pooling(parts, attention)
-        self.texts = nn.Sequential(front, parts.encoder(attention, "texts"))
-        self.texts_pooling = Pooling(parts, attention, site="texts.pooling")
+        self.pooling = Pooling(builder, attention)
+        self.texts = nn.Sequential(embedder, builder.encoder(attention, "texts"))
+        self.texts_pooling = Pooling(builder, attention, site="texts.pooling")
         self.log_scale = nn.Parameter(torch.tensor(FIRST_SCALE))
 
     def forward(self, batch: Batch) -> Tensor:
@@ -50,7 +50,7 @@ class Retriever(nn.Module):
     def asked(self, batch: Batch) -> Tensor:
         """Questions as vectors of length one: batch x width."""
         reading = self.reader(batch)
-        return F.normalize(self.pooling(reading.memory, reading.asks)[:, 0], dim=-1)
+        return F.normalize(self.pooling(reading.memory, reading.query_seed)[:, 0], dim=-1)
 
     def said(self, texts: Padded) -> Tensor:
         """Texts, end marks included, as vectors of length one: batch x width."""

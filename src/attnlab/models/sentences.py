@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from attnlab.attention.mask import Mask
 from attnlab.config.attention import AttentionConfig
-from attnlab.models.parts import Parts
+from attnlab.models.builder import ModelBuilder
 
 SITE = "words.pooling"  # of the map over the words of each sentence
 
@@ -15,7 +15,7 @@ SITE = "words.pooling"  # of the map over the words of each sentence
 class Bag(nn.Module):
     """The sum of the words, whatever their order, divided by the root of how many there are."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, builder: ModelBuilder) -> None:
         super().__init__()
 
     def forward(self, words: Tensor, mask: Tensor) -> Tensor:
@@ -49,11 +49,11 @@ class WordAttention(nn.Module):
     At its site every sentence of the batch, padding included, is an example of its own.
     """
 
-    def __init__(self, parts: Parts, *, attention: AttentionConfig) -> None:
+    def __init__(self, builder: ModelBuilder, *, attention: AttentionConfig) -> None:
         super().__init__()
-        width = parts.front_width
+        width = builder.embedding_width
         sizes = dict.fromkeys(("query_dim", "key_dim", "value_dim", "output_dim"), width)
-        self.attention = parts.attention(attention, SITE, **sizes)
+        self.attention = builder.attention(attention, SITE, **sizes)
         self.query = nn.Parameter(width**-0.5 * torch.randn(width))
 
     def forward(self, words: Tensor, mask: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from attnlab.attention.probes import watched
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError
+from attnlab.models.builder import Decoder, ModelBuilder, Shared
 from attnlab.models.dropout import Dropout
 from attnlab.models.encoder_layers import (
     ConformerLayer,
@@ -26,10 +27,9 @@ from attnlab.models.encoder_layers import (
 )
 from attnlab.models.memory import Memory
 from attnlab.models.packing import Packing
-from attnlab.models.parts import Decoder, Parts, Shared
 
 
-class Transformer(Parts):
+class Transformer(ModelBuilder):
     """What `model=transformer` builds: the parts, with their widths."""
 
     def __init__(  # noqa: PLR0913 - each is a setting of its own
@@ -55,7 +55,7 @@ class Transformer(Parts):
         self.packed, self.kernel, self.norm = packed, kernel, norm
 
     @property
-    def front_width(self) -> int:
+    def embedding_width(self) -> int:
         return self.dim
 
     def embedding(self, vocabulary: Vocabulary, width: int) -> nn.Module:
@@ -77,12 +77,12 @@ class Transformer(Parts):
 class PositionedEmbedding(nn.Module):
     """Units as vectors, with their places added."""
 
-    def __init__(self, parts: Transformer, units: nn.Embedding) -> None:
+    def __init__(self, builder: Transformer, units: nn.Embedding) -> None:
         super().__init__()
         self.units = units
-        self.scale = math.sqrt(parts.dim)
-        self.dropout = Dropout(parts.dropout)
-        self.places = Places(parts)
+        self.scale = math.sqrt(builder.dim)
+        self.dropout = Dropout(builder.dropout)
+        self.places = Places(builder)
 
     def forward(self, units: Tensor, start: int = 0) -> Tensor:
         """Units batch x length, the first of them at place `start`: batch x length x dim."""
@@ -92,9 +92,9 @@ class PositionedEmbedding(nn.Module):
 class PlacedMemory(nn.Module):
     """A memory whose states know their places."""
 
-    def __init__(self, parts: Transformer) -> None:
+    def __init__(self, builder: Transformer) -> None:
         super().__init__()
-        self.places = Places(parts)
+        self.places = Places(builder)
 
     def forward(self, memory: Memory) -> Memory:
         return memory._replace(values=self.places(memory.values))
@@ -105,13 +105,15 @@ class Places(nn.Module):
 
     table: Tensor | None
 
-    def __init__(self, parts: Transformer) -> None:
+    def __init__(self, builder: Transformer) -> None:
         super().__init__()
-        self.max_length = parts.max_length
-        if parts.positions == "learned":
-            self.table = nn.Parameter(0.02 * torch.randn(parts.max_length, parts.dim))
+        self.max_length = builder.max_length
+        if builder.positions == "learned":
+            self.table = nn.Parameter(0.02 * torch.randn(builder.max_length, builder.dim))
         else:
-            table = sinusoids(parts.max_length, parts.dim) if parts.positions != "none" else None
+            table = (
+                sinusoids(builder.max_length, builder.dim) if builder.positions != "none" else None
+            )
             self.register_buffer("table", table, persistent=False)
 
     def forward(self, states: Tensor, start: int = 0) -> Tensor:
@@ -134,17 +136,17 @@ def sinusoids(length: int, dim: int) -> Tensor:
 class TransformerEncoder(nn.Module):
     """A stack of layers; every position keeps a state."""
 
-    def __init__(self, parts: Transformer, attention: AttentionConfig, stem: str) -> None:
+    def __init__(self, builder: Transformer, attention: AttentionConfig, stem: str) -> None:
         super().__init__()
-        sites = [f"{stem}.self.{number}" for number in range(parts.encoder_layers)]
+        sites = [f"{stem}.self.{number}" for number in range(builder.encoder_layers)]
         self.layers = nn.ModuleList(
-            EncoderLayer(parts, attention, site)
-            if parts.kernel is None
-            else ConformerLayer(parts, attention, site, parts.kernel)
+            EncoderLayer(builder, attention, site)
+            if builder.kernel is None
+            else ConformerLayer(builder, attention, site, builder.kernel)
             for site in sites
         )
-        self.norm = last_norm(parts)
-        self.packed = parts.packed
+        self.norm = last_norm(builder)
+        self.packed = builder.packed
 
     def forward(self, inputs: Memory) -> Memory:
         states = inputs.values  # batch x length x dim
@@ -164,14 +166,14 @@ class TransformerEncoder(nn.Module):
 class DecoderLayer(nn.Module):
     """Causal self-attention, attention to the memory, feed-forward."""
 
-    def __init__(self, parts: Transformer, number: int, attention: AttentionConfig) -> None:
+    def __init__(self, builder: Transformer, number: int, attention: AttentionConfig) -> None:
         super().__init__()
-        own = parts.self_attention or attention
-        self.self_attention = parts.attention(own, f"decoder.self.{number}")
-        self.cross_attention = parts.attention(attention, f"decoder.cross.{number}")
-        self.feedforward = FeedForward(parts)
-        self.norms = nn.ModuleList(nn.LayerNorm(parts.dim) for _ in range(3))
-        self.residual = Residual(parts)
+        own = builder.self_attention or attention
+        self.self_attention = builder.attention(own, f"decoder.self.{number}")
+        self.cross_attention = builder.attention(attention, f"decoder.cross.{number}")
+        self.feedforward = FeedForward(builder)
+        self.norms = nn.ModuleList(nn.LayerNorm(builder.dim) for _ in range(3))
+        self.residual = Residual(builder)
 
     def forward(self, states: Tensor, memory: Memory, caches: LayerCaches | None) -> Tensor:
         cached, known = (caches.own, caches.memory) if caches else (None, None)
@@ -219,14 +221,14 @@ class TransformerState:
 class TransformerDecoder(Decoder):
     """A stack of layers over the units so far; the last state scores the next unit."""
 
-    def __init__(self, parts: Transformer, vocabulary: int, attention: AttentionConfig) -> None:
+    def __init__(self, builder: Transformer, vocabulary: int, attention: AttentionConfig) -> None:
         super().__init__()
-        units = parts.units.embedding(vocabulary, parts.dim)
-        self.embedding = PositionedEmbedding(parts, units)
-        numbers = range(parts.decoder_layers)
-        self.layers = nn.ModuleList(DecoderLayer(parts, i, attention) for i in numbers)
-        self.norm = last_norm(parts)
-        self.output = parts.units.output(units, parts.dim)
+        units = builder.units.embedding(vocabulary, builder.dim)
+        self.embedding = PositionedEmbedding(builder, units)
+        numbers = range(builder.decoder_layers)
+        self.layers = nn.ModuleList(DecoderLayer(builder, i, attention) for i in numbers)
+        self.norm = last_norm(builder)
+        self.output = builder.units.output(units, builder.dim)
 
     def forward(self, units: Tensor, memory: Memory) -> Tensor:
         """Scores of the next unit after each of `units`: batch x length x vocabulary."""

@@ -27,7 +27,7 @@ def draw_example(example: Example) -> Figure:
     """The input that is looked at, with what the target marks in it, and the answer above."""
     from matplotlib import rc_context
 
-    seen = example.inputs[example.looks_at]
+    seen = example.inputs[example.attended]
     with rc_context({"axes.edgecolor": "#cccccc", "text.color": INK, "font.size": 9}):
         if not isinstance(seen, np.ndarray):
             figure = _draw_units(named(seen or ()), example)
@@ -51,7 +51,7 @@ def first_drawable(examples: Iterable[Example]) -> Example:
 
     font = get_font(findfont("DejaVu Sans Mono"))
     for example in examples:
-        units = example.inputs[example.looks_at]
+        units = example.inputs[example.attended]
         text = "".join(named(units)) if isinstance(units, list) else ""
         if all(font.get_char_index(ord(character)) for character in text):
             return example

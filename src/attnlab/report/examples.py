@@ -14,7 +14,7 @@ import numpy.typing as npt
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example, named
 from attnlab.data.inputs import Picture, Sound
-from attnlab.report.seen import Regions, picture_address, spectrum
+from attnlab.report.rendering import Regions, picture_address, spectrum
 
 Map = npt.NDArray[np.float32]
 Rows = list[list[float]]
@@ -52,11 +52,11 @@ class ShownExample:
 
         `answer` is the prediction as the model gives it.
         """
-        seen: Any = example.inputs[example.looks_at]
+        seen: Any = example.inputs[example.attended]
         picture, sound = _looked_at(example, codec, Picture), _looked_at(example, codec, Sound)
         queries, keys = _queries(example, codec), _keys(example, codec)
         weights = codec.over_words(example, weights)
-        in_words = example.looks_at in codec.texts
+        in_words = example.attended in codec.texts
         target = codec.gold(example) if in_words else codec.target(example)
         gold_map = np.zeros((len(queries), len(keys)))
         if target is not None:
@@ -96,15 +96,15 @@ def gold_text(example: Example, codec: Codec) -> str:
 
 def _beside(example: Example) -> dict[str, str]:
     texts = {name: seen for name, seen in example.inputs.items() if isinstance(seen, list)}
-    return {n: " ".join(named(text)) for n, text in texts.items() if n != example.looks_at}
+    return {n: " ".join(named(text)) for n, text in texts.items() if n != example.attended}
 
 
 def _queries(example: Example, codec: Codec) -> list[str]:
     """The units of the answer, the classes of its boxes, or the one thing that is answered."""
-    answer, hops = example.answer, codec.grain.hops
+    answer, hops = example.answer, codec.layout.hops
     if codec.at_once and hops > 1:
         return [f"look {number + 1}" for number in range(hops)]
-    if codec.grain.whole:
+    if codec.layout.whole:
         return [""]
     if isinstance(answer, list):
         return named(answer)
@@ -117,11 +117,11 @@ def _queries(example: Example, codec: Codec) -> list[str]:
 
 def _keys(example: Example, codec: Codec) -> list[str]:
     """Units as they are; cells by row and column; steps by their number."""
-    seen = example.inputs[example.looks_at]
+    seen = example.inputs[example.attended]
     if isinstance(seen, list):
         return named(seen)
     if seen is None:
-        return [f"no {example.looks_at}"] * len(codec.groups(example))
+        return [f"no {example.attended}"] * len(codec.groups(example))
     grid = _grid(example, codec)
     if grid is not None:
         return [f"{row},{column}" for row in range(grid[0]) for column in range(grid[1])]
@@ -130,13 +130,13 @@ def _keys(example: Example, codec: Codec) -> list[str]:
 
 def _grid(example: Example, codec: Codec) -> tuple[int, int] | None:
     found = _looked_at(example, codec, Picture)
-    return found and codec.grain.grid(found.height, found.width)
+    return found and codec.layout.grid(found.height, found.width)
 
 
 def _looked_at(example: Example, codec: Codec, form: type[Form]) -> Form | None:
     """What is known of the input that is looked at, if it is of this form, and there."""
-    found = codec.inputs[example.looks_at]
-    there = example.inputs[example.looks_at] is not None
+    found = codec.inputs[example.attended]
+    there = example.inputs[example.attended] is not None
     return found if there and isinstance(found, form) else None
 
 

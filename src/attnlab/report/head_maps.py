@@ -13,7 +13,7 @@ from torch import nn
 from attnlab.attention.mechanism import role_of
 from attnlab.attention.probes import Probe, sites
 from attnlab.models.sentences import SITE as WORDS
-from attnlab.report.packed import Packed, pack
+from attnlab.report.encoding import Packed, pack
 
 FILE = "heads.json"
 MOST_WEIGHTS = 2**16  # of one head's map: 256 x 256

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from attnlab.report.encoding import unpack
 from attnlab.report.examples import ShownExample
 from attnlab.report.head_maps import Heads
-from attnlab.report.packed import unpack
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

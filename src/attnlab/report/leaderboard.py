@@ -58,7 +58,7 @@ class Row:
     system: str
     entries: tuple[Entry, ...]
     measures: dict[str, Measure]  # by column
-    fronts: tuple[str, ...] = ()  # columns beside which no other system has better answers
+    embedders: tuple[str, ...] = ()  # columns beside which no other system has better answers
 
     @property
     def judged(self) -> list[Entry]:

@@ -75,7 +75,7 @@ def _sortable(name: str, says: str, order: str = "none") -> str:
 
 
 def _row(board: Leaderboard, row: Row, place: int, folder: Path) -> str:
-    front = '<span class="front" title="on a Pareto front">front</span>' if row.fronts else ""
+    front = '<span class="front" title="on a Pareto front">front</span>' if row.embedders else ""
     cells = [
         f'<td class="number" data-value="{place}">{place if row.judged else ""}</td>',
         f'<th scope="row">{escape(row.system)} {front}</th>',

@@ -119,7 +119,7 @@ def _words(board: Leaderboard, column: str) -> str:
 def _point(axes: Axes, row: Row, column: str, palette: Palette) -> None:
     """Filled on the front, hollow behind it; whiskers are the intervals."""
     at = row.measures[column], row.measures["quality"]
-    ahead = column in row.fronts
+    ahead = column in row.embedders
     colour = palette["front" if ahead else "soft"]
     for measure, other, line in ((at[0], at[1], axes.hlines), (at[1], at[0], axes.vlines)):
         if measure.low is not None and measure.high is not None:
@@ -132,7 +132,7 @@ def _front(
     axes: Axes, board: Leaderboard, rows: Sequence[Row], column: str, palette: Palette
 ) -> None:
     """Steps from one system of the front to the next: what is behind them is beaten."""
-    ahead = [row for row in rows if column in row.fronts]
+    ahead = [row for row in rows if column in row.embedders]
     points = sorted((row.measures[column].mean, row.measures["quality"].mean) for row in ahead)
     # A corner has the lesser of both neighbours' scores: it lies on the side of the worse.
     where = "post" if board.is_lower_better(column) else "pre"
@@ -162,7 +162,7 @@ def _label(axes: Axes, board: Leaderboard, palette: Palette) -> None:
     A name that finds no place is left out: the table has them all.
     """
     column = str(axes.get_gid())
-    rows = sorted(_placed(board, column), key=lambda row: column not in row.fronts)
+    rows = sorted(_placed(board, column), key=lambda row: column not in row.embedders)
     taken = [_around(axes, row, column) for row in rows]
     for row in rows:
         for offset in PLACES:
@@ -183,7 +183,7 @@ def _name(axes: Axes, row: Row, column: str, offset: Offset, palette: Palette) -
         textcoords="offset points",
         ha="left" if across > 0 else "right" if across < 0 else "center",
         va="center" if across else "bottom" if up > 0 else "top",
-        color=palette["ink" if column in row.fronts else "soft"],
+        color=palette["ink" if column in row.embedders else "soft"],
         fontsize=8.5,
     )
 

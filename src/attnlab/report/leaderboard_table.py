@@ -67,7 +67,7 @@ def show(console: Console, board: Leaderboard, title: str) -> None:
     table.add_column("")
     for place, row in enumerate(board.rows, 1):
         cells = [_cell(row.measures.get(column), column) for column in titles]
-        marks = "front" if row.fronts else ""
+        marks = "front" if row.embedders else ""
         said = ", ".join(filter(None, (marks, f"[red]{escape(s)}[/]" if (s := state(row)) else "")))
         table.add_row(str(place) if row.judged else "", escape(row.system), *cells, said)
     for name, value in board.controls.items():
@@ -114,8 +114,8 @@ def write_csv(board: Leaderboard, path: Path) -> None:
             ]
             about = [place if row.judged else "", row.system, len(row.entries), len(row.judged)]
             error = next((entry.error for entry in row.without_figures), "")
-            fronts = " ".join(row.fronts)
-            writer.writerow([*about, state(row), fronts, *figures.values(), *values, error])
+            embedders = " ".join(row.embedders)
+            writer.writerow([*about, state(row), embedders, *figures.values(), *values, error])
 
 
 def _edges(measure: Measure | None) -> tuple[float | None, ...]:
@@ -139,6 +139,6 @@ def _plain(row: Row) -> dict[str, Any]:
     return {
         "system": row.system,
         "measures": {column: asdict(measure) for column, measure in row.measures.items()},
-        "fronts": list(row.fronts),
+        "embedders": list(row.embedders),
         "runs": [{name: getattr(entry, name) for name in kept} for entry in row.entries],
     }

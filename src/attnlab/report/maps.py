@@ -11,7 +11,7 @@ import numpy as np
 
 from attnlab.data.answers import SURE
 from attnlab.report.examples import Rows, ShownExample
-from attnlab.report.seen import Regions, pixels_at
+from attnlab.report.rendering import Regions, pixels_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from attnlab.report.assets import asset, filled
-from attnlab.report.compare import Difference
+from attnlab.report.differences import Difference
+from attnlab.report.encoding import pack
 from attnlab.report.examples import ShownExample
 from attnlab.report.head_maps import Heads
-from attnlab.report.packed import pack
 
 SCRIPTS = ("theme", "unpack", "svg", "figures", "maps", "charts", "examples", "example", "page")
 Curves = dict[str, list[tuple[int, float]]]
@@ -119,7 +119,7 @@ def _seen_by(run: ReportedRun, place: int, same: ShownExample) -> dict[str, Any]
         "mass": _mass_on_marked(example),
         "map": pack(example.map),
         "gold": pack(example.gold_map),
-        "keys": None if example.keys == same.keys else example.keys,  # of another grain
+        "keys": None if example.keys == same.keys else example.keys,  # of another layout
         "grid": example.grid,
         "said": example.said and asdict(example.said),
         "heads": run.heads[place] if place < len(run.heads) else {},

@@ -21,10 +21,10 @@ from attnlab.alignment.links import Maps
 from attnlab.alignment.saved import load, save
 from attnlab.config.aligner import AlignerSettings
 from attnlab.config.aligner import load as load_settings
-from attnlab.data.readers.paths import digest, lines, missing
 from attnlab.data.target import AttentionTarget
-from attnlab.data.targets.alignments import alignment_target, parse_pharaoh
-from attnlab.data.targets.symmetric import Links, pharaoh
+from attnlab.datasets.readers.paths import digest, lines, missing
+from attnlab.datasets.targets.alignments import alignment_target, parse_pharaoh
+from attnlab.datasets.targets.symmetric import Links, pharaoh
 from attnlab.errors import UserError
 
 EXAMPLES = """examples:

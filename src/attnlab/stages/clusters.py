@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attnlab.errors import UserError
-from attnlab.stages.places import POLL_SECONDS, Watch
+from attnlab.stages.executors import POLL_SECONDS, Watch
 
 
 class Task:

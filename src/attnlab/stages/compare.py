@@ -21,7 +21,7 @@ from attnlab.config import compose
 from attnlab.config.schema import Config
 from attnlab.errors import RunError, UserError
 from attnlab.stages import composed
-from attnlab.stages.places import Processes
+from attnlab.stages.executors import Processes
 from attnlab.stages.sweep import Job, Sweep
 
 EXAMPLES = """examples:

@@ -22,9 +22,6 @@ from attnlab.data.batch import Batch
 from attnlab.data.loader import eval_loader
 from attnlab.data.prepared import Prepared
 from attnlab.explain.trust.swaps import MAP_CHANGES
-from attnlab.learning.judge import Judge
-from attnlab.learning.learner import Learner
-from attnlab.learning.tasks import Task
 from attnlab.metrics.controls import PositionPrior, controls
 from attnlab.metrics.intervals import Interval
 from attnlab.metrics.plausibility import map_metrics
@@ -39,13 +36,16 @@ from attnlab.report.scores import save_scores
 from attnlab.stages.learners import device, load_learner
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
+from attnlab.training.evaluator import Evaluator
+from attnlab.training.learner import Learner
+from attnlab.training.tasks import Task
 
 Figures = dict[str, Any]
 SHOWN = 200  # examples kept for the report
 
 
 def main(arguments: list[str]) -> None:
-    """Judge a run that is trained."""
+    """Evaluator a run that is trained."""
     parser = argparse.ArgumentParser(prog="attnlab evaluate", description=__doc__)
     parser.add_argument("run", help="folder of the run")
     run = open_run(parser.parse_args(arguments).run)
@@ -86,7 +86,7 @@ class Evaluation:
         self.prior = PositionPrior.fit(target for target in known if target is not None)
         learner.task.know(prepared.examples("train"))
         self.judge = self._new_judge()
-        self.controls: dict[str, Judge] = {}
+        self.controls: dict[str, Evaluator] = {}
         self.said: dict[str, list[Metric]] = {}  # what judges answers that know nothing, or all
         # Where the map is the answer, there is no answer that another map could change.
         changes = {} if prepared.codec.form == "nothing" else MAP_CHANGES
@@ -95,13 +95,13 @@ class Evaluation:
         self.shown: list[ShownExample] = []
         self.losses: list[tuple[float, float]] = []  # of each example: its sum, its places
 
-    def _new_judge(self) -> Judge:
+    def _new_judge(self) -> Evaluator:
         metrics = map_metrics(self.run.config.metrics, self.prior)
-        return Judge(self.learner.task, metrics).to(self.learner.device)
+        return Evaluator(self.learner.task, metrics).to(self.learner.device)
 
     @torch.no_grad()
     def see(self, number: int, batch: Batch) -> None:
-        """Judge a batch: the model as it is, maps that know nothing or all, changed maps."""
+        """Evaluator a batch: the model as it is, maps that know nothing or all, changed maps."""
         model, task = self.learner.model, self.learner.task
         room = min(SHOWN - len(self.shown), len(batch))
         with Tap(model, task.map) as tap, self.heads.watch(model, room) as probes:

@@ -73,11 +73,11 @@ def explain(run: Run) -> None:
     """Write explanations.json and trust.json, show what they say, and add it to the W&B run."""
     from attnlab.explain.study import Study
     from attnlab.explain.trust.battery import TESTS
-    from attnlab.learning.dashboard import closed_at_end, connect
-    from attnlab.learning.fit import seed_everything
     from attnlab.stages.explain_tables import show
     from attnlab.stages.learners import build_learner, device, load_learner
     from attnlab.stages.prepare import prepared_data
+    from attnlab.training.trainer import seed_everything
+    from attnlab.training.wandb_run import closed_at_end, connect
 
     config = run.config
     seed_everything(config.seed + 1, config.trainer)  # an adversary must not begin as the model did
@@ -103,7 +103,7 @@ def explain(run: Run) -> None:
     wandb = connect(config.logger, run.folder, config.name, run.wandb_id, {})
     with closed_at_end(wandb):
         if wandb is not None:
-            from attnlab.report.dashboard import log_findings
+            from attnlab.report.wandb_media import log_findings
 
             log_findings(wandb, run.folder)
 

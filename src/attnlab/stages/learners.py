@@ -7,15 +7,15 @@ import torch
 from attnlab.config.schema import Config
 from attnlab.data.prepared import Prepared
 from attnlab.errors import RunError, UserError
-from attnlab.learning.checkpoint import provenance, read_checkpoint
-from attnlab.learning.judge import Judge
-from attnlab.learning.learner import Learner
-from attnlab.learning.teacher import Teacher
 from attnlab.metrics.plausibility import map_metrics
 from attnlab.models.generator import Generator
 from attnlab.models.model import build_model
 from attnlab.objectives.attention import AttentionObjective
 from attnlab.stages.run import Run, open_run
+from attnlab.training.checkpoint import provenance, read_checkpoint
+from attnlab.training.evaluator import Evaluator
+from attnlab.training.learner import Learner
+from attnlab.training.teacher import Teacher
 
 
 def build_learner(run: Run, prepared: Prepared, total_steps: int = 0) -> Learner:
@@ -26,7 +26,7 @@ def build_learner(run: Run, prepared: Prepared, total_steps: int = 0) -> Learner
         model.compile()
     task = config.task.build(prepared.codec)
     about = provenance(run.plain, prepared.digest)
-    judge = Judge(task, map_metrics(config.metrics))
+    judge = Evaluator(task, map_metrics(config.metrics))
     return Learner(model, task, objectives(config), judge, config.trainer, total_steps, about)
 
 

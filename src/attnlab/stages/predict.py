@@ -38,15 +38,15 @@ from attnlab.data.groups import Groups
 from attnlab.data.prepared import Prepared
 from attnlab.data.vocabulary import EOS
 from attnlab.errors import UserError, suggest
-from attnlab.learning.learner import Learner
 from attnlab.models.generator import Generator
 from attnlab.models.heads import Classifier
 from attnlab.report.examples import gold_text
 from attnlab.stages.learners import device, load_learner
 from attnlab.stages.prepare import prepared_data
-from attnlab.stages.questions import Question, asked
 from attnlab.stages.replies import Replies, replies_of
+from attnlab.stages.requests import Question, asked
 from attnlab.stages.run import Run, open_run
+from attnlab.training.learner import Learner
 
 TOGETHER = 20  # batches that are sorted by length together
 
@@ -268,8 +268,8 @@ def _line(
         return line | {"problem": question.problem}
     example, codec = question.example, prepared.codec
     seen = {name: value for name, value in example.inputs.items() if isinstance(value, list)}
-    keys = named(seen.get(example.looks_at, []))
-    line |= {"inputs": seen, "looks_at": example.looks_at}
+    keys = named(seen.get(example.attended, []))
+    line |= {"inputs": seen, "attended": example.attended}
     if question.answered:
         line["gold"] = gold_text(example, codec)
     return line | {"predictions": [p.described(with_map, keys) for p in predictions]}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from attnlab.config.model import HuggingFace
 from attnlab.config.schema import Config
-from attnlab.data.grain import Grain
+from attnlab.data.map_layout import MapLayout
 from attnlab.data.prepared import Prepared, Spelling, fingerprint, prepare
 from attnlab.data.pretrained import pretrained_pieces
 
@@ -22,14 +22,14 @@ def prepared_data(config: Config) -> Prepared:
     """The prepared data of a config, made now if need be, with gold over what its model sees."""
     name = f"{config.dataset.name}-{fingerprint(config.dataset)}"
     prepared = prepare(config.dataset, Path(config.paths.prepared) / name, say=print)
-    return prepared.lacking(config.dataset.missing).seen_at(grain_of(config), spelling(config))
+    return prepared.lacking(config.dataset.missing).with_layout(layout_of(config), spelling(config))
 
 
-def grain_of(config: Config) -> Grain:
+def layout_of(config: Config) -> MapLayout:
     """How coarse what the model attends to is, and what it says."""
     side, task = config.model.image.stride, config.task
     patch, stride = (side, side), config.model.audio.stride
-    return Grain(patch, stride, task.looks, task.chosen_whole, task.merges)
+    return MapLayout(patch, stride, task.looks, task.chosen_whole, task.merges)
 
 
 def spelling(config: Config) -> Spelling | None:

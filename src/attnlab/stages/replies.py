@@ -13,10 +13,10 @@ from attnlab.config.dataset import Dataset
 from attnlab.data.answers import Units
 from attnlab.data.batch import Batch, Padded, pad
 from attnlab.data.prepared import Prepared
-from attnlab.data.readers.row import BadRowError
+from attnlab.datasets.readers.row import BadRowError
 from attnlab.errors import UserError
 from attnlab.models.retriever import Retriever
-from attnlab.stages.questions import in_units, wording_of
+from attnlab.stages.requests import in_units, wording_of
 
 AT_ONCE = 256  # texts that are read together
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.errors import UserError
-from attnlab.report.compare import differences
+from attnlab.report.differences import differences
 from attnlab.report.examples import load_examples
 from attnlab.report.export import export
 from attnlab.report.head_maps import load_heads

@@ -28,10 +28,10 @@ from typing import Any
 import yaml
 
 from attnlab.config.compose import MISSING, checked, resolve
-from attnlab.config.older import completed
+from attnlab.config.migrations import completed
 from attnlab.config.schema import Config
 from attnlab.errors import ConfigError, UserError, suggest
-from attnlab.learning.processes import is_first_process
+from attnlab.training.distributed import is_first_process
 
 FOLDER_VARIABLE = "ATTNLAB_RUN"  # tells the other processes of a distributed run where it lives
 # In a run that goes on, how long and by what it is trained.

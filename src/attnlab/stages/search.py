@@ -22,8 +22,8 @@ from rich.table import Table
 
 from attnlab.config.schema import Config, Hparams
 from attnlab.errors import ConfigError, RunError, UserError, suggest
-from attnlab.stages.forked import held
-from attnlab.stages.places import Processes
+from attnlab.stages.executors import Processes
+from attnlab.stages.fork_server import held
 from attnlab.stages.run import fingerprint
 from attnlab.stages.search_space import check, draw, override
 from attnlab.stages.sweep import Outcome, Sweep, announce

@@ -24,8 +24,8 @@ from rich.table import Table
 
 from attnlab.config import compose
 from attnlab.errors import ConfigError, RunError
-from attnlab.stages.forked import STILL_RUNNING
-from attnlab.stages.places import Place, Watch
+from attnlab.stages.executors import Place, Watch
+from attnlab.stages.fork_server import STILL_RUNNING
 from attnlab.stages.run import fingerprint
 
 LOG_LINES_SHOWN = 8

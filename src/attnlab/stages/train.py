@@ -13,17 +13,17 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from attnlab.config.schema import Config
 from attnlab.data.prepared import Prepared
 from attnlab.errors import RunError
-from attnlab.learning import dashboard, processes
-from attnlab.learning.checkpoint import provenance, read_checkpoint
-from attnlab.learning.cost import Cost
-from attnlab.learning.data_module import PreparedData
-from attnlab.learning.fit import build_trainer, seed_everything
-from attnlab.learning.history import History
-from attnlab.learning.safety import InterruptedRunError, is_out_of_memory, out_of_memory
 from attnlab.stages import evaluate, report
 from attnlab.stages.learners import build_learner, device, load_teacher
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, resume_command, start
+from attnlab.training import distributed, wandb_run
+from attnlab.training.checkpoint import provenance, read_checkpoint
+from attnlab.training.cost import Cost
+from attnlab.training.data_module import PreparedData
+from attnlab.training.history import History
+from attnlab.training.safety import InterruptedRunError, is_out_of_memory, out_of_memory
+from attnlab.training.trainer import build_trainer, seed_everything
 
 
 def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> None:
@@ -35,10 +35,10 @@ def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Non
     with run.tracked():
         prepared = prepared or prepared_data(config)
         about = provenance(plain, prepared.digest)
-        wandb = dashboard.connect(config.logger, run.folder, config.name, run.wandb_id, about)
-        with dashboard.closed_at_end(wandb):
+        wandb = wandb_run.connect(config.logger, run.folder, config.name, run.wandb_id, about)
+        with wandb_run.closed_at_end(wandb):
             train(run, prepared, overrides, wandb)
-            if processes.is_first_process() and not config.trainer.fast_dev_run:
+            if distributed.is_first_process() and not config.trainer.fast_dev_run:
                 finish(run, wandb)
 
 
@@ -68,9 +68,9 @@ def train(
             raise out_of_memory(error) from error
         raise
     finally:
-        if processes.is_first_process():
+        if distributed.is_first_process():
             run.set_status("running", **cost.spent())
-    processes.part()
+    distributed.part()
 
 
 def finish(run: Run, wandb: WandbLogger | None) -> None:
@@ -79,7 +79,7 @@ def finish(run: Run, wandb: WandbLogger | None) -> None:
         return
     figures = evaluate.evaluate(run)
     if wandb is not None:
-        from attnlab.report.dashboard import log_evaluation
+        from attnlab.report.wandb_media import log_evaluation
 
         log_evaluation(wandb, figures, run.folder)
     if "report" in run.config.stages:

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from attnlab.errors import UserError
 
 if TYPE_CHECKING:
-    from attnlab.stages.places import Place
+    from attnlab.stages.executors import Place
 
 
 class SweepLauncher(Launcher):
@@ -61,7 +61,7 @@ class ProcessLauncher(SweepLauncher):
     """Processes of this machine."""
 
     def place(self) -> Place:
-        from attnlab.stages.places import Processes
+        from attnlab.stages.executors import Processes
 
         return Processes(self.jobs, **self.settings)
 

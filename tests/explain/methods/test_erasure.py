@@ -24,7 +24,7 @@ TEXTS = [case for case in CASES if not case.startswith("picture")]
 def by_hand(explained: Subject, example: int, erased: list[int]) -> Tensor:
     """Log odds of one example with units of its text replaced by no unit: queries."""
     one = explained.select(torch.tensor([example]))
-    name = one.model.reader.looks_at  # type: ignore[union-attr]
+    name = one.model.reader.attended  # type: ignore[union-attr]
     units = one.batch.inputs[name].values.clone()
     units[:, erased] = PAD
     inputs = one.batch.inputs | {name: Padded(units, one.batch.inputs[name].mask)}

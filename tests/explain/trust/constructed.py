@@ -21,10 +21,10 @@ from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.data.target import AttentionTarget
 from attnlab.explain.subject import Subject
-from attnlab.learning.tasks import Generate
 from attnlab.models.memory import Memory
 from attnlab.models.model import build_model
 from attnlab.models.transformer import sinusoids
+from attnlab.training.tasks import Generate
 from tests.models.building import small_config
 
 KINDS = {

@@ -46,7 +46,7 @@ def test_parts_are_shuffled_from_the_answer_down() -> None:
         "output",
         "pooling",
         "reader.encoder",
-        "reader.fronts",
+        "reader.embedders",
     ]
     assert cascade[0][1] == pytest.approx(1)
     assert cascade[1][1] < 0.999

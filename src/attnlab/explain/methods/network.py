@@ -132,10 +132,10 @@ def _places(subject: Subject) -> Tensor:
     """
     reader = reader_of(subject.model)
     masks = {
-        name: subject.keys if name == reader.looks_at else front(subject.batch.inputs[name]).mask
-        for name, front in zip(reader.names, reader.fronts, strict=True)
+        name: subject.keys if name == reader.attended else embedder(subject.batch.inputs[name]).mask
+        for name, embedder in zip(reader.names, reader.embedders, strict=True)
     }
     order = (~torch.cat(list(masks.values()), 1)).long().argsort(dim=1, stable=True)
     back = order.argsort(1)  # place in the list of inputs -> place among the states
     widths = [mask.shape[1] for mask in masks.values()]
-    return back.split(widths, 1)[reader.names.index(reader.looks_at)]
+    return back.split(widths, 1)[reader.names.index(reader.attended)]

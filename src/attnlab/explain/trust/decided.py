@@ -96,7 +96,7 @@ class _Read(nn.Module):
     def __init__(self, reader: nn.Module, reading: Reading) -> None:
         super().__init__()
         self.reader, self.reading = reader, reading
-        self.looks_at = reader.looks_at
+        self.attended = reader.attended
 
     def forward(self, batch: object) -> Reading:
         return self.reading

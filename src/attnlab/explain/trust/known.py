@@ -42,6 +42,6 @@ class Known:
 
 def _units(examples: Iterable[Example], codec: Codec) -> list[list[str]] | None:
     """The units of the input that is looked at; None where it is no text."""
-    if codec.looks_at not in codec.texts:
+    if codec.attended not in codec.texts:
         return None
-    return [list(e.inputs[codec.looks_at]) for e in examples]  # type: ignore[arg-type]
+    return [list(e.inputs[codec.attended]) for e in examples]  # type: ignore[arg-type]

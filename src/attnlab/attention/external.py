@@ -1,0 +1,99 @@
+"""`ExternalAttention`: the attention of somebody else's model, watched and changed like our own.
+
+That model makes queries, keys and values of every head, and the mask; what is done with them is
+done here. So taps, probes, interventions and explanations work on it as they are, and while nobody
+asks for a map the fastest kernel serves it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from attnlab.attention.call import Call, Rows
+from attnlab.attention.mask import Mask
+from attnlab.attention.mechanism import Attention
+from attnlab.attention.parts import Heads, Inputs, Shape
+from attnlab.config.attention import AttentionConfig
+from attnlab.config.attention_layout import Global, NoPosition
+from attnlab.config.attention_layout import Heads as HeadsConfig
+from attnlab.config.attention_weights import Dot, Softmax
+
+
+class ExternalHeads(Heads):
+    """Nothing is projected: that has been done."""
+
+    def __init__(self, inputs: Inputs, *, count: int, groups: int) -> None:
+        super().__init__(inputs)
+        self.count = count
+        width, value_width = inputs.query_dim, inputs.value_dim
+        self.output_dim = count * value_width
+        self.shape = Shape(inputs, count, groups, width, width, value_width)
+
+
+class ExternalHeadsConfig(HeadsConfig, target=ExternalHeads):
+    """No choice of a user's: whoever has the attention says how many heads there are."""
+
+    form = "split"
+    count: int
+    groups: int
+
+
+@dataclass
+class ExternalCall(Call):
+    """A call whose logits get a bias that came with it (relative positions, in T5)."""
+
+    bias: Tensor | None = None  # broadcasts to batch x heads x queries x keys
+
+    @cached_property
+    def position_bias(self) -> Tensor | None:
+        return self.bias
+
+    def rows(self, rows: Rows) -> Call:
+        call = super().rows(rows)
+        assert isinstance(call, ExternalCall)
+        call.bias = None if self.bias is None else self.bias[:, :, rows]
+        return call
+
+    def sample(self, examples: Tensor) -> Call:
+        call = super().sample(examples)
+        assert isinstance(call, ExternalCall)
+        if self.bias is not None:
+            bias = self.bias.detach()
+            call.bias = bias if len(bias) == 1 else bias[examples]
+        return call
+
+
+class ExternalAttention(Attention):
+    """Dot products of given queries and keys, softmax, the sum of given values."""
+
+    def __init__(
+        self, site: str, *, heads: int, groups: int, width: int, value_width: int, dropout: float
+    ) -> None:
+        config = AttentionConfig.model_construct(
+            name="given",
+            score=Dot(kind="dot"),
+            normalizer=Softmax(kind="softmax"),
+            structure=Global(kind="global"),
+            position=NoPosition(kind="none"),
+            heads=ExternalHeadsConfig(kind="given", count=heads, groups=groups),
+            kernel="auto",
+            dropout=dropout,
+        )
+        sizes = {"query_dim": width, "key_dim": width, "value_dim": value_width}
+        super().__init__(config, **sizes, output_dim=None, site=site)
+
+    def forward(  # type: ignore[override]  # what is given here is what our own would project
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Mask, bias: Tensor | None = None
+    ) -> Tensor:
+        """batch x heads x queries x width; all three are given as heads x length x width.
+
+        Fewer queries than keys are the last ones, where queries and keys are one sequence.
+        """
+        start = key.shape[2] - query.shape[2] if self.role == "self" else 0
+        call = ExternalCall(self, query, query, query, key, value, mask, start, bias=bias)
+        for watcher in self.attached.watchers:
+            watcher.see(call)
+        return self.attend(call)

@@ -1,0 +1,1 @@
+"""What yields examples: generators of data made here, readers of files, builders of gold maps."""

@@ -1,0 +1,54 @@
+"""IDX, the format of MNIST: a head that says type and shape, then the numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from attnlab.datasets.readers.paths import PACKED, damage, found
+from attnlab.datasets.readers.row import Row, RowReader, Where
+from attnlab.errors import UserError
+
+TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+
+
+class IdxReader(RowReader):
+    """Row i is entry i of each file."""
+
+    def files(self, folder: Path, where: Where, key: str) -> list[Path]:
+        assert isinstance(where, dict)
+        given = {column: name for column, name in where.items() if name is not None}
+        return [found(folder, name, f"{key}.{c}")[0] for c, name in given.items()]
+
+    def rows(self, folder: Path, where: Where, key: str) -> Iterator[Row]:
+        assert isinstance(where, dict)
+        columns = [column for column, name in where.items() if name is not None]
+        files = self.files(folder, where, key)
+        arrays = [read_idx(path) for path in files]
+        sizes = {path.name: len(array) for path, array in zip(files, arrays, strict=True)}
+        if len(set(sizes.values())) > 1:
+            counts = ", ".join(f"{name} has {size}" for name, size in sizes.items())
+            raise UserError(f"{key}: files of different lengths: {counts}")
+        for number, entries in enumerate(zip(*arrays, strict=True), start=1):
+            values = (e if isinstance(e, np.ndarray) else e.item() for e in entries)
+            yield Row(files[0].name, number, dict(zip(columns, values, strict=True)))
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """The whole array."""
+    opener = PACKED.get(path.suffix, open)
+    with damage(path), opener(path, "rb") as file:
+        content: bytes = file.read()
+    kind, dimensions = (content[2], content[3]) if content[:2] == b"\0\0" else (0, 0)
+    if len(content) < 4 or kind not in TYPES or not dimensions:
+        raise UserError(f"{path}: not in IDX format (it has to begin with 0 0 TYPE DIMENSIONS)")
+    head = 4 + 4 * dimensions
+    shape = np.frombuffer(content[4:head], ">u4").tolist()
+    size = math.prod(shape) * np.dtype(TYPES[kind]).itemsize
+    if len(content) != head + size:
+        raise UserError(f"{path}: damaged ({len(content) - head} bytes of numbers, not {size})")
+    array = np.frombuffer(content, TYPES[kind], offset=head).reshape(shape)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)

@@ -1,0 +1,123 @@
+"""How a text becomes words, the units that gold counts."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any, Literal
+
+from attnlab.config.dataset_files import WordRules
+from attnlab.data.groups import Groups
+from attnlab.data.target import AttentionTarget
+from attnlab.datasets.readers.row import BadRowError
+from attnlab.datasets.targets.spans import Span
+
+WORD = {
+    "spaces": re.compile(r"\S+"),
+    "punctuation": re.compile(r"\w+|[^\w\s]"),
+    "characters": re.compile(r"\S"),
+}
+
+
+@dataclass(frozen=True)
+class Worded:
+    """The words of a text, and the characters of it that each is made of.
+
+    Its units are what is attended to: the words, or whole sentences.
+    """
+
+    words: list[str]
+    places: list[Span]
+    sentences: tuple[Span, ...] | None = None  # the words of each, where they are the units
+
+    @property
+    def units(self) -> list[str] | list[list[str]]:
+        if self.sentences is None:
+            return self.words
+        return [self.words[start:stop] for start, stop in self.sentences]
+
+    @property
+    def counted(self) -> str:
+        """How many units there are, in words."""
+        return f"{len(self.units)} {'words' if self.sentences is None else 'sentences'}"
+
+    def over_units(self, target: AttentionTarget) -> AttentionTarget:
+        """Gold over words as gold over units."""
+        if self.sentences is None:
+            return target
+        groups = Groups(len(self.words), tuple(tuple(range(*span)) for span in self.sentences))
+        return target.regroup_keys(groups)
+
+    def of_characters(self, start: int, stop: int) -> Span:
+        """The words that hold any of the characters from start to stop."""
+        (held,) = Groups.of_spans([(start, stop)], self.places).members
+        if not held:
+            raise BadRowError(f"no word at characters {start}:{stop}")
+        return held[0], held[-1] + 1
+
+
+@dataclass(frozen=True)
+class Wording:
+    """The rules that a dataset sets."""
+
+    split: Literal["spaces", "punctuation", "characters"]
+    lowercase: bool
+    lists: Literal["words", "texts"] = "words"  # what a list is made of
+
+    @classmethod
+    def by(cls, rules: WordRules) -> Wording:
+        return cls(rules.split, rules.lowercase, rules.lists)
+
+    def of(self, value: Any, column: str) -> Worded:
+        """The words of a cell: a text, a list of texts, or words that somebody else has split."""
+        if isinstance(value, list) and self.lists == "texts":
+            value = joined(value, column)
+        if isinstance(value, list):
+            return self._of_list([text(word, column) for word in value], column)
+        whole = text(value, column)
+        matches = list(WORD[self.split].finditer(whole))
+        if not matches:
+            raise BadRowError(f"'{column}' is empty")
+        words = [match.group() for match in matches]
+        return Worded(self._cased(words), [match.span() for match in matches])
+
+    def in_sentences(self, value: Any, column: str) -> Worded:
+        """The same in sentences: the lines of a text, or a list of texts."""
+        whole = joined(value, column) if isinstance(value, list) else text(value, column)
+        worded = self.of(whole, column)
+        ends = [place for place, character in enumerate(whole) if character == "\n"]
+        lines = groupby(range(len(worded.words)), lambda w: bisect(ends, worded.places[w][0]))
+        words = [list(line) for _, line in lines]
+        return replace(worded, sentences=tuple((line[0], line[-1] + 1) for line in words))
+
+    def _of_list(self, words: list[str], column: str) -> Worded:
+        if not words or not all(words):
+            raise BadRowError(f"'{column}' has no words, or an empty one")
+        ends = [sum(len(word) + 1 for word in words[: i + 1]) - 1 for i in range(len(words))]
+        places = [(end - len(word), end) for word, end in zip(words, ends, strict=True)]
+        return Worded(self._cased(words), places)
+
+    def _cased(self, words: list[str]) -> list[str]:
+        return [word.lower() for word in words] if self.lowercase else words
+
+
+def joined(texts: list[Any], column: str) -> str:
+    """Several texts as one, a line each."""
+    return "\n".join(" ".join(text(each, column).split()) for each in texts)
+
+
+def text(value: Any, column: str) -> str:
+    """A cell that has to be text, or a number to be read as one."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise BadRowError(f"'{column}' is not UTF-8") from None
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if value is None:
+        raise BadRowError(f"'{column}' is empty")
+    raise BadRowError(f"'{column}' is not text but {type(value).__name__}")

@@ -1,0 +1,144 @@
+"""Fronts for pictures: cells in rows and columns, each knowing its place."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attnlab.data.batch import Padded
+from attnlab.data.inputs import Picture, light
+from attnlab.data.map_layout import MapLayout
+from attnlab.models.memory import Memory
+
+
+class ImageEmbedder(nn.Module):
+    """Pixels to a map of features, whose places become the cells of a memory."""
+
+    def __init__(self, picture: Picture, width: int, stride: int) -> None:
+        super().__init__()
+        self.picture, self.stride = picture, stride
+        self.grid = MapLayout((stride, stride)).grid(picture.height, picture.width)
+        # As strong as sinusoids: at 0.1, questions about what is beside what stayed half answered.
+        self.rows = nn.Parameter(0.7 * torch.randn(self.grid[0], 1, width))
+        self.columns = nn.Parameter(0.7 * torch.randn(1, self.grid[1], width))
+        self.finer: list[int] = []  # channels of the scales between pixels and cells
+
+    def features(self, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """batch x channels x height x width -> batch x width x rows x columns, and finer scales."""
+        raise NotImplementedError
+
+    def forward(self, inputs: Padded) -> Memory:
+        rows, columns = self.grid
+        missing = (
+            columns * self.stride - self.picture.width,
+            rows * self.stride - self.picture.height,
+        )
+        pixels = F.pad(light(inputs.values), (0, missing[0], 0, missing[1]))
+        features, finer = self.features(pixels)
+        features = features.permute(0, 2, 3, 1)  # batch x rows x columns x width
+        states = (features + self.rows + self.columns).flatten(1, 2)  # batch x cells x width
+        mask = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+        return Memory(states, mask, grid=self.grid, finer=(pixels, *finer))
+
+
+class Patches(ImageEmbedder):
+    """Squares of pixels, each through the same layers (Dosovitskiy et al. 2021)."""
+
+    def __init__(self, picture: Picture, width: int, *, size: int, hidden: list[int]) -> None:
+        super().__init__(picture, width, size)
+        first, *others = [*hidden, width]
+        self.linear = nn.Conv2d(picture.channels, first, size, stride=size)
+        widths = pairwise([first, *others])
+        self.further = nn.ModuleList(nn.Conv2d(before, after, 1) for before, after in widths)
+
+    def features(self, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
+        states = self.linear(pixels)
+        for layer in self.further:
+            states = layer(torch.relu(states))
+        return states, []
+
+
+class Blocks(ImageEmbedder):
+    """Blocks of convolutions; what they see on the way to the cells is kept."""
+
+    def __init__(
+        self, picture: Picture, width: int, stride: int, channels: list[int], strides: list[int]
+    ) -> None:
+        super().__init__(picture, width, stride)
+        into = [picture.channels, *channels]
+        self.blocks = nn.ModuleList(
+            Block(before, after, factor)
+            for before, after, factor in zip(into[:-1], into[1:], strides, strict=True)
+        )
+        self.scales = [math.prod(strides[: i + 1]) for i in range(len(strides))]
+        self.kept = [self._last(scale) for scale in sorted(set(self.scales)) if scale < stride]
+        self.finer = [channels[i] for i in self.kept]
+
+    def seen(self, pixels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """What every block sees, and the scales that are finer than cells."""
+        states, seen = pixels, []
+        for block in self.blocks:
+            states = block(states)
+            seen.append(states)
+        return seen, [seen[i] for i in self.kept]
+
+    def _last(self, scale: int) -> int:
+        """The last block of this scale."""
+        return len(self.scales) - 1 - self.scales[::-1].index(scale)
+
+
+class Convolution(Blocks):
+    """Blocks of convolutions, each with a shortcut (He et al. 2016)."""
+
+    def __init__(
+        self, picture: Picture, width: int, *, channels: list[int], strides: list[int]
+    ) -> None:
+        super().__init__(picture, width, math.prod(strides), channels, strides)
+        self.across = nn.Conv2d(channels[-1], width, 1)
+
+    def features(self, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
+        seen, finer = self.seen(pixels)
+        return self.across(seen[-1]), finer
+
+
+class Pyramid(Blocks):
+    """Blocks as before; what the coarse ones see is laid over the finest (Lin et al. 2017)."""
+
+    def __init__(
+        self, picture: Picture, width: int, *, channels: list[int], strides: list[int], finest: int
+    ) -> None:
+        super().__init__(picture, width, finest, channels, strides)
+        self.first = self.scales.index(finest)
+        self.across = nn.ModuleList(nn.Conv2d(n, width, 1) for n in channels[self.first :])
+
+    def features(self, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
+        seen, finer = self.seen(pixels)
+        scales = [each(s) for each, s in zip(self.across, seen[self.first :], strict=True)]
+        fine, *coarse = scales
+        for states in coarse:
+            fine = fine + F.interpolate(states, fine.shape[2:], mode="bilinear")
+        return fine, finer
+
+
+class Block(nn.Module):
+    """Two convolutions beside a shortcut; the first may halve both sides."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(
+            nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+        self.shortcut = nn.Sequential(
+            nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.relu(self.inner(features) + self.shortcut(features))

@@ -1,0 +1,102 @@
+"""Several inputs read together: as one sequence, or each by itself and then by way of others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from attnlab.config.attention import AttentionConfig
+from attnlab.models.builder import ModelBuilder
+from attnlab.models.dropout import Dropout
+from attnlab.models.memory import Memory
+
+
+class OneSequence(nn.Module):
+    """All inputs side by side through one encoder, so that each state knows them all.
+
+    (As in ViLT, Kim et al. 2021.)
+    """
+
+    def __init__(self, encoder: nn.Module, inputs: int, width: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.kinds = nn.Embedding(inputs, width)
+
+    def forward(self, seen: Sequence[Memory]) -> list[Memory]:
+        marked = [
+            memory._replace(values=memory.values + kind)
+            for memory, kind in zip(seen, self.kinds.weight, strict=True)
+        ]
+        return encoded_together(self.encoder, marked)
+
+
+class CoAttention(nn.Module):
+    """Each input through an encoder of its own; then, round by round, each attends to the others.
+
+    Co-attention (Lu et al. 2016) by cross-attention in both directions at once, as in ViLBERT (Lu
+    et al. 2019). Sites are named for the input that looks: `image.cross.0`.
+    """
+
+    def __init__(
+        self, builder: ModelBuilder, attention: AttentionConfig, names: Sequence[str], rounds: int
+    ) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleList(builder.encoder(attention, name) for name in names)
+        self.rounds = nn.ModuleList(
+            nn.ModuleList(Crossing(builder, attention, f"{name}.cross.{i}") for name in names)
+            for i in range(rounds)
+        )
+
+    def forward(self, seen: Sequence[Memory]) -> list[Memory]:
+        memories = [each(memory) for each, memory in zip(self.encoders, seen, strict=True)]
+        for crossings in self.rounds:
+            memories = [
+                crossing(own, side_by_side([m for m in memories if m is not own]))
+                for crossing, own in zip(crossings, memories, strict=True)  # type: ignore[arg-type]
+            ]
+        return memories
+
+
+class Crossing(nn.Module):
+    """States of one input look at those of others, then feed-forward, each beside a shortcut."""
+
+    def __init__(self, builder: ModelBuilder, attention: AttentionConfig, site: str) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(builder.dim) for _ in range(3))
+        self.attention = builder.attention(attention, site)
+        self.mlp = nn.Sequential(
+            nn.Linear(builder.dim, 2 * builder.dim),
+            nn.GELU(),
+            nn.Linear(2 * builder.dim, builder.dim),
+        )
+        self.dropout = Dropout(builder.dropout)
+
+    def forward(self, own: Memory, others: Memory) -> Memory:
+        query_seed, keys = self.norms[0](own.values), self.norms[1](others.values)
+        states = own.values + self.dropout(self.attention(query_seed, keys, keys, others.visible()))
+        return own._replace(values=states + self.dropout(self.mlp(self.norms[2](states))))
+
+
+def encoded_together(encoder: nn.Module, parts: Sequence[Memory]) -> list[Memory]:
+    """Several memories through an encoder as one sequence, without padding in between."""
+    joined = side_by_side(parts)
+    order = (~joined.mask).long().argsort(dim=1, stable=True)  # real keys first
+    encoded = encoder(Memory(_taken(joined.values, order), joined.mask.gather(1, order)))
+    states = _taken(encoded.values, order.argsort(1))  # batch x all keys x dim
+    pieces = states.split([part.mask.shape[1] for part in parts], 1)
+    return [part._replace(values=piece) for part, piece in zip(parts, pieces, strict=True)]
+
+
+def side_by_side(parts: Sequence[Memory]) -> Memory:
+    """Several memories as one, each with its own padding."""
+    if len(parts) == 1:
+        return parts[0]
+    values = torch.cat([part.values for part in parts], 1)
+    return Memory(values, torch.cat([part.mask for part in parts], 1))
+
+
+def _taken(values: Tensor, order: Tensor) -> Tensor:
+    """values: batch x keys x width; order: batch x keys."""
+    return values.gather(1, order[..., None].expand(-1, -1, values.shape[-1]))

@@ -1,0 +1,98 @@
+"""A judged run in W&B: the same figures and pictures as in the run's folder.
+
+Every picture that is logged is a file of the folder first: offline media have been lost before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import wandb
+from lightning.pytorch.loggers.wandb import WandbLogger
+
+from attnlab.report.examples import ShownExample, load_examples
+from attnlab.report.panels import Row, Said, draw_findings, draw_panels, findings, plausibility
+from attnlab.report.panels import trust as trusted
+from attnlab.training.wandb_artifacts import make_model
+
+GROUPS = ("answer", "attention", "trust", "cost")
+COLUMNS: list[str | int] = ["id", "tokens", "prediction", "gold", "right", "map", "mass_on_gold"]
+
+
+def log_evaluation(logger: WandbLogger, figures: dict[str, Any], folder: Path) -> None:
+    """The figures; maps, panels and the examples with their maps; the checkpoint."""
+    make_model(logger.experiment, folder / "checkpoints" / "best.ckpt", figures)
+    logger.experiment.log(  # what is logged last is the run's summary as well
+        {
+            **{key: value for key, value in _flat(figures) if value is not None},
+            **_pictures({f"maps/{p.stem}": p for p in sorted((folder / "maps").glob("*.png"))}),
+            **_pictures({f"panels/{n}": p for n, p in draw_panels(figures, folder).items()}),
+            "examples": _examples(folder),
+            "plausibility": _table(Row, plausibility(figures)),
+            "trust": _table(Row, trusted(figures)),
+        }
+    )
+
+
+def log_findings(logger: WandbLogger, folder: Path) -> None:
+    """What `attnlab explain` found, beside the figures of the evaluation."""
+    found = findings(folder)
+    if not found:
+        return
+    values = {_key(row.figure): row.value for row in found if row.value is not None}
+    pictures = {f"panels/{name}": path for name, path in draw_findings(folder).items()}
+    logger.experiment.log({**values, **_pictures(pictures), "findings": _table(Said, found)})
+
+
+def _key(finding: str) -> str:
+    """`permuted: answers changed` -> `explain/permuted/answers_changed`: W&B wants plain names."""
+    return "explain/" + re.sub(r"[^\w/]+", "_", finding.replace(": ", "/"))
+
+
+def _flat(figures: dict[str, Any]) -> Iterator[tuple[str, float | None]]:
+    """Every figure by a path, its interval's ends below it."""
+    for group in GROUPS:
+        for name, value in figures[group].items():
+            yield f"test/{group}/{name}", value
+            key = f"trust/{name}" if group == "trust" else name
+            ends = figures["intervals"].get(key) if group != "cost" else None
+            if ends:
+                yield f"test/{group}/{name}/low", ends[0]
+                yield f"test/{group}/{name}/high", ends[1]
+    for group in ("controls", "answer_controls"):
+        for control, values in figures[group].items():
+            for name, value in values.items():
+                yield f"{group}/{control}/{name}", value
+
+
+def _pictures(paths: dict[str, Path]) -> dict[str, wandb.Image]:
+    return {key: wandb.Image(str(path)) for key, path in paths.items()}
+
+
+def _table(kind: type[Row], rows: Sequence[Row]) -> wandb.Table:
+    columns: list[str | int] = [field.name for field in fields(kind)]
+    return wandb.Table(columns, [row.cells() for row in rows])
+
+
+def _examples(folder: Path) -> wandb.Table:
+    """What was read, said and right, where the model looked, and how far that agrees with gold."""
+    table = wandb.Table(COLUMNS)
+    for example in load_examples(folder / "examples.json"):
+        table.add_data(*_cells(example, folder / "maps" / f"{example.id}.png"))
+    return table
+
+
+def _cells(example: ShownExample, picture: Path) -> list[Any]:
+    return [
+        example.id,
+        " ".join(example.keys) if example.grid is None else " ".join(example.beside.values()),
+        example.prediction,
+        example.gold,
+        example.prediction == example.gold,
+        wandb.Image(str(picture)) if picture.is_file() else None,
+        example.mass_on_gold(),
+    ]

@@ -1,0 +1,140 @@
+"""What `attnlab predict` is asked: the examples of a split, or the rows of a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from attnlab.config.compose import config_dir
+from attnlab.config.dataset import Dataset
+from attnlab.config.dataset_files import Files, Reader
+from attnlab.config.schema import Config
+from attnlab.data.example import Example
+from attnlab.data.inputs import Sentences, Text
+from attnlab.data.prepared import Prepared
+from attnlab.data.source import Split
+from attnlab.data.vocabulary import Vocabulary
+from attnlab.datasets.readers.row import BadRowError, Row
+from attnlab.datasets.readers.words import Wording, text
+from attnlab.errors import UserError, suggest
+
+TABLES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".parquet": "parquet"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something to answer, or why it cannot be."""
+
+    id: str
+    example: Example | None
+    problem: str = ""
+    answered: bool = False  # the example has its gold answer
+
+
+def asked(
+    files: Sequence[str] | None, split: Split, config: Config, prepared: Prepared
+) -> Iterator[Question]:
+    """The questions, in their order, a few in memory at a time."""
+    if not files:
+        examples = prepared.examples(split)
+        return (Question(example.id, example, answered=True) for example in examples)
+    for name, found in prepared.codec.inputs.items():
+        if not isinstance(found, Text | Sentences):
+            problem = f"input '{name}' is a {found.form}, and files of texts are read"
+            raise UserError(f"--input: {problem}; try: --split test")
+    asker = Asker(config, prepared)
+    return (asker.question(row) for row in _rows(files, list(prepared.codec.inputs)))
+
+
+class Asker:
+    """Makes examples of rows, as the dataset made those that the model has learned from."""
+
+    def __init__(self, config: Config, prepared: Prepared) -> None:
+        dataset = config.dataset
+        self.texts, self.attended = prepared.codec.texts, prepared.codec.attended
+        self.inputs = prepared.codec.inputs
+        self.columns = dict(dataset.inputs) if isinstance(dataset, Files) else {}
+        self.optional = set(self.inputs) if config.model.input_dropout else dataset.may_lack
+        self.wording = wording_of(dataset)
+        self.longest = dataset.words.longest if isinstance(dataset, Files) else None
+
+    def question(self, row: Row) -> Question:
+        """The row's inputs; a column is called as in training, or as the input."""
+        try:
+            if row.problem:
+                raise BadRowError(row.problem)
+            inputs = {name: self._words(name, row) for name in self.inputs}
+        except BadRowError as error:
+            return Question(row.place, None, str(error))
+        return Question(row.place, Example(row.place, dict(inputs), None, attended=self.attended))
+
+    def _words(self, name: str, row: Row) -> list[str] | list[list[str]] | None:
+        """The words of an input; None where it may be missing, and is."""
+        column = self.columns.get(name, name)
+        column = column if column in row.values else name
+        value = row.values.get(column)
+        if name in self.optional and value in (None, "", []):
+            return None
+        if column not in row.values:
+            hint = suggest(self.columns.get(name, name), row.values)
+            raise UserError(f"--input: no column '{name}' in {row.file}; {hint}")
+        return self._read(name, value, column)[: self.longest]
+
+    def _read(self, name: str, value: Any, column: str) -> list[str] | list[list[str]]:
+        if self.wording is not None and isinstance(self.inputs[name], Sentences):
+            return self.wording.in_sentences(value, column).units
+        return in_units(value, self.wording, self.texts[name], column)
+
+
+def wording_of(dataset: Dataset) -> Wording | None:
+    """How the dataset makes words of texts; None where it makes its texts itself."""
+    return Wording.by(dataset.words) if isinstance(dataset, Files) else None
+
+
+def in_units(value: Any, wording: Wording | None, vocabulary: Vocabulary, column: str) -> list[str]:
+    """A text as the dataset has it: words by its rules, or the units that it makes itself."""
+    if wording is not None:
+        return wording.of(value, column).words
+    if isinstance(value, list):
+        return [text(unit, column) for unit in value]
+    line = text(value, column)
+    units = line.split() if vocabulary.joint else list(line)
+    if not units:
+        raise BadRowError(f"'{column}' is empty")
+    return units
+
+
+def _rows(files: Sequence[str], names: Sequence[str]) -> Iterator[Row]:
+    """Of one table, or of a file of lines for each input."""
+    if files == ["-"] and len(names) == 1:
+        return _typed(names[0])
+    suffix = "".join(Path(files[0]).suffixes[:1])
+    if len(files) == 1 and "=" not in files[0] and suffix in TABLES:
+        return _reader(TABLES[suffix]).rows(Path(), files[0], "--input")
+    if len(files) == 1 and "=" not in files[0] and len(names) == 1:
+        return _reader("lines").rows(Path(), {names[0]: files[0]}, "--input")
+    named: dict[str, str | None] = {n: f for n, _, f in (each.partition("=") for each in files)}
+    if set(named) != set(names):
+        wanted = " ".join(f"{name}=FILE" for name in names)
+        raise UserError(
+            f"--input: cannot read {' '.join(files)}; try: --input {wanted}, or a .jsonl"
+        )
+    return _reader("lines").rows(Path(), named, "--input")
+
+
+def _typed(name: str) -> Iterator[Row]:
+    """Lines of the standard input."""
+    for number, line in enumerate(sys.stdin, 1):
+        yield Row("-", number, {name: line.rstrip("\r\n")})
+
+
+def _reader(kind: str):
+    settings = OmegaConf.to_container(
+        OmegaConf.load(config_dir() / "dataset/reader" / f"{kind}.yaml")
+    )
+    return Reader.model_validate(settings).build()

@@ -1,0 +1,55 @@
+"""`Evaluator`: how good the answers are and how right the map is, over a whole split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from attnlab.data.batch import Batch
+from attnlab.data.target_batch import TargetBatch
+from attnlab.metrics.pooled import MapMetric
+from attnlab.training.tasks import Task
+
+
+class Evaluator(nn.Module):
+    """Figures of one split; holds sums that every process adds to."""
+
+    def __init__(self, task: Task, maps: Sequence[MapMetric]) -> None:
+        super().__init__()
+        self.task = task
+        self.loss = MeanMetric()
+        self.answers = nn.ModuleList(task.metrics())
+        self.maps = nn.ModuleList(maps)
+
+    def update(self, batch: Batch, scores: Any, answers: Tensor, weights: Tensor) -> None:
+        """Scores and answers as the model gives them, weights batch x queries x keys."""
+        sums, places = self.task.losses(scores, batch)
+        self.loss.update(sums.sum() / places.sum().clamp_min(1), places.sum())
+        self.task.judge(self.answers, batch, scores, answers)
+        self.look(batch.over_words(weights), batch.judged)
+
+    def look(self, weights: Tensor, gold: TargetBatch) -> None:
+        """Evaluator maps alone."""
+        for metric in self.maps:
+            metric.update(weights, gold)  # type: ignore[operator]
+
+    def compute(self) -> dict[str, float]:
+        """Every figure by name; those of maps are named `attention/...`."""
+        figures = {"loss": float(self.loss.compute())}
+        for metric in self.answers:
+            figures |= metric.compute()  # type: ignore[operator]
+        return figures | {f"attention/{k}": v for k, v in self.compute_maps().items()}
+
+    def compute_maps(self) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        for metric in self.maps:
+            assert isinstance(metric, MapMetric)
+            figures |= metric.compute()
+        return figures
+
+    def reset(self) -> None:
+        for metric in (self.loss, *self.answers, *self.maps):
+            metric.reset()  # type: ignore[operator]

@@ -1,0 +1,177 @@
+"""`Learner`: the one LightningModule. A model, a task, and objectives on the model's maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
+
+from attnlab.attention.probes import Tap, sites
+from attnlab.attention.reinforce import MovingBaseline, reinforce_loss
+from attnlab.config.trainer import Trainer as TrainerSettings
+from attnlab.data.batch import Batch
+from attnlab.data.target_batch import TargetBatch
+from attnlab.models.activations import tapped
+from attnlab.objectives.attention import AttentionObjective
+from attnlab.training.checkpoint import FORMAT
+from attnlab.training.evaluator import Evaluator
+from attnlab.training.tasks import Task
+from attnlab.training.teacher import Teacher
+
+
+class Learner(pl.LightningModule):
+    """Loss = the task's + a weighted sum of losses on maps."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        task: Task,
+        objectives: dict[str, AttentionObjective],
+        judge: Evaluator,
+        settings: TrainerSettings,
+        total_steps: int,
+        about: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.task, self.objectives, self.settings = task, objectives, settings
+        self.total_steps, self.about = total_steps, about
+        self.judge = judge
+        self.teacher: Teacher | None = None  # whoever trains the learner may give it one
+        self.drawing = [site for site, each in sites(model).items() if each.normalizer.needs_reward]
+        self.baseline = MovingBaseline() if self.drawing else None
+
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss to minimise, and its terms by name."""
+        with ExitStack() as stack:
+            taps = {
+                name: stack.enter_context(tapped(self.model, objective.on))
+                for name, objective in self.objectives.items()
+                if objective.weight_at(self.global_step)
+            }
+            drawn = [stack.enter_context(Tap(self.model, site)) for site in self.drawing]
+            scores = self.task.run(self.model, batch)
+        sums, places = self.task.losses(scores, batch)  # each batch
+        total = sums.sum() / places.sum().clamp_min(1)
+        terms = {"task": total.detach()}
+        if self.baseline is not None:
+            reward = -sums.detach() / places.clamp_min(1)  # batch
+            for tap in drawn:
+                total = total + reinforce_loss(tap, reward, self.baseline)
+        targets = self._taught(batch, list(taps))
+        for name, tap in taps.items():
+            objective = self.objectives[name]
+            maps = tap.log_weights()
+            if tap.role != "self":  # whose rows are no answers
+                maps = self.task.as_gold(maps, scores, batch)
+            found = objective(maps, targets.get(name, batch.target))
+            total = total + objective.weight_at(self.global_step) * found.value
+            terms |= {name: found.value.detach(), f"{name}_kl": found.kl}
+        return total, terms
+
+    def _taught(self, batch: Batch, names: Sequence[str]) -> dict[str, TargetBatch]:
+        """What the teacher's maps say where there is one, by the name of the objective."""
+        if self.teacher is None or not names:
+            return {}
+        selectors = {name: self.objectives[name].on for name in names}
+        return self.teacher.targets(batch, self.task, selectors)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss, terms = self.losses(batch)
+        if self.trainer.fit_loop.epoch_loop._batches_that_stepped % self.settings.log_every == 0:
+            self._log_training(loss.detach(), terms)
+        return loss
+
+    def _log_training(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
+        """Loggers are called by hand: `self.log` costs more than a small model's step."""
+        figures = {"loss": loss, **{f"loss_{name}": value for name, value in terms.items()}}
+        means = self.trainer.strategy.reduce(torch.stack(list(figures.values())), reduce_op="mean")
+        values = {f"train/{n}": v for n, v in zip(figures, means.tolist(), strict=True)}  # type: ignore[union-attr]
+        values["train/lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        for logger in self.loggers:
+            logger.log_metrics(values, self.global_step)
+        self.log("loss", values["train/loss"], prog_bar=True, logger=False)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        with Tap(self.model, self.task.map) as tap:
+            scores = self.task.run(self.model, batch)
+        weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
+        weights = self.task.as_gold(weights, scores, batch)
+        self.judge.update(batch, scores, self.model.answer(batch), weights)  # type: ignore[operator]
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_dict({f"val/{name}": value for name, value in self.judge.compute().items()})
+        self.judge.reset()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        settings = self.settings.optimizer
+        optimizer = torch.optim.AdamW(
+            parameter_groups(self.model, settings.lr, settings.weight_decay),
+            lr=settings.lr,
+            betas=settings.betas,
+            eps=settings.eps,
+            # Lightning cannot clip what a fused optimizer unscales; shards have no fused one.
+            fused=self.settings.precision == "32-true" and self.settings.strategy != "fsdp",
+        )
+        # Not Lightning's own estimate: it sets up the loader before its state is restored.
+        factor = self.settings.schedule.build(self.total_steps)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def configure_model(self) -> None:
+        """Put the model in shards where the strategy asks for it (FSDP2).
+
+        Parameters stay together from the forward pass to the backward: the loss on a map and the
+        answers of validation use them outside of `forward`.
+        """
+        if self.settings.strategy != "fsdp" or isinstance(self.model, FSDPModule):
+            return
+        mesh = self.device_mesh["data_parallel"]  # type: ignore[index]
+        blocks = [b for m in self.model.modules() if isinstance(m, nn.ModuleList) for b in m]
+        for block in [b for b in blocks if _has_many_parameters(b)]:
+            fully_shard(block, mesh=mesh, reshard_after_forward=False)
+        fully_shard(self.model, mesh=mesh, reshard_after_forward=False)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[FORMAT] = self.about
+
+
+def parameter_groups(model: nn.Module, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    """What learns, by its learning rate; vectors do not decay.
+
+    A part of the model that was trained before has an `lr_factor`.
+    """
+    factors: dict[nn.Parameter, float] = {}
+    for module in model.modules():
+        factor: Any = getattr(module, "lr_factor", None)
+        if factor is not None:
+            factors.update((parameter, float(factor)) for parameter in module.parameters())
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            kind = factors.get(parameter, 1.0), parameter.dim() > 1
+            groups.setdefault(kind, []).append(parameter)
+    return [
+        {"params": members, "lr": lr * factor, "weight_decay": weight_decay if decays else 0.0}
+        for (factor, decays), members in sorted(groups.items(), key=_new_matrices_first)
+    ]
+
+
+def _new_matrices_first(group: tuple[tuple[float, bool], list[nn.Parameter]]) -> tuple[bool, bool]:
+    """Whose learning rate is logged."""
+    factor, decays = group[0]
+    return factor != 1.0, not decays
+
+
+def _has_many_parameters(module: nn.Module) -> bool:
+    """Worth a shard of its own; a norm is not."""
+    return sum(p.numel() for p in module.parameters()) > 10_000

@@ -1,0 +1,29 @@
+"""Generators as the shipped YAML sets them up, and what must hold for every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import attnlab.config.dataset_generators  # noqa: F401  (fills the slot)
+from attnlab.config.dataset import Dataset
+from attnlab.datasets.generators.generator import Generator
+
+CONF = Path(__file__).parents[3] / "conf" / "dataset"
+
+MakeGenerator = Callable[..., Generator]
+
+
+def make_generator(name: str, **changes: Any) -> Generator:
+    """The generator of `conf/dataset/<name>.yaml` with some settings changed."""
+    settings = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
+    return Dataset.model_validate(settings | changes).build()
+
+
+@pytest.fixture(scope="session")
+def generator() -> MakeGenerator:
+    return make_generator

@@ -1,0 +1,66 @@
+"""What pictures, masks and boxes look like in reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report.reported import reported
+
+from attnlab.data.codec import Codec
+from attnlab.data.example import Example
+from attnlab.report.examples import load_examples, save_examples
+from attnlab.report.maps import draw_map
+from attnlab.report.rendering import Regions, mask_address, picture_address, pixels_at
+
+DARK = np.zeros((1, 8, 8), np.float32)
+
+
+def test_small_pictures_are_kept_as_they_are() -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (3, 10, 12), dtype=np.uint8)
+    assert np.array_equal(pixels_at(picture_address(colours)), colours.transpose(1, 2, 0))
+    grey = np.linspace(-1, 1, 12, dtype=np.float32).reshape(1, 3, 4)
+    assert pixels_at(picture_address(grey))[[0, -1], [0, -1]].tolist() == [0, 255]
+
+
+def test_photos_are_kept_light_and_no_longer_than_shown() -> None:
+    across = np.linspace(0, 255, 800, dtype=np.uint8)
+    photo = np.broadcast_to(across, (3, 600, 800))
+    address = picture_address(photo)
+    assert address.startswith("data:image/jpeg")
+    shown = pixels_at(address)
+    assert shown.shape == (240, 320, 3)
+    assert abs(int(shown[100, 160, 0]) - 127) < 4
+    assert len(address) < 20_000
+
+
+def test_classes_have_colours_and_the_background_none() -> None:
+    mask = pixels_at(mask_address(np.array([[0, 1], [2, 1]]), 3))
+    assert mask[0, 0, 3] == 0
+    assert mask[0, 1].tolist() == mask[1, 1].tolist() != mask[1, 0].tolist()
+
+
+def test_boxes_that_nobody_would_believe_are_left_out() -> None:
+    gold = Example("0", {"image": DARK}, np.array([[1, 2, 3, 4, 0]], np.float32), attended="image")
+    codec = Codec.fit([gold])
+    found = Regions.of(np.array([[1, 2, 3, 4, 0, 0.7], [0, 0, 8, 8, 0, 0.001]]), codec)
+    assert found is not None and found.boxes == [[1, 2, 3, 4, 0, 0.7]]
+    label = Codec.fit([Example("0", {"image": DARK}, "yes", attended="image")])
+    assert Regions.of(np.array([0]), label) is None
+
+
+@pytest.mark.parametrize(("view", "marks"), [("locate", 2), ("segment", 2), ("classify", 0)])
+def test_gold_and_answer_stand_beside_the_picture(tmp_path: Path, view: str, marks: int) -> None:
+    shown = reported("canvas", f"dataset.task_view={view}", count=2).examples
+    save_examples(shown, tmp_path / "examples.json")
+    (example, _) = load_examples(tmp_path / "examples.json")
+    assert (example.right, example.said) == (shown[0].right, shown[0].said)
+    assert example.picture == shown[0].picture and example.picture is not None
+    figure = draw_map(example)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert len(titles) == 1 + marks + len(example.queries)
+    assert titles[1 : 1 + marks] == ["gold", "answer"][:marks]
+    if view == "locate":
+        boxes = [len(axes.patches) for axes in figure.axes[1:3]]
+        assert boxes == [len(example.queries)] * 2

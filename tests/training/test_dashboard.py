@@ -1,0 +1,326 @@
+"""W&B offline, read back with W&B's own decoder."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attnlab.config import compose
+from attnlab.config.schema import Logger
+from attnlab.errors import UserError
+from attnlab.training import dashboard
+from tests.commands import REPOSITORY, environment, small_run
+
+SECRETS = {
+    "WANDB_API_KEY": "0123456789abcdef0123456789abcdef01234567",
+    "AWS_SECRET_ACCESS_KEY": "a-key-that-must-not-be-seen",
+    "ATTNLAB_TEST_VARIABLE": "a-variable-that-must-not-be-seen",
+}
+
+
+def settings(*overrides: str) -> Logger:
+    config, _ = compose.load(["logger=wandb", *overrides])
+    return config.logger
+
+
+def logs(run: Path) -> list[Path]:
+    """The offline logs of a run, one for each time it was resumed, oldest first."""
+    return sorted(run.glob("wandb/offline-run-*"), key=lambda path: path.stat().st_mtime)
+
+
+@functools.cache
+def records(log: Path) -> list[dict[str, Any]]:
+    """Everything that a log holds, as `wandb leet inspect` reads it."""
+    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(log)]
+    read = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in read.stdout.splitlines()]
+
+
+def of_kind(kind: str, log: Path) -> list[dict[str, Any]]:
+    return [record[kind] for record in records(log) if record["type"] == kind]
+
+
+def history(log: Path) -> list[dict[str, Any]]:
+    return [item["item"] for item in of_kind("history", log)]
+
+
+def summary(log: Path) -> dict[str, Any]:
+    """What the run ends with."""
+    ends: dict[str, Any] = {}
+    for record in of_kind("summary", log):
+        ends |= record["update"]
+    return ends
+
+
+def table(row: dict[str, Any], key: str, log: Path) -> tuple[list[str], list[list[Any]]]:
+    """Columns and rows of a table that was logged, from the file that the log names."""
+    content = json.loads((log / "files" / row[f"{key}.path"]).read_text())
+    return content["columns"], content["data"]
+
+
+def contents(name: str, log: Path) -> dict[str, str]:
+    """Where the files of a table's artifact lie until they are uploaded, by their names in it."""
+    [found] = [a for a in of_kind("artifact", log) if a["name"].endswith(f"-{name}")]
+    return {entry["path"]: entry["local_path"] for entry in found["manifest"]["contents"]}
+
+
+def done(command: list[str], folder: Path) -> str:
+    """What a command says that ends well, with secrets in its environment."""
+    found = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment() | SECRETS,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    assert "wandb:" not in found.stdout + found.stderr, "nothing asked, nothing said"
+    return found.stdout
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real run, with secrets in its environment."""
+    folder = tmp_path_factory.mktemp("dashboard")
+    words = ["logger=wandb", "model=transformer", f"paths.run={folder / 'run'}"]
+    done(small_run(folder, *words), folder)
+    return folder / "run"
+
+
+def test_scalars_of_training_and_validation(run: Path) -> None:
+    [log] = logs(run)
+    rows = history(log)
+    training = [row for row in rows if "train/loss" in row]
+    validation = [row for row in rows if "val/loss" in row]
+    assert len(training) >= 1
+    assert len(validation) == 1
+    assert all("trainer/global_step" in row for row in training + validation)
+    assert {"val/exact_match", "val/attention/mass_on_gold"} <= validation[0].keys()
+
+
+def test_figures_of_the_test_split_are_those_of_the_file(run: Path) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    ends = summary(logs(run)[0])
+    assert ends["test/answer/exact_match"] == pytest.approx(metrics["answer"]["exact_match"])
+    shown = ends["controls/uniform/mass_on_gold"]
+    assert shown == pytest.approx(metrics["controls"]["uniform"]["mass_on_gold"])
+    key, (low, high) = "test/attention/mass_on_gold", metrics["intervals"]["mass_on_gold"]
+    assert (ends[f"{key}/low"], ends[f"{key}/high"]) == pytest.approx((low, high))
+    assert low <= ends[key] <= high
+
+
+def test_every_picture_that_is_logged_is_a_file_of_the_run(run: Path) -> None:
+    [log] = logs(run)
+    row = next(row for row in history(log) if "examples._type" in row)
+    pictures = {
+        f"{folder}/{path.stem}": path
+        for folder in ("maps", "panels")
+        for path in (run / folder).glob("*.png")
+    }
+    assert {f"{key}._type" for key in pictures} <= row.keys()
+    shown = json.loads((run / "examples.json").read_text())
+    drawn = [example["id"] for example in shown[: settings().maps_examples]]
+    assert {f"maps/{name}" for name in drawn} < pictures.keys()
+    assert {f"maps/{name}-heads" for name in drawn} < pictures.keys(), "every layer and head"
+    assert {"panels/plausibility", "panels/trust"} < pictures.keys()
+    for key, path in pictures.items():
+        logged = log / "files" / row[f"{key}.path"]
+        assert logged.read_bytes() == path.read_bytes()
+
+
+def test_the_table_of_examples(run: Path) -> None:
+    [log] = logs(run)
+    row = next(row for row in history(log) if "examples._type" in row)
+    columns, rows = table(row, "examples", log)
+    assert columns == ["id", "tokens", "prediction", "gold", "right", "map", "mass_on_gold"]
+    shown = json.loads((run / "examples.json").read_text())
+    assert [line[:5] for line in rows] == [
+        [e["id"], " ".join(e["keys"]), e["prediction"], e["gold"], e["prediction"] == e["gold"]]
+        for e in shown
+    ]
+    # Pictures within a table travel in an artifact of their own.
+    files = contents("examples", log)
+    kept = json.loads(Path(files["examples.table.json"]).read_text())["data"]
+    assert [line[0] for line in kept] == [example["id"] for example in shown]
+    drawn, others = kept[: settings().maps_examples], kept[settings().maps_examples :]
+    for line in drawn:
+        picture = Path(files[line[5]["path"]])
+        assert run in picture.parents
+        assert picture.read_bytes() == (run / "maps" / f"{line[0]}.png").read_bytes()
+    assert all(line[5] is None for line in others)
+
+
+def test_plausibility_and_trust_stand_beside_controls(run: Path) -> None:
+    [log] = logs(run)
+    row = next(row for row in history(log) if "plausibility._type" in row)
+    metrics = json.loads((run / "metrics.json").read_text())
+    columns, rows = table(row, "plausibility", log)
+    assert columns == ["figure", "of", "value", "low", "high"]
+    found = {(line[0], line[1]): line[2:] for line in rows}
+    own = metrics["attention"]["mass_on_gold"]
+    between = metrics["intervals"]["mass_on_gold"]
+    assert found["mass_on_gold", "model"] == pytest.approx([own, *between])
+    for control in ("uniform", "position", "oracle"):
+        known = metrics["controls"][control]["mass_on_gold"]
+        assert found["mass_on_gold", control][0] == pytest.approx(known)
+    _, rows = table(row, "trust", log)
+    assert {line[0]: line[2] for line in rows} == {
+        f"changed by a {name} map": pytest.approx(value) for name, value in metrics["trust"].items()
+    }
+
+
+def test_the_model_is_traced_back_to_its_data(run: Path) -> None:
+    """The data are what the run used, the best checkpoint is what it made."""
+    [log] = logs(run)
+    dataset, model = (
+        next(a for a in of_kind("artifact", log) if a["type"] == kind)
+        for kind in ("dataset", "model")
+    )
+    assert dataset["use_after_commit"]
+    assert not model.get("use_after_commit")
+    [record] = of_kind("run", log)
+    digest = record["config"]["update"]["data_digest"]
+    assert json.loads(dataset["metadata"])["digest"] == digest
+    [entry] = [e for e in model["manifest"]["contents"] if e["path"] == "best.ckpt"]
+    assert int(entry["size"]) == (run / "checkpoints" / "best.ckpt").stat().st_size
+    assert "best" in model["aliases"]
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert json.loads(model["metadata"])["answer"] == metrics["answer"]
+
+
+def test_findings_of_explain_join_the_same_run(run: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(run, tmp_path / "run")
+    words = ["examples=6", "methods=[attention]", "trust.permutations=3", "trust.limits=2"]
+    few = ["trust.decisions=1", "trust.adversary.steps=3", "steps=4"]
+    before = set(logs(copied))
+    done([sys.executable, "-m", "attnlab", "explain", str(copied), *words, *few], REPOSITORY)
+    [log] = set(logs(copied)) - before
+    [record] = of_kind("run", log)
+    assert record["run_id"] == (run / "checkpoints" / "wandb_id.txt").read_text().strip()
+    row = next(row for row in history(log) if "findings._type" in row)
+    logged = log / "files" / row["panels/findings.path"]
+    assert logged.read_bytes() == (copied / "panels" / "findings.png").read_bytes()
+    columns, rows = table(row, "findings", log)
+    tests = json.loads((copied / "trust.json").read_text())["tests"]
+    assert columns[-1] == "verdict"
+    assert [line[-1] for line in rows] == [test["verdict"] for test in tests]
+    [changed] = [t for t in tests if (t["test"], t["figure"]) == ("uniform", "answers changed")]
+    assert summary(log)["explain/uniform/answers_changed"] == pytest.approx(changed["value"])
+
+
+def test_config_and_hashes_are_logged(run: Path) -> None:
+    [record] = of_kind("run", logs(run)[0])
+    about = record["config"]["update"]
+    assert about["config"]["attention"]["name"] == "additive"
+    assert about["config"]["dataset"]["train"] == 320
+    assert len(about["data_digest"]) == 64
+    assert about["versions"].keys() >= {"torch", "lightning", "python"}
+    assert record["run_id"] == (run / "checkpoints" / "wandb_id.txt").read_text().strip()
+
+
+def test_neither_secret_nor_environment_nor_machine_is_recorded(run: Path) -> None:
+    files = [path for path in run.rglob("*") if path.is_file()]
+    assert len(files) > 10
+    for path in files:
+        content = path.read_bytes()
+        for name, value in SECRETS.items():
+            assert value.encode() not in content, f"{name} stands in {path}"
+    [record] = of_kind("run", logs(run)[0])
+    assert not record.get("host")
+    kinds = {record["type"] for record in records(logs(run)[0])}
+    assert "environment" not in kinds
+    assert "stats" not in kinds
+    names = {path.name for path in files}
+    assert not names & {
+        "requirements.txt",
+        "wandb-metadata.json",
+        "output.log",
+        "conda-environment.yaml",
+    }
+
+
+def test_a_run_that_ends_well_says_so(run: Path) -> None:
+    [end] = of_kind("exit", logs(run)[0])
+    assert end.get("exit_code", 0) == 0
+
+
+def test_a_run_that_fails_is_marked_as_failed(tmp_path: Path) -> None:
+    """A loss that is no number stops the run."""
+    folder = tmp_path / "run"
+    broken = ["trainer.optimizer.lr=1.0e30", "trainer.clip_norm=null", "trainer.log_every=1"]
+    command = small_run(tmp_path, "logger=wandb", f"paths.run={folder}", *broken)
+    failed = subprocess.run(
+        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert failed.returncode == 1, failed.stdout + failed.stderr
+    [end] = of_kind("exit", logs(folder)[0])
+    assert end["exit_code"] == 1
+
+
+def test_a_resumed_run_is_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
+    for part in (1, 2):
+        logger = dashboard.connect(settings(), tmp_path, "name", lambda: "abc12345", {"part": part})
+        assert logger is not None
+        with dashboard.closed_at_end(logger):
+            logger.log_metrics({"train/loss": 1.0 / part}, step=part)
+    ids = [record["run_id"] for log in logs(tmp_path) for record in of_kind("run", log)]
+    assert ids == ["abc12345", "abc12345"]
+
+
+def test_steps_that_go_back_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
+    logger = dashboard.connect(settings(), tmp_path, "name", lambda: "abc12345", {})
+    assert logger is not None
+    steps = [1, 2, 10, 5, 3, 10]
+    with dashboard.closed_at_end(logger):
+        for step in steps:
+            logger.log_metrics({"train/loss": step / 10}, step=step)
+    rows = history(logs(tmp_path)[0])
+    assert [row["trainer/global_step"] for row in rows] == steps
+    assert [row["train/loss"] for row in rows] == [step / 10 for step in steps]
+
+
+def test_an_error_is_read_back_as_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
+    logger = dashboard.connect(settings(), tmp_path, "name", lambda: "abc12345", {})
+    with pytest.raises(KeyboardInterrupt), dashboard.closed_at_end(logger):
+        raise KeyboardInterrupt
+    [end] = of_kind("exit", logs(tmp_path)[0])
+    assert end["exit_code"] == 1
+
+
+@pytest.mark.parametrize("rank", ["LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID"])
+def test_other_processes_of_a_run_stay_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str
+) -> None:
+    monkeypatch.setenv(rank, "1")
+    assert dashboard.connect(settings(), tmp_path, "name", lambda: "abc12345", {}) is None
+    assert not (tmp_path / "wandb").exists()
+
+
+def test_disabled_writes_nothing(tmp_path: Path) -> None:
+    disabled = settings("logger.wandb=disabled")
+    assert dashboard.connect(disabled, tmp_path, "name", lambda: "abc12345", {}) is None
+    assert not any(tmp_path.iterdir())
+
+
+def test_online_without_an_account_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UserError, match="wandb login"):
+        dashboard.connect(settings("logger.wandb=online"), tmp_path, "name", lambda: "abc12345", {})
