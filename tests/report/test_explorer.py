@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from report.browser import MISSING, Browser, available, started
-from report.reported import reported
 
 from attnlab.report.differences import Difference
 from attnlab.report.export import export
 from attnlab.report.page import ReportedRun, page
+from tests.report.browser import MISSING, Browser, available, started
+from tests.report.reported import reported
 
 pytestmark = pytest.mark.skipif(not available(), reason=MISSING)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from report.reported import reported
 
 from attnlab.report import export as exporting
+from tests.report.reported import reported
 
 
 @pytest.mark.parametrize("dataset", ["dates", "canvas", "tones"])

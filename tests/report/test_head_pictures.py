@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from report.reported import reported
 
 from attnlab.report.encoding import pack
 from attnlab.report.head_pictures import draw_head_grids, draw_heads
+from tests.report.reported import reported
 
 
 def test_a_row_for_each_site_and_a_column_for_each_head(tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report.reported import reported
 
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.report.examples import load_examples, save_examples
 from attnlab.report.maps import draw_map
 from attnlab.report.rendering import Regions, mask_address, picture_address, pixels_at
+from tests.report.reported import reported
 
 DARK = np.zeros((1, 8, 8), np.float32)
 
