@@ -15,7 +15,7 @@ import pytest
 from attnlab.config import compose
 from attnlab.config.schema import Logger
 from attnlab.errors import UserError
-from attnlab.training import dashboard
+from attnlab.training import wandb_run
 from tests.commands import REPOSITORY, environment, small_run
 
 SECRETS = {
@@ -268,9 +268,9 @@ def test_a_run_that_fails_is_marked_as_failed(tmp_path: Path) -> None:
 def test_a_resumed_run_is_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
     for part in (1, 2):
-        logger = dashboard.connect(settings(), tmp_path, "name", lambda: "abc12345", {"part": part})
+        logger = wandb_run.connect(settings(), tmp_path, "name", lambda: "abc12345", {"part": part})
         assert logger is not None
-        with dashboard.closed_at_end(logger):
+        with wandb_run.closed_at_end(logger):
             logger.log_metrics({"train/loss": 1.0 / part}, step=part)
     ids = [record["run_id"] for log in logs(tmp_path) for record in of_kind("run", log)]
     assert ids == ["abc12345", "abc12345"]
@@ -278,10 +278,10 @@ def test_a_resumed_run_is_the_same_run(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_steps_that_go_back_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
-    logger = dashboard.connect(settings(), tmp_path, "name", lambda: "abc12345", {})
+    logger = wandb_run.connect(settings(), tmp_path, "name", lambda: "abc12345", {})
     assert logger is not None
     steps = [1, 2, 10, 5, 3, 10]
-    with dashboard.closed_at_end(logger):
+    with wandb_run.closed_at_end(logger):
         for step in steps:
             logger.log_metrics({"train/loss": step / 10}, step=step)
     rows = history(logs(tmp_path)[0])
@@ -293,8 +293,8 @@ def test_an_error_is_read_back_as_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
-    logger = dashboard.connect(settings(), tmp_path, "name", lambda: "abc12345", {})
-    with pytest.raises(KeyboardInterrupt), dashboard.closed_at_end(logger):
+    logger = wandb_run.connect(settings(), tmp_path, "name", lambda: "abc12345", {})
+    with pytest.raises(KeyboardInterrupt), wandb_run.closed_at_end(logger):
         raise KeyboardInterrupt
     [end] = of_kind("exit", logs(tmp_path)[0])
     assert end["exit_code"] == 1
@@ -305,13 +305,13 @@ def test_other_processes_of_a_run_stay_silent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str
 ) -> None:
     monkeypatch.setenv(rank, "1")
-    assert dashboard.connect(settings(), tmp_path, "name", lambda: "abc12345", {}) is None
+    assert wandb_run.connect(settings(), tmp_path, "name", lambda: "abc12345", {}) is None
     assert not (tmp_path / "wandb").exists()
 
 
 def test_disabled_writes_nothing(tmp_path: Path) -> None:
     disabled = settings("logger.wandb=disabled")
-    assert dashboard.connect(disabled, tmp_path, "name", lambda: "abc12345", {}) is None
+    assert wandb_run.connect(disabled, tmp_path, "name", lambda: "abc12345", {}) is None
     assert not any(tmp_path.iterdir())
 
 
@@ -323,4 +323,4 @@ def test_online_without_an_account_is_one_line(
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(UserError, match="wandb login"):
-        dashboard.connect(settings("logger.wandb=online"), tmp_path, "name", lambda: "abc12345", {})
+        wandb_run.connect(settings("logger.wandb=online"), tmp_path, "name", lambda: "abc12345", {})
