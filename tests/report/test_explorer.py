@@ -145,6 +145,42 @@ def test_the_closing_figures_leave_no_empty_cell(browser: Browser, dates: Path, 
     assert sum(areas[1:]) == pytest.approx(areas[0], rel=0.02)  # lines of a pixel between them
 
 
+@pytest.fixture(params=[1280, 700, 400])
+def width(request: pytest.FixtureRequest, browser: Browser) -> Iterator[int]:
+    """The window as wide as that of a laptop, a tablet and a phone."""
+    size = {"width": request.param, "height": 850, "deviceScaleFactor": 1, "mobile": False}
+    browser.devtools("Emulation.setDeviceMetricsOverride", size)
+    yield request.param
+    browser.devtools("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_page_opens_at_its_top_and_the_list_scrolls_by_itself(
+    browser: Browser, tmp_path: Path, width: int
+):
+    browser.open(written(tmp_path / "page.html", [reported("dates", count=40)]))
+    scrolled = "return [window.scrollY, document.getElementById('list').scrollTop]"
+    assert browser.run(scrolled) == [0, 0]
+    browser.press("j" * 30)
+    page_top, list_top = browser.run(scrolled)
+    assert page_top == 0
+    assert list_top > 500
+    inside = (
+        "const list = document.getElementById('list').getBoundingClientRect();"
+        "const item = document.querySelector('.list [aria-current=true]').getBoundingClientRect();"
+        "return item.top >= list.top - 1 && item.bottom <= list.bottom + 1"
+    )
+    assert browser.run(inside)
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+
+
+def test_wide_tables_scroll_by_themselves(browser: Browser, tmp_path: Path, width: int):
+    runs = [reported("dates", seed=seed) for seed in range(4)]
+    found = [Difference(i, "answer", "exact_match", 0.1, 0.02, 0.18, 0.006) for i in (1, 2, 3)]
+    browser.open(written(tmp_path / "page.html", runs, found))
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    assert browser.run("return window.scrollY") == 0
+
+
 def test_where_the_map_is_the_answer_nothing_else_could_change(browser: Browser, tmp_path: Path):
     run = reported("canvas", "dataset.task_view=attend")
     browser.open(written(tmp_path / "page.html", [run]))

@@ -186,8 +186,15 @@ function markCurrent() {
     const current = button.dataset.id === state.id;
     button.setAttribute("aria-current", current);
     button.tabIndex = current ? 0 : -1;
-    if (current) button.scrollIntoView({ block: "nearest" });
+    if (current) reveal(button);
   }
+}
+
+/** Scroll the list alone: `scrollIntoView` would scroll the page, too. */
+function reveal(button) {
+  const list = part("list"), top = button.offsetTop, bottom = top + button.offsetHeight;
+  if (top < list.scrollTop) list.scrollTop = top;
+  else if (bottom > list.scrollTop + list.clientHeight) list.scrollTop = bottom - list.clientHeight;
 }
 
 function choose(id) {
