@@ -90,6 +90,10 @@ def _co_attention(config: Config) -> Iterator[Mistake]:
     if config.model.co_attention and combinations.is_recurrent(config.attention):
         problem = f"'{config.attention.name}' goes query by query: not in co-attention"
         yield Mistake("attention", problem, "try: model.co_attention=0")
+    if config.model.co_attention and config.task.causal:
+        problem = "other inputs would attend to later items and hand them back to earlier ones"
+        hint = "with task.learn=every_place try: model.co_attention=0"
+        yield Mistake("model.co_attention", problem, hint)
 
 
 OWN_TO_BACKBONES = {
@@ -154,6 +158,10 @@ def _every_place(config: Config) -> Iterator[Mistake]:
     if isinstance(model, Convolutional) and model.encoder_layers:
         problem = "a state would know the items that it has to tell"
         yield Mistake("model.encoder_layers", problem, "did you mean model=recurrent?")
+    if isinstance(model, HuggingFace):
+        problem = "its states see later items as well as earlier ones"
+        hint = "with task.learn=every_place try: model=transformer"
+        yield Mistake("model.kind", problem, hint)
 
 
 def _one_answer(config: Config) -> Iterator[Mistake]:

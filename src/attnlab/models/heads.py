@@ -126,7 +126,9 @@ class Ranker(Classifier):
         if self.every_place and self.training:
             return self.pooling.at_every_place(reading.memory)
         memory = reading.memory._replace(causal=False)  # all of it stands before what is asked
-        return super().found(reading._replace(memory=memory))
+        # A model that learns at every position queries with its state, here with the last one.
+        seed = memory.last() if self.every_place else reading.query_seed
+        return super().found(Reading(memory, seed))
 
     def choices(self, batch: Batch) -> Tensor:
         return candidates(super().choices(batch), batch.inputs[self.attended], self.repeats)

@@ -79,24 +79,32 @@ class Crossing(nn.Module):
         return own._replace(values=states + self.dropout(self.mlp(self.norms[2](states))))
 
 
-def encoded_together(encoder: nn.Module, parts: Sequence[Memory]) -> list[Memory]:
-    """Several memories through an encoder as one sequence, without padding in between."""
-    joined = side_by_side(parts)
+def encoded_together(encoder: nn.Module, memories: Sequence[Memory]) -> list[Memory]:
+    """Several memories through an encoder as one sequence, without padding in between.
+
+    A causal memory comes last in a causal sequence: its states see all other inputs and their own
+    past, and no state of another input sees it.
+    """
+    numbers = sorted(range(len(memories)), key=lambda number: memories[number].causal)
+    joined = side_by_side([memories[number] for number in numbers])
     order = (~joined.mask).long().argsort(dim=1, stable=True)  # real keys first
-    encoded = encoder(Memory(_taken(joined.values, order), joined.mask.gather(1, order)))
-    states = _taken(encoded.values, order.argsort(1))  # batch x all keys x dim
-    pieces = states.split([part.mask.shape[1] for part in parts], 1)
-    return [part._replace(values=piece) for part, piece in zip(parts, pieces, strict=True)]
+    values, mask = _gathered(joined.values, order), joined.mask.gather(1, order)
+    encoded = encoder(Memory(values, mask, causal=joined.causal))
+    states = _gathered(encoded.values, order.argsort(1))  # batch x all keys x dim
+    lengths = [memories[number].mask.shape[1] for number in numbers]
+    by_number = dict(zip(numbers, states.split(lengths, 1), strict=True))
+    return [memory._replace(values=by_number[i]) for i, memory in enumerate(memories)]
 
 
-def side_by_side(parts: Sequence[Memory]) -> Memory:
-    """Several memories as one, each with its own padding."""
-    if len(parts) == 1:
-        return parts[0]
-    values = torch.cat([part.values for part in parts], 1)
-    return Memory(values, torch.cat([part.mask for part in parts], 1))
+def side_by_side(memories: Sequence[Memory]) -> Memory:
+    """Several memories as one, each with its own padding; causal if one of them is."""
+    if len(memories) == 1:
+        return memories[0]
+    values = torch.cat([memory.values for memory in memories], 1)
+    mask = torch.cat([memory.mask for memory in memories], 1)
+    return Memory(values, mask, causal=any(memory.causal for memory in memories))
 
 
-def _taken(values: Tensor, order: Tensor) -> Tensor:
+def _gathered(values: Tensor, order: Tensor) -> Tensor:
     """values: batch x keys x width; order: batch x keys."""
     return values.gather(1, order[..., None].expand(-1, -1, values.shape[-1]))

@@ -46,13 +46,16 @@ class Reader(nn.Module):
         return self.embedders[self.names.index(self.attended)]
 
     def forward(self, batch: Batch) -> Reading:
-        given = [batch.inputs[name] for name in self.names]
-        seen = [embedder(each) for embedder, each in zip(self.embedders, given, strict=True)]
+        inputs = [batch.inputs[name] for name in self.names]
+        memories = [embed(each) for embed, each in zip(self.embedders, inputs, strict=True)]
         if self.missing is not None:
-            seen = self.missing(seen, given)
-        if len(seen) == 1:
-            memory = self.encoder(seen[0]._replace(causal=self.causal))
+            memories = self.missing(memories, inputs)
+        if self.causal:
+            place = self.names.index(self.attended)
+            memories[place] = memories[place]._replace(causal=True)
+        if len(memories) == 1:
+            memory = self.encoder(memories[0])
             return Reading(memory, memory.last() if memory.grid is None else memory.mean())
-        read = dict(zip(self.names, self.encoder(seen), strict=True))
+        read = dict(zip(self.names, self.encoder(memories), strict=True))
         memory = read.pop(self.attended)
         return Reading(memory, torch.stack([other.mean() for other in read.values()]).sum(0))
