@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import inspect
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,9 @@ from typing import Any, NamedTuple
 
 from attnlab import __version__
 from attnlab.config.dataset import Dataset
+from attnlab.config.section import Section, Variant
 from attnlab.data.codec import Codec
+from attnlab.data.dependencies import dependencies
 from attnlab.data.example import Example
 from attnlab.data.map_layout import OWN, MapLayout
 from attnlab.data.missing import lacking
@@ -24,14 +25,9 @@ from attnlab.data.source import SPLITS, Source, Split
 from attnlab.data.store import Store, Stored
 from attnlab.errors import UserError
 
-WRITTEN_BY = (
-    "store.py",
-    "codec.py",
-    "inputs.py",
-    "answers.py",
-    "vocabulary.py",
-    "tokenizers.py",
-)
+WRITERS = ("attnlab.data.prepared", "attnlab.data.codec", "attnlab.data.store")
+# Settings are in the fingerprint themselves, whatever their schema says of them.
+NO_DATA_FROM = ("attnlab.config", "attnlab.errors", "attnlab.data.dependencies")
 
 
 class Spelling(NamedTuple):
@@ -84,12 +80,24 @@ class Prepared:
 
 def fingerprint(dataset: Dataset) -> str:
     """Changes with the settings that make the data, the code that does, and the files read."""
-    folder = Path(inspect.getfile(dataset.implementation())).parent  # with the parts it is made of
-    parts = [*sorted(folder.glob("*.py")), *(Path(__file__).with_name(name) for name in WRITTEN_BY)]
-    source = b"".join(path.read_bytes() for path in parts)
+    made_by = (part.implementation().__module__ for part in _variants(dataset))
+    files = dependencies([*made_by, *WRITERS], without=NO_DATA_FROM)
+    source = b"".join(path.read_bytes() for path in files.values())
     settings = json.dumps(dataset.settings(), sort_keys=True, default=str)
     contents = _source(dataset).contents()
     return hashlib.sha256((settings + contents).encode() + source).hexdigest()[:12]
+
+
+def _variants(value: Any) -> Iterator[Variant]:
+    """Whatever has a class that implements it in the settings that make the data."""
+    if isinstance(value, Variant):
+        yield value
+        yield from _variants(value.settings())
+    elif isinstance(value, Section):
+        yield from _variants(dict(value))
+    elif isinstance(value, Mapping | list | tuple):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _variants(part)
 
 
 def _source(dataset: Dataset) -> Source:

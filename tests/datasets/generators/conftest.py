@@ -18,10 +18,15 @@ CONF = Path(__file__).parents[3] / "conf" / "dataset"
 MakeGenerator = Callable[..., Generator]
 
 
+def dataset_of(name: str, **changes: Any) -> Dataset:
+    """`conf/dataset/<name>.yaml` with some settings changed."""
+    settings = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
+    return Dataset.model_validate(settings | changes)
+
+
 def make_generator(name: str, **changes: Any) -> Generator:
     """The generator of `conf/dataset/<name>.yaml` with some settings changed."""
-    settings = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
-    return Dataset.model_validate(settings | changes).build()
+    return dataset_of(name, **changes).build()
 
 
 @pytest.fixture(scope="session")
