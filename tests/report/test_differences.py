@@ -10,7 +10,7 @@ import pytest
 from attnlab.metrics.intervals import paired_bootstrap
 from attnlab.metrics.text import ExactMatch
 from attnlab.report.differences import differences
-from attnlab.report.scores import PER_EXAMPLE, RESAMPLES, read_table, save_scores
+from attnlab.report.example_scores import PER_EXAMPLE, RESAMPLES, read_table, save_scores
 
 EXAMPLES = 60
 

@@ -12,8 +12,8 @@ import pytest
 
 from attnlab.cli import main
 from attnlab.report.encoding import unpack
+from attnlab.report.example_scores import PER_EXAMPLE, read_table
 from attnlab.report.export import browser
-from attnlab.report.scores import PER_EXAMPLE, read_table
 from tests.runs import train_small
 
 

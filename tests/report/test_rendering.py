@@ -10,7 +10,7 @@ import pytest
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.report.examples import load_examples, save_examples
-from attnlab.report.maps import draw_map
+from attnlab.report.map_pictures import draw_map
 from attnlab.report.rendering import Regions, mask_address, picture_address, pixels_at
 from tests.report.reported import reported
 

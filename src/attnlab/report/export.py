@@ -18,7 +18,7 @@ from pathlib import Path
 
 from attnlab.errors import RunError
 from attnlab.report.examples import ShownExample
-from attnlab.report.maps import draw_map
+from attnlab.report.map_pictures import draw_map
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SECONDS = 120

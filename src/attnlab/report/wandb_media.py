@@ -15,8 +15,8 @@ import wandb
 from lightning.pytorch.loggers.wandb import WandbLogger
 
 from attnlab.report.examples import ShownExample, load_examples
-from attnlab.report.panels import Row, Said, draw_findings, draw_panels, findings, plausibility
-from attnlab.report.panels import trust as trusted
+from attnlab.report.summary import Finding, Row, draw_findings, draw_panels, findings, plausibility
+from attnlab.report.summary import trust as trusted
 from attnlab.training.wandb_artifacts import make_model
 
 GROUPS = ("answer", "attention", "trust", "cost")
@@ -45,7 +45,7 @@ def log_findings(logger: WandbLogger, folder: Path) -> None:
         return
     values = {_key(row.figure): row.value for row in found if row.value is not None}
     pictures = {f"panels/{name}": path for name, path in draw_findings(folder).items()}
-    logger.experiment.log({**values, **_pictures(pictures), "findings": _table(Said, found)})
+    logger.experiment.log({**values, **_pictures(pictures), "findings": _table(Finding, found)})
 
 
 def _key(finding: str) -> str:

@@ -120,8 +120,8 @@ class Comparison:
 
     def _entry(self, job: Job, outcome: dict[str, Any]) -> Any:
         """What a job left."""
+        from attnlab.report.example_scores import PER_EXAMPLE, RESAMPLES, read_table
         from attnlab.report.leaderboard import DONE, Entry
-        from attnlab.report.scores import PER_EXAMPLE, RESAMPLES, read_table
 
         metrics = job.folder / "metrics.json"
         done = outcome.get("state") in DONE and metrics.is_file()

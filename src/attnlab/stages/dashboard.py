@@ -24,7 +24,7 @@ from attnlab.errors import UserError, suggest
 from attnlab.stages.run import Run, open_run
 
 if TYPE_CHECKING:
-    from attnlab.report.workspace import Logged
+    from attnlab.report.wandb_workspace import Logged
 
 
 def main(arguments: list[str]) -> None:
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
 def save(runs: Sequence[Run], target: str) -> str:
     """The address of the saved workspace; one line of what is missing otherwise."""
     try:
-        from attnlab.report.workspace import workspace
+        from attnlab.report.wandb_workspace import workspace
     except ImportError:
         raise UserError(
             "dashboard: needs wandb-workspaces; try: pip install 'attnlab[dashboards]'"
@@ -67,8 +67,8 @@ def save(runs: Sequence[Run], target: str) -> str:
 
 def logged(run: Run) -> Logged:
     """The keys under which a run logs, from its own files."""
-    from attnlab.report.panels import FINDINGS
-    from attnlab.report.workspace import Logged
+    from attnlab.report.summary import FINDINGS
+    from attnlab.report.wandb_workspace import Logged
 
     path = run.folder / "metrics.json"
     if not path.is_file():

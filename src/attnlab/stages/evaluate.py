@@ -26,13 +26,12 @@ from attnlab.metrics.controls import PositionPrior, controls
 from attnlab.metrics.intervals import Interval
 from attnlab.metrics.plausibility import map_metrics
 from attnlab.metrics.text import ExactMatch
-from attnlab.report.dvc_views import save_figures
+from attnlab.report.dvc_plots import save_figures
+from attnlab.report.example_scores import save_scores
 from attnlab.report.examples import ShownExample, save_examples
 from attnlab.report.head_maps import HeadMaps
-from attnlab.report.head_pictures import draw_head_grids
-from attnlab.report.maps import draw_maps
-from attnlab.report.panels import draw_panels
-from attnlab.report.scores import save_scores
+from attnlab.report.map_pictures import draw_head_grids, draw_maps
+from attnlab.report.summary import draw_panels
 from attnlab.stages.learners import device, load_learner
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run

@@ -110,8 +110,8 @@ def explain(run: Run) -> None:
 
 def _leave_nothing(run: Run) -> None:
     """The same files as `explain` leaves, with nothing in them."""
-    from attnlab.report.panels import FOLDER as PANELS
-    from attnlab.report.panels import draw_rows
+    from attnlab.report.summary import FOLDER as PANELS
+    from attnlab.report.summary import draw_rows
 
     _write(run.folder / "explanations.json", {"map": run.config.task.map, "examples": []})
     _write(run.folder / "trust.json", {"map": run.config.task.map, "tests": [], "curves": {}})
@@ -123,8 +123,8 @@ def _leave_nothing(run: Run) -> None:
 
 def _save_views(run: Run) -> None:
     """The findings as a picture, and as tables for `dvc plots` and `dvc metrics`."""
-    from attnlab.report.dvc_views import save_findings, save_metrics
-    from attnlab.report.panels import draw_findings, findings
+    from attnlab.report.dvc_plots import save_findings, save_metrics
+    from attnlab.report.summary import draw_findings, findings
 
     found = findings(run.folder)
     curves = json.loads((run.folder / "trust.json").read_text(encoding="utf-8"))["curves"]

@@ -18,11 +18,11 @@ from typing import Any
 
 from attnlab.errors import UserError
 from attnlab.report.differences import differences
+from attnlab.report.example_scores import PER_EXAMPLE, RESAMPLES, read_table
 from attnlab.report.examples import load_examples
 from attnlab.report.export import export
 from attnlab.report.head_maps import load_heads
 from attnlab.report.page import Curves, ReportedRun, page
-from attnlab.report.scores import PER_EXAMPLE, RESAMPLES, read_table
 from attnlab.stages.run import Run, open_run
 
 

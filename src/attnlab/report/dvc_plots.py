@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnlab.report.panels import Row, Said, plausibility, trust
-from attnlab.report.scores import write_table
+from attnlab.report.example_scores import write_table
+from attnlab.report.summary import Finding, Row, plausibility, trust
 
 FOLDER = "plots"
 OWN, RANDOM = "attention", "random"
@@ -30,7 +30,7 @@ def save_figures(figures: Mapping[str, Any], folder: Path) -> None:
 
 
 def save_findings(
-    found: Sequence[Said], curves: Mapping[str, Any], shares: Sequence[float], folder: Path
+    found: Sequence[Finding], curves: Mapping[str, Any], shares: Sequence[float], folder: Path
 ) -> None:
     """What the tests of the map found: shares of changed answers, falls where units are erased."""
     _save_rows("tests", (row for row in found if row.figure.endswith("answers changed")), folder)
@@ -40,7 +40,7 @@ def save_findings(
     write_table(erased, _place(folder) / "erasure.csv")
 
 
-def save_metrics(found: Iterable[Said], path: Path) -> None:
+def save_metrics(found: Iterable[Finding], path: Path) -> None:
     """Every finding by test and figure, for `dvc metrics` and `dvc exp show`."""
     metrics: dict[str, dict[str, float | None]] = {}
     for row in found:

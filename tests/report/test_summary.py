@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from attnlab.report.panels import draw_findings, draw_panels, draw_rows, findings, plausibility
+from attnlab.report.summary import draw_findings, draw_panels, draw_rows, findings, plausibility
 from tests.report.reported import reported
 
 FIGURES = reported("dates", count=3).figures

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.report.maps import MOST_KEYS, draw_map
+from attnlab.report.map_pictures import MOST_KEYS, draw_map
 from tests.report.reported import reported
 
 

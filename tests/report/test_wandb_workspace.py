@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from attnlab.cli import main
-from attnlab.report.workspace import Logged, workspace
+from attnlab.report.wandb_workspace import Logged, workspace
 from attnlab.stages.dashboard import logged
 from attnlab.stages.run import open_run
 from tests.commands import environment, small_run
@@ -101,7 +101,7 @@ def test_an_unknown_target_names_the_projects_there_are(
 
 
 def test_it_is_an_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "attnlab.report.workspace", raising=False)
+    monkeypatch.delitem(sys.modules, "attnlab.report.wandb_workspace", raising=False)
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
     monkeypatch.setitem(sys.modules, "wandb_workspaces.reports.v2", None)
     assert main(["dashboard", str(folder)]) == 2

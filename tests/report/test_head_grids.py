@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from attnlab.report.encoding import pack
-from attnlab.report.head_pictures import draw_head_grids, draw_heads
+from attnlab.report.map_pictures import draw_head_grids, draw_heads
 from tests.report.reported import reported
 
 

@@ -8,9 +8,12 @@ from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from attnlab.data.answers import SURE
+from attnlab.report.encoding import unpack
 from attnlab.report.examples import Rows, ShownExample
+from attnlab.report.head_maps import Heads
 from attnlab.report.rendering import Regions, pixels_at
 
 if TYPE_CHECKING:
@@ -24,6 +27,10 @@ LONGEST_LABEL = 24  # characters of a key that still stands upright below a colu
 LONGEST_LINE = 100  # characters of a sentence that are shown
 MOST_KEYS = 30  # long ones that are shown below one another
 MOST_ROWS = 8  # of a map over a picture that are drawn, each as a picture of its own
+HEAD_WIDTH = 1.5  # inches
+LEAST_HEIGHT, MOST_HEIGHT = 0.3, 2.2  # inches of a head
+
+Array = npt.NDArray[np.float64]
 
 
 def draw_maps(examples: Sequence[ShownExample], folder: Path) -> list[Path]:
@@ -179,3 +186,55 @@ def _frame_gold(axes: Axes, gold: Rows, scale: tuple[float, float] = (1.0, 1.0))
     for row, column in zip(*np.nonzero(np.array(gold)), strict=True):
         corner = column * wide - 0.5, row * high - 0.5
         axes.add_patch(Rectangle(corner, wide, high, fill=False, edgecolor=GOLD, linewidth=1.1))
+
+
+def draw_head_grids(
+    examples: Sequence[ShownExample], heads: Sequence[Heads], folder: Path
+) -> list[Path]:
+    """A picture of each example whose model has more maps than the one that is judged."""
+    folder.mkdir(exist_ok=True)
+    paths: list[Path] = []
+    for example, sites in zip(examples, heads, strict=False):  # few have their heads kept
+        if sum(packed["shape"][0] for packed in sites.values()) > 1:
+            paths.append(folder / f"{example.id}-heads.png")
+            draw_heads(example, sites).savefig(paths[-1], dpi=110)
+    return paths
+
+
+def draw_heads(example: ShownExample, sites: Heads) -> Figure:
+    """A row for each attention site, a column for each head, each on its own colour scale."""
+    from matplotlib.figure import Figure
+
+    maps = {site: _laid_out(unpack(packed), example.grid) for site, packed in sites.items()}
+    heights = [_height(each) for each in maps.values()]
+    columns = max(len(each) for each in maps.values())
+    figure = Figure(
+        figsize=(1.3 + (HEAD_WIDTH + 0.1) * columns, 0.4 + sum(heights) + 0.25 * len(maps))
+    )
+    grid = figure.subplots(len(maps), columns, squeeze=False, height_ratios=heights)
+    for axes, (site, each) in zip(grid, maps.items(), strict=True):
+        axes[0].set_ylabel(site, rotation=0, ha="right", va="center", fontsize=9)
+        for head, place in enumerate(axes):
+            place.set(xticks=[], yticks=[])
+            for spine in place.spines.values():
+                spine.set_color(EDGE)
+            if head >= len(each):
+                place.set_visible(False)
+                continue
+            place.imshow(each[head], cmap="Blues", vmin=0, aspect="auto", interpolation="nearest")
+            place.set_title(f"head {head + 1}", fontsize=8, color="#555555", pad=3)
+    figure.tight_layout()
+    return figure
+
+
+def _laid_out(weights: Array, grid: Sequence[int] | None) -> Array:
+    """Reshapes the weights of a single query to the grid of a picture."""
+    heads, queries, keys = weights.shape
+    if grid is not None and queries == 1 and keys == grid[0] * grid[1]:
+        return weights.reshape(heads, *grid)
+    return weights
+
+
+def _height(weights: Array) -> float:
+    rows, columns = weights.shape[1:]
+    return min(max(HEAD_WIDTH * rows / max(columns, 1), LEAST_HEIGHT), MOST_HEIGHT)

@@ -33,7 +33,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Said(Row):
+class Finding(Row):
     """One figure of one test of the map, and what the test says of it."""
 
     verdict: str = ""
@@ -60,14 +60,14 @@ def trust(figures: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
-def findings(folder: Path) -> list[Said]:
+def findings(folder: Path) -> list[Finding]:
     """What `attnlab explain` found; nothing where it was not run."""
     path = folder / FINDINGS
     if not path.is_file():
         return []
     tests = json.loads(path.read_text(encoding="utf-8"))["tests"]
     return [
-        Said(f"{t['test']}: {t['figure']}", OWN, t["value"], t["low"], t["high"], t["verdict"])
+        Finding(f"{t['test']}: {t['figure']}", OWN, t["value"], t["low"], t["high"], t["verdict"])
         for t in tests
     ]
 

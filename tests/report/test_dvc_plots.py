@@ -10,16 +10,16 @@ from pathlib import Path
 import yaml
 
 from attnlab.config.compose import load
-from attnlab.report.dvc_views import ORDERS, save_figures, save_findings, save_metrics
-from attnlab.report.panels import Said
-from attnlab.report.scores import read_table
+from attnlab.report.dvc_plots import ORDERS, save_figures, save_findings, save_metrics
+from attnlab.report.example_scores import read_table
+from attnlab.report.summary import Finding
 from tests.commands import REPOSITORY, run
 from tests.report.reported import reported
 
 FOUND = [
-    Said("permuted: answers changed", "model", 0.54, 0.4, 0.7, "It decides."),
-    Said("permuted: median change of the output", "model", 0.3),
-    Said("tau with gradient x input: Kendall's tau", "model", None),
+    Finding("permuted: answers changed", "model", 0.54, 0.4, 0.7, "It decides."),
+    Finding("permuted: median change of the output", "model", 0.3),
+    Finding("tau with gradient x input: Kendall's tau", "model", None),
 ]
 
 
