@@ -18,10 +18,10 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from attnlab.attention.probes import Intervention, Tap
+from attnlab.attention.probes.map_changes import MAP_CHANGES
 from attnlab.data.batch import Batch
 from attnlab.data.loader import eval_loader
 from attnlab.data.prepared import Prepared
-from attnlab.explain.trust.swaps import MAP_CHANGES
 from attnlab.metrics.controls import PositionPrior, controls
 from attnlab.metrics.intervals import Interval
 from attnlab.metrics.plausibility import map_metrics

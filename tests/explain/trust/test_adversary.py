@@ -9,9 +9,9 @@ import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
 
+from attnlab.attention.probes.map_changes import Given
 from attnlab.config.explain import Adversary
 from attnlab.explain.trust import adversary, decided
-from attnlab.explain.trust.swaps import Given
 from tests.explain.subjects import subject
 from tests.explain.trust import constructed
 

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from attnlab.attention.probes.map_changes import Given
 from attnlab.config.explain import Adversary
 from attnlab.explain.methods.gradients import differentiable
 from attnlab.explain.subject import Subject
 from attnlab.explain.trust import decided
 from attnlab.explain.trust.findings import Finding, over_examples, percent
-from attnlab.explain.trust.swaps import Given
 
 FAR = 0.5  # share of the possible divergence from which a map counts as another one
 PENALTY = 500.0  # of what exceeds epsilon, beside the divergence (Jain & Wallace 2019)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention.probes import Intervention
+from attnlab.attention.probes.map_changes import MapChange
 from attnlab.explain.methods.used import joined
 from attnlab.explain.subject import Subject, reader_of
-from attnlab.explain.trust.swaps import MapChange
 from attnlab.models.reader import Reading
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from attnlab.attention.probes.map_changes import Given, MapChange, Permuted, uniform
 from attnlab.explain.subject import Subject
 from attnlab.explain.trust import decided
 from attnlab.explain.trust.findings import (
@@ -17,7 +18,6 @@ from attnlab.explain.trust.findings import (
     percent,
     who_decides,
 )
-from attnlab.explain.trust.swaps import Given, MapChange, Permuted, uniform
 
 Makes = Callable[[Subject], MapChange]
 
