@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from attnlab.attention.probes import Intervention
+from attnlab.attention.probes.map_changes import Given, Permuted
 from attnlab.explain.methods.maps import attention
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust import decided, replaced, swaps
+from attnlab.explain.trust import decided, replaced
 from tests.explain.subjects import GENERATED, subject
 
 CASES = ["recurrent classify", "transformer tag", *GENERATED]
@@ -70,7 +71,7 @@ def test_uniform_maps_by_hand(case: str) -> None:
 
 def test_permutation_takes_the_median_of_all_orders() -> None:
     explained = subject("recurrent generate")
-    change = swaps.Permuted(seed=0)
+    change = Permuted(seed=0)
     moved = []
     for _ in range(9):
         with torch.no_grad(), Intervention(explained.model, explained.site, change):
@@ -87,7 +88,7 @@ def test_permutation_takes_the_median_of_all_orders() -> None:
 def test_permuted_weights_are_the_same_weights_on_allowed_keys() -> None:
     explained = subject("transformer generate")
     own = decided.own_maps(explained)
-    moved = swaps.Permuted(seed=3)(own.weights, own.allowed)
+    moved = Permuted(seed=3)(own.weights, own.allowed)
     assert (moved[~own.allowed] == 0).all()
     torch.testing.assert_close(moved.sort(-1).values, own.weights.sort(-1).values)
     assert not torch.equal(moved, own.weights)
@@ -98,10 +99,10 @@ def test_a_model_given_its_own_maps_answers_as_before(case: str) -> None:
     explained = subject(case)
     own = decided.own_maps(explained)
     with torch.no_grad():
-        again = decided.under(explained, swaps.Given(own.weights))
+        again = decided.under(explained, Given(own.weights))
         torch.testing.assert_close(again, explained.distributions())
         with decided.remembered(explained):
-            again = decided.under(explained, swaps.Given(own.weights))
+            again = decided.under(explained, Given(own.weights))
             torch.testing.assert_close(again, explained.distributions())
     torch.testing.assert_close(own.weights.mean(1), attention(explained).double())
 
