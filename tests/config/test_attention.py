@@ -63,7 +63,7 @@ def test_files_begin_with_a_command_that_chooses_them(path: Path) -> None:
 def test_every_kind_has_a_file_and_every_file_a_kind(part: str) -> None:
     files = {path.stem for path in (CONF / "attention" / part).glob("*.yaml")}
     built_in = {
-        kind for kind, schema in SLOTS[part].choices.items() if isinstance(schema.target, str)
+        kind for kind, schema in SLOTS[part].kinds().items() if isinstance(schema.target, str)
     }
     assert files == built_in
 
@@ -77,11 +77,11 @@ def test_parts_are_swapped_from_the_command_line() -> None:
     assert config.normalizer.settings() == {"alpha": 1.3}
 
 
-@pytest.mark.parametrize("kind", [k for part in PARTS for k in SLOTS[part].choices])
+@pytest.mark.parametrize("kind", [k for part in PARTS for k in SLOTS[part].kinds()])
 def test_every_target_can_be_imported_and_agrees_on_its_form(kind: str) -> None:
     """What the tables go by is what the class itself says, where it says something."""
     for part in PARTS:
-        schema = SLOTS[part].choices.get(kind)
+        schema = SLOTS[part].kinds().get(kind)
         if schema is None or not isinstance(schema.target, str):
             continue
         module, _, name = schema.target.partition(":")
@@ -135,7 +135,7 @@ def test_kernels_serve_some_named_mechanism(kernel: str) -> None:
 
 def test_every_rule_can_be_broken_and_kept() -> None:
     """A rule that speaks of a form that no part has would never act."""
-    forms = {part: {s.form for s in SLOTS[part].choices.values()} | {"other"} for part in PARTS}
+    forms = {part: {s.form for s in SLOTS[part].kinds().values()} | {"other"} for part in PARTS}
     for rule in RULES:
         assert rule.forms <= forms[rule.part], rule
         assert rule.allowed <= forms[rule.other] | {"other"}, rule
@@ -186,9 +186,9 @@ def test_a_plugin_may_state_its_form() -> None:
     try:
         register("score", "stated_in_a_test")(Stated)
         plain = _composed("attention=multihead")
-        mine = SLOTS["score"].choices["stated_in_a_test"](kind="stated_in_a_test", factor=2.0)
+        mine = SLOTS["score"].kinds()["stated_in_a_test"](kind="stated_in_a_test", factor=2.0)
         config = plain.model_copy(update={"score": mine})
         assert form(config.score) == "inner"
         assert "sdpa" in kernels_for(config)
     finally:
-        SLOTS["score"].choices.pop("stated_in_a_test", None)
+        SLOTS["score"].kinds().pop("stated_in_a_test", None)

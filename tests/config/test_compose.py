@@ -178,7 +178,7 @@ def test_plugin_that_does_not_exist() -> None:
 def test_no_place_may_know_the_item_that_it_has_to_tell() -> None:
     every = ["experiment=baskets", "task.learn=every_place"]
     assert mistakes(*every, "model.prediction=${attention}") == [
-        "model.bidirectional: a state would know the items that it has to tell; with "
+        "model.bidirectional: a state would contain the items that it has to predict; with "
         "task.learn=every_place try: model.bidirectional=false",
         "model.prediction: predicts where one answer looks; task.learn=every_place has one for "
         "each place; try: task.learn=answer",
@@ -212,7 +212,7 @@ def test_what_a_convolution_of_steps_may_not_join() -> None:
     given = ["experiment=baskets", "model=transformer", "attention=multihead", "model.kernel=3"]
     compose.load(given)
     assert mistakes(*given, "objective=unsupervised", "task.learn=every_place") == [
-        "model.kernel: a state would know the items that it has to tell; with "
+        "model.kernel: a state would contain the items that it has to predict; with "
         "task.learn=every_place try: model.kernel=null"
     ]
     assert mistakes(*given, "model.packed=true") == [

@@ -16,8 +16,8 @@ EXPERIMENTS = sorted(p.stem for p in (config_dir() / "experiment").glob("*.yaml"
 
 
 def test_every_kind_has_its_yaml():
-    assert set(CHOICES) == set(AttentionObjective.choices)
-    assert set(SCHEDULES) == set(Schedule.choices)
+    assert set(CHOICES) == set(AttentionObjective.kinds())
+    assert set(SCHEDULES) == set(Schedule.kinds())
 
 
 @pytest.mark.parametrize("choice", CHOICES)

@@ -36,7 +36,7 @@ def test_config_and_table_know_the_same_figures():
     assert set(METRICS) == set(FIGURES)
     named = {figure for name in SETS for figure in settings(name).figures}
     assert named == set(FIGURES)  # every figure stands in a set that people can choose
-    assert {path.stem for path in (FOLDER / "links").glob("*.yaml")} == set(LinkRule.choices)
+    assert {path.stem for path in (FOLDER / "links").glob("*.yaml")} == set(LinkRule.kinds())
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from attnlab.attention.probes import Tap, sites
-from attnlab.config.model import Blanks
 from attnlab.data.batch import Padded, collate
 from attnlab.data.inputs import Sound
 from attnlab.errors import ConfigError
 from attnlab.models.audio import LogMel
+from attnlab.models.embedders_config import Blanks
 from attnlab.models.memory import Memory
 from attnlab.models.multi_input import encoded_together
 from attnlab.models.recurrent import turned_round

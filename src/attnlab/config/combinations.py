@@ -193,7 +193,7 @@ def _ways_out(chosen: Mapping[str, str], rule: Rule) -> str:
 
 
 def _kinds(part: str) -> Iterator[tuple[str, str]]:
-    for kind, schema in SLOTS[part].choices.items():
+    for kind, schema in SLOTS[part].kinds().items():
         stated = getattr(schema.target, "form", None) if isinstance(schema.target, type) else None
         yield kind, str(stated or getattr(schema, "form", "other"))
 
@@ -276,7 +276,7 @@ def _without_effect(config: AttentionConfig, where: str) -> Iterator[Mistake]:
     for part in ("position", "structure"):
         kind = getattr(config, part).kind
         if kind != getattr(used, part).kind:
-            allowed = ", ".join(k for k, s in SLOTS[part].choices.items() if not _aligned(s, k))
+            allowed = ", ".join(k for k, s in SLOTS[part].kinds().items() if not _aligned(s, k))
             problem = f"'{kind}' has no meaning in a model without self-attention"
             yield Mistake(f"{where}.{part}", problem, f"allowed: {allowed}")
 
@@ -290,7 +290,7 @@ def at_role(config: AttentionConfig, role: str) -> AttentionConfig:
         return config
     neutral = {"position": "none", "structure": "global"}
     changed = {
-        part: SLOTS[part].choices[kind].model_construct(kind=kind)
+        part: SLOTS[part].kinds()[kind].model_construct(kind=kind)
         for part, kind in neutral.items()
         if _aligned(type(getattr(config, part)), getattr(config, part).kind)
     }

@@ -232,7 +232,7 @@ def _fields(path: Sequence[str], plain: Any) -> Iterator[str]:
         field = section.model_fields.get(part) if section else None
         section = _section_of(field.annotation) if field else None
         if section and issubclass(section, Variant):
-            section = section.choices.get(str(plain.get("kind", "")), section)
+            section = section.kinds().get(str(plain.get("kind", "")), section)
     yield from section.model_fields if section else ()
 
 

@@ -57,7 +57,7 @@ class Media(Rows):
     @model_validator(mode="after")
     def _answers_beside_media(self) -> Self:
         if not isinstance(self.answer, self.answered):
-            kinds = [k for k, each in Answer.choices.items() if issubclass(each, self.answered)]
+            kinds = [k for k, each in Answer.kinds().items() if issubclass(each, self.answered)]
             raise ValueError(
                 f"answer '{self.answer.kind}' does not go with it; allowed: {', '.join(kinds)}"
             )

@@ -3,13 +3,16 @@
 A `Section` is a mapping with fixed keys. A `Variant` is a section whose `kind` says which of
 several things it is. The schema stays free of torch: a variant names the class that implements
 it as text, and `build` imports that class only when a run needs it.
+
+The base class of a slot stands in `attnlab.config`; its kinds stand beside what implements them,
+in files that `scanning` finds, or in a user's plugin.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import (
@@ -23,11 +26,28 @@ from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from attnlab.config.scanning import load_kinds
+from attnlab.errors import Mistake, UserError, suggest
+
 
 class Section(BaseModel):
     """A part of the config: fixed keys, no defaults (those stand in YAML), never changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    def mistakes(self, config: Any) -> Iterator[Mistake]:
+        """What does not go together with the rest of the config; called for every section of it.
+
+        Each section has been checked by itself before. An override also yields those of its base
+        class: `yield from super().mistakes(config)`.
+
+        Args:
+            config: the whole `Config`.
+
+        Yields:
+            Mistakes; a `where` that begins with a dot is a key of this section.
+        """
+        yield from ()
 
 
 class Variant(Section):
@@ -35,13 +55,14 @@ class Variant(Section):
 
     A direct subclass opens a slot (`class Score(Variant, slot="score")`); a subclass of the slot
     is one choice in it (`class Dot(Score, kind="dot", target="package.module:Class")`).
+    `register` writes such a subclass for a class that implements a kind.
     """
 
     kind: str
 
     slot: ClassVar[str] = ""
     target: ClassVar[str | type] = ""
-    choices: ClassVar[dict[str, type[Variant]]] = {}
+    choices: ClassVar[dict[str, type[Variant]]] = {}  # those registered so far; see `kinds`
 
     def __init_subclass__(
         cls, slot: str = "", kind: str = "", target: str | type = "", **kwargs: Any
@@ -55,6 +76,12 @@ class Variant(Section):
         if kind:
             cls.choices[kind] = cls
 
+    @classmethod
+    def kinds(cls) -> dict[str, type[Self]]:
+        """Every choice of the slot by its name, the package's own and those of plugins."""
+        load_kinds()
+        return cls.choices  # type: ignore[return-value]
+
     @model_validator(mode="wrap")
     @classmethod
     def _choose(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Any:
@@ -63,10 +90,10 @@ class Variant(Section):
         if not is_slot or isinstance(value, Variant):
             return handler(value)
         if not isinstance(value, dict) or "kind" not in value:
-            raise PydanticCustomError("no_kind", "needs a 'kind'", {"allowed": list(cls.choices)})
-        schema = cls.choices.get(str(value["kind"]))
+            raise PydanticCustomError("no_kind", "needs a 'kind'", {"allowed": list(cls.kinds())})
+        schema = cls.kinds().get(str(value["kind"]))
         if schema is None:
-            context = {"kind": value["kind"], "allowed": list(cls.choices)}
+            context = {"kind": value["kind"], "allowed": list(cls.kinds())}
             raise PydanticCustomError("unknown_kind", "unknown kind '{kind}'", context)
         return schema.model_validate(value)
 
@@ -78,7 +105,7 @@ class Variant(Section):
         if SLOTS.get(cls.slot) is not cls:
             return handler(core_schema)
         options: list[JsonSchemaValue] = []
-        for kind, choice in cls.choices.items():
+        for kind, choice in cls.kinds().items():
             schema = handler.resolve_ref_schema(handler(choice.__pydantic_core_schema__))
             options.append(
                 schema | {"properties": schema["properties"] | {"kind": {"const": kind}}}
@@ -108,11 +135,15 @@ Implementation = TypeVar("Implementation", bound=type)
 
 
 def register(slot: str, kind: str) -> Callable[[Implementation], Implementation]:
-    """Add a choice to a slot from a class, for plugins: `@register("score", "my_score")`.
+    """Add a choice to a slot from a class or function: `@register("score", "my_score")`.
 
     The schema is read off the class: its keyword-only arguments, with their types, are the
-    settings that the YAML has to give.
+    settings that the YAML has to give. It is what a `Variant` subclass with `kind` and `target`
+    is, written for you.
     """
+    load_kinds()
+    if slot not in SLOTS:
+        raise UserError(f"register: no slot '{slot}'; {suggest(slot, SLOTS)}")
 
     def decorate(implementation: Implementation) -> Implementation:
         parameters = inspect.signature(implementation, eval_str=True).parameters.values()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal
 
 from pydantic import Field
 
 from attnlab.config.section import Section, Variant
+from attnlab.errors import Mistake
 
 
 class Batches(Section):
@@ -109,3 +111,17 @@ class Trainer(Section):
     ema: Ema | None
     early_stopping: EarlyStopping | None
     checkpoints: Checkpoints
+
+    def mistakes(self, config: Any) -> Iterator[Mistake]:
+        if self.max_epochs < 0 and self.max_steps < 0:
+            yield Mistake(".max_epochs", "no end: max_epochs and max_steps are both -1")
+        if self.devices * self.num_nodes > 1 and self.strategy == "single":
+            hint = "did you mean 'ddp'? allowed: ddp, fsdp"
+            yield Mistake(".strategy", "'single' serves one device", hint)
+        if self.precision == "16-mixed" and self.accelerator == "cpu":
+            hint = "did you mean 'bf16-mixed'? allowed on CPU: 32-true, bf16-mixed"
+            yield Mistake(".precision", "16-mixed is some 60 times slower on a CPU", hint)
+        if self.ema and self.strategy == "fsdp":
+            yield Mistake(".ema", "not with strategy fsdp", "set trainer.ema=null")
+        if self.fast_dev_run and self.overfit_batches:
+            yield Mistake(".overfit_batches", "not with fast_dev_run", "choose one of the two")

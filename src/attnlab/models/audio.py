@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnlab.config.model import Blanks
 from attnlab.data.batch import Padded
 from attnlab.data.inputs import Sound
+from attnlab.models.embedders_config import Blanks
 from attnlab.models.memory import Memory
 
 

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from attnlab.attention.mechanism import Attention
 from attnlab.config.attention import AttentionConfig
-from attnlab.config.model import Audio, Image, SentenceVector, Tie
+from attnlab.config.model import Audio, Image, SentenceVector
 from attnlab.data.batch import Padded
 from attnlab.data.inputs import Input, Picture, Sentences, Sound, Text
 from attnlab.data.vocabulary import PAD, Vocabulary
 from attnlab.errors import UserError
+from attnlab.models.config import Tie
 from attnlab.models.dropout import UnitDropout
 from attnlab.models.memory import Memory
 

@@ -143,7 +143,7 @@ def _decoded_as(run: Run, kind: str | None, settings: Sequence[str], answers: in
 def _defaults(kind: str) -> dict[str, Any]:
     path = config_dir() / "task" / "decoding" / f"{kind}.yaml"
     if not path.is_file():
-        raise UserError(f"--decoding: no '{kind}'; {suggest(kind, Decoding.choices)}")
+        raise UserError(f"--decoding: no '{kind}'; {suggest(kind, Decoding.kinds())}")
     return OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[return-value]
 
 

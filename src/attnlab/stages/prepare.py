@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attnlab.config.model import HuggingFace
 from attnlab.config.schema import Config
 from attnlab.data.map_layout import MapLayout
 from attnlab.data.prepared import Prepared, Spelling, fingerprint, prepare
 from attnlab.data.pretrained import pretrained_pieces
+from attnlab.models.config import HuggingFace
 
 
 def main(config: Config) -> None:

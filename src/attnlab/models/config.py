@@ -1,0 +1,212 @@
+"""The kinds of models. `conf/model/*.yaml` holds the default values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from attnlab.config import combinations
+from attnlab.config.attention import AttentionConfig
+from attnlab.config.dataset_files import Files
+from attnlab.config.model import Model
+from attnlab.config.schema import Config
+from attnlab.errors import Mistake
+
+EMBEDDING_STD = (
+    "spread of the embeddings at the start: wide, and units are soon told apart; narrow, and words "
+    "that training seldom sees say little. Tied ones start like the weights of the output layer"
+)
+Tie = Literal["none", "output", "all"]
+SEES_THE_ANSWER = "a state would contain the items that it has to predict"
+
+
+def has_middle(kernel: int) -> None:
+    """Raise a `ValueError` for a kernel of even width."""
+    if kernel % 2 == 0:
+        raise ValueError(f"a kernel of {kernel} has no middle; use an odd number")
+
+
+class FromScratch(Model):
+    """What models have in common that are not pretrained."""
+
+    dim: int = Field(gt=0, description="width of the hidden states")
+    encoder_layers: int = Field(
+        ge=0, description="layers of the encoder; 0 attends to the embeddings themselves"
+    )
+    decoder_layers: int = Field(gt=0, description="layers of the decoder")
+    tie: Tie = Field(
+        description="embeddings that are one matrix: none; the decoder's and its output layer's "
+        "(Press & Wolf 2017); all, the encoder's too, which needs one vocabulary for all texts; of "
+        "a ranker, items as they are read and as they are ranked"
+    )
+
+    def mistakes(self, config: Config) -> Iterator[Mistake]:
+        yield from super().mistakes(config)
+        dataset = config.dataset
+        joint = isinstance(dataset, Files) and dataset.tokenizer.joint
+        items = config.task.kind == "rank"  # which reads items and ranks items
+        if self.tie == "all" and not joint and not items:
+            problem = f"'all' needs one vocabulary for all texts; '{dataset.name}' has several"
+            hint = "did you mean 'output'? or: dataset.tokenizer.joint=true"
+            yield Mistake("model.tie", problem, hint)
+
+
+class RecurrentDecoder(FromScratch):
+    """What models have in common whose decoder is recurrent."""
+
+    cell: Literal["lstm", "gru"] = Field(description="the recurrent cell")
+    embedding_dim: int = Field(gt=0, description="width of the embeddings")
+    embedding_std: float = Field(gt=0, description=EMBEDDING_STD)
+    query: Literal["state", "previous_state"] = Field(
+        description="which decoder state is the query: the present one, all steps at once (Luong "
+        "et al. 2015), or the previous one, step by step (Bahdanau et al. 2015)"
+    )
+
+    def mistakes(self, config: Config) -> Iterator[Mistake]:
+        yield from super().mistakes(config)
+        if self.tie == "all" and not self.encoder_layers and self.embedding_dim != self.dim:
+            problem = "'all' needs one width; without an encoder inputs have that of "
+            problem += f"model.dim={self.dim}"
+            yield Mistake("model.tie", problem, f"try: model.embedding_dim={self.dim}")
+
+
+class Recurrent(RecurrentDecoder, kind="recurrent", target="attnlab.models.recurrent:Recurrent"):
+    """Recurrent encoder; recurrent decoder that attends to it (Bahdanau et al. 2015)."""
+
+    bidirectional: bool = Field(description="encoder reads both ways")
+
+    @model_validator(mode="after")
+    def _halves_for_two_ways(self) -> Self:
+        if self.bidirectional and self.dim % 2:
+            raise ValueError(f"each way takes half of dim, which is odd: {self.dim}")
+        return self
+
+    def mistakes(self, config: Config) -> Iterator[Mistake]:
+        yield from super().mistakes(config)
+        if config.task.causal and self.encoder_layers and self.bidirectional:
+            hint = "with task.learn=every_place try: model.bidirectional=false"
+            yield Mistake("model.bidirectional", SEES_THE_ANSWER, hint)
+
+
+class Convolutional(
+    RecurrentDecoder, kind="convolutional", target="attnlab.models.convolutional:Convolutional"
+):
+    """Convolutional encoder (Gehring et al. 2017); recurrent decoder that attends to it."""
+
+    kernel: int = Field(gt=0, description="states that a convolution sees at once; an odd number")
+
+    @model_validator(mode="after")
+    def _a_middle(self) -> Self:
+        has_middle(self.kernel)
+        return self
+
+    def mistakes(self, config: Config) -> Iterator[Mistake]:
+        yield from super().mistakes(config)
+        if config.task.causal and self.encoder_layers:
+            yield Mistake("model.encoder_layers", SEES_THE_ANSWER, "did you mean model=recurrent?")
+
+
+class Transformer(FromScratch, kind="transformer", target="attnlab.models.transformer:Transformer"):
+    """Transformer encoder, and decoder where the task generates (Vaswani et al. 2017)."""
+
+    feedforward_dim: int = Field(gt=0, description="hidden width of the feed-forward blocks")
+    feedforward_dropout: float = Field(ge=0, lt=1, description="dropout within these")
+    embedding_positions: Literal["sinusoidal", "learned", "none"] = Field(
+        description="positions added to the embeddings; a mechanism may bring its own as well"
+    )
+    max_length: int = Field(gt=0, description="longest input or output the positions allow")
+    self_attention: AttentionConfig | None = Field(
+        description="the mechanism within encoder and decoder; null is that of `attention`. "
+        "Another one: +attention@model.self_attention=multihead"
+    )
+    packed: bool = Field(
+        description="the encoder reads several short inputs of a batch in one row, each for "
+        "itself, instead of padding; where a map of it is asked for, it does not"
+    )
+    kernel: PositiveInt | None = Field(
+        description="steps that a convolution sees at once, in each layer of the encoder after its "
+        "self-attention (Conformer, Gulati et al. 2020); an odd number. null has none"
+    )
+    norm: Literal["before", "after"] = Field(
+        description="where states are normalised: before each block, which trains more easily "
+        "(Xiong et al. 2020), or after its sum with what went in (Vaswani et al. 2017)"
+    )
+
+    @model_validator(mode="after")
+    def _a_middle(self) -> Self:
+        if self.kernel is not None:
+            has_middle(self.kernel)
+            if self.norm == "after":
+                raise ValueError("a Conformer (kernel) is normalised before: try model.norm=before")
+        return self
+
+    def roles(self, config: Config) -> Mapping[str, set[str]]:
+        generates = config.task.kind == "generate" or config.task.causal
+        own = ({"self"} if self.encoder_layers else set()) | ({"causal"} if generates else set())
+        own = own or {"self"}
+        if self.self_attention is None:
+            return {"attention": own}
+        return {"model.self_attention": own, "attention": {"cross"}}
+
+    def mistakes(self, config: Config) -> Iterator[Mistake]:
+        yield from super().mistakes(config)
+        if self.packed:
+            own = self.self_attention
+            where = "attention" if own is None else "model.self_attention"
+            yield from combinations.packable(own or config.attention, where)
+        if self.kernel is not None and config.task.causal:
+            # A convolution of the encoder's steps sees what stands on both sides of each.
+            hint = "with task.learn=every_place try: model.kernel=null"
+            yield Mistake("model.kernel", SEES_THE_ANSWER, hint)
+        if self.kernel is not None and self.packed:
+            problem = "would join the examples that stand in one row"
+            yield Mistake("model.kernel", problem, "with model.packed=true try: model.kernel=null")
+
+
+OWN_TO_BACKBONES = {
+    "score": "scaled_dot",
+    "normalizer": "softmax",
+    "structure": "global",
+    "position": "none",
+    "heads": "multi",
+}
+
+
+class HuggingFace(Model, kind="hf", target="attnlab.models.hf:HuggingFace"):
+    """A pretrained encoder, or encoder and decoder, with its own tokenizer and its own attention.
+
+    `attention` is that of the head on top. Needs transformers: attnlab[hf].
+    """
+
+    name: str = Field(min_length=1, description="a model's id on the Hugging Face hub, or a folder")
+    revision: str | None = Field(description="commit to read, so that the model stays the same")
+    weights: Literal["pretrained", "random"] = Field(
+        description="the model's own, or, as a control, random ones of the same sizes"
+    )
+    freeze: Literal["nothing", "embeddings", "everything"] = Field(
+        description="what of the pretrained model does not learn"
+    )
+    lr_factor: float = Field(gt=0, description="its learning rate, as a factor on optimizer.lr")
+
+    def settings(self) -> dict[str, Any]:
+        """Here the name says what is built."""
+        return super().settings() | {"name": self.name}
+
+    def mistakes(self, config: Config) -> Iterator[Mistake]:
+        """A pretrained model attends as it was trained to: only the head's mechanism is free."""
+        yield from super().mistakes(config)
+        if config.task.causal:
+            problem = "its states see later items as well as earlier ones"
+            hint = "with task.learn=every_place try: model=transformer"
+            yield Mistake("model.kind", problem, hint)
+        if config.task.kind != "generate":
+            return
+        attention = config.attention
+        if any(getattr(attention, part).kind != kind for part, kind in OWN_TO_BACKBONES.items()):
+            problem = f"'{attention.name}' does not take the place of the backbone's own"
+            yield Mistake("attention", problem, "with task 'generate' try: attention=multihead")
+        if self.prediction is not None:
+            problem = "the backbone's decoder attends to its encoder, not to a prediction"
+            yield Mistake("model.prediction", problem, "try: model.prediction=null")
