@@ -209,7 +209,7 @@ def _dispatch_row(length: int, masked: bool) -> str:
     x = torch.randn(batch, length, DIM, requires_grad=True)
     valid = torch.arange(length) < torch.full((batch, 1), length * 3 // 4)
     mask = Mask(keys=valid if masked else None)
-    fused = attention.kernel_for(attention.call(x, x, x, mask)).fused
+    fused = attention.call(x, x, x, mask).kernel.fused
 
     def forced(kernel: str) -> None:
         attention.kernels.forced = kernel

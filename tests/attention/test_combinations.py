@@ -67,7 +67,7 @@ def test_map_makes_the_context(names: Names, role: str) -> None:
     context = mechanism(query, key, value, mask)
     weights = mechanism.weights(query, key, mask)
     cleaned = value.masked_fill(~mask.keys[:, :, None], 0)
-    values = mechanism.heads.values(cleaned, mask.keys)
+    values = mechanism.heads.project_value(cleaned, mask.keys)
     values = values.repeat_interleave(weights.shape[1] // values.shape[1], dim=1)
     asked = query.masked_fill(~mask.keys[:, :, None], 0) if query is key else query
     expected = mechanism.heads.merge(weights @ values, asked)
@@ -167,10 +167,10 @@ def _masks(role: str, batch: int, queries: int) -> list[Mask]:
 
 
 def _can(mechanism: Attention, kernel: str, query: Tensor, key: Tensor, mask: Mask) -> bool:
-    from attnlab.attention.kernels.choose import ROUTES
+    from attnlab.attention.kernels.choose import IMPLEMENTATIONS
 
     call = mechanism.call(query, key, key, mask)
-    return ROUTES[kernel].can(call)
+    return IMPLEMENTATIONS[kernel].obstacle(call) is None
 
 
 def _context_and_gradients(

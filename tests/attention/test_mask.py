@@ -63,6 +63,15 @@ def test_and_allows_what_both_allow(data: st.DataObject) -> None:
     assert (both == (first & second)).all()
 
 
+def test_patterns_are_the_same_for_positions_of_either_type() -> None:
+    """FlexAttention counts in int32, the matrix in int64."""
+    pattern = BigBird(block=2, window=0, global_blocks=0, random_blocks=3, seed=7)
+    wide, narrow = (torch.arange(4000, dtype=dtype) for dtype in (torch.int64, torch.int32))
+    for query in (0, 100, 3999):
+        expected = pattern.allows(wide[query], wide)
+        assert torch.equal(pattern.allows(narrow[query], narrow), expected)
+
+
 def test_causal_corner_is_at_the_top_left() -> None:
     allowed = Mask(causal=True).allowed(torch.arange(2), 4)
     assert allowed is not None

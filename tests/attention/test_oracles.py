@@ -166,11 +166,11 @@ def test_normalizer_of_a_row(kind: str) -> None:
         site="pooling",
     ).double()
     row = ROW.abs() if kind == "proportion" else ROW
-    found = mechanism.normalizer.settled(row.view(1, 1, 1, 5), None)
+    found = mechanism.normalizer.expected(row.view(1, 1, 1, 5), None)
     torch.testing.assert_close(found.view(5), expected(row), atol=1e-7, rtol=1e-6)
     allowed = torch.tensor([True, True, False, True, True]).view(1, 1, 1, 5)
-    masked = mechanism.normalizer.settled(row.view(1, 1, 1, 5), allowed).view(5)
-    shorter = mechanism.normalizer.settled(row[[0, 1, 3, 4]].view(1, 1, 1, 4), None).view(4)
+    masked = mechanism.normalizer.expected(row.view(1, 1, 1, 5), allowed).view(5)
+    shorter = mechanism.normalizer.expected(row[[0, 1, 3, 4]].view(1, 1, 1, 4), None).view(4)
     torch.testing.assert_close(masked[[0, 1, 3, 4]], shorter)
     assert masked[2] == 0
 
@@ -194,7 +194,7 @@ def test_hard_kuma_gates_are_as_often_open_as_drawn() -> None:
     expected = torch.where((wide_open > between) & (wide_open > shut), 1.0, expected)
     expected = torch.where((shut > between) & (shut > wide_open), 0.0, expected)
     row = logits.view(1, 1, 1, 4)
-    found = mechanism.normalizer.settled(row, None).view(4)
+    found = mechanism.normalizer.expected(row, None).view(4)
     torch.testing.assert_close(found, expected / expected.sum(), atol=1e-3, rtol=1e-3)
     shares = (1 - shut) / (1 - shut).sum()
     torch.testing.assert_close(

@@ -1,47 +1,77 @@
-"""`Call`: one use of a mechanism, with everything computed for it, which lives no longer than it.
+"""`Call`: the data of one use of a mechanism, and what is computed from them on demand.
 
-Forward, maps and probes all start from a call, so that what one of them has computed (the
-logits, say) the others need not compute again, and nothing has to be kept on the module.
+The forward pass, maps and probes all start from a call. What one of them has computed (the logits,
+say) the others reuse, and nothing has to be kept on the module. `Kernel` is the interface of the
+implementations; its base class is the reference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from attnlab.attention.mask import Mask
-from attnlab.attention.parts import Normalize, Past, spread
-from attnlab.attention.recurrence import Rollout, roll_out
-
-if TYPE_CHECKING:
-    from attnlab.attention.kernels.choose import KernelRoute
-    from attnlab.attention.mechanism import Attention
+from attnlab.attention.parts import (
+    Normalize,
+    Parts,
+    Past,
+    at_least_fp32,
+    full_precision,
+    repeat_groups,
+    safe_log,
+)
 
 Rows = Tensor | Sequence[int] | slice
 
 
+class Kernel:
+    """One implementation. This base class is the reference: every formula, logits in memory."""
+
+    fused = False  # whether it computes the context without computing the weights
+
+    def obstacle(self, call: Call) -> str | None:
+        """Why the context of this call is beyond the kernel; None where it can compute it.
+
+        That the parts of the mechanism suit the kernel has been checked with the config.
+        """
+        return None
+
+    def worthwhile(self, call: Call) -> bool:
+        """Whether the kernel is meant for such a call; asked where it was not forced."""
+        return True
+
+    def logits(self, call: Call) -> Tensor:
+        """batch x maps x queries x keys, without positions, masks and mixing; fp32 or wider."""
+        return call.parts.score(at_least_fp32(call.query), at_least_fp32(call.repeated_key))
+
+    def context(self, call: Call) -> Tensor:
+        """batch x heads x queries x width; fused kernels alone have it."""
+        raise NotImplementedError("the reference computes weights first, and sums values by them")
+
+
 @dataclass
 class Call:
-    """Queries and keys as the score compares them, and who may look at what."""
+    """Queries and keys as the score compares them, and which keys each query may attend to."""
 
-    attention: Attention
-    source: Tensor  # batch x queries x query_dim, as they came in
-    asked: Tensor  # batch x maps x queries x width, as the heads made them
+    parts: Parts
+    query_input: Tensor  # batch x queries x query_dim, as the model passed it
+    query_heads: Tensor  # batch x maps x queries x width, as the heads made it
     query: Tensor  # batch x maps x queries x width, prepared by the score
     key: Tensor  # batch x key_maps x keys x width, prepared by the score
-    value: Tensor | None  # batch x heads or fewer x keys x width; None where only maps are asked
+    value: Tensor | None  # batch x heads or fewer x keys x width; None for a map alone
     mask: Mask
     start: int  # position of the first query
-    past: Past | None = None  # recurrent mechanisms: what earlier queries looked at
-    picked: Tensor | None = None  # where the queries stand, if not at start, start + 1, ...
-    whole: Call | None = None  # the call with all queries, where this has some of them
-    kernel: KernelRoute | None = None  # the kernel to use, where it is not to be chosen
-    used: Tensor | None = None  # batch x heads x queries x keys: the weights that forward took
+    past: Past | None = None  # recurrent mechanisms: the weights of earlier queries
+    dropout: float = 0.0  # share of weights to drop in this call
+    bias: Tensor | None = None  # added to the logits; broadcasts to batch x maps x queries x keys
+    kernel: Kernel = field(default_factory=Kernel)
+    row_positions: Tensor | None = None  # positions of the queries where they do not follow `start`
+    whole: Call | None = None  # the call with all queries, where this one has some of them
+    used_weights: Tensor | None = None  # batch x heads x queries x keys: those of the forward pass
 
     @property
     def queries(self) -> int:
@@ -54,18 +84,18 @@ class Call:
     @property
     def from_start(self) -> bool:
         """Whether query i is at position i."""
-        return self.start == 0 and self.picked is None
+        return self.start == 0 and self.row_positions is None
 
-    @cached_property
-    def route(self) -> KernelRoute:
-        """The kernel that serves this call."""
-        return self.kernel or self.attention.kernel_for(self)
+    @property
+    def last_queries(self) -> bool:
+        """Whether the queries are at the last positions of the keys, one after the other."""
+        return self.row_positions is None and self.start + self.queries == self.keys
 
     @cached_property
     def positions(self) -> Tensor:
-        """queries: where each stands on the axis of the keys."""
-        if self.picked is not None:
-            return self.picked
+        """queries: the position of each on the axis of the keys."""
+        if self.row_positions is not None:
+            return self.row_positions
         return torch.arange(self.start, self.start + self.queries, device=self.query.device)
 
     @cached_property
@@ -73,75 +103,138 @@ class Call:
         """Broadcasts to batch x maps x queries x keys; None where every key is allowed."""
         return self.mask.allowed(self.positions, self.keys)
 
-    @property
-    def allowed_is_none(self) -> bool:
-        """Whether every query may look at every key, known without making `allowed`."""
-        return self.mask.keys is None and self.mask.custom is None and not self.mask.rules
-
     @cached_property
     def position_bias(self) -> Tensor | None:
-        """What positions add to the logits; broadcasts to batch x maps x queries x keys."""
-        attention = self.attention
-        return attention.position.bias(self.asked, self.positions, self.keys, attention.score.scale)
+        """What is added to the logits; broadcasts to batch x maps x queries x keys."""
+        position, scale = self.parts.position, self.parts.score.scale
+        with full_precision(self.query):
+            query = at_least_fp32(self.query_heads)
+            bias = position.bias(query, self.positions, self.keys, scale)
+        return bias if self.bias is None else self.bias if bias is None else bias + self.bias
 
     @cached_property
     def logits(self) -> Tensor:
         """batch x maps x queries x keys, fp32 or wider, before any mask."""
-        logits = self.route.logits(self)
-        if self.position_bias is not None:
-            logits = logits + self.position_bias
-        return self.attention.heads.mix_logits(logits)
+        with full_precision(self.query):
+            logits = self.kernel.logits(self)
+            if self.position_bias is not None:
+                logits = logits + self.position_bias
+            return self.parts.heads.mix_logits(logits)
 
     @cached_property
-    def rolled(self) -> Rollout:
-        """Recurrent mechanisms: the maps query after query, with nothing drawn."""
-        return roll_out(self, drawn=False)
+    def expected(self) -> Tensor:
+        """batch x heads x queries x keys: the map, with nothing sampled and nothing dropped."""
+        return self.weights_by(self.parts.normalizer.expected)
 
     @cached_property
-    def settled(self) -> Tensor:
-        """batch x heads x queries x keys: the map, with nothing drawn and nothing dropped."""
-        return self.weigh(self.attention.normalizer.settled)
-
-    @cached_property
-    def log_settled(self) -> Tensor:
+    def expected_log(self) -> Tensor:
         """batch x heads x queries x keys: the logarithm of the map, finite everywhere."""
-        attention = self.attention
-        if attention.mixes_weights:
-            return attention.log_of_mixed(self.settled)
-        return attention.structure.weigh_log(self, self.logits, attention.normalizer)
+        if self.parts.heads.mixes_weights:  # no logits of their own; below zero counts as zero
+            return safe_log(self.expected)
+        with full_precision(self.query):
+            return self.parts.structure.log_weights(self, self.logits, self.parts.normalizer)
 
-    def weigh(self, normalize: Normalize) -> Tensor:
-        """batch x heads x queries x keys: logits to weights."""
-        weights = self.attention.structure.weigh(self, self.logits, normalize)
-        return self.attention.heads.mix_weights(weights)
+    def weights_by(self, normalize: Normalize) -> Tensor:
+        """batch x heads x queries x keys: logits to weights by a way to normalize them."""
+        with full_precision(self.query):
+            weights = self.parts.structure.weights(self, self.logits, normalize)
+            return self.parts.heads.mix_weights(weights)
+
+    @cached_property
+    def unrolled(self) -> Unrolled:
+        """Recurrent mechanisms: the maps query after query, with nothing sampled."""
+        return self.unroll()
+
+    def unroll(
+        self,
+        *,
+        sample: bool = False,
+        change: Callable[[Tensor, Call], Tensor] | None = None,
+    ) -> Unrolled:
+        """The maps query after query, each of which depends on those before it.
+
+        Args:
+            sample: Whether the normalizer may sample, as in training.
+            change: Replaces the weights of each query before the next one depends on them.
+        """
+        past = self.past or self._no_past()
+        weights, logs = [], []
+        with full_precision(self.query):
+            for row in range(self.queries):
+                one = self.rows(slice(row, row + 1))
+                row_weights, row_log = one._row_weights(past, sample)
+                row_weights = row_weights if change is None else change(row_weights, one)
+                past = past.after(row_weights[:, :, 0])
+                weights.append(row_weights)
+                logs.append(row_log)
+        return Unrolled(torch.cat(weights, dim=2), torch.cat(logs, dim=2), past)
+
+    def _row_weights(self, past: Past, sample: bool) -> tuple[Tensor, Tensor]:
+        """The weights and log weights of one query: batch x maps x 1 x keys."""
+        score, normalizer, structure = self.parts.score, self.parts.normalizer, self.parts.structure
+        query, key = at_least_fp32(self.query), at_least_fp32(self.repeated_key)
+        logits = at_least_fp32(score.step(query, key, past))
+        for bias in (self.position_bias, structure.step_bias(past)):
+            logits = logits if bias is None else logits + bias
+        if normalizer.recurrent:
+            weights = normalizer.step(logits, self.allowed, past)
+            return weights, safe_log(weights)
+        normalize = normalizer if sample else normalizer.expected
+        weights = structure.weights(self, logits, normalize)
+        return weights, structure.log_weights(self, logits, normalizer)
+
+    def _no_past(self) -> Past:
+        batch, maps = self.query.shape[:2]
+        zeros = at_least_fp32(self.query).new_zeros(batch, maps, self.keys)
+        return Past(zeros, zeros, 0)
 
     def rows(self, rows: Rows) -> Call:
         """The same call for some of its queries."""
+        bias = self.bias
         return replace(
             self,
-            asked=self.asked[:, :, rows],
+            query_heads=self.query_heads[:, :, rows],
             query=self.query[:, :, rows],
             mask=self.mask.rows(rows),
-            picked=self.positions[rows],
+            bias=bias if bias is None or bias.shape[2] == 1 else bias[:, :, rows],
+            row_positions=self.positions[rows],
             whole=self.whole or self,
-            used=None,
+            used_weights=None,
         )
 
     def sample(self, examples: Tensor) -> Call:
         """The same call for some examples of the batch, cut off from the graph."""
+        bias = None if self.bias is None else self.bias.detach()
         return replace(
             self,
-            asked=self.asked[examples].detach(),
+            query_heads=self.query_heads[examples].detach(),
             query=self.query[examples].detach(),
             key=self.key[examples].detach(),
             value=None,
             mask=self.mask.select(examples),
             past=None if self.past is None else self.past.select(examples).detach(),
+            bias=bias if bias is None or len(bias) == 1 else bias[examples],
             whole=None,
-            used=None,
+            used_weights=None,
         )
 
     @property
-    def spread_key(self) -> Tensor:
+    def repeated_key(self) -> Tensor:
         """batch x maps x keys x width."""
-        return spread(self.key, self.query.shape[1])
+        return repeat_groups(self.key, self.query.shape[1])
+
+    @property
+    def present_value(self) -> Tensor:
+        """batch x heads or fewer x keys x width; raises where the call is for a map alone."""
+        if self.value is None:
+            raise ValueError("a call that was made for a map alone has no values")
+        return self.value
+
+
+@dataclass(frozen=True)
+class Unrolled:
+    """The maps of all queries of a call, computed one after the other, and the past they leave."""
+
+    weights: Tensor  # batch x maps x queries x keys
+    log_weights: Tensor  # the same, as logarithms
+    past: Past

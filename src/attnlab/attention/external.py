@@ -7,12 +7,9 @@ asks for a map the fastest kernel serves it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-
 from torch import Tensor
 
-from attnlab.attention.call import Call, Rows
+from attnlab.attention.call import Call
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.attention.parts import Heads, Inputs, Shape
@@ -36,34 +33,8 @@ class ExternalHeads(Heads):
 class ExternalHeadsConfig(HeadsConfig, target=ExternalHeads):
     """No choice of a user's: whoever has the attention says how many heads there are."""
 
-    form = "split"
     count: int
     groups: int
-
-
-@dataclass
-class ExternalCall(Call):
-    """A call whose logits get a bias that came with it (relative positions, in T5)."""
-
-    bias: Tensor | None = None  # broadcasts to batch x heads x queries x keys
-
-    @cached_property
-    def position_bias(self) -> Tensor | None:
-        return self.bias
-
-    def rows(self, rows: Rows) -> Call:
-        call = super().rows(rows)
-        assert isinstance(call, ExternalCall)
-        call.bias = None if self.bias is None else self.bias[:, :, rows]
-        return call
-
-    def sample(self, examples: Tensor) -> Call:
-        call = super().sample(examples)
-        assert isinstance(call, ExternalCall)
-        if self.bias is not None:
-            bias = self.bias.detach()
-            call.bias = bias if len(bias) == 1 else bias[examples]
-        return call
 
 
 class ExternalAttention(Attention):
@@ -93,7 +64,19 @@ class ExternalAttention(Attention):
         Fewer queries than keys are the last ones, where queries and keys are one sequence.
         """
         start = key.shape[2] - query.shape[2] if self.role == "self" else 0
-        call = ExternalCall(self, query, query, query, key, value, mask, start, bias=bias)
-        for watcher in self.attached.watchers:
-            watcher.see(call)
+        call = Call(
+            parts=self.parts,
+            query_input=query,
+            query_heads=query,
+            query=query,
+            key=key,
+            value=value,
+            mask=mask,
+            start=start,
+            dropout=self.dropout if self.training else 0.0,
+            bias=bias,
+        )
+        call.kernel = self.kernels.choose(call)
+        for observer in self.attached.observers:
+            observer.record(call)
         return self.attend(call)

@@ -1,4 +1,4 @@
-"""`Mask`: who may look at what. One object, lowered in two ways that a test holds equal.
+"""`Mask`: who may look at what. One object, mask_logits in two ways that a test holds equal.
 
 Queries and keys are counted from zero and stand on the same axis: query `i` is at position
 `start + i`, where `start` is the number of queries already answered (stepwise decoding). So with
@@ -74,6 +74,11 @@ class Mask:
         causal = (Causal(),) if self.causal and Causal() not in self.patterns else ()
         window = (Window(*self.window),) if self.window is not None else ()
         return causal + window + self.patterns
+
+    @property
+    def forbids(self) -> bool:
+        """Whether any key may be forbidden, known without making a matrix."""
+        return self.keys is not None or self.custom is not None or bool(self.rules)
 
     @property
     def only_causal(self) -> bool:

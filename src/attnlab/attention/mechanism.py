@@ -15,23 +15,13 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention.call import Call, Rows
-from attnlab.attention.kernels.choose import KernelChoice, KernelRoute
+from attnlab.attention.call import Call, Rows, Unrolled
+from attnlab.attention.kernels.choose import KernelChoice
 from attnlab.attention.mask import Mask
-from attnlab.attention.parts import (
-    Heads,
-    Inputs,
-    Normalizer,
-    Past,
-    Position,
-    Score,
-    Structure,
-    safe_log,
-)
-from attnlab.attention.recurrence import Rollout, roll_out
+from attnlab.attention.parts import Inputs, Parts, Past, repeat_groups
 from attnlab.attention.state import State
 from attnlab.config.attention import AttentionConfig
-from attnlab.config.combinations import at_role, is_recurrent
+from attnlab.config.combinations import at_role
 
 ROLES = ("self", "cross", "pooling")
 
@@ -39,17 +29,17 @@ ROLES = ("self", "cross", "pooling")
 Transform = Callable[[Tensor, Tensor | None], Tensor]
 
 
-class Watcher(Protocol):
-    """What is told of every call: taps and probes."""
+class Observer(Protocol):
+    """Receives every call: taps and probes."""
 
-    def see(self, call: Call) -> None: ...
+    def record(self, call: Call) -> None: ...
 
 
 @dataclass
 class Attachments:
-    """Who watches or changes this attention; a context manager puts them in and takes them out."""
+    """Observers and transforms of one attention; context managers add and remove them."""
 
-    watchers: list[Watcher]
+    observers: list[Observer]
     transforms: list[Transform]
 
 
@@ -67,24 +57,40 @@ class Attention(nn.Module):
         site: str,
         max_length: int = 1024,
     ) -> None:
+        """Build the parts that a config names.
+
+        Args:
+            config: The mechanism.
+            query_dim: Width of the queries; `key_dim` and `value_dim` likewise.
+            output_dim: Width of the contexts; None takes what the heads give.
+            site: Name of the place in the model, which holds a role: `decoder.cross.0`.
+            max_length: Longest input, for parts that have a parameter for each position.
+        """
         super().__init__()
         self.site = site
         self.role = role_of(site)
         self.config = config = at_role(config, self.role)
-        own = self.role == "self"
-        inputs = Inputs(query_dim, key_dim, value_dim, output_dim, max_length, own)
-        self.heads: Heads = config.heads.build(inputs)
+        inputs = Inputs(query_dim, key_dim, value_dim, output_dim, max_length)
+        self.heads = config.heads.build(inputs)
         shape = self.heads.shape
-        self.score: Score = config.score.build(shape)
-        self.normalizer: Normalizer = config.normalizer.build(shape)
-        self.structure: Structure = config.structure.build(shape)
-        self.position: Position = config.position.build(shape)
+        self.score = config.score.build(shape)
+        self.normalizer = config.normalizer.build(shape)
+        self.structure = config.structure.build(shape)
+        self.position = config.position.build(shape)
         self.dropout = config.dropout
         self.output_dim = self.heads.output_dim
-        self.recurrent = is_recurrent(config)
-        self.mixes_weights = type(self.heads).mix_weights is not Heads.mix_weights
         self.kernels = KernelChoice(config)
         self.attached = Attachments([], [])
+
+    @property
+    def parts(self) -> Parts:
+        """The five parts."""
+        return Parts(self.score, self.normalizer, self.structure, self.position, self.heads)
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether the map of a query depends on those of earlier queries."""
+        return any((self.score.recurrent, self.normalizer.recurrent, self.structure.recurrent))
 
     def forward(
         self,
@@ -94,27 +100,28 @@ class Attention(nn.Module):
         mask: Mask | None = None,
         state: State | None = None,
     ) -> Tensor:
-        """batch x queries x output_dim; with a state, queries go on where the last call ended."""
+        """batch x queries x output_dim; with a state, queries follow those of the last call."""
         call, grown = self.call_and_state(query, key, value, mask, state)
-        for watcher in self.attached.watchers:
-            watcher.see(call)
+        for observer in self.attached.observers:
+            observer.record(call)
         past = None
         if self.recurrent:
-            rolled = self._roll(call, drawn=True)
-            call.used, past = rolled.weights, rolled.past
-            context = self._weighted(call.used, call)
+            unrolled = self._unroll(call, sample=True)
+            call.used_weights, past = unrolled.weights, unrolled.past
+            context = self._weighted_sum(call)
         else:
             context = self.attend(call)
         if state is not None:
             _advance(state, grown, past, query.shape[1])
-        return self.heads.merge(context, call.source)
+        return self.heads.merge(context, call.query_input)
 
     def attend(self, call: Call) -> Tensor:
         """batch x heads x queries x width: the context of a call, by its kernel."""
-        if call.route.fused and not self.attached.transforms:
-            return call.route.context(call)
-        call.used = self._changed(call.weigh(self.normalizer), call)
-        return self._weighted(call.used, call)
+        if call.kernel.fused and not self.attached.transforms:
+            self.kernels.check(call, self.site)
+            return call.kernel.context(call)
+        call.used_weights = self._transformed(call.weights_by(self.normalizer), call)
+        return self._weighted_sum(call)
 
     def weights(
         self,
@@ -126,7 +133,19 @@ class Attention(nn.Module):
         heads: Sequence[int] | int | None = None,
         state: State | None = None,
     ) -> Tensor:
-        """batch x heads x queries x keys, fp32: before dropout, nothing drawn; the state stays."""
+        """The map, without dropout and sampling; the state stays as it is.
+
+        Args:
+            query: batch x queries x query_dim.
+            key: batch x keys x key_dim; None where the state has them.
+            mask: Which keys each query may attend to.
+            rows: The queries to return; None is all.
+            heads: The heads to return; None is all.
+            state: What earlier calls of a stepwise decoder left.
+
+        Returns:
+            batch x heads x queries x keys, fp32 or wider.
+        """
         call = self.call(query, key, None, mask, state)
         return self.maps(call, rows=rows, heads=heads)
 
@@ -154,33 +173,26 @@ class Attention(nn.Module):
     ) -> Tensor:
         """The map of a call: batch x heads x queries x keys, fp32 or wider."""
         if self.recurrent:
-            rolled = self._roll(call, drawn=False)
-            found = rolled.log_weights if log else rolled.weights
-            found = found if rows is None else found[:, :, rows]
+            unrolled = self._unroll(call, sample=False)
+            maps = unrolled.log_weights if log else unrolled.weights
+            maps = maps if rows is None else maps[:, :, rows]
         else:
             call = call if rows is None else call.rows(rows)
-            found = call.log_settled if log else call.settled
+            maps = call.expected_log if log else call.expected
         if heads is None:
-            return found
-        return found[:, [heads] if isinstance(heads, int) else list(heads)]
+            return maps
+        return maps[:, [heads] if isinstance(heads, int) else list(heads)]
 
     def start(self, key: Tensor | None, value: Tensor | None, mask: Mask | None = None) -> State:
-        """What stepwise decoding keeps: all keys at once, or none yet in self-attention."""
+        """The state before the first step: all keys in cross-attention, none in self-attention."""
         mask = mask or Mask()
         if key is None:
             return State(None, None, mask, grows=True)
-        key, value = _clean(key, mask), None if value is None else _clean(value, mask)
+        key = _without_padding(key, mask)
+        value = None if value is None else _without_padding(value, mask)
         projected = self._project_keys(key, mask, 0)
-        values = None if value is None else self.heads.values(value, mask.keys)
+        values = None if value is None else self.heads.project_value(value, mask.keys)
         return State(projected, values, mask, grows=False)
-
-    def kernel_for(self, call: Call) -> KernelRoute:
-        """The kernel that serves a call, by the mechanism, the device and the sizes."""
-        return self.kernels.route(call)
-
-    def log_of_mixed(self, weights: Tensor) -> Tensor:
-        """Mixed maps have no logits of their own (and may be negative, which counts as zero)."""
-        return safe_log(weights)
 
     def extra_repr(self) -> str:
         return f"site={self.site}, mechanism={self.config.name}, kernel={self.config.kernel}"
@@ -210,52 +222,53 @@ class Attention(nn.Module):
         if state is not None and not state.grows:
             projected, values, mask = _present(state.key), state.value, state.mask & mask
         else:
-            query, key, value = _cleaned(query, key, value, mask)
+            query, key, value = _all_without_padding(query, key, value, mask)
             projected = self._project_keys(key, mask, 0 if state is None else state.length)
-            values = None if value is None else self.heads.values(value, mask.keys)
+            values = None if value is None else self.heads.project_value(value, mask.keys)
             if state is not None:
                 grown = state.with_keys(projected, values, mask)
                 projected, values, mask = _present(grown.key), grown.value, grown.mask
         positions = torch.arange(start, start + query.shape[1], device=query.device)
-        asked = self.heads.queries(self.position.mark_query(query, positions))
+        heads = self.heads.project_query(self.position.add_to_query(query, positions))
+        transformed = self.position.transform_query(heads, positions)
         call = Call(
-            self,
-            query,
-            asked,
-            self.score.prepare_query(self.position.turn_query(asked, positions)),
-            projected,
-            values,
-            replace(mask, patterns=(*mask.patterns, *self.structure.patterns())),
-            start,
-            None if state is None else state.past,
+            parts=self.parts,
+            query_input=query,
+            query_heads=heads,
+            query=self.score.prepare_query(transformed),
+            key=projected,
+            value=values,
+            mask=replace(mask, patterns=(*mask.patterns, *self.structure.patterns())),
+            start=start,
+            past=None if state is None else state.past,
+            dropout=self.dropout if self.training else 0.0,
         )
+        call.kernel = self.kernels.choose(call)
         return call, grown
 
     def _project_keys(self, key: Tensor, mask: Mask, start: int) -> Tensor:
         """batch x keys x key_dim -> batch x key_maps x keys x width, as the score compares them."""
         positions = torch.arange(start, start + key.shape[1], device=key.device)
-        split = self.heads.keys(self.position.mark_key(key, positions))
-        return self.score.prepare_key(self.position.turn_key(split, positions), mask)
+        heads = self.heads.project_key(self.position.add_to_key(key, positions))
+        return self.score.prepare_key(self.position.transform_key(heads, positions), mask)
 
-    def _roll(self, call: Call, *, drawn: bool) -> Rollout:
+    def _unroll(self, call: Call, *, sample: bool) -> Unrolled:
         if self.attached.transforms:
-            return roll_out(call, drawn=drawn, changed=self._changed)
-        if drawn and self.normalizer.draws:
-            return roll_out(call, drawn=True)
-        return call.rolled
+            return call.unroll(sample=sample, change=self._transformed)
+        if sample and self.normalizer.samples:
+            return call.unroll(sample=True)
+        return call.unrolled
 
-    def _changed(self, weights: Tensor, call: Call) -> Tensor:
+    def _transformed(self, weights: Tensor, call: Call) -> Tensor:
         for transform in self.attached.transforms:
             weights = transform(weights, call.allowed)
         return weights
 
-    def _weighted(self, weights: Tensor, call: Call) -> Tensor:
-        """batch x heads x queries x width: the sum of values by weights."""
-        value = _present(call.value)
-        weights = nn.functional.dropout(weights, self.dropout, self.training).to(value.dtype)
-        if value.shape[1] != weights.shape[1]:
-            value = value.repeat_interleave(weights.shape[1] // value.shape[1], dim=1)
-        return weights @ value
+    def _weighted_sum(self, call: Call) -> Tensor:
+        """batch x heads x queries x width: the sum of values by the weights that are used."""
+        weights, value = _present(call.used_weights), call.present_value
+        weights = nn.functional.dropout(weights, call.dropout).to(value.dtype)
+        return weights @ repeat_groups(value, weights.shape[1])
 
 
 def role_of(site: str) -> str:
@@ -266,28 +279,28 @@ def role_of(site: str) -> str:
     return roles[0]
 
 
-def _clean(tensor: Tensor, mask: Mask) -> Tensor:
+def _without_padding(tensor: Tensor, mask: Mask) -> Tensor:
     """Zero where there is no key: whatever stands in the padding, NaN included, cannot leak."""
     if mask.keys is None:
         return tensor
     return tensor.masked_fill(~mask.keys[:, :, None], 0)
 
 
-def _cleaned(
+def _all_without_padding(
     query: Tensor, key: Tensor | None, value: Tensor | None, mask: Mask
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """All three without what stands in the padding; what was one tensor stays one."""
+    """All three with zeros in the padding; what was one tensor stays one."""
     if key is None:
         raise ValueError("keys are needed: there is no state that has them")
-    clean = _clean(key, mask)
+    clean = _without_padding(key, mask)
     if value is not None:
-        value = clean if value is key else _clean(value, mask)
+        value = clean if value is key else _without_padding(value, mask)
     return clean if query is key else query, clean, value
 
 
 def _present(tensor: Tensor | None) -> Tensor:
     if tensor is None:
-        raise ValueError("a call that was made for maps alone has no values")
+        raise ValueError("this state has no keys")
     return tensor
 
 

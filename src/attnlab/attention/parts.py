@@ -2,12 +2,12 @@
 
 A call of attention goes through them in this order:
 
-1. `Position.mark` adds absolute positions to queries and keys,
+1. `Position.add_to_query` / `add_to_key` add absolute positions to queries and keys,
 2. `Heads` projects and splits: batch x maps x length x width,
-3. `Position.turn_query` / `turn_key` rotate or shift what is compared,
+3. `Position.transform_query` / `transform_key` rotate or shift what is compared,
 4. `Score.prepare_query` / `prepare_key` do what depends on one side alone (and can be cached),
 5. `Score` compares each query with each key, `Position.bias` is added: the logits,
-6. `Heads.mix_logits`, then `Structure.weigh` with `Normalizer` turns logits into weights,
+6. `Heads.mix_logits`, then `Structure.weights` with `Normalizer` turns logits into weights,
 7. `Heads.mix_weights`, the weighted sum of values, `Heads.merge`.
 
 A part is built as `Part(shape, **settings)`; heads, which decide the shape, as
@@ -17,8 +17,9 @@ A part is built as `Part(shape, **settings)`; heads, which decide the shape, as
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,19 +29,19 @@ from attnlab.attention.mask import Mask, Pattern
 if TYPE_CHECKING:
     from attnlab.attention.call import Call
 
+# logits, and where they are allowed -> weights
 Normalize = Callable[[Tensor, Tensor | None], Tensor]
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What comes in from the model, and what it wants back."""
+    """The widths that the model passes, and the one it wants back."""
 
     query_dim: int
     key_dim: int
     value_dim: int
     output_dim: int | None
     max_length: int
-    self_attention: bool
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,14 @@ class Shape:
 
 @dataclass(frozen=True)
 class Past:
-    """What earlier queries looked at, for the parts that ask."""
+    """The weights of earlier queries, for the parts that depend on them."""
 
     previous: Tensor  # batch x maps x keys, the last query's weights
     total: Tensor  # batch x maps x keys, the sum over all earlier queries
     steps: int  # how many queries came before
 
     def after(self, weights: Tensor) -> Past:
-        """The past once a query has looked with `weights` (batch x maps x keys)."""
+        """The past after one more query with these weights (batch x maps x keys)."""
         return Past(weights, self.total + weights, self.steps + 1)
 
     def select(self, index: Tensor) -> Past:
@@ -78,22 +79,9 @@ class Past:
         return replace(self, previous=self.previous.detach(), total=self.total.detach())
 
 
-def per_map(states: Tensor, weight: Tensor) -> Tensor:
-    """Each map's states times its own matrix, one product a map however short the sequences are.
-
-    (Broadcasting over the batch would read the matrix again for each example.)
-    """
-    batch, _, length, _ = states.shape  # batch x maps x length x width
-    rows = states.transpose(0, 1).flatten(1, 2)  # maps x batch * length x width
-    made = rows @ weight.to(states.dtype)  # weight: maps x width x width made
-    return made.unflatten(1, (batch, length)).transpose(0, 1)
-
-
 class Score(nn.Module):
-    """How well a key answers a query: batch x maps x queries x keys logits."""
+    """How well a key matches a query: batch x maps x queries x keys logits."""
 
-    form: ClassVar[str] = "other"  # which kernels can serve it, see `config.combinations`
-    recurrent: ClassVar[bool] = False  # asks what earlier queries looked at
     scale: float = 1.0  # what the inner product is multiplied by
 
     def __init__(self, shape: Shape) -> None:
@@ -109,42 +97,49 @@ class Score(nn.Module):
         return key
 
     def step(self, query: Tensor, key: Tensor, past: Past) -> Tensor:
-        """The logits of one query row, where `past` is known."""
+        """The logits of one query row, given the weights of earlier ones."""
         return self(query, key)
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether it depends on the weights of earlier queries."""
+        return type(self).step is not Score.step
 
 
 class Normalizer(nn.Module):
     """Logits to weights. Forbidden keys get exactly zero, also where all are forbidden."""
 
-    recurrent: ClassVar[bool] = False
-    draws: ClassVar[bool] = False  # samples while training
-    needs_reward: ClassVar[bool] = False  # what it draws has no gradient: see `reinforce`
+    samples: ClassVar[bool] = False  # samples while training
+    needs_reward: ClassVar[bool] = False  # what it samples has no gradient: see `reinforce`
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
 
     def step(self, logits: Tensor, allowed: Tensor | None, past: Past) -> Tensor:
-        """The weights of one query row, where `past` is known."""
+        """The weights of one query row, given those of earlier ones."""
         return self(logits, allowed)
 
+    @property
+    def recurrent(self) -> bool:
+        """Whether it depends on the weights of earlier queries."""
+        return type(self).step is not Normalizer.step
+
     def extra_logit(self) -> Tensor | None:
-        """maps, or one for all: the logit of a key that is not there, in forms of softmax."""
+        """maps, or one for all: the logit of a key without a value, in forms of softmax."""
         return None
 
-    def settled(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
-        """The weights as a map to look at: nothing drawn."""
+    def expected(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
+        """The weights as a map to show: deterministic."""
         return self(logits, allowed)
 
     def log(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
         """The logarithm of the weights; forbidden keys get a large negative finite number."""
-        return safe_log(self.settled(logits, allowed))
+        return safe_log(self.expected(logits, allowed))
 
 
 class Structure(nn.Module):
-    """Which keys a query may look at, and what is done to the weights besides."""
-
-    recurrent: ClassVar[bool] = False
+    """Which keys a query may attend to, and what else is done to the weights."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -154,67 +149,72 @@ class Structure(nn.Module):
         """Rules over positions, joined to the mask of every call."""
         return ()
 
-    def weigh(self, call: Call, logits: Tensor, normalize: Normalize) -> Tensor:
+    def weights(self, call: Call, logits: Tensor, normalize: Normalize) -> Tensor:
         """Logits to weights, both batch x maps x queries x keys."""
         return normalize(logits, call.allowed)
 
-    def weigh_log(self, call: Call, logits: Tensor, normalizer: Normalizer) -> Tensor:
+    def log_weights(self, call: Call, logits: Tensor, normalizer: Normalizer) -> Tensor:
         """Logits to log weights."""
         return normalizer.log(logits, call.allowed)
 
     def step_bias(self, past: Past) -> Tensor | None:
-        """Added to the logits of one query row, where `past` is known."""
+        """Added to the logits of one query row, given the weights of earlier ones."""
         return None
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether it depends on the weights of earlier queries."""
+        return type(self).step_bias is not Structure.step_bias
 
 
 class Position(nn.Module):
-    """How the mechanism knows where queries and keys stand. By default it does not."""
+    """How positions enter the mechanism. By default they do not."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
 
-    def mark_query(self, query: Tensor, positions: Tensor) -> Tensor:
+    def add_to_query(self, query: Tensor, positions: Tensor) -> Tensor:
         """batch x queries x query_dim, before the heads."""
         return query
 
-    def mark_key(self, key: Tensor, positions: Tensor) -> Tensor:
+    def add_to_key(self, key: Tensor, positions: Tensor) -> Tensor:
         """batch x keys x key_dim, before the heads."""
         return key
 
-    def turn_query(self, query: Tensor, positions: Tensor) -> Tensor:
+    def transform_query(self, query: Tensor, positions: Tensor) -> Tensor:
         """batch x maps x queries x width, before the score."""
         return query
 
-    def turn_key(self, key: Tensor, positions: Tensor) -> Tensor:
+    def transform_key(self, key: Tensor, positions: Tensor) -> Tensor:
         """batch x key_maps x keys x width, before the score."""
         return key
 
     def bias(self, query: Tensor, positions: Tensor, keys: int, scale: float) -> Tensor | None:
-        """Added to the logits; `query` as it leaves the heads, `scale` the score's own."""
+        """Added to the logits; `query` as the heads made it, `scale` the score's own."""
         return None
 
 
 class Heads(nn.Module):
-    """How queries, keys and values are split over maps, and the contexts brought together."""
+    """How queries, keys and values are split over maps, and the contexts joined again."""
+
+    shape: Shape
+    count: int  # heads of the map: maps after mixing
+    output_dim: int
 
     def __init__(self, inputs: Inputs) -> None:
         super().__init__()
         self.inputs = inputs
 
-    shape: Shape
-    count: int  # heads as one sees them: maps after mixing
-    output_dim: int
-
-    def queries(self, query: Tensor) -> Tensor:
+    def project_query(self, query: Tensor) -> Tensor:
         """batch x queries x query_dim -> batch x maps x queries x width."""
         raise NotImplementedError
 
-    def keys(self, key: Tensor) -> Tensor:
+    def project_key(self, key: Tensor) -> Tensor:
         """batch x keys x key_dim -> batch x key_maps x keys x width."""
         raise NotImplementedError
 
-    def values(self, value: Tensor, mask: Tensor | None) -> Tensor:
+    def project_value(self, value: Tensor, mask: Tensor | None) -> Tensor:
         """batch x keys x value_dim -> batch x (count or fewer) x keys x width."""
         raise NotImplementedError
 
@@ -226,6 +226,11 @@ class Heads(nn.Module):
         """batch x maps x queries x keys -> batch x count x queries x keys."""
         return weights
 
+    @property
+    def mixes_weights(self) -> bool:
+        """Whether maps are combined after they were normalized."""
+        return type(self).mix_weights is not Heads.mix_weights
+
     def mix_contexts(self, contexts: Tensor) -> Tensor:
         """What `mix_weights` does, done to contexts: batch x maps x queries x width."""
         return contexts
@@ -235,8 +240,29 @@ class Heads(nn.Module):
         raise NotImplementedError
 
 
-def spread(tensor: Tensor, maps: int) -> Tensor:
-    """Give each map its own view of shared keys or values: batch x maps x keys x width."""
+class Parts(NamedTuple):
+    """The five parts of one mechanism."""
+
+    score: Score
+    normalizer: Normalizer
+    structure: Structure
+    position: Position
+    heads: Heads
+
+
+def project_maps(states: Tensor, weight: Tensor) -> Tensor:
+    """Each map's states times its own matrix, one product a map however short the sequences are.
+
+    (Broadcasting over the batch would read the matrix again for each example.)
+    """
+    batch, _, length, _ = states.shape  # batch x maps x length x width
+    rows = states.transpose(0, 1).flatten(1, 2)  # maps x batch * length x width
+    projected = rows @ weight.to(states.dtype)  # weight: maps x width x new width
+    return projected.unflatten(1, (batch, length)).transpose(0, 1)
+
+
+def repeat_groups(tensor: Tensor, maps: int) -> Tensor:
+    """Repeat keys or values that maps share, once a map: batch x maps x keys x width."""
     shared = maps // tensor.shape[1]
     return tensor if shared == 1 else tensor.repeat_interleave(shared, dim=1)
 
@@ -246,6 +272,23 @@ def safe_log(weights: Tensor) -> Tensor:
     return weights.clamp_min(torch.finfo(weights.dtype).tiny).log()
 
 
-def wide(tensor: Tensor) -> Tensor:
-    """At least fp32: sums over many keys are made in nothing narrower."""
+def entropy(weights: Tensor) -> Tensor:
+    """Entropy of the positive part of each row, in nats; the slope at zero is finite.
+
+    Weights below zero (differential attention, say) count as zero; rows are not rescaled.
+    """
+    positive = weights.clamp_min(0)
+    return -(positive * positive.clamp_min(1e-30).log()).sum(-1)
+
+
+def at_least_fp32(tensor: Tensor) -> Tensor:
+    """The tensor in fp32, or float64 if it is: sums over many keys need no less."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def full_precision(tensor: Tensor) -> AbstractContextManager[object]:
+    """Without autocast on the tensor's device: products have the precision of their operands."""
+    device = tensor.device.type
+    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+        return nullcontext()
+    return torch.autocast(device, enabled=False)

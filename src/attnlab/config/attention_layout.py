@@ -73,14 +73,14 @@ class BigBird(Structure, kind="bigbird", target=f"{STRUCTURES}.patterns:BigBirdS
     seed: int = Field(ge=0, description="of the random blocks")
 
 
-class LocalP(Structure, kind="local_p", target=f"{STRUCTURES}.local_p:LocalP"):
+class LocalP(Structure, kind="local_p", target=f"{STRUCTURES}.weighting:LocalP"):
     """A Gaussian round a place that the query predicts (Luong, Pham, Manning 2015, local-p)."""
 
     form = "reweighted"
     width: int = Field(gt=0, description="keys seen on each side; two standard deviations")
 
 
-class Coverage(Structure, kind="coverage", target=f"{STRUCTURES}.coverage:Coverage"):
+class Coverage(Structure, kind="coverage", target=f"{STRUCTURES}.weighting:Coverage"):
     """Logits know what was looked at before (Tu et al. 2016, See et al. 2017)."""
 
     form = "recurrent"
@@ -157,7 +157,7 @@ class CosinePosition(Position, kind="cosine", target=f"{POSITIONS}.relative:Cosi
     relative = True
 
 
-class Rope(Position, kind="rope", target=f"{POSITIONS}.rotary:Rope"):
+class Rope(Position, kind="rope", target=f"{POSITIONS}.relative:Rope"):
     """Queries and keys rotated by their position (Su et al. 2021)."""
 
     form = "rotation"

@@ -116,7 +116,7 @@ class Uniform(Score, kind="uniform", target=f"{SCORES}.location:Uniform"):
     form = "blind"
 
 
-class Spatial(Score, kind="spatial", target=f"{SCORES}.spatial:Spatial"):
+class Spatial(Score, kind="spatial", target=f"{SCORES}.location:Spatial"):
     """A convolution over the mean and maximum of each cell's channels (Woo et al. 2018, CBAM)."""
 
     form = "picture"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
+from attnlab.attention.positions.absolute import sinusoids
 from attnlab.attention.probes import watched
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.vocabulary import Vocabulary
@@ -111,9 +112,9 @@ class Places(nn.Module):
         if builder.positions == "learned":
             self.table = nn.Parameter(0.02 * torch.randn(builder.max_length, builder.dim))
         else:
-            table = (
-                sinusoids(builder.max_length, builder.dim) if builder.positions != "none" else None
-            )
+            positions = torch.arange(builder.max_length)
+            table = sinusoids(positions, builder.dim, interleaved=True)
+            table = None if builder.positions == "none" else table
             self.register_buffer("table", table, persistent=False)
 
     def forward(self, states: Tensor, start: int = 0) -> Tensor:
@@ -124,13 +125,6 @@ class Places(nn.Module):
         if end > self.max_length:
             raise UserError(f"model.max_length: {self.max_length} is less than the input's {end}")
         return states + self.table[start:end]
-
-
-def sinusoids(length: int, dim: int) -> Tensor:
-    """Sines and cosines of growing wavelengths (Vaswani et al. 2017): length x dim."""
-    rates = torch.exp(torch.arange(0, dim, 2) * (-math.log(10000.0) / dim))  # dim / 2
-    angles = torch.arange(length)[:, None] * rates  # length x dim / 2
-    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :dim]
 
 
 class TransformerEncoder(nn.Module):

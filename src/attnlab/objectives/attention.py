@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from attnlab.attention.parts import entropy
 from attnlab.config.objective import Schedule
 from attnlab.data.target_batch import TargetBatch
 from attnlab.objectives import schedules
@@ -211,11 +212,6 @@ def reachable_gold(log_weights: Tensor, target: TargetBatch) -> Tensor:
 def cross_entropy(log_weights: Tensor, gold: Tensor) -> Tensor:
     """-sum_k t_k log p_k of every row, where 0 log 0 is 0: batch x heads x queries."""
     return -(gold * log_weights.clamp_min(MASKED)).sum(-1)
-
-
-def entropy(weights: Tensor) -> Tensor:
-    """Entropy of every row in nats."""
-    return torch.special.entr(weights).sum(-1)
 
 
 def _mean(losses: Tensor, rows: Tensor, weight: Tensor) -> Tensor:

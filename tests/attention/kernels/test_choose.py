@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from attnlab.attention.kernels import measured
-from attnlab.attention.kernels.choose import ROUTES
+from attnlab.attention.kernels.choose import IMPLEMENTATIONS
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.config.combinations import KERNELS
@@ -19,8 +19,7 @@ from tests.attention.mechanisms import DIM, attention, inputs, named
 def _taken(mechanism: Attention, mask: Mask | None = None, length: int = 6, batch: int = 2) -> str:
     x, _ = inputs("self", keys=length, batch=batch)
     call = mechanism.call(x, x, x, mask)
-    route = mechanism.kernel_for(call)
-    return next(name for name, known in ROUTES.items() if known is route)
+    return next(name for name, kernel in IMPLEMENTATIONS.items() if kernel is call.kernel)
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def _forget() -> None:
 
 
 def test_every_kernel_of_the_table_is_there() -> None:
-    assert set(KERNELS) == set(ROUTES)
+    assert set(KERNELS) == set(IMPLEMENTATIONS)
 
 
 def test_measured_figures_decide(figures) -> None:

@@ -124,7 +124,7 @@ def test_nothing_stays_attached() -> None:
         raise RuntimeError("stop")
     model(*batch)
     for attended in sites(model).values():
-        assert not attended.attached.watchers
+        assert not attended.attached.observers
         assert not attended.attached.transforms
     with Tap(model, "decoder.cross.0") as tap:
         pass
@@ -178,6 +178,18 @@ def test_statistics_are_those_of_the_map(cross: str, stepwise: bool) -> None:
     torch.testing.assert_close(found.maximum, weights.amax(-1))
     torch.testing.assert_close(found.distance, (weights * apart).sum(-1))
     torch.testing.assert_close(found.received, weights.sum(2))
+
+
+def test_entropy_of_signed_maps_is_that_of_their_positive_part() -> None:
+    mechanism = attention(named("differential"), "self")
+    x, _, mask = _batch()
+    with Probe(mechanism, ["encoder.self.0"]) as probe:
+        mechanism(x, x, x, mask)
+    weights = probe.maps()["encoder.self.0"]
+    found = probe.statistics()["encoder.self.0"].entropy
+    assert (weights < 0).any()
+    assert found.isfinite().all()
+    torch.testing.assert_close(found, torch.special.entr(weights.clamp_min(0)).sum(-1))
 
 
 def test_statistics_never_hold_the_map() -> None:

@@ -23,7 +23,7 @@ from attnlab.data.target import AttentionTarget
 from attnlab.explain.subject import Subject
 from attnlab.models.memory import Memory
 from attnlab.models.model import build_model
-from attnlab.models.transformer import sinusoids
+from attnlab.attention.positions.absolute import sinusoids
 from attnlab.training.tasks import Generate
 from tests.models.building import small_config
 
@@ -39,7 +39,9 @@ class Apart(nn.Module):
 
     def forward(self, memory: Memory) -> Memory:
         _, length, width = memory.values.shape
-        return memory._replace(values=memory.values + sinusoids(length, width))
+        return memory._replace(
+            values=memory.values + sinusoids(torch.arange(length), width, interleaved=True)
+        )
 
 
 class Together(nn.Module):

@@ -25,8 +25,8 @@ class ChannelGate(One):
             nn.Linear(inputs.value_dim, narrow), nn.ReLU(), nn.Linear(narrow, inputs.value_dim)
         )
 
-    def values(self, value: Tensor, mask: Tensor | None) -> Tensor:
-        return super().values(value * self.gate(value, mask)[:, None], mask)
+    def project_value(self, value: Tensor, mask: Tensor | None) -> Tensor:
+        return super().project_value(value * self.gate(value, mask)[:, None], mask)
 
     def gate(self, value: Tensor, valid: Tensor | None) -> Tensor:
         """batch x channels, from batch x keys x channels: how much of each channel passes."""

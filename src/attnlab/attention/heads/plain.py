@@ -22,13 +22,13 @@ class One(Heads):
         self.output_dim = inputs.value_dim
         self.shape = Shape(inputs, 1, 1, inputs.query_dim, inputs.key_dim, inputs.value_dim)
 
-    def queries(self, query: Tensor) -> Tensor:
+    def project_query(self, query: Tensor) -> Tensor:
         return query.unsqueeze(1)
 
-    def keys(self, key: Tensor) -> Tensor:
+    def project_key(self, key: Tensor) -> Tensor:
         return key.unsqueeze(1)
 
-    def values(self, value: Tensor, mask: Tensor | None) -> Tensor:
+    def project_value(self, value: Tensor, mask: Tensor | None) -> Tensor:
         return value.unsqueeze(1)
 
     def merge(self, context: Tensor, query: Tensor) -> Tensor:
@@ -64,13 +64,13 @@ class Projected(Heads):
             nn.init.zeros_(linear.bias)
         nn.init.zeros_(self.output.bias)
 
-    def queries(self, query: Tensor) -> Tensor:
+    def project_query(self, query: Tensor) -> Tensor:
         return _split(self.query(query), self.shape.maps)
 
-    def keys(self, key: Tensor) -> Tensor:
+    def project_key(self, key: Tensor) -> Tensor:
         return _split(self.key(key), self.shape.key_maps)
 
-    def values(self, value: Tensor, mask: Tensor | None) -> Tensor:
+    def project_value(self, value: Tensor, mask: Tensor | None) -> Tensor:
         return _split(self.value(value), self.groups)
 
     def merge(self, context: Tensor, query: Tensor) -> Tensor:

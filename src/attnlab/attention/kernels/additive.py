@@ -24,26 +24,26 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from attnlab.attention.call import Call
+from attnlab.attention.call import Call, Kernel
 from attnlab.attention.kernels import native
-from attnlab.attention.kernels.reference import Reference
-from attnlab.attention.parts import wide
+from attnlab.attention.parts import at_least_fp32
 from attnlab.attention.scores.additive import Additive
 
 CHUNK = 1 << 20  # elements of the broadcast that the loop has in memory at a time
 LIMIT = {torch.float32: 20.0, torch.float64: 170.0}  # e^4x and its square stay finite up to this
 
 
-class AdditiveKernel(Reference):
-    """The logits of additive scores; weights and contexts are made of them as ever."""
+class AdditiveKernel(Kernel):
+    """The logits of additive scores; weights and contexts follow as in the reference."""
 
     def logits(self, call: Call) -> Tensor:
-        score = call.attention.score
+        score = call.parts.score
         if not isinstance(score, Additive):
             raise TypeError("the additive kernel serves additive scores")
         if torch.compiler.is_compiling():
             return super().logits(call)  # a graph to export has to be made of torch's operators
-        return additive_scores(wide(call.query), wide(call.spread_key), wide(score.energy))
+        query, key = at_least_fp32(call.query), at_least_fp32(call.repeated_key)
+        return additive_scores(query, key, at_least_fp32(score.energy))
 
 
 def additive_scores(query: Tensor, key: Tensor, energy: Tensor) -> Tensor:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from attnlab.attention.call import Call
-from attnlab.attention.kernels.reference import Reference
+from attnlab.attention.call import Call, Kernel
 from attnlab.attention.mask import Mask, Pattern
-from attnlab.attention.parts import spread
+from attnlab.attention.parts import repeat_groups
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
@@ -20,54 +19,57 @@ if TYPE_CHECKING:
 MaskRule = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
-class Flex(Reference):
+class Flex(Kernel):
     """Patterns and padding become a block mask; position biases are left to SDPA."""
 
     fused = True
 
-    def can(self, call: Call) -> bool:
-        """Worth it where there are rules over positions; forms of softmax with a sink are not."""
-        rules = bool(call.mask.rules) and not call.mask.only_causal
-        simple = call.mask.custom is None and call.attention.normalizer.extra_logit() is None
-        return rules and simple and call.from_start and not _drops(call)
+    def obstacle(self, call: Call) -> str | None:
+        if call.mask.custom is not None:
+            return "a custom mask"
+        if call.position_bias is not None:
+            return "a bias on the logits"
+        if call.parts.normalizer.extra_logit() is not None:
+            return "a normalizer with a sink"
+        if call.row_positions is not None:
+            return "queries picked from a longer call"
+        return "it drops no weights" if call.dropout else None
+
+    def worthwhile(self, call: Call) -> bool:
+        """Where there are rules over positions besides a causal mask, and for all queries at once
+        (each step of decoding would make a block mask of its own)."""
+        return bool(call.mask.rules) and not call.mask.only_causal and call.from_start
 
     def context(self, call: Call) -> Tensor:
-        if call.value is None:
-            raise ValueError("a call that was made for maps alone has no values")
         from torch.nn.attention.flex_attention import flex_attention  # costs a second to import
 
-        maps = call.query.shape[1]
         run = _compiled() if call.query.is_cuda else flex_attention
         contexts = run(
             call.query.contiguous(),
-            call.spread_key.contiguous(),
-            spread(call.value, maps).contiguous(),
+            call.repeated_key.contiguous(),
+            repeat_groups(call.present_value, call.query.shape[1]).contiguous(),
             block_mask=_block_mask(call),
-            scale=call.attention.score.scale,
+            scale=call.parts.score.scale,
         )
         if not isinstance(contexts, Tensor):
             raise TypeError("flex_attention was asked for contexts alone")
-        return call.attention.heads.mix_contexts(contexts)
-
-
-def _drops(call: Call) -> bool:
-    return call.attention.training and call.attention.dropout > 0
+        return call.parts.heads.mix_contexts(contexts)
 
 
 def mask_rule(mask: Mask, start: int = 0) -> MaskRule:
-    """The kernel lowering of a mask: True where a query may look, one pair at a time."""
+    """The kernel lowering of a mask: True where a query may attend, one pair at a time."""
 
     def allows(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        seen = query >= 0 if mask.keys is None else mask.keys[batch, key]
+        allowed = query >= 0 if mask.keys is None else mask.keys[batch, key]
         for rule in mask.rules:
-            seen = seen & rule.allows(query + start, key)
+            allowed = allowed & rule.allows(query + start, key)
         if mask.custom is not None:
             shape = mask.custom.shape
-            place = [
+            index = [
                 i if n > 1 else i * 0 for i, n in zip((batch, head, query, key), shape, strict=True)
             ]
-            seen = seen & mask.custom[tuple(place)]
-        return seen
+            allowed = allowed & mask.custom[tuple(index)]
+        return allowed
 
     return allows
 
@@ -75,23 +77,21 @@ def mask_rule(mask: Mask, start: int = 0) -> MaskRule:
 def _block_mask(call: Call) -> BlockMask:
     from torch.nn.attention.flex_attention import create_block_mask
 
-    device = call.query.device
+    device, start = call.query.device, call.start
     if call.mask.keys is None:
-        return _rules_alone(call.mask.rules, call.queries, call.keys, device)
-    batch = call.query.shape[0]
-    return create_block_mask(
-        mask_rule(call.mask), batch, None, call.queries, call.keys, device=device
-    )
+        return _rules_alone(call.mask.rules, start, call.queries, call.keys, device)
+    rule, batch = mask_rule(call.mask, start), call.query.shape[0]
+    return create_block_mask(rule, batch, None, call.queries, call.keys, device=device)
 
 
 @functools.lru_cache(maxsize=64)
 def _rules_alone(
-    rules: tuple[Pattern, ...], queries: int, keys: int, device: torch.device
+    rules: tuple[Pattern, ...], start: int, queries: int, keys: int, device: torch.device
 ) -> BlockMask:
     """Block masks of rules alone are the same from step to step."""
     from torch.nn.attention.flex_attention import create_block_mask
 
-    rule = mask_rule(Mask(patterns=rules))
+    rule = mask_rule(Mask(patterns=rules), start)
     return create_block_mask(rule, None, None, queries, keys, device=device)
 
 

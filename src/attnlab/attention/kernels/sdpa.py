@@ -6,26 +6,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attnlab.attention.call import Call
-from attnlab.attention.kernels.reference import Reference
-from attnlab.attention.parts import spread
+from attnlab.attention.call import Call, Kernel
+from attnlab.attention.parts import repeat_groups
 
 
-class Sdpa(Reference):
+class Sdpa(Kernel):
     """The score has made one side or both such that q.k is the logit."""
 
     fused = True
 
+    def worthwhile(self, call: Call) -> bool:
+        """On a CPU its path that drops weights is slower than the reference."""
+        return not (call.dropout and call.query.device.type == "cpu")
+
     def context(self, call: Call) -> Tensor:
-        attention = call.attention
-        maps = call.query.shape[1]
-        if call.value is None:
-            raise ValueError("a call that was made for maps alone has no values")
-        query, key, value = call.query, call.spread_key, spread(call.value, maps)
+        parts, query, key = call.parts, call.query, call.repeated_key
+        value = repeat_groups(call.present_value, query.shape[1])
         width = value.shape[-1]
         causal = call.mask.only_causal and call.from_start and call.position_bias is None
         mask = None if causal else _mask(call)
-        extra = attention.normalizer.extra_logit()
+        extra = parts.normalizer.extra_logit()
         if extra is not None:
             mask = call.mask.bias(call.positions, call.keys, query.dtype) if causal else mask
             query, key, value, mask = _with_sink(call, extra, query, key, value, mask)
@@ -37,10 +37,10 @@ class Sdpa(Reference):
             value,
             attn_mask=mask,
             is_causal=causal,
-            scale=attention.score.scale,
-            dropout_p=attention.dropout if attention.training else 0.0,
+            scale=parts.score.scale,
+            dropout_p=call.dropout,
         )
-        return attention.heads.mix_contexts(contexts[..., :width])
+        return parts.heads.mix_contexts(contexts[..., :width])
 
 
 def _mask(call: Call) -> Tensor | None:
@@ -57,7 +57,7 @@ def _with_sink(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """One more key, which has the logit `extra` for every query and no value."""
     batch, maps, queries, _ = query.shape
-    column = extra.to(query).expand(maps)[None, :, None, None] / call.attention.score.scale
+    column = extra.to(query).expand(maps)[None, :, None, None] / call.parts.score.scale
     key = F.pad(key, (0, 1))  # batch x maps x keys x width + 1
     sink = torch.cat(
         [key.new_zeros(batch, maps, 1, key.shape[-1] - 1), column.expand(batch, -1, -1, -1)], -1

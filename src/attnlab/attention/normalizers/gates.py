@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attnlab.attention.normalizers.soft import floored
+from attnlab.attention.normalizers.soft import mask_log_weights
 from attnlab.attention.parts import Normalizer, Shape
 
 SMALLEST, LARGEST = 1e-2, 1e2  # of the distribution's two shapes, so that no power overflows
@@ -23,7 +23,7 @@ class HardKuma(Normalizer):
     is shut, open or its mean, whichever is likeliest. Log weights are those of P(z > 0), as shares.
     """
 
-    draws = True
+    samples = True
 
     def __init__(self, shape: Shape, *, stretch: float) -> None:
         super().__init__(shape)
@@ -31,13 +31,13 @@ class HardKuma(Normalizer):
 
     def forward(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
         if not self.training:
-            return self.settled(logits, allowed)
+            return self.expected(logits, allowed)
         a, b = _shapes(held(logits, REACH))
         even = torch.rand_like(logits).clamp(1e-6, 1 - 1e-6)
         drawn = (1 - (1 - even) ** (1 / b)) ** (1 / a)
         return _shares(self._stretched(drawn), allowed)
 
-    def settled(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
+    def expected(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
         a, b = _shapes(logits)
         shut = 1 - self._chance_above(0, a, b)
         wide_open = self._chance_above(1, a, b)
@@ -52,7 +52,7 @@ class HardKuma(Normalizer):
         chance = b * torch.log1p(-(self._unstretched(0) ** a))  # log P(z > 0)
         if allowed is not None:
             chance = chance.masked_fill(~allowed, torch.finfo(chance.dtype).min / 4)
-        return floored(torch.log_softmax(chance, dim=-1), allowed)
+        return mask_log_weights(torch.log_softmax(chance, dim=-1), allowed)
 
     def _stretched(self, drawn: Tensor) -> Tensor:
         return (drawn * (1 + 2 * self.stretch) - self.stretch).clamp(0, 1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attnlab.attention.normalizers.soft import floored, lowered
+from attnlab.attention.normalizers.soft import mask_log_weights, mask_logits
 from attnlab.attention.parts import Normalizer, Shape
 
 
@@ -23,7 +23,7 @@ class TopK(Normalizer):
         self.keep = keep
 
     def forward(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
-        lower = logits if allowed is None else lowered(logits, allowed)
+        lower = logits if allowed is None else mask_logits(logits, allowed)
         best = lower.topk(min(self.keep, lower.shape[-1]), dim=-1)
         weights = torch.zeros_like(lower).scatter(-1, best.indices, best.values.softmax(-1))
         return weights if allowed is None else weights.masked_fill(~allowed, 0)
@@ -32,26 +32,26 @@ class TopK(Normalizer):
 class _OneKey(Normalizer):
     """One key: drawn in training, the best one otherwise."""
 
-    draws = True
+    samples = True
 
     def forward(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
         if not self.training:
-            return self.settled(logits, allowed)
-        drawn = self.draw(logits if allowed is None else lowered(logits, allowed))
+            return self.expected(logits, allowed)
+        drawn = self.draw(logits if allowed is None else mask_logits(logits, allowed))
         return drawn if allowed is None else drawn.masked_fill(~allowed, 0)
 
     def draw(self, logits: Tensor) -> Tensor:
         """One-hot rows."""
         raise NotImplementedError
 
-    def settled(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
-        lower = logits if allowed is None else lowered(logits, allowed)
+    def expected(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
+        lower = logits if allowed is None else mask_logits(logits, allowed)
         best = _one_hot(lower.argmax(-1), lower)
         return best if allowed is None else best.masked_fill(~allowed, 0)
 
     def log(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
-        lower = logits if allowed is None else lowered(logits, allowed)
-        return floored(torch.log_softmax(lower, dim=-1), allowed)
+        lower = logits if allowed is None else mask_logits(logits, allowed)
+        return mask_log_weights(torch.log_softmax(lower, dim=-1), allowed)
 
 
 class Gumbel(_OneKey):

@@ -19,8 +19,6 @@ class Monotonic(Normalizer):
     sum to less than one.
     """
 
-    recurrent = True
-
     def __init__(self, shape: Shape, *, noise: float, bias: float) -> None:
         super().__init__(shape)
         self.noise = noise

@@ -15,7 +15,7 @@ class Softmax(Normalizer):
 
     def forward(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
         extra = self.extra_logit()
-        lower = logits if allowed is None else lowered(logits, allowed)
+        lower = logits if allowed is None else mask_logits(logits, allowed)
         if extra is not None:
             sink = extra.to(logits)[:, None, None].expand(*logits.shape[:-1], 1)
             weights = torch.softmax(torch.cat([lower, sink], dim=-1), dim=-1)[..., :-1]
@@ -24,13 +24,13 @@ class Softmax(Normalizer):
         return weights if allowed is None else weights.masked_fill(~allowed, 0)
 
     def log(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
-        lower = logits if allowed is None else lowered(logits, allowed)
+        lower = logits if allowed is None else mask_logits(logits, allowed)
         extra = self.extra_logit()
         if extra is None:
-            return floored(torch.log_softmax(lower, dim=-1), allowed)
+            return mask_log_weights(torch.log_softmax(lower, dim=-1), allowed)
         sink = extra.to(logits)[:, None, None].expand(*logits.shape[:-1], 1)
         both = torch.log_softmax(torch.cat([lower, sink], dim=-1), dim=-1)
-        return floored(both[..., :-1], allowed)
+        return mask_log_weights(both[..., :-1], allowed)
 
 
 class OffByOne(Softmax):
@@ -66,7 +66,7 @@ class Sigmoid(Normalizer):
 
     def log(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
         biased = self._biased(logits, allowed)
-        return floored(nn.functional.logsigmoid(biased), allowed)
+        return mask_log_weights(nn.functional.logsigmoid(biased), allowed)
 
     def _biased(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
         if self.bias is not None:
@@ -86,12 +86,12 @@ class Proportion(Normalizer):
         return kept / total.masked_fill(total == 0, 1)
 
 
-def lowered(logits: Tensor, allowed: Tensor) -> Tensor:
+def mask_logits(logits: Tensor, allowed: Tensor) -> Tensor:
     """Forbidden keys get a logit that no softmax sees, finite so that no gradient is NaN."""
     return logits.masked_fill(~allowed, torch.finfo(logits.dtype).min / 4)
 
 
-def floored(log_weights: Tensor, allowed: Tensor | None) -> Tensor:
+def mask_log_weights(log_weights: Tensor, allowed: Tensor | None) -> Tensor:
     """Forbidden keys get the logarithm of the smallest number (as `safe_log`), and no gradient."""
     if allowed is None:
         return log_weights

@@ -18,10 +18,10 @@ class NoPosition(Position):
 class Sinusoidal(Position):
     """Sines and cosines of growing wavelength (Vaswani et al. 2017)."""
 
-    def mark_query(self, query: Tensor, positions: Tensor) -> Tensor:
+    def add_to_query(self, query: Tensor, positions: Tensor) -> Tensor:
         return query + sinusoids(positions, query.shape[-1]).to(query.dtype)
 
-    def mark_key(self, key: Tensor, positions: Tensor) -> Tensor:
+    def add_to_key(self, key: Tensor, positions: Tensor) -> Tensor:
         return key + sinusoids(positions, key.shape[-1]).to(key.dtype)
 
 
@@ -36,10 +36,10 @@ class LearnedPosition(Position):
         for table in (self.query, self.key):
             nn.init.normal_(table.weight, std=0.02)
 
-    def mark_query(self, query: Tensor, positions: Tensor) -> Tensor:
+    def add_to_query(self, query: Tensor, positions: Tensor) -> Tensor:
         return query + self._look_up(self.query, positions).to(query.dtype)
 
-    def mark_key(self, key: Tensor, positions: Tensor) -> Tensor:
+    def add_to_key(self, key: Tensor, positions: Tensor) -> Tensor:
         return key + self._look_up(self.key, positions).to(key.dtype)
 
     def _look_up(self, table: nn.Embedding, positions: Tensor) -> Tensor:
@@ -51,10 +51,20 @@ class LearnedPosition(Position):
         return table(positions)
 
 
-def sinusoids(positions: Tensor, width: int) -> Tensor:
-    """positions x width: sines in the first half, cosines in the second."""
-    half = (width + 1) // 2
-    steps = torch.arange(half, device=positions.device, dtype=torch.float32)
-    frequency = torch.exp(-math.log(10000.0) * steps / max(half, 1))
-    angle = positions[:, None].float() * frequency
-    return torch.cat([angle.sin(), angle.cos()], dim=-1)[:, :width]
+def sinusoids(positions: Tensor, width: int, *, interleaved: bool = False) -> Tensor:
+    """Sines and cosines of growing wavelength (Vaswani et al. 2017).
+
+    Args:
+        positions: The positions, one-dimensional.
+        width: How many numbers stand for each position.
+        interleaved: Sine and cosine of a wavelength side by side, rather than all sines first.
+
+    Returns:
+        positions x width.
+    """
+    steps = torch.arange(0, width, 2, device=positions.device, dtype=torch.float32)
+    frequency = torch.exp(steps * (-math.log(10000.0) / width))  # width / 2
+    angle = positions[:, None].float() * frequency  # positions x width / 2
+    pair = [angle.sin(), angle.cos()]
+    joined = torch.stack(pair, -1).flatten(1) if interleaved else torch.cat(pair, -1)
+    return joined[:, :width]

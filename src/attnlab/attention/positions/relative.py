@@ -1,4 +1,4 @@
-"""Positions as something added to logits, by the distance from query to key."""
+"""Positions by which logits depend on the distance from query to key alone."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class TransformerXL(Position):
         self.place = nn.Parameter(torch.zeros(shape.maps, 1, width))  # v
         self.weight = nn.Parameter(torch.randn(shape.maps, width, width) / math.sqrt(width))
 
-    def turn_query(self, query: Tensor, positions: Tensor) -> Tensor:
+    def transform_query(self, query: Tensor, positions: Tensor) -> Tensor:
         return query + self.content.to(query.dtype)
 
     def bias(self, query: Tensor, positions: Tensor, keys: int, scale: float) -> Tensor:
@@ -87,6 +87,29 @@ class TransformerXL(Position):
         return _along(matched, apart - lowest)
 
 
+class Rope(Position):
+    """Pairs of dimensions rotated by position times frequency (Su et al. 2021, "RoFormer")."""
+
+    def __init__(self, shape: Shape, *, base: float) -> None:
+        super().__init__(shape)
+        self.base = base
+
+    def transform_query(self, query: Tensor, positions: Tensor) -> Tensor:
+        return self._rotated(query, positions)
+
+    def transform_key(self, key: Tensor, positions: Tensor) -> Tensor:
+        return self._rotated(key, positions)
+
+    def _rotated(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Dimension i is paired with i + half; an odd last one stays as it is."""
+        half = x.shape[-1] // 2
+        steps = torch.arange(half, device=x.device, dtype=torch.float32)
+        angle = positions[:, None].float() * self.base ** (-steps / max(half, 1))
+        cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)  # length x half
+        one, other, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+        return torch.cat([one * cos - other * sin, other * cos + one * sin, rest], dim=-1)
+
+
 class Cosine(Position):
     """Features weighed by cos(pi/2 (i - j)/M) = cos i' cos j' + sin i' sin j', where
     i' = pi/2 i/M and M is the longest length (Qin et al. 2022, "cosFormer").
@@ -94,10 +117,10 @@ class Cosine(Position):
     Both parts are never negative up to M, so that rectifying afterwards changes nothing.
     """
 
-    def turn_query(self, query: Tensor, positions: Tensor) -> Tensor:
+    def transform_query(self, query: Tensor, positions: Tensor) -> Tensor:
         return self._weighed(query, positions)
 
-    def turn_key(self, key: Tensor, positions: Tensor) -> Tensor:
+    def transform_key(self, key: Tensor, positions: Tensor) -> Tensor:
         return self._weighed(key, positions)
 
     def _weighed(self, x: Tensor, positions: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ class _Site:
     examples: Sequence[int] | None
     calls: list[Call] = field(default_factory=list)
 
-    def see(self, call: Call) -> None:
+    def record(self, call: Call) -> None:
         batch = call.query.shape[0]
         chosen = range(batch) if self.examples is None else [e for e in self.examples if e < batch]
         index = torch.tensor(list(chosen), dtype=torch.long, device=call.query.device)
@@ -50,12 +50,12 @@ class Probe:
 
     def __enter__(self) -> Probe:
         for site in self.sites.values():
-            site.selection.attention.attached.watchers.append(site)
+            site.selection.attention.attached.observers.append(site)
         return self
 
     def __exit__(self, *error: object) -> None:
         for site in self.sites.values():
-            site.selection.attention.attached.watchers.remove(site)
+            site.selection.attention.attached.observers.remove(site)
 
     def clear(self) -> None:
         """Forget what was seen so far."""

@@ -47,7 +47,7 @@ def sites(model: nn.Module) -> dict[str, Attention]:
 def watched(module: nn.Module) -> bool:
     """Whether anybody sees or changes maps of this module now."""
     attached = [attention.attached for attention in sites(module).values()]
-    return any(each.watchers or each.transforms for each in attached)
+    return any(each.observers or each.transforms for each in attached)
 
 
 def resolve(model: nn.Module, selector: str) -> Selection:

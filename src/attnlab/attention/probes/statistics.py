@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from attnlab.attention.call import Call
+from attnlab.attention.parts import entropy as row_entropy
 from attnlab.attention.probes.selectors import Selection
-from attnlab.attention.recurrence import roll_out
 
 
 @dataclass(frozen=True)
 class Statistics:
     """What a map looks like, without the map."""
 
-    entropy: Tensor  # examples x heads x queries, in nats
+    entropy: Tensor  # examples x heads x queries, in nats; of the weights above zero
     maximum: Tensor  # examples x heads x queries, the largest weight
     distance: Tensor  # examples x heads x queries, weighted mean of |query - key|
     received: Tensor  # examples x heads x keys, the mass that each key gets from all queries
@@ -30,7 +30,7 @@ def statistics(selection: Selection, calls: Sequence[Call], rows_at_once: int) -
     for call, weights in _tiles(selection, calls, rows_at_once):
         keys = torch.arange(weights.shape[-1], device=weights.device)
         apart = (call.positions[:, None] - keys).abs().to(weights.dtype)  # queries x keys
-        entropy.append(-torch.xlogy(weights, weights.clamp_min(0)).sum(-1))
+        entropy.append(row_entropy(weights))
         maximum.append(weights.amax(-1))
         distance.append((weights * apart).sum(-1))
         mass = weights.sum(2)
@@ -50,10 +50,10 @@ def _tiles(
         for first in range(0, call.queries, rows_at_once):
             tile = call.rows(slice(first, first + rows_at_once))
             if selection.attention.recurrent:
-                rolled = roll_out(replace(tile, past=past), drawn=False)
-                past, weights = rolled.past, rolled.weights
+                unrolled = replace(tile, past=past).unroll()
+                past, weights = unrolled.past, unrolled.weights
             else:
-                weights = tile.settled
+                weights = tile.expected
             yield tile, selection.pick(weights)
 
 

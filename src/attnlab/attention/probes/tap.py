@@ -1,4 +1,4 @@
-"""`Tap`: the maps of a forward pass as part of its graph, for losses on attention."""
+"""`Tap`: the maps of a forward pass in its graph; `Intervention`: other maps in their place."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention.call import Call
+from attnlab.attention.mechanism import Transform
 from attnlab.attention.probes.selectors import resolve
 
 
@@ -21,18 +22,18 @@ class Tap:
         self.calls: list[Call] = []
 
     def __enter__(self) -> Tap:
-        self.selection.attention.attached.watchers.append(self)
+        self.selection.attention.attached.observers.append(self)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.selection.attention.attached.watchers.remove(self)
+        self.selection.attention.attached.observers.remove(self)
 
     @property
     def role(self) -> str:
         """What the attention at its site does: self, cross, pooling."""
         return self.selection.attention.role
 
-    def see(self, call: Call) -> None:
+    def record(self, call: Call) -> None:
         self.calls.append(call)
 
     def clear(self) -> None:
@@ -52,15 +53,45 @@ class Tap:
         )
 
     def used(self) -> Tensor:
-        """The weights that the forward pass took: what a normalizer has drawn, if it draws.
+        """The weights that the forward pass used: what a normalizer sampled, if it samples.
 
-        `(tap.used() * tap.log_weights()).sum(-1)` is then the log probability of what was drawn.
+        `(tap.used() * tap.log_weights()).sum(-1)` is then the log probability of the sample.
         """
         attention = self.selection.attention
-        used = [attention.maps(c) if c.used is None else c.used for c in self.calls]
+        used = [attention.maps(c) if c.used_weights is None else c.used_weights for c in self.calls]
         return self._joined([self.selection.pick(w) for w in used])
 
     def _joined(self, maps: list[Tensor]) -> Tensor:
         if not maps:
             raise RuntimeError(f"nothing passed {self.selection.attention.site} while tapped")
         return torch.cat(maps, dim=2) if len(maps) > 1 else maps[0]
+
+
+class Intervention:
+    """While open, the context at one site is made of transformed weights.
+
+    `transform(weights, allowed)` gets batch x chosen heads x queries x keys and where they may be
+    other than zero (None: everywhere), and returns weights of the same shape.
+    """
+
+    def __init__(self, model: nn.Module, selector: str, transform: Transform) -> None:
+        self.selection = resolve(model, selector)
+        self.transform = transform
+
+    def __enter__(self) -> Intervention:
+        self.selection.attention.attached.transforms.append(self._changed)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.selection.attention.attached.transforms.remove(self._changed)
+
+    def _changed(self, weights: Tensor, allowed: Tensor | None) -> Tensor:
+        heads = self.selection.heads
+        if heads is None:
+            return self.transform(weights, allowed)
+        chosen = list(heads)
+        if allowed is not None and allowed.shape[1] > 1:
+            allowed = allowed[:, chosen]
+        changed = weights.clone()
+        changed[:, chosen] = self.transform(weights[:, chosen], allowed)
+        return changed

@@ -13,14 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention.mask import Mask
-from attnlab.attention.parts import Score, Shape, per_map
+from attnlab.attention.parts import Score, Shape, project_maps
 
 
 class Additive(Score):
     """w.tanh(Wq + Uk + b) (Bahdanau, Cho, Bengio 2015, "Neural Machine Translation by Jointly
     Learning to Align and Translate")."""
-
-    form = "additive"
 
     def __init__(self, shape: Shape, *, hidden: int | None) -> None:
         super().__init__(shape)
@@ -31,11 +29,11 @@ class Additive(Score):
         self.energy = _glorot(shape.maps, width, 1)
 
     def prepare_query(self, query: Tensor) -> Tensor:
-        return per_map(query, self.query_weight)  # batch x maps x queries x hidden
+        return project_maps(query, self.query_weight)  # batch x maps x queries x hidden
 
     def prepare_key(self, key: Tensor, mask: Mask) -> Tensor:
         bias = self.bias.to(key.dtype)
-        return per_map(key, self.key_weight) + bias  # batch x key_maps x keys x hidden
+        return project_maps(key, self.key_weight) + bias  # batch x key_maps x keys x hidden
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
         joined = torch.tanh(

@@ -11,14 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attnlab.attention.mask import Mask
-from attnlab.attention.parts import Score, Shape, wide
+from attnlab.attention.parts import Score, Shape, at_least_fp32
 from attnlab.attention.scores.inner import Dot
 
 
 class Features(Score):
     """phi(q).phi(k); a subclass says what phi is."""
-
-    form = "features"
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
@@ -41,8 +39,6 @@ class Elu(Features):
 class Relu(Features):
     """phi(x) = relu(x), which `position=cosine` weighs by distance (Qin et al. 2022,
     "cosFormer")."""
-
-    form = "rectified"
 
     def prepare_query(self, query: Tensor) -> Tensor:
         return F.relu(query)
@@ -70,7 +66,7 @@ class Performer(Features):
         return self._exponent(key).clamp_max(60).exp()  # at most |w|^2 / 2, about d / 2
 
     def _exponent(self, x: Tensor) -> Tensor:
-        x = wide(x) / self.shape.query_width**0.25
+        x = at_least_fp32(x) / self.shape.query_width**0.25
         return x @ self.projection.to(x.dtype).T - x.square().sum(-1, keepdim=True) / 2
 
 

@@ -12,14 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnlab.attention.mask import Mask
-from attnlab.attention.parts import Score, Shape, per_map
+from attnlab.attention.parts import Score, Shape, project_maps
 from attnlab.errors import UserError
 
 
 class InnerProduct(Score):
     """scale * q.k of what `prepare_query` and `prepare_key` make."""
-
-    form = "inner"
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
         return (query * self.scale) @ key.transpose(-1, -2)  # batch x maps x queries x keys
@@ -48,8 +46,6 @@ class ScaledDot(Dot):
 class General(InnerProduct):
     """q'Wk, a matrix for each map (Luong, Pham, Manning 2015)."""
 
-    form = "projected"
-
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
         self.weight = nn.Parameter(torch.empty(shape.maps, shape.query_width, shape.key_width))
@@ -58,14 +54,12 @@ class General(InnerProduct):
             self.weight *= math.sqrt(3 / (shape.query_width * shape.key_width))
 
     def prepare_query(self, query: Tensor) -> Tensor:
-        return per_map(query, self.weight)  # batch x maps x queries x key_width
+        return project_maps(query, self.weight)  # batch x maps x queries x key_width
 
 
 class Cosine(Dot):
     """tau * q.k / (|q| |k|), tau learned for each map (Henry et al. 2020, "Query-Key
     Normalization for Transformers")."""
-
-    form = "metric"
 
     def __init__(self, shape: Shape, *, temperature: float) -> None:
         super().__init__(shape)
@@ -85,8 +79,6 @@ class L2(Dot):
     -|q - k|^2 = [2q, -|q|^2, 1].[k, 1, -|k|^2].
     """
 
-    form = "metric"
-
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
         self.scale = 1 / math.sqrt(shape.query_width)
@@ -103,19 +95,17 @@ class L2(Dot):
 class Linear(InnerProduct):
     """w.[q; k] = [w_q.q, 1].[1, w_k.k], vectors for each map."""
 
-    form = "projected"
-
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
         self.query_weight = _vectors(shape.maps, shape.query_width)
         self.key_weight = _vectors(shape.key_maps, shape.key_width)
 
     def prepare_query(self, query: Tensor) -> Tensor:
-        part = per_map(query, self.query_weight)  # batch x maps x queries x 1
+        part = project_maps(query, self.query_weight)  # batch x maps x queries x 1
         return torch.cat([part, torch.ones_like(part)], dim=-1)
 
     def prepare_key(self, key: Tensor, mask: Mask) -> Tensor:
-        part = per_map(key, self.key_weight)  # batch x key_maps x keys x 1
+        part = project_maps(key, self.key_weight)  # batch x key_maps x keys x 1
         return torch.cat([torch.ones_like(part), part], dim=-1)
 
 

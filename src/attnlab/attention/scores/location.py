@@ -1,4 +1,4 @@
-"""Scores that go by where a key stands, or by where earlier queries looked."""
+"""Scores by the positions of keys, by earlier maps, or by an image as a whole."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from attnlab.attention.parts import Past, Score, Shape, per_map
+from attnlab.attention.mask import Mask
+from attnlab.attention.parts import Past, Score, Shape, project_maps
 from attnlab.attention.scores.additive import Additive
 from attnlab.errors import UserError
 
 
 class Uniform(Score):
     """The same for every key: mean pooling, and the control that knows nothing."""
-
-    form = "blind"
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
         batch, maps, queries, _ = query.shape
@@ -24,8 +24,6 @@ class Uniform(Score):
 
 class Location(Score):
     """W q, one logit for each position, blind to the keys (Luong, Pham, Manning 2015)."""
-
-    form = "blind"
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
@@ -39,15 +37,12 @@ class Location(Score):
                 f"attention/score=location has logits for {self.shape.max_length} positions, "
                 f"the input has {keys}"
             )
-        return per_map(query, self.weight[:, :, :keys])  # batch x maps x queries x keys
+        return project_maps(query, self.weight[:, :, :keys])  # batch x maps x queries x keys
 
 
 class LocationAware(Additive):
     """w.tanh(Wq + Uk + V f + b), f what a convolution finds in earlier maps (Chorowski et al.
     2015, "Attention-Based Models for Speech Recognition")."""
-
-    form = "recurrent"
-    recurrent = True
 
     def __init__(
         self,
@@ -71,4 +66,26 @@ class LocationAware(Additive):
         flat = earlier.flatten(0, 1).unsqueeze(1).to(self.filters.weight.dtype)
         found = self.filters(flat).transpose(1, 2)  # batch * maps x keys x filters
         found = found.unflatten(0, earlier.shape[:2]).to(key.dtype)
-        return self(query, key + per_map(found, self.location_weight))
+        return self(query, key + project_maps(found, self.location_weight))
+
+
+class Spatial(Score):
+    """A convolution over the mean and maximum of each cell's channels (Woo et al. 2018, "CBAM",
+    the spatial half). Cells form `mask.grid`, or one row where the mask names no grid."""
+
+    def __init__(self, shape: Shape, *, kernel_size: int) -> None:
+        super().__init__(shape)
+        self.convolution = nn.Conv2d(2, 1, kernel_size, padding="same", bias=False)
+
+    def prepare_key(self, key: Tensor, mask: Mask) -> Tensor:
+        """batch x key_maps x keys x width -> batch x key_maps x keys x 1."""
+        if mask.keys is not None:
+            key = key.masked_fill(~mask.keys[:, None, :, None], 0)
+        pooled = torch.stack([key.mean(-1), key.amax(-1)], dim=2)  # batch x maps x 2 x keys
+        picture = pooled.unflatten(-1, mask.grid or (1, key.shape[2])).flatten(0, 1)
+        weight = self.convolution.weight.to(key.dtype)
+        found = F.conv2d(picture, weight, padding="same")  # batch * maps x 1 x height x width
+        return found.flatten(1).unflatten(0, key.shape[:2]).unsqueeze(-1)
+
+    def forward(self, query: Tensor, key: Tensor) -> Tensor:
+        return key.transpose(-1, -2).expand(-1, -1, query.shape[2], -1)

@@ -11,9 +11,9 @@ from attnlab.attention.parts import (
     Normalizer,
     Shape,
     Structure,
-    per_map,
+    at_least_fp32,
+    project_maps,
     safe_log,
-    wide,
 )
 
 
@@ -33,7 +33,7 @@ class Hierarchical(Structure):
         eye = torch.eye(shape.query_width).repeat(shape.maps, 1, 1)
         self.upper = nn.Parameter(eye + 0.02 * torch.randn_like(eye))
 
-    def weigh(self, call: Call, logits: Tensor, normalize: Normalize) -> Tensor:
+    def weights(self, call: Call, logits: Tensor, normalize: Normalize) -> Tensor:
         slots, filled = self._slots(call)  # batch x segments x longest: keys, and where there are
         batch, maps, queries, _ = logits.shape
         _, segments, longest = slots.shape
@@ -46,7 +46,7 @@ class Hierarchical(Structure):
         open_ = allowed.reshape(batch, -1, queries * segments, longest)
         within = normalize(inner, open_).view(batch, maps, queries, segments, longest)
         picked = slots.flatten(1)[:, None, :, None]
-        key = wide(call.spread_key)
+        key = at_least_fp32(call.repeated_key)
         key = key.gather(2, picked.expand(-1, maps, -1, key.shape[-1])).unflatten(2, (segments, -1))
         pooled = torch.einsum("bmqsl,bmsld->bmqsd", within, key)
         # batch x 1 or maps x queries x segments
@@ -55,8 +55,8 @@ class Hierarchical(Structure):
         both = (within * over.unsqueeze(-1)).flatten(3)
         return torch.zeros_like(logits).scatter_add(-1, flat, both)
 
-    def weigh_log(self, call: Call, logits: Tensor, normalizer: Normalizer) -> Tensor:
-        return safe_log(self.weigh(call, logits, normalizer.settled))
+    def log_weights(self, call: Call, logits: Tensor, normalizer: Normalizer) -> Tensor:
+        return safe_log(self.weights(call, logits, normalizer.expected))
 
     def _slots(self, call: Call) -> tuple[Tensor, Tensor]:
         """Which keys each segment has: batch x segments x longest, and where a slot is filled."""
@@ -76,9 +76,9 @@ class Hierarchical(Structure):
 
     def _upper_logits(self, call: Call, pooled: Tensor) -> Tensor:
         """Score pooled keys (batch x maps x queries x segments x width), each query its own."""
-        score = call.attention.score
-        asked = wide(call.asked)
-        query = wide(score.prepare_query(per_map(asked, self.upper)))
+        score = call.parts.score
+        asked = at_least_fp32(call.query_heads)
+        query = at_least_fp32(score.prepare_query(project_maps(asked, self.upper)))
         batch, maps, queries, segments, width = pooled.shape
         flat = pooled.transpose(1, 2).reshape(batch * queries, maps, segments, width)
         alone = query.transpose(1, 2).reshape(batch * queries, maps, 1, query.shape[-1])

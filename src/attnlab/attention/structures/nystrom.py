@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from attnlab.attention.call import Call
-from attnlab.attention.normalizers.soft import lowered
-from attnlab.attention.parts import Normalize, Normalizer, Shape, Structure, safe_log, wide
+from attnlab.attention.normalizers.soft import mask_logits
+from attnlab.attention.parts import Normalize, Normalizer, Shape, Structure, at_least_fp32, safe_log
 from attnlab.errors import UserError
 
 
@@ -34,13 +34,13 @@ class Nystrom(Structure):
         super().__init__(shape)
         self.landmarks = landmarks
 
-    def weigh(self, call: Call, logits: Tensor, normalize: Normalize) -> Tensor:
+    def weights(self, call: Call, logits: Tensor, normalize: Normalize) -> Tensor:
         factors = self.factors(call)
         weights = factors.left @ factors.middle @ factors.right
         return weights if call.allowed is None else weights.masked_fill(~call.allowed, 0)
 
-    def weigh_log(self, call: Call, logits: Tensor, normalizer: Normalizer) -> Tensor:
-        return safe_log(self.weigh(call, logits, normalizer.settled))
+    def log_weights(self, call: Call, logits: Tensor, normalizer: Normalizer) -> Tensor:
+        return safe_log(self.weights(call, logits, normalizer.expected))
 
     def factors(self, call: Call) -> Factors:
         """The three factors of a call's map."""
@@ -50,14 +50,14 @@ class Nystrom(Structure):
                 "mask, say), only padding; attention=linear can"
             )
         everyone = call.whole or call
-        scale = call.attention.score.scale
-        key, asking = wide(call.spread_key), wide(everyone.query) * scale
+        scale = call.parts.score.scale
+        key, asking = at_least_fp32(call.repeated_key), at_least_fp32(everyone.query) * scale
         valid = call.mask.keys
         ones = torch.ones(1, call.keys, dtype=torch.bool, device=key.device)
         member = _runs(ones if valid is None else valid, self.landmarks, key.dtype)
         few_keys, few_queries = member @ key, member @ asking  # b x maps x landmarks x width
         there = member.any(-1)[:, :, None, :]  # batch x 1 x 1 x landmarks
-        left = _softmax(wide(call.query) * scale @ few_keys.mT, there)
+        left = _softmax(at_least_fp32(call.query) * scale @ few_keys.mT, there)
         middle = _softmax(few_queries @ few_keys.mT, there) * there.mT
         right = _softmax(few_queries @ key.mT, None if valid is None else valid[:, None, None])
         return Factors(left, _pseudo_inverse(middle), right * there.mT)
@@ -79,7 +79,7 @@ def _runs(valid: Tensor, count: int, dtype: torch.dtype) -> Tensor:
 def _softmax(logits: Tensor, allowed: Tensor | None) -> Tensor:
     if allowed is None:
         return logits.softmax(-1)
-    return lowered(logits, allowed.expand(logits.shape)).softmax(-1).masked_fill(~allowed, 0)
+    return mask_logits(logits, allowed.expand(logits.shape)).softmax(-1).masked_fill(~allowed, 0)
 
 
 def _pseudo_inverse(matrix: Tensor, steps: int = 6) -> Tensor:

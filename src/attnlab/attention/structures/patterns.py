@@ -122,7 +122,12 @@ class BigBird:
         return seen
 
     def _pick(self, block: Tensor, draw: int) -> Tensor:
-        """A block from 0 to `block`, by a hash that mixes block, draw and seed."""
+        """A block from 0 to `block`, by a hash that mixes block, draw and seed.
+
+        In int64 whatever the type of the positions (FlexAttention counts in int32): the products
+        would overflow, and the pattern would be another.
+        """
+        block = block.long()
         mixed = (block * 7919 + draw * 104729 + self.seed * 1299709 + 15485863) % 2147483647
         mixed = (mixed * 48271) % 2147483647
         return (mixed * 16807) % 2147483647 % (block + 1)

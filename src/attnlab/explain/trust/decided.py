@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from attnlab.attention.parts import entropy
 from attnlab.attention.probes import Intervention
 from attnlab.attention.probes.map_changes import MapChange
 from attnlab.explain.methods.used import joined
@@ -67,11 +68,6 @@ def jensen_shannon(one: Tensor, other: Tensor) -> Tensor:
     """Divergence of two distributions in nats, at most ln 2: over the last axis."""
     middle = (one + other) / 2
     return (entropy(middle) - (entropy(one) + entropy(other)) / 2).clamp_min(0)
-
-
-def entropy(weights: Tensor) -> Tensor:
-    """In nats, over the last axis; where a weight is zero its slope is finite."""
-    return -(weights * weights.clamp_min(1e-30).log()).sum(-1)
 
 
 @contextmanager

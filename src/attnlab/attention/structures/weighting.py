@@ -1,4 +1,4 @@
-"""A window round a place that the query predicts."""
+"""Structures that change logits or weights: coverage, and windows that the query predicts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,29 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention.call import Call
-from attnlab.attention.normalizers.soft import floored
-from attnlab.attention.parts import Normalize, Normalizer, Shape, Structure, per_map, wide
+from attnlab.attention.normalizers.soft import mask_log_weights
+from attnlab.attention.parts import (
+    Normalize,
+    Normalizer,
+    Past,
+    Shape,
+    Structure,
+    at_least_fp32,
+    project_maps,
+)
+
+
+class Coverage(Structure):
+    """Adds w times the sum of earlier maps to the logits, w learned for each map (Tu et al. 2016,
+    "Modeling Coverage for NMT"; See, Liu, Manning 2017, "Get To The Point")."""
+
+    def __init__(self, shape: Shape, *, initial: float) -> None:
+        super().__init__(shape)
+        self.weight = nn.Parameter(torch.full((shape.maps, 1, 1), initial))
+
+    def step_bias(self, past: Past) -> Tensor:
+        total = past.total.unsqueeze(2)  # batch x maps x 1 x keys
+        return self.weight.to(total.dtype) * total
 
 
 class LocalP(Structure):
@@ -26,20 +47,20 @@ class LocalP(Structure):
         self.hidden = nn.Parameter(torch.randn(shape.maps, size, size) / math.sqrt(size))
         self.place = nn.Parameter(torch.randn(shape.maps, size, 1) / math.sqrt(size))
 
-    def weigh(self, call: Call, logits: Tensor, normalize: Normalize) -> Tensor:
+    def weights(self, call: Call, logits: Tensor, normalize: Normalize) -> Tensor:
         apart = self._apart(call)
         return normalize(logits, self._near(call, apart)) * self._log_factor(apart).exp()
 
-    def weigh_log(self, call: Call, logits: Tensor, normalizer: Normalizer) -> Tensor:
+    def log_weights(self, call: Call, logits: Tensor, normalizer: Normalizer) -> Tensor:
         apart = self._apart(call)
         near = self._near(call, apart)
-        return floored(normalizer.log(logits, near) + self._log_factor(apart), near)
+        return mask_log_weights(normalizer.log(logits, near) + self._log_factor(apart), near)
 
     def _apart(self, call: Call) -> Tensor:
         """batch x maps x queries x keys: how far each key is from the predicted place."""
-        asked = wide(call.asked)
-        hidden = torch.tanh(per_map(asked, self.hidden))
-        share = torch.sigmoid(per_map(hidden, self.place))  # batch x maps x queries x 1
+        asked = at_least_fp32(call.query_heads)
+        hidden = torch.tanh(project_maps(asked, self.hidden))
+        share = torch.sigmoid(project_maps(hidden, self.place))  # batch x maps x queries x 1
         valid = call.mask.keys
         length = call.keys if valid is None else valid.sum(1)[:, None, None, None]
         keys = torch.arange(call.keys, device=asked.device)
