@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from attnlab.attention.positions.absolute import sinusoids
 from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
@@ -23,7 +24,6 @@ from attnlab.data.target import AttentionTarget
 from attnlab.explain.subject import Subject
 from attnlab.models.memory import Memory
 from attnlab.models.model import build_model
-from attnlab.attention.positions.absolute import sinusoids
 from attnlab.training.tasks import Generate
 from tests.models.building import small_config
 
