@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from attnlab.config import migrations
 from attnlab.config.compose import load
 from attnlab.errors import ConfigError
-from attnlab.stages.run import open_run
+from attnlab.stages.run import fingerprint, open_run, resume_command, start
 
 OVERRIDES = ["experiment=dates", "model.dim=32"]
 
@@ -43,3 +44,22 @@ def test_a_run_of_a_model_that_is_no_more_is_refused(tmp_path: Path) -> None:
     older(tmp_path, ["experiment=dates", "model=none_such"])
     with pytest.raises(ConfigError, match=r"model\.tie: missing"):
         open_run(tmp_path)
+
+
+def test_a_run_with_old_names_is_opened_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "RENAMED_KEYS", {"model.width": "model.dim"})
+    overrides = ["experiment=dates", "model.width=32", f"paths.runs={tmp_path}"]
+    config, plain = load(overrides)
+    folder = tmp_path / config.name / "20200101-000000"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "last.ckpt").touch()
+    old = plain | {"model": {k: v for k, v in plain["model"].items() if k != "dim"}}
+    old["model"]["width"] = 32
+    (folder / "config.yaml").write_text(yaml.safe_dump(old, sort_keys=False))
+    status = {"state": "interrupted", "overrides": overrides, "fingerprint": fingerprint(old)}
+    (folder / "status.json").write_text(json.dumps(status))
+    assert open_run(folder).plain == plain
+    assert start(*load([*overrides, "resume=auto"]), overrides).folder == folder
+    assert "model.dim=32" in resume_command(overrides)

@@ -78,3 +78,14 @@ def test_provenance_says_where_it_comes_from() -> None:
     assert about["data_digest"] == "0123abcd"
     assert about["versions"]["torch"] == str(torch.__version__)
     assert about["versions"].keys() == {"attnlab", "python", "torch", "lightning", "numpy"}
+
+
+def test_parameters_of_an_older_checkpoint_have_the_names_of_today(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    weights = {"model.reader.fronts.0.weight": torch.ones(2)}
+    AtomicCheckpointIO().save_checkpoint(
+        {"state_dict": weights, "current_model_state": dict(weights), FORMAT: {}}, path
+    )
+    content = read_checkpoint(path)
+    for state in ("state_dict", "current_model_state"):
+        assert list(content[state]) == ["model.reader.embedders.0.weight"]

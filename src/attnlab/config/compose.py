@@ -31,6 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from attnlab.config.migrations import migrated, migrated_overrides
 from attnlab.config.rules import broken_rules
 from attnlab.config.schema import Config
 from attnlab.config.section import Section, Variant
@@ -51,10 +52,11 @@ def config_dir() -> Path:
 
 def compose(overrides: Sequence[str] = (), folder: Path | None = None) -> DictConfig:
     """What Hydra makes of `conf/` and the overrides; raises Hydra's own errors."""
+    overrides = migrated_overrides(overrides)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(folder or config_dir()), version_base="1.3"):
         try:
-            return hydra_compose(CONFIG_NAME, overrides=list(overrides))
+            return hydra_compose(CONFIG_NAME, overrides=overrides)
         except ValueError as error:  # Hydra's way to refuse `debug=null`
             raise HydraException(f"{error}; to choose none of a group: '~group'") from None
 
@@ -88,7 +90,7 @@ def resolve(composed: DictConfig) -> dict[str, Any]:
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError([_from_omegaconf(error)], NEXT_COMMAND) from None
-    return _short_name(_on_is_a_word(plain))
+    return migrated(_short_name(_on_is_a_word(plain)))
 
 
 def _on_is_a_word(value: Any) -> Any:

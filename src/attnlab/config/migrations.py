@@ -1,26 +1,74 @@
-"""Configs that were written before a key existed: the key is read as `conf/` has it now."""
+"""Names that have changed: old configs, commands and checkpoints are read with the new ones.
+
+A key or a parameter that gets another name gets a line in one of the tables below. A name may
+change again: each table is applied from top to bottom.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, TypeVar
 
-from attnlab.config.compose import COMPOSITION_ERRORS, compose, resolve
-from attnlab.errors import ConfigError
+Value = TypeVar("Value")
+Path = tuple[str, ...]
+
+# Old dotted key -> new one, with all that stands below it; `*` is any one name, and stays.
+RENAMED_KEYS = {
+    "dataset.looks_at": "dataset.attended",
+}
+# Old config group -> new one, as in `dataset/vectors=counted`.
+RENAMED_GROUPS: dict[str, str] = {}
+# New key or group -> its old values (kinds, options) -> new ones.
+RENAMED_VALUES: dict[str, dict[str, str]] = {}
+# What a parameter's name held, as a regular expression, -> what stands there now.
+RENAMED_PARAMETERS = {
+    r"\breader\.fronts\.": "reader.embedders.",
+    r"\.bend\.": ".mlp.",
+}
 
 
-def completed(plain: dict[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """A config with the keys that came after it, and which those are.
+def migrated(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with today's names; a line on stderr says which have changed.
 
-    `overrides` are those that it was composed from; where they mean nothing any more, it stays
-    as it is.
+    Where an old name and its new one are both there, the old one is what somebody set.
     """
-    try:
-        today = resolve(compose(overrides))
-    except (*COMPOSITION_ERRORS, ConfigError):
-        return plain, []
+    same: dict[Path, Any] = {}
+    changed: dict[Path, Any] = {}
+    for path, value in _leaves(plain):
+        new_path = _migrated_path(path)
+        new_value = _migrated_value(".".join(new_path), value)
+        (same if new_path == path else changed)[new_path] = new_value
+        if new_path != path:
+            _say(*_renamed_part(path))
+        elif new_value != value:
+            _say(f"{'.'.join(path)}={value}", str(new_value))
+    new: dict[str, Any] = {}
+    for path, value in (same | changed).items():
+        _put(new, path, value)
+    return new
+
+
+def migrated_overrides(overrides: Sequence[str]) -> list[str]:
+    """Overrides of the command line with today's names; stderr says which have changed."""
+    new = [_migrated_override(override) for override in overrides]
+    for before, after in zip(overrides, new, strict=True):
+        if before != after:
+            _say(before, after)
+    return new
+
+
+def migrated_parameters(state: Mapping[str, Value]) -> dict[str, Value]:
+    """The state of a model under the names that its parameters have today."""
+    return {_migrated_parameter(name): value for name, value in state.items()}
+
+
+def completed(old: dict[str, Any], today: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A config with the keys that came after it, as `today` has them, and which those are."""
     added: list[str] = []
-    return _filled(plain, today, "", added), added
+    return _filled(old, today, "", added), added
 
 
 def _filled(
@@ -37,3 +85,70 @@ def _filled(
         elif isinstance(value, dict) and isinstance(old[key], dict):
             filled[key] = _filled(old[key], value, f"{prefix}{key}.", added)
     return filled
+
+
+def _migrated_path(path: Path) -> Path:
+    for old, new in RENAMED_KEYS.items():
+        pattern = old.split(".")
+        if len(path) < len(pattern):
+            continue
+        if all(part in ("*", name) for name, part in zip(path, pattern, strict=False)):
+            stars = (name for name, part in zip(path, pattern, strict=False) if part == "*")
+            start = (next(stars) if part == "*" else part for part in new.split("."))
+            path = (*start, *path[len(pattern) :])
+    return path
+
+
+def _migrated_value(key: str, value: Any) -> Any:
+    return RENAMED_VALUES.get(key, {}).get(value, value) if isinstance(value, str) else value
+
+
+def _migrated_override(override: str) -> str:
+    """`+key=value`, `~key`, `group=option` or `group@key=option` with today's names."""
+    parts = re.fullmatch(r"(\+\+|\+|~)?([^=@]+)(?:@([^=]+))?(?:(=)(.*))?", override, re.DOTALL)
+    if parts is None:
+        return override
+    sign, key, package, equals, value = (part or "" for part in parts.groups())
+    if "/" in key:
+        new = RENAMED_GROUPS.get(key, key)
+    else:
+        new = ".".join(_migrated_path(tuple(key.split("."))))
+    if package:
+        package = "@" + ".".join(_migrated_path(tuple(package.split("."))))
+    return f"{sign}{new}{package}{equals}{_migrated_value(new, value)}"
+
+
+def _migrated_parameter(name: str) -> str:
+    for old, new in RENAMED_PARAMETERS.items():
+        name = re.sub(old, new, name)
+    return name
+
+
+@cache
+def _say(before: str, after: str) -> None:
+    """Once for each name, however often a config is composed."""
+    print(f"attnlab: {before} is now {after}", file=sys.stderr)
+
+
+def _renamed_part(path: Path) -> tuple[str, str]:
+    """The old and the new name of the section or value that a changed key stands in."""
+    starts = (path[: length + 1] for length in range(len(path)))
+    changed = next(start for start in starts if _migrated_path(start) != start)
+    return ".".join(changed), ".".join(_migrated_path(changed))
+
+
+def _leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every value of a config with its key; an empty section is a value."""
+    if isinstance(value, Mapping) and (value or not path):
+        for name, each in value.items():
+            yield from _leaves(each, (*path, name))
+    else:
+        yield path, value
+
+
+def _put(plain: dict[str, Any], path: Path, value: Any) -> None:
+    for name in path[:-1]:
+        if not isinstance(plain.get(name), dict):
+            plain[name] = {}
+        plain = plain[name]
+    plain[path[-1]] = value

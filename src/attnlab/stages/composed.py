@@ -17,6 +17,7 @@ from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig, OmegaConf
 
 from attnlab.config import compose
+from attnlab.config.migrations import migrated_overrides
 from attnlab.config.schema import Config
 from attnlab.errors import ConfigError
 from attnlab.stages.usage import usage
@@ -56,7 +57,9 @@ def _composed(go: Stage, arguments: list[str]) -> None:
     if given.help:
         print(usage())
         return None
-    overrides = given.overrides
+    overrides = migrated_overrides(given.overrides)
+    today = dict(zip(given.overrides, overrides, strict=True))
+    arguments = [today.get(argument, argument) for argument in arguments]
     failures: list[Exception] = []
 
     @hydra.main(
@@ -88,7 +91,8 @@ def _from_params(go: Stage, path: Path, overrides: list[str]) -> None:
     """The config of a params.yaml, which DVC composes, with a few values set on top."""
     from attnlab.stages import params
 
-    composed = OmegaConf.merge(params.read(path), OmegaConf.from_dotlist(overrides))
+    values = OmegaConf.from_dotlist(migrated_overrides(overrides))
+    composed = OmegaConf.merge(params.read(path), values)
     assert isinstance(composed, DictConfig)
     config, plain = compose.check(composed)
     if config.paths.run:

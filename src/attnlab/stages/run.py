@@ -27,8 +27,8 @@ from typing import Any
 
 import yaml
 
-from attnlab.config.compose import MISSING, checked, resolve
-from attnlab.config.migrations import completed
+from attnlab.config.compose import COMPOSITION_ERRORS, MISSING, checked, compose, resolve
+from attnlab.config.migrations import completed, migrated, migrated_overrides
 from attnlab.config.schema import Config
 from attnlab.errors import ConfigError, UserError, suggest
 from attnlab.training.distributed import is_first_process
@@ -123,16 +123,26 @@ def open_run(folder: str | Path) -> Run:
     try:
         return Run(folder, checked(plain), plain)
     except ConfigError as error:
-        plain, added = completed(plain, _read_status(folder).get("overrides", []))
+        plain, added = completed(plain, _as_composed_today(folder))
         if not added or all(mistake.problem != MISSING for mistake in error.mistakes):
             raise
     print(f"{folder}: older than {', '.join(added)}; read as conf/ has them", file=sys.stderr)
     return Run(folder, checked(plain), plain)
 
 
+def _as_composed_today(folder: Path) -> dict[str, Any]:
+    """What a run's overrides make of `conf/` now; nothing where they have lost their meaning."""
+    try:
+        return resolve(compose(_read_status(folder).get("overrides", [])))
+    except (*COMPOSITION_ERRORS, ConfigError):
+        return {}
+
+
 def resume_command(overrides: Sequence[str], run: str | Path = "auto") -> str:
     """The command that goes on with a run, by default with the one that these words find."""
-    kept = [override for override in overrides if not override.startswith("resume=")]
+    kept = [
+        override for override in migrated_overrides(overrides) if not override.startswith("resume=")
+    ]
     return shlex.join(["python", "train.py", *kept, f"resume={run}"])
 
 
@@ -183,10 +193,20 @@ def _unfinished(parent: Path, mark: str) -> Path | None:
     """The newest run with this config that did not end and has something to go on with."""
     for folder in sorted(parent.glob("*/"), reverse=True):
         status = _read_status(folder)
-        same = status.get("fingerprint") == mark and status.get("state") != "finished"
-        if same and (folder / "checkpoints" / "last.ckpt").is_file():
+        started = (folder / "checkpoints" / "last.ckpt").is_file()
+        if status.get("state") == "finished" or not started:
+            continue
+        if status.get("fingerprint") == mark or _fingerprint_today(folder) == mark:
             return folder
     return None
+
+
+def _fingerprint_today(folder: Path) -> str:
+    """That of a run's config under the names of today."""
+    try:
+        return fingerprint(migrated(yaml.safe_load((folder / "config.yaml").read_text())))
+    except (OSError, yaml.YAMLError, AttributeError):
+        return ""
 
 
 def _same_config(folder: Path, plain: dict[str, Any]) -> Path:

@@ -16,9 +16,12 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.types import _PATH
 
 from attnlab import __version__
+from attnlab.config.migrations import migrated_parameters
 from attnlab.errors import RunError, UserError
 
 FORMAT = "attnlab"
+# Lightning's names; with an average of the weights, the first is the average.
+MODEL_STATES = {"state_dict", "current_model_state"}
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -68,6 +71,8 @@ def read_checkpoint(path: Path, map_location: Any | None = "cpu") -> dict[str, A
         ) from None
     if not isinstance(content, dict) or FORMAT not in content:
         raise UserError(f"{path}: a checkpoint of another program, not of attnlab")
+    for weights in MODEL_STATES & content.keys():
+        content[weights] = migrated_parameters(content[weights])
     return content
 
 
