@@ -126,8 +126,8 @@ def transfer(data: str, trained: Trained) -> Iterator[str]:
     small = ("experiment=canvas_classify", "model.dim=32", "model.image.channels=[16,32]")
     teacher = trained("teacher", "experiment=canvas_classify", seeds=1)
     run = trained.folder("teacher", 0)
-    taught = (*small, "objective/attention=transfer", f"objective.teacher={run}")
-    over_maps = (*taught, "objective.attention.on=pooling")
+    taught = (*small, "objective/terms/attention=transfer", f"objective.teacher={run}")
+    over_maps = (*taught, "objective.terms.attention.site=pooling")
     rows = {
         "teacher, maps supervised": teacher,
         "student alone": trained("student", *small, "objective=unsupervised"),

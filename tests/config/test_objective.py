@@ -5,53 +5,59 @@ from __future__ import annotations
 import pytest
 
 from attnlab.config.compose import config_dir, load
-from attnlab.config.objective import AttentionObjective, Schedule
+from attnlab.config.objective import MapTerm, Schedule, Term
 from attnlab.errors import ConfigError
 
-CHOICES = sorted(p.stem for p in (config_dir() / "objective" / "attention").glob("*.yaml"))
-SCHEDULES = sorted(
-    p.stem for p in (config_dir() / "objective" / "attention" / "schedule").glob("*.yaml")
-)
+FOLDER = config_dir() / "objective" / "terms"
+CHOICES = sorted(path.stem for path in (FOLDER / "attention").glob("*.yaml"))
+FURTHER = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+SCHEDULES = sorted(path.stem for path in (FOLDER / "attention" / "schedule").glob("*.yaml"))
 EXPERIMENTS = sorted(p.stem for p in (config_dir() / "experiment").glob("*.yaml"))
 
 
 def test_every_kind_has_its_yaml():
-    assert set(CHOICES) == set(AttentionObjective.kinds())
+    on_maps = {kind for kind, term in Term.kinds().items() if issubclass(term, MapTerm)}
+    assert set(CHOICES) == on_maps
+    assert set(FURTHER) == set(Term.kinds()) - on_maps - {"task", "reinforce"}  # always there
     assert set(SCHEDULES) == set(Schedule.kinds())
 
 
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("group", ["supervised", "unsupervised"])
 def test_every_objective_can_be_chosen_on_top_of_either_group(choice, group):
-    config, _ = load([f"objective={group}", f"objective/attention={choice}"])
-    assert config.objective.attention is not None
-    assert type(config.objective.attention.build()).__name__ == (
-        type(config.objective.attention).__name__
-    )
+    config, _ = load([f"objective={group}", f"objective/terms/attention={choice}"])
+    term = config.objective.terms["attention"]
+    assert type(term.build()).__name__ == type(term).__name__
 
 
 @pytest.mark.parametrize("choice", SCHEDULES)
 def test_every_schedule_can_be_chosen(choice):
-    config, _ = load(["objective=supervised", f"objective/attention/schedule={choice}"])
-    assert config.objective.attention is not None
-    assert config.objective.attention.build().weight_at(10**6) >= 0
+    config, _ = load(["objective=supervised", f"objective/terms/attention/schedule={choice}"])
+    assert config.objective.terms["attention"].build().weight_at(10**6) >= 0
 
 
-def test_no_objective_and_several():
+def test_no_loss_on_maps_and_several():
     config, _ = load(["objective=unsupervised"])
-    assert config.objective.attention is None
-    more = "+objective/attention@objective.extra.spread=entropy"
-    config, _ = load(["objective=supervised", more, "objective.extra.spread.weight=0.01"])
-    assert config.objective.extra["spread"].weight == 0.01
+    assert list(config.objective.terms) == ["task", "reinforce"]
+    more = "+objective/terms/attention@objective.terms.spread=entropy"
+    config, _ = load(["objective=supervised", more, "objective.terms.spread.weight=0.01"])
+    assert config.objective.terms["spread"].weight == 0.01
+
+
+@pytest.mark.parametrize("objective", ["supervised", "unsupervised"])
+def test_terms_are_added_by_their_names(objective: str) -> None:
+    config, _ = load([f"objective={objective}", f"objective/terms=[{','.join(FURTHER)}]"])
+    assert set(config.objective.terms) >= {"task", *FURTHER}
+    assert config.objective.on_maps == (objective == "supervised")
 
 
 @pytest.mark.parametrize(
     ("override", "where"),
     [
-        ("objective.attention.weight=-1", "objective.attention.weight"),
-        ("objective/attention=cross_entrop", "objective/attention"),
-        ("objective.attention.kind=msee", "objective.attention.kind"),
-        ("objective.attention.on=''", "objective.attention.on"),
+        ("objective.terms.attention.weight=-1", "objective.terms.attention.weight"),
+        ("objective/terms/attention=cross_entrop", "objective/terms/attention"),
+        ("objective.terms.attention.kind=msee", "objective.terms.attention.kind"),
+        ("objective.terms.attention.site=''", "objective.terms.attention.site"),
     ],
 )
 def test_what_is_wrong_is_named(override, where):
@@ -63,9 +69,9 @@ def test_what_is_wrong_is_named(override, where):
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_can_do_without_a_loss_on_maps(experiment: str) -> None:
     config, _ = load([f"experiment={experiment}", "objective=unsupervised"])
-    assert config.objective.attention is None
+    assert not config.objective.on_maps
 
 
 def test_what_only_one_loss_has_is_no_loss_without_its_kind() -> None:
-    with pytest.raises(ConfigError, match=r"objective\.attention\.kind: no kind given"):
-        load(["objective=unsupervised", "+objective.attention.teacher_weight=2"])
+    with pytest.raises(ConfigError, match=r"objective\.terms\.attention\.kind: no kind given"):
+        load(["objective=unsupervised", "+objective.terms.attention.teacher_weight=2"])

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from attnlab.config.metrics import FIGURES, Argmax, MapMetrics
-from attnlab.config.objective import Constant
 from attnlab.metrics.controls import controls
 from attnlab.metrics.plausibility import map_metrics
 from attnlab.objectives.attention import CrossEntropy
@@ -47,8 +46,8 @@ def test_controls_are_those_of_the_cpu():
 
 def test_losses_are_those_of_the_cpu():
     target = gaze_batch()
-    objective = CrossEntropy(map="pooling", weight=1.0, schedule=Constant(kind="constant"))
+    objective = CrossEntropy(site="pooling")
     log_weights = random_maps(0, target)[:, None].log().float()
-    there = objective(log_weights.cuda(), target.to("cuda"))
-    here = objective(log_weights, target)
+    there = objective.compare(log_weights.cuda(), target.to("cuda"))
+    here = objective.compare(log_weights, target)
     assert there.value.item() == pytest.approx(here.value.item(), rel=1e-5)

@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from attnlab.config.objective import Constant
 from attnlab.data.target import AttentionTarget
 from attnlab.data.target_batch import TargetBatch, collate_targets
 from attnlab.objectives.attention import (
     KL,
     MSE,
-    AttentionObjective,
     CrossEntropy,
     Distillation,
+    MapTerm,
     Relations,
     SoftIoU,
     SurePossible,
@@ -24,7 +23,7 @@ from attnlab.objectives.attention import (
 )
 from tests.maps import random_batch
 
-SHARED = {"on": "pooling", "weight": 1.0, "schedule": Constant(kind="constant")}
+SHARED = {"site": "pooling"}
 HEADS = 3
 EVERY = [
     CrossEntropy(**SHARED),
@@ -39,7 +38,7 @@ EVERY = [
 ZERO_FOR_GOLD = [o for o in EVERY if not isinstance(o, CrossEntropy | SurePossible)]
 
 
-def name(objective: AttentionObjective) -> str:
+def name(objective: MapTerm) -> str:
     return type(objective).__name__
 
 
@@ -92,14 +91,14 @@ DEFINITIONS = [
 def test_loss_is_the_mean_over_annotated_rows(objective, row_loss, kind):
     target = random_batch(1, kind)
     log_weights = log_map(random_logits(target), target)
-    loss = objective(log_weights, target)
+    loss = objective.compare(log_weights, target)
     assert loss.value.item() == pytest.approx(
         losses_by_loop(log_weights, target, row_loss), rel=1e-5
     )
-    assert loss.kl.item() == pytest.approx(
+    assert loss.figures["kl"].item() == pytest.approx(
         losses_by_loop(log_weights, target, lambda p, t: relative_entropy(t, p)), rel=1e-5
     )
-    assert loss.rows.item() == target.rows().sum().item()
+    assert loss.count.item() == target.rows().sum().item()
 
 
 def test_relations_compare_which_rows_are_alike():
@@ -115,7 +114,7 @@ def test_relations_compare_which_rows_are_alike():
             alike = np.exp(np.sqrt(maps) @ np.sqrt(maps).T / temperature)
             relations.append(alike / alike.sum(1, keepdims=True))
         values += [relative_entropy(t, s) for s, t in zip(*relations, strict=True)]
-    loss = Relations(temperature=temperature, **SHARED)(log_weights, target)
+    loss = Relations(temperature=temperature, **SHARED).compare(log_weights, target)
     assert loss.value.item() == pytest.approx(np.mean(values), rel=1e-4)
 
 
@@ -131,7 +130,7 @@ def test_sure_and_possible_links_each_have_their_part(sure):
         to_sure = -sum(t * math.log(p) for t, p in zip(links, weights, strict=True) if t > 0)
         outside = -math.log(weights[target.marks()[b, q].numpy()].sum())
         values.append(sure * to_sure + (1 - sure) * outside)
-    loss = SurePossible(sure=sure, **SHARED)(log_weights, target)
+    loss = SurePossible(sure=sure, **SHARED).compare(log_weights, target)
     assert loss.value.item() == pytest.approx(np.mean(values), rel=1e-5)
 
 
@@ -139,8 +138,8 @@ def test_sure_and_possible_links_each_have_their_part(sure):
 def test_a_perfect_map_has_no_loss(objective):
     target = random_batch(3, "soft")
     perfect = target.distribution().clamp_min(1e-30).log()[:, None]
-    assert objective(perfect, target).value.item() == pytest.approx(0.0, abs=1e-5)
-    assert objective(perfect, target).kl.item() == pytest.approx(0.0, abs=1e-5)
+    assert objective.compare(perfect, target).value.item() == pytest.approx(0.0, abs=1e-5)
+    assert objective.compare(perfect, target).figures["kl"].item() == pytest.approx(0.0, abs=1e-5)
 
 
 @pytest.mark.parametrize("objective", EVERY, ids=name)
@@ -151,13 +150,13 @@ def test_descent_on_any_loss_brings_the_map_to_gold(objective):
     losses = []
     for _ in range(150):
         optimizer.zero_grad()
-        loss = objective(log_map(logits, target), target)
+        loss = objective.compare(log_map(logits, target), target)
         loss.value.backward()
         optimizer.step()
         losses.append(loss)
     assert losses[-1].value < losses[0].value
     if not isinstance(objective, Relations):  # relations leave free where the rows look
-        assert losses[-1].kl < 0.3 * losses[0].kl
+        assert losses[-1].figures["kl"] < 0.3 * losses[0].figures["kl"]
 
 
 @pytest.mark.parametrize("objective", EVERY, ids=name)
@@ -168,7 +167,7 @@ def test_gradients_are_finite_with_masked_keys_empty_rows_and_sharp_maps(objecti
     nothing_visible[1:] = target.key_mask[1:]  # the first example sees no key at all
     scores = logits.masked_fill(~nothing_visible[:, None, None, :], -1e9)
     log_weights = scores.log_softmax(-1).masked_fill(~nothing_visible[:, None, None, :], -torch.inf)
-    loss = objective(log_weights, target)
+    loss = objective.compare(log_weights, target)
     loss.value.backward()
     assert math.isfinite(loss.value.item())
     assert logits.grad is not None
@@ -180,10 +179,10 @@ def test_gradients_are_finite_with_masked_keys_empty_rows_and_sharp_maps(objecti
 def test_a_batch_without_gold_costs_nothing(objective):
     target = collate_targets([None, None], queries=4, keys=5)
     logits = torch.randn(2, HEADS, 4, 5, requires_grad=True)
-    loss = objective(logits.log_softmax(-1), target)
+    loss = objective.compare(logits.log_softmax(-1), target)
     loss.value.backward()
     assert loss.value.item() == 0
-    assert loss.rows.item() == 0
+    assert loss.count.item() == 0
     assert logits.grad is not None
     assert not logits.grad.any()
 
@@ -196,8 +195,8 @@ def test_padding_changes_nothing(objective):
     gold = AttentionTarget(marks, np.ones(4, bool), np.ones(6, bool))
     tight, padded = collate_targets([gold], 4, 6), collate_targets([gold], 7, 9)
     logits = random_logits(padded)
-    alone = objective(log_map(logits[:, :, :4, :6], tight), tight)
-    within = objective(log_map(logits, padded), padded)
+    alone = objective.compare(log_map(logits[:, :, :4, :6], tight), tight)
+    within = objective.compare(log_map(logits, padded), padded)
     assert within.value.item() == pytest.approx(alone.value.item(), rel=1e-5)
 
 
@@ -205,9 +204,9 @@ def test_an_example_counts_by_its_weight():
     one, other = random_batch(7, examples=2), random_batch(8, examples=2)
     objective = CrossEntropy(**SHARED)
     log_weights = log_map(random_logits(one), one)
-    full = objective(log_weights, one).value
+    full = objective.compare(log_weights, one).value
     half = TargetBatch(**{**vars(one), "weight": torch.tensor([0.5, 0.5])})
-    assert objective(log_weights, half).value.item() == pytest.approx(full.item() / 2)
+    assert objective.compare(log_weights, half).value.item() == pytest.approx(full.item() / 2)
     assert not torch.equal(one.weights, other.weights)
 
 
@@ -217,16 +216,19 @@ def test_gold_on_forbidden_keys_is_reported_and_left_out():
     target = collate_targets([gold], 2, 3)
     causal = torch.tril(torch.ones(2, 3, dtype=torch.bool))
     log_weights = torch.zeros(1, 1, 2, 3).masked_fill(~causal, -torch.inf).log_softmax(-1)
-    loss = CrossEntropy(**SHARED)(log_weights, target)
-    assert loss.unreachable.item() == pytest.approx(0.25)  # half of the first of two rows
+    loss = CrossEntropy(**SHARED).compare(log_weights, target)
+    assert loss.figures["unreachable"].item() == pytest.approx(0.25)  # half of one of two rows
     assert loss.value.item() == pytest.approx(math.log(2) / 2)  # 0 and log 2
 
 
 def test_schedules_shape_the_weight():
-    from attnlab.config.objective import Decay, Warmup
+    from attnlab.objectives.config import CrossEntropy as Settings
+    from attnlab.objectives.config import Decay, Warmup
 
-    settings = {"on": "pooling", "weight": 2.0}
-    warm = CrossEntropy(**settings, schedule=Warmup(kind="warmup", steps=4))
+    def term(schedule):
+        return Settings(kind="cross_entropy", site="pooling", weight=2.0, schedule=schedule).build()
+
+    warm = term(Warmup(kind="warmup", steps=4))
     assert [warm.weight_at(step) for step in (0, 1, 3, 9)] == [0.5, 1.0, 2.0, 2.0]
-    fall = CrossEntropy(**settings, schedule=Decay(kind="decay", start=10, steps=10, final=0.5))
+    fall = term(Decay(kind="decay", start=10, steps=10, final=0.5))
     assert [fall.weight_at(step) for step in (0, 10, 15, 20, 99)] == [2.0, 2.0, 1.5, 1.0, 1.0]

@@ -9,12 +9,11 @@ import pytest
 import torch
 from torch.nn.functional import dropout, kl_div, nll_loss
 
-from attnlab.config.objective import Constant
 from attnlab.data.target import AttentionTarget
 from attnlab.data.target_batch import collate_targets
 from attnlab.objectives.attention import CrossEntropy
 
-OBJECTIVE = CrossEntropy(on="pooling", weight=1.0, schedule=Constant(kind="constant"))
+OBJECTIVE = CrossEntropy(site="pooling")
 
 
 def one_hot(queries: int, keys: int, annotated: int | None = None) -> AttentionTarget:
@@ -43,9 +42,9 @@ def test_a_softmax_over_a_softmax_cannot_get_sharp():
         return nll_loss(weights.log_softmax(-1).flatten(0, 2), torch.tensor([0]))
 
     shape = (1, 1, 1, keys)
-    ours = optimise(lambda logits: OBJECTIVE(logits.log_softmax(-1), target).value, shape)
+    ours = optimise(lambda logits: OBJECTIVE.compare(logits.log_softmax(-1), target).value, shape)
     assert ours[0, 0, 0, 0] > 0.99
-    assert OBJECTIVE(ours.log(), target).value < 0.01
+    assert OBJECTIVE.compare(ours.log(), target).value < 0.01
     # The wrong loss stays where its second softmax can at most reach: -log(e / (e + T - 1)).
     floor = -math.log(math.e / (math.e + keys - 1))
     theirs = optimise(double_softmax, shape)
@@ -61,7 +60,7 @@ def test_the_log_of_a_half_precision_probability_diverges_and_log_weights_do_not
         return -(target.weights[:, None] * logits.softmax(-1).log()).sum()
 
     assert not unclamped(logits).isfinite()
-    loss = OBJECTIVE(logits.float().log_softmax(-1), target).value
+    loss = OBJECTIVE.compare(logits.float().log_softmax(-1), target).value
     loss.backward()
     assert loss.item() == pytest.approx(30.0, rel=1e-4)
     assert logits.grad is not None
@@ -75,7 +74,7 @@ def test_weights_after_dropout_have_an_infinite_loss_and_log_weights_never():
     dropped = dropout(logits.softmax(-1), 0.5)
     after_dropout = -(target.weights[:, None] * dropped.log()).nansum() / 8
     assert after_dropout.isinf()
-    assert math.isfinite(OBJECTIVE(logits.log_softmax(-1), target).value.item())
+    assert math.isfinite(OBJECTIVE.compare(logits.log_softmax(-1), target).value.item())
 
 
 def test_masked_softmax_and_masked_after_softmax_are_told_apart():
@@ -86,8 +85,8 @@ def test_masked_softmax_and_masked_after_softmax_are_told_apart():
     logits = torch.tensor([[[[1.0, 1.0, 5.0]]]])
     kept = logits.masked_fill(~target.key_mask[:, None, None], -torch.inf).log_softmax(-1)
     lost = logits.log_softmax(-1)
-    assert OBJECTIVE(kept, target).value.item() == pytest.approx(math.log(2))
-    assert OBJECTIVE(lost, target).value.item() > 4
+    assert OBJECTIVE.compare(kept, target).value.item() == pytest.approx(math.log(2))
+    assert OBJECTIVE.compare(lost, target).value.item() > 4
 
 
 @pytest.mark.parametrize("padding", [0, 5, 50])
@@ -97,9 +96,9 @@ def test_the_mean_is_over_annotated_rows_not_over_elements_or_padding(padding):
     target = collate_targets([gold], queries + padding, keys + padding)
     uniform = torch.full((1, 1, queries + padding, keys + padding), -torch.inf)
     uniform[..., :keys] = -math.log(keys)
-    ours = OBJECTIVE(uniform, target)
+    ours = OBJECTIVE.compare(uniform, target)
     assert ours.value.item() == pytest.approx(math.log(keys))
-    assert ours.rows.item() == annotated
+    assert ours.count.item() == annotated
     gold_rows = target.weights * target.query_mask[..., None]
     element_mean = kl_div(uniform.clamp_min(-1e4)[:, 0], gold_rows, reduction="none").mean()
     assert element_mean.item() < 0.2 * ours.value.item()
@@ -110,9 +109,9 @@ def test_cross_entropy_alone_does_not_tell_how_near_gold_is():
     weights = np.array([[0.25, 0.25, 0.5]], np.float32)
     gold = AttentionTarget(weights, np.ones(1, bool), np.ones(3, bool), kind="soft")
     target = collate_targets([gold], 1, 3)
-    perfect = OBJECTIVE(torch.tensor(weights).log()[None, None], target)
+    perfect = OBJECTIVE.compare(torch.tensor(weights).log()[None, None], target)
     assert perfect.value.item() == pytest.approx(1.5 * math.log(2))
-    assert perfect.kl.item() == pytest.approx(0.0, abs=1e-6)
+    assert perfect.figures["kl"].item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_gates_that_are_all_open_are_no_answer() -> None:
@@ -122,14 +121,14 @@ def test_gates_that_are_all_open_are_no_answer() -> None:
     gold = target.weights[:, None]  # 1 x 1 x queries x keys
     all_open, right = torch.zeros_like(gold), torch.where(gold > 0, 0.0, -20.0)
     assert float(-(gold * all_open).sum()) == 0, "what the formula alone says of open gates"
-    assert float(OBJECTIVE(all_open, target).value) == pytest.approx(math.log(keys))
-    assert float(OBJECTIVE(right, target).value) == pytest.approx(0, abs=1e-6)
+    assert float(OBJECTIVE.compare(all_open, target).value) == pytest.approx(math.log(keys))
+    assert float(OBJECTIVE.compare(right, target).value) == pytest.approx(0, abs=1e-6)
     lost = torch.where(gold > 0, math.log(0.5), -20.0)  # half of the mass went nowhere (a sink)
-    assert float(OBJECTIVE(lost, target).value) == pytest.approx(math.log(2), abs=1e-6)
+    assert float(OBJECTIVE.compare(lost, target).value) == pytest.approx(math.log(2), abs=1e-6)
 
 
 def test_a_row_without_keys_has_a_finite_gradient() -> None:
     target = collate_targets([one_hot(2, 4)], 2, 4)
     logits = torch.full((1, 1, 2, 4), -torch.inf).requires_grad_()
-    OBJECTIVE(logits, target).value.backward()
+    OBJECTIVE.compare(logits, target).value.backward()
     assert logits.grad is not None and logits.grad.isfinite().all()

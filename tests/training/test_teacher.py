@@ -17,7 +17,6 @@ from attnlab.data.example import Example
 from attnlab.errors import UserError
 from attnlab.models.activations import ActivationTap
 from attnlab.stages import train
-from attnlab.stages.learners import objectives
 from attnlab.training.evaluator import Evaluator
 from attnlab.training.learner import Learner
 from attnlab.training.tasks import Task
@@ -26,7 +25,7 @@ from tests.models.building import built, small_config
 from tests.runs import SHORT, figures, ran
 
 PICTURES = ("task=classify", "model=convolutional")
-TAUGHT = ("objective=supervised", "objective/attention=transfer")
+TAUGHT = ("objective=supervised", "objective/terms/attention=transfer")
 
 
 def pictures() -> list[Example]:
@@ -41,8 +40,8 @@ def learning(*overrides: str) -> tuple[Learner, Batch, Task]:
     config = small_config(*PICTURES, *overrides)
     model, batch, codec = built(config, pictures())
     task = config.task.build(codec)
-    goals = objectives(config)
-    return Learner(model, task, goals, Evaluator(task, []), config.trainer, 1, {}), batch, task
+    terms = {name: term.build() for name, term in config.objective.terms.items()}
+    return Learner(model, task, terms, Evaluator(task, []), config.trainer, 1, {}), batch, task
 
 
 def moved(model: nn.Module) -> nn.Module:
@@ -53,10 +52,10 @@ def moved(model: nn.Module) -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("on", ["pooling", "activations"])
-def test_a_map_like_the_teachers_costs_nothing_and_another_does(on: str) -> None:
-    learner, batch, _ = learning(*TAUGHT, f"objective.attention.on={on}")
-    assert float(learner.losses(batch)[1]["attention"]) == 0, "nobody taught, and there is no gold"
+@pytest.mark.parametrize("site", ["pooling", "activations"])
+def test_a_map_like_the_teachers_costs_nothing_and_another_does(site: str) -> None:
+    learner, batch, _ = learning(*TAUGHT, f"objective.terms.attention.site={site}")
+    assert float(learner.losses(batch)[1]["attention"]) == 0, "no teacher, and no gold"
     learner.teacher = Teacher(learning()[0].model)
     assert float(learner.losses(batch)[1]["attention"]) < 1e-5
     learner.teacher = Teacher(moved(learning()[0].model).eval())
@@ -64,6 +63,21 @@ def test_a_map_like_the_teachers_costs_nothing_and_another_does(on: str) -> None
     assert float(terms["attention"]) > 1e-3
     loss.backward()
     assert all(p.grad is None for p in learner.teacher.model.parameters())
+    assert any(p.grad is not None for p in learner.model.parameters())
+
+
+def test_choices_like_the_teachers_cost_nothing_and_others_do() -> None:
+    distilled = ("objective=unsupervised", "objective/terms=logit_distillation")
+    learner, batch, _ = learning(*distilled)
+    learner.eval()
+    with pytest.raises(UserError, match=r"logit_distillation needs objective\.teacher=RUN"):
+        learner.losses(batch)
+    learner.teacher = Teacher(learning()[0].model)
+    assert float(learner.losses(batch)[1]["logit_distillation"]) < 1e-6
+    learner.teacher = Teacher(moved(learning()[0].model))
+    loss, figures = learner.losses(batch)
+    assert float(figures["logit_distillation"]) > 1e-3
+    loss.backward()
     assert any(p.grad is not None for p in learner.model.parameters())
 
 
@@ -78,9 +92,9 @@ def test_its_map_is_the_mean_over_heads_in_every_row() -> None:
     learner, batch, task = learning("attention=multihead")
     with Tap(learner.model, "pooling") as tap:
         learner.model(batch)
-    found = Teacher(learner.model).targets(batch, task, {"x": "pooling"})["x"]
-    torch.testing.assert_close(found.weights, tap.weights().mean(1).detach())
-    assert found.rows().all()
+    target = Teacher(learner.model).view(batch, task, ["pooling"]).targets["pooling"]
+    torch.testing.assert_close(target.weights, tap.weights().mean(1).detach())
+    assert target.rows().all()
 
 
 def test_activations_are_the_shares_of_squares() -> None:
@@ -100,7 +114,7 @@ def test_a_teacher_that_sees_other_cells_is_refused() -> None:
         learner.losses(batch)
     assert str(refused.value) == (
         "objective.teacher: its map 'activations' has 64 keys, the model's has 16; "
-        "a teacher has to see cells or steps of the same size"
+        "a teacher needs patches or steps of the same size"
     )
 
 

@@ -90,14 +90,7 @@ def resolve(composed: DictConfig) -> dict[str, Any]:
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError([_from_omegaconf(error)], NEXT_COMMAND) from None
-    return migrated(_short_name(_on_is_a_word(plain)))
-
-
-def _on_is_a_word(value: Any) -> Any:
-    """YAML 1.1 reads the bare key `on` as true; here it says which map an objective is on."""
-    if isinstance(value, dict):
-        return {"on" if key is True else key: _on_is_a_word(v) for key, v in value.items()}
-    return value
+    return migrated(_short_name(plain))
 
 
 def _short_name(plain: dict[str, Any]) -> dict[str, Any]:

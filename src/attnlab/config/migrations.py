@@ -18,6 +18,9 @@ Path = tuple[str, ...]
 # Old dotted key -> new one, with all that stands below it; `*` is any one name, and stays.
 RENAMED_KEYS = {
     "dataset.looks_at": "dataset.attended",
+    "objective.attention": "objective.terms.attention",
+    "objective.extra": "objective.terms",
+    "objective.terms.*.on": "objective.terms.*.site",
 }
 # Old config group -> new one, as in `dataset/vectors=counted`.
 RENAMED_GROUPS: dict[str, str] = {}

@@ -69,6 +69,6 @@ def _one_answer(config: Config) -> Iterator[Mistake]:
     if config.model.prediction is not None:
         problem = f"predicts where one answer looks; task.learn={task.learn} has one for each place"
         yield Mistake("model.prediction", problem, "try: task.learn=answer")
-    if objective.attention is not None or objective.extra:
+    if objective.on_maps:
         problem = f"losses on maps are those of one answer; task.learn={task.learn} has many"
         yield Mistake("objective", problem, "try: objective=unsupervised, or task.learn=answer")

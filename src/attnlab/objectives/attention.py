@@ -1,4 +1,4 @@
-"""Losses that compare a map with a gold map.
+"""Terms that compare a map with a gold map.
 
 All take log-weights (never weights: a softmax over a softmax cannot get sharp, and the log of a
 rounded probability diverges in half precision) and are means over annotated rows, so that
@@ -7,64 +7,57 @@ neither padding nor unannotated rows dilute them.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TypedDict, Unpack
+from abc import abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from attnlab.attention.parts import entropy
-from attnlab.config.objective import Schedule
 from attnlab.data.target_batch import TargetBatch
-from attnlab.objectives import schedules
+from attnlab.objectives.terms import StepView, Term, TermLoss
 
 MASKED = -1e4  # log-weights below this are those of masked keys, however the mechanism marks them
 
 
-@dataclass(frozen=True)
-class AttentionLoss:
-    """A loss on maps, with what is needed to read it."""
-
-    value: Tensor  # scalar to minimise, before its weight; 0 where no row counts
-    kl: Tensor  # scalar: cross-entropy less the gold's entropy, in nats; 0 is a perfect map
-    rows: Tensor  # scalar: how many rows counted
-    unreachable: Tensor  # scalar: share of gold mass on keys that the mechanism's mask forbids
-
-
-class Shared(TypedDict):
-    """The settings that every attention objective has."""
-
-    on: str
-    weight: float
-    schedule: Schedule
-
-
-class AttentionObjective(ABC):
+class MapTerm(Term):
     """A loss on the log-weights of one site: the mean over heads and counted rows.
 
-    `log_weights` is batch x heads x queries x keys; masked keys hold -inf or something near it.
-    Each head that the selector `on` picked is trained towards the same gold.
+    Each head that the selector `site` picks is trained towards the same map: gold, or the
+    teacher's where there is one.
     """
 
-    def __init__(self, **shared: Unpack[Shared]) -> None:
-        self.on = shared["on"]
-        self.weight = shared["weight"]
-        self.schedule: schedules.Schedule = shared["schedule"].build()
+    def __init__(self, *, site: str) -> None:
+        super().__init__()
+        self.site = site
 
-    def weight_at(self, step: int) -> float:
-        """The factor of this loss at a training step."""
-        return self.weight * self.schedule.at(step)
+    def sites(self) -> Sequence[str]:
+        return (self.site,)
 
-    def __call__(self, log_weights: Tensor, target: TargetBatch) -> AttentionLoss:
+    def forward(self, view: StepView) -> TermLoss:
+        return self.compare(view.log_map(self.site), view.target(self.site))
+
+    def compare(self, log_weights: Tensor, target: TargetBatch) -> TermLoss:
+        """The loss of a map beside a gold map, summed over counted rows.
+
+        Args:
+            log_weights: batch x heads x queries x keys; masked keys hold -inf or nearly so.
+            target: the gold maps of the same rows and keys.
+
+        Returns:
+            The sum, weighted by example, and the number of counted rows. Its figures are `kl`
+            (cross-entropy less the gold's entropy in nats; 0 is a perfect map) and `unreachable`
+            (the share of gold mass on keys that the mechanism's mask forbids).
+        """
         precise = torch.promote_types(log_weights.dtype, torch.float32)
         log_weights = as_shares(log_weights.to(precise))  # batch x heads x queries x keys
         rows = self.rows(target)  # batch x queries
         with torch.autocast(log_weights.device.type, enabled=False):
-            value = _mean(self.per_row(log_weights, target), rows, target.weight)
-            kl, unreachable = _divergence(log_weights.detach(), target)
-        return AttentionLoss(value, kl, rows.sum(), unreachable)
+            losses = self.per_row(log_weights, target).mean(1)  # batch x queries
+            total = (losses * rows * target.weight[:, None]).sum()
+            figures = _divergence(log_weights.detach(), target)
+        return TermLoss(total, rows.sum(), figures)
 
     def rows(self, target: TargetBatch) -> Tensor:
         """Which rows count: batch x queries, bool."""
@@ -75,14 +68,14 @@ class AttentionObjective(ABC):
         """The loss of every row, finite in all of them: batch x heads x queries."""
 
 
-class CrossEntropy(AttentionObjective):
+class CrossEntropy(MapTerm):
     """L = -(1/N) sum_ij t_ij log p_ij with N annotated rows (Mi et al. 2016; Liu et al. 2016)."""
 
     def per_row(self, log_weights: Tensor, target: TargetBatch) -> Tensor:
         return cross_entropy(log_weights, reachable_gold(log_weights, target))
 
 
-class KL(AttentionObjective):
+class KL(MapTerm):
     """L - H(t): the gradient of cross-entropy, but 0 for a perfect map."""
 
     def per_row(self, log_weights: Tensor, target: TargetBatch) -> Tensor:
@@ -90,7 +83,7 @@ class KL(AttentionObjective):
         return cross_entropy(log_weights, gold) - entropy(gold)
 
 
-class MSE(AttentionObjective):
+class MSE(MapTerm):
     """Squared difference summed over the keys (Liu et al. 2016; teacher maps: Jiao et al. 2020).
 
     Summed, not averaged: the mean over keys would shrink the loss as sequences grow.
@@ -101,7 +94,7 @@ class MSE(AttentionObjective):
         return (log_weights.exp() - gold).square().sum(-1)
 
 
-class SoftIoU(AttentionObjective):
+class SoftIoU(MapTerm):
     """1 - sum min(p, t) / sum max(p, t), the weighted Jaccard distance: 0 only where p = t."""
 
     def per_row(self, log_weights: Tensor, target: TargetBatch) -> Tensor:
@@ -110,14 +103,14 @@ class SoftIoU(AttentionObjective):
         return 1 - overlap / torch.maximum(weights, gold).sum(-1).clamp_min(1e-9)
 
 
-class SurePossible(AttentionObjective):
+class SurePossible(MapTerm):
     """Cross-entropy to the sure links beside -log of the mass on sure and possible links.
 
     A row with possible links alone asks only that the mass stays among them.
     """
 
-    def __init__(self, *, sure: float, **shared: Unpack[Shared]) -> None:
-        super().__init__(**shared)
+    def __init__(self, *, sure: float, site: str) -> None:
+        super().__init__(site=site)
         self.sure = sure
 
     def rows(self, target: TargetBatch) -> Tensor:
@@ -133,15 +126,15 @@ class SurePossible(AttentionObjective):
         return self.sure * sure + (1 - self.sure) * outside
 
 
-class Distillation(AttentionObjective):
+class Distillation(MapTerm):
     """KL from a teacher's map at a temperature T, times T^2 (Hinton et al. 2015).
 
     The teacher's map comes as the target. At T = 1 this is `KL`, the self-attention transfer of
     MiniLM (Wang et al. 2020).
     """
 
-    def __init__(self, *, temperature: float, **shared: Unpack[Shared]) -> None:
-        super().__init__(**shared)
+    def __init__(self, *, temperature: float, site: str) -> None:
+        super().__init__(site=site)
         self.temperature = temperature
 
     def per_row(self, log_weights: Tensor, target: TargetBatch) -> Tensor:
@@ -154,7 +147,7 @@ class Distillation(AttentionObjective):
         return divergence * self.temperature**2
 
 
-class Transfer(AttentionObjective):
+class Transfer(MapTerm):
     """||p / ||p|| - t / ||t||||, by Euclidean lengths (Zagoruyko & Komodakis 2017).
 
     Both maps at length one: what counts is where a map is strong, not how its mass is shared out.
@@ -166,16 +159,16 @@ class Transfer(AttentionObjective):
         return apart.square().sum(-1).clamp_min(1e-12).sqrt()  # whose gradient at 0 is finite
 
 
-class Relations(AttentionObjective):
-    """KL between the relations of the rows: which rows look at the same keys.
+class Relations(MapTerm):
+    """KL between the relations of the rows: which rows attend to the same keys.
 
     The relation of rows i and j is the Bhattacharyya coefficient sum_k sqrt(p_ik p_jk), made a
     distribution over j by a softmax (relational distillation, Park et al. 2019; the softmax of
-    scaled products is MiniLM's, Wang et al. 2020). It leaves free which keys the rows look at.
+    scaled products is MiniLM's, Wang et al. 2020). It leaves free which keys the rows attend to.
     """
 
-    def __init__(self, *, temperature: float, **shared: Unpack[Shared]) -> None:
-        super().__init__(**shared)
+    def __init__(self, *, temperature: float, site: str) -> None:
+        super().__init__(site=site)
         self.temperature = temperature
 
     def per_row(self, log_weights: Tensor, target: TargetBatch) -> Tensor:
@@ -203,7 +196,7 @@ def reachable_gold(log_weights: Tensor, target: TargetBatch) -> Tensor:
     """The gold distribution over those keys that the mask allows: batch x heads x queries x keys.
 
     Gold on a forbidden key (the future under a causal mask, say) can only give an infinite loss;
-    it is left out here and reported as `AttentionLoss.unreachable`.
+    it is left out here and reported as the figure `unreachable`.
     """
     kept = target.weights[:, None] * (log_weights > MASKED)
     return kept / kept.sum(-1, keepdim=True).clamp_min(1e-30)
@@ -214,18 +207,14 @@ def cross_entropy(log_weights: Tensor, gold: Tensor) -> Tensor:
     return -(gold * log_weights.clamp_min(MASKED)).sum(-1)
 
 
-def _mean(losses: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
-    """The mean of batch x heads x queries over heads and counted rows, weighted by example."""
-    counted = rows[:, None, :] * weight[:, None, None]  # batch x 1 x queries
-    total = (losses.mean(1, keepdim=True) * counted).sum()
-    return total / rows.sum().clamp_min(1)
-
-
-def _divergence(log_weights: Tensor, target: TargetBatch) -> tuple[Tensor, Tensor]:
+def _divergence(log_weights: Tensor, target: TargetBatch) -> dict[str, Tensor]:
     """KL from gold, and the share of gold mass that no key can hold, over annotated rows."""
     rows = target.rows()
     gold = reachable_gold(log_weights, target)
-    even = torch.ones_like(target.weight)
-    kl = _mean(cross_entropy(log_weights, gold) - entropy(gold), rows, even)
     held = target.distribution()[:, None] * (log_weights > MASKED)  # batch x heads x queries x keys
-    return kl, _mean(1 - held.sum(-1), rows, even)
+    by_row = {
+        "kl": cross_entropy(log_weights, gold) - entropy(gold),
+        "unreachable": 1 - held.sum(-1),
+    }
+    count = rows.sum().clamp_min(1)
+    return {name: (values.mean(1) * rows).sum() / count for name, values in by_row.items()}

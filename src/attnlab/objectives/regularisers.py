@@ -1,16 +1,17 @@
-"""Losses on a map that need no gold: what a map should be like, whatever it looks at."""
+"""Terms on a map that need no gold: what a map should be like, whatever it attends to."""
 
 from __future__ import annotations
 
-from typing import Literal, Unpack
+from typing import Literal
 
+import torch
 from torch import Tensor
 
 from attnlab.data.target_batch import TargetBatch
-from attnlab.objectives.attention import AttentionObjective, Shared, cross_entropy
+from attnlab.objectives.attention import MapTerm, cross_entropy
 
 
-class Regulariser(AttentionObjective):
+class Regulariser(MapTerm):
     """Counts every row that exists, annotated or not."""
 
     def rows(self, target: TargetBatch) -> Tensor:
@@ -23,8 +24,8 @@ class Guided(Regulariser):
     Summed over keys and averaged over rows; the paper averages over both.
     """
 
-    def __init__(self, *, width: float, **shared: Unpack[Shared]) -> None:
-        super().__init__(**shared)
+    def __init__(self, *, width: float, site: str) -> None:
+        super().__init__(site=site)
         self.width = width
 
     def per_row(self, log_weights: Tensor, target: TargetBatch) -> Tensor:
@@ -38,8 +39,8 @@ class Guided(Regulariser):
 class Entropy(Regulariser):
     """The entropy of each row, lowered (focused) or raised (spread; Zhai et al. 2023)."""
 
-    def __init__(self, *, seek: Literal["focused", "spread"], **shared: Unpack[Shared]) -> None:
-        super().__init__(**shared)
+    def __init__(self, *, seek: Literal["focused", "spread"], site: str) -> None:
+        super().__init__(site=site)
         self.sign = 1.0 if seek == "focused" else -1.0
 
     def per_row(self, log_weights: Tensor, target: TargetBatch) -> Tensor:
@@ -54,8 +55,8 @@ class Sparsity(Regulariser):
     (sigmoid gates, stochastic masks) feel it; a distribution needs a power below 1.
     """
 
-    def __init__(self, *, power: float, continuity: float, **shared: Unpack[Shared]) -> None:
-        super().__init__(**shared)
+    def __init__(self, *, power: float, continuity: float, site: str) -> None:
+        super().__init__(site=site)
         self.power, self.continuity = power, continuity
 
     def per_row(self, log_weights: Tensor, target: TargetBatch) -> Tensor:
@@ -65,6 +66,15 @@ class Sparsity(Regulariser):
         neighbours = allowed[..., 1:] & allowed[..., :-1]
         steps = (weights.diff(dim=-1).abs() * neighbours).sum(-1)
         return size + self.continuity * steps
+
+
+class Coverage(Regulariser):
+    """sum_k min(p_ik, sum of p_jk over earlier rows j): no key twice (See et al. 2017, eq. 12)."""
+
+    def per_row(self, log_weights: Tensor, target: TargetBatch) -> Tensor:
+        weights = log_weights.exp() * target.row_mask[:, None, :, None]
+        earlier = weights.cumsum(2) - weights  # batch x heads x queries x keys
+        return torch.minimum(weights, earlier).sum(-1)
 
 
 def relative_position(mask: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from attnlab.errors import RunError, UserError
 from attnlab.metrics.plausibility import map_metrics
 from attnlab.models.generator import Generator
 from attnlab.models.model import build_model
-from attnlab.objectives.attention import AttentionObjective
 from attnlab.stages.run import Run, open_run
 from attnlab.training.checkpoint import provenance, read_checkpoint
 from attnlab.training.evaluator import Evaluator
@@ -26,16 +25,9 @@ def build_learner(run: Run, prepared: Prepared, total_steps: int = 0) -> Learner
         model.compile()
     task = config.task.build(prepared.codec)
     about = provenance(run.plain, prepared.digest)
-    judge = Evaluator(task, map_metrics(config.metrics))
-    return Learner(model, task, objectives(config), judge, config.trainer, total_steps, about)
-
-
-def objectives(config: Config) -> dict[str, AttentionObjective]:
-    """The losses on maps, by name."""
-    specs = dict(config.objective.extra)
-    if config.objective.attention is not None:
-        specs["attention"] = config.objective.attention
-    return {name: spec.build() for name, spec in specs.items()}
+    terms = {name: term.build() for name, term in config.objective.terms.items()}
+    evaluator = Evaluator(task, map_metrics(config.metrics))
+    return Learner(model, task, terms, evaluator, config.trainer, total_steps, about)
 
 
 def load_learner(run: Run, prepared: Prepared) -> Learner:
@@ -55,7 +47,7 @@ def load_learner(run: Run, prepared: Prepared) -> Learner:
 
 
 def load_teacher(run: Run, prepared: Prepared) -> Teacher | None:
-    """The trained model that the run's objectives learn from, if they do."""
+    """The trained model that the run learns from, if there is one."""
     folder = run.config.objective.teacher
     if folder is None:
         return None

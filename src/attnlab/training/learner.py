@@ -1,8 +1,8 @@
-"""`Learner`: the one LightningModule. A model, a task, and objectives on the model's maps."""
+"""`Learner`: the one LightningModule. A model, a task, and the terms of the loss."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -12,13 +12,11 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
-from attnlab.attention.probes import Tap, sites
-from attnlab.attention.reinforce import MovingBaseline, reinforce_loss
+from attnlab.attention.probes import Tap
 from attnlab.config.trainer import Trainer as TrainerSettings
 from attnlab.data.batch import Batch
-from attnlab.data.target_batch import TargetBatch
 from attnlab.models.activations import tapped
-from attnlab.objectives.attention import AttentionObjective
+from attnlab.objectives.terms import StepView, Term, TermLoss
 from attnlab.training.checkpoint import FORMAT
 from attnlab.training.evaluator import Evaluator
 from attnlab.training.tasks import Task
@@ -26,61 +24,53 @@ from attnlab.training.teacher import Teacher
 
 
 class Learner(pl.LightningModule):
-    """Loss = the task's + a weighted sum of losses on maps."""
+    """Minimises the weighted sum of the terms; validates by the evaluator."""
 
     def __init__(
         self,
         model: nn.Module,
         task: Task,
-        objectives: dict[str, AttentionObjective],
-        judge: Evaluator,
+        terms: Mapping[str, Term],
+        evaluator: Evaluator,
         settings: TrainerSettings,
         total_steps: int,
         about: dict[str, Any],
     ) -> None:
         super().__init__()
         self.model = model
-        self.task, self.objectives, self.settings = task, objectives, settings
+        self.task, self.settings = task, settings
         self.total_steps, self.about = total_steps, about
-        self.judge = judge
-        self.teacher: Teacher | None = None  # whoever trains the learner may give it one
-        self.drawing = [site for site, each in sites(model).items() if each.normalizer.needs_reward]
-        self.baseline = MovingBaseline() if self.drawing else None
+        self.terms = nn.ModuleDict(
+            {name: term for name, term in terms.items() if term.applies_to(model)}
+        )
+        self.evaluator = evaluator
+        self.teacher: Teacher | None = None  # set by whoever trains the learner
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss to minimise, and its terms by name."""
-        with ExitStack() as stack:
-            taps = {
-                name: stack.enter_context(tapped(self.model, objective.on))
-                for name, objective in self.objectives.items()
-                if objective.weight_at(self.global_step)
-            }
-            drawn = [stack.enter_context(Tap(self.model, site)) for site in self.drawing]
-            scores = self.task.run(self.model, batch)
-        sums, places = self.task.losses(scores, batch)  # each batch
-        total = sums.sum() / places.sum().clamp_min(1)
-        terms = {"task": total.detach()}
-        if self.baseline is not None:
-            reward = -sums.detach() / places.clamp_min(1)  # batch
-            for tap in drawn:
-                total = total + reinforce_loss(tap, reward, self.baseline)
-        targets = self._taught(batch, list(taps))
-        for name, tap in taps.items():
-            objective = self.objectives[name]
-            maps = tap.log_weights()
-            if tap.role != "self":  # whose rows are no answers
-                maps = self.task.as_gold(maps, scores, batch)
-            found = objective(maps, targets.get(name, batch.target))
-            total = total + objective.weight_at(self.global_step) * found.value
-            terms |= {name: found.value.detach(), f"{name}_kl": found.kl}
-        return total, terms
+        """The loss to minimise, and what to log of its terms by name."""
+        view, active = self._view(batch)
+        total, figures = torch.zeros((), device=self.device), {}
+        for name, term in active.items():
+            loss: TermLoss = term(view)
+            total = total + term.weight_at(view.step) * loss.value
+            figures[name] = loss.value.detach()
+            figures |= {f"{name}_{figure}": value for figure, value in loss.figures.items()}
+        return total, figures
 
-    def _taught(self, batch: Batch, names: Sequence[str]) -> dict[str, TargetBatch]:
-        """What the teacher's maps say where there is one, by the name of the objective."""
-        if self.teacher is None or not names:
-            return {}
-        selectors = {name: self.objectives[name].on for name in names}
-        return self.teacher.targets(batch, self.task, selectors)
+    def _view(self, batch: Batch) -> tuple[StepView, dict[str, Term]]:
+        """One forward pass as the terms see it, and the terms that count at this step."""
+        step = self.global_step
+        terms: dict[str, Any] = dict(self.terms)
+        active = {name: term for name, term in terms.items() if term.weight_at(step)}
+        wanted = dict.fromkeys(site for term in active.values() for site in term.sites())
+        with ExitStack() as stack:
+            taps = {site: stack.enter_context(tapped(self.model, site)) for site in wanted}
+            scores = self.task.run(self.model, batch)
+        sums, counts = self.task.losses(scores, batch)  # each batch
+        view = StepView(
+            batch, self.model, self.task, scores, sums, counts, taps, step, self.teacher
+        )
+        return view, active
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss, terms = self.losses(batch)
@@ -103,11 +93,11 @@ class Learner(pl.LightningModule):
             scores = self.task.run(self.model, batch)
         weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
         weights = self.task.as_gold(weights, scores, batch)
-        self.judge.update(batch, scores, self.model.answer(batch), weights)  # type: ignore[operator]
+        self.evaluator.update(batch, scores, self.model.answer(batch), weights)  # type: ignore[operator]
 
     def on_validation_epoch_end(self) -> None:
-        self.log_dict({f"val/{name}": value for name, value in self.judge.compute().items()})
-        self.judge.reset()
+        self.log_dict({f"val/{name}": value for name, value in self.evaluator.compute().items()})
+        self.evaluator.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         settings = self.settings.optimizer

@@ -1,8 +1,8 @@
-"""`Teacher`: a trained model whose maps are learned from in place of gold."""
+"""`Teacher`: a trained model whose maps and choices are learned from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -13,31 +13,30 @@ from attnlab.data.batch import Batch
 from attnlab.data.target_batch import TargetBatch
 from attnlab.errors import UserError
 from attnlab.models.activations import tapped
+from attnlab.objectives.terms import TeacherView
 from attnlab.training.tasks import Task
 
 
 class Teacher:
-    """No part of the learner: its weights are in no checkpoint, and stay what they are."""
+    """Not a part of the learner: its weights are in no checkpoint, and never change."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model.eval().requires_grad_(False)
 
     @torch.no_grad()
-    def targets(
-        self, batch: Batch, task: Task, selectors: Mapping[str, str]
-    ) -> dict[str, TargetBatch]:
-        """By name its map of the batch that a selector picks: the mean over heads, every row."""
+    def view(self, batch: Batch, task: Task, sites: Sequence[str]) -> TeacherView:
+        """Its scores of a batch, and by site its map: the mean over heads, in every row."""
         self.model.to(batch.index.device)
         with ExitStack() as stack:
-            taps = {n: stack.enter_context(tapped(self.model, s)) for n, s in selectors.items()}
+            taps = {site: stack.enter_context(tapped(self.model, site)) for site in sites}
             scores = task.run(self.model, batch)
-        found = {}
-        for name, tap in taps.items():
+        targets = {}
+        for site, tap in taps.items():
             weights = tap.weights().float().mean(1)  # batch x queries x keys
             if tap.role != "self":
                 weights = task.as_gold(weights, scores, batch)
-            found[name] = _as_target(weights, batch.target, selectors[name])
-        return found
+            targets[site] = _as_target(weights, batch.target, site)
+        return TeacherView(scores, targets)
 
 
 def _as_target(weights: Tensor, gold: TargetBatch, selector: str) -> TargetBatch:
@@ -45,7 +44,7 @@ def _as_target(weights: Tensor, gold: TargetBatch, selector: str) -> TargetBatch
     if weights.shape[2] != keys:
         raise UserError(
             f"objective.teacher: its map '{selector}' has {weights.shape[2]} keys, the model's has "
-            f"{keys}; a teacher has to see cells or steps of the same size"
+            f"{keys}; a teacher needs patches or steps of the same size"
         )
     rows = gold.row_mask
     if rows.shape[1] != weights.shape[1]:  # a map of the whole input, whatever is answered

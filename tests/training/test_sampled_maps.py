@@ -1,4 +1,4 @@
-"""Maps that are drawn while training: the task's loss alone reaches what makes them."""
+"""Maps that are sampled while training: the task's loss alone reaches what makes them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from attnlab.training.evaluator import Evaluator
 from attnlab.training.learner import Learner
 from tests.models.building import built, small_config, texts
 
-DRAWN = ["reinforce", "hard", "hard_kuma"]
+SAMPLED = ["reinforce", "hard", "hard_kuma"]
 
 
 def learner(mechanism: str, *overrides: str) -> tuple[Learner, object]:
     config = small_config(f"attention={mechanism}", "objective=unsupervised", *overrides)
     model, batch, codec = built(config, texts([3, 4], [6, 5]))
     task = config.task.build(codec)
-    return Learner(model, task, {}, Evaluator(task, []), config.trainer, 1, {}), batch
+    terms = {name: term.build() for name, term in config.objective.terms.items()}
+    return Learner(model, task, terms, Evaluator(task, []), config.trainer, 1, {}), batch
 
 
-@pytest.mark.parametrize("mechanism", DRAWN)
+@pytest.mark.parametrize("mechanism", SAMPLED)
 def test_gradient_reaches_the_score(mechanism: str) -> None:
     module, batch = learner(mechanism)
     (attention,) = sites(module.model).values()
@@ -34,17 +35,16 @@ def test_gradient_reaches_the_score(mechanism: str) -> None:
     assert sum(float(g.abs().sum()) for g in gradients) > 0
 
 
-def test_reward_is_asked_for_only_where_it_is_needed() -> None:
-    assert learner("reinforce")[0].baseline is not None
-    assert learner("hard")[0].baseline is None
-    assert learner("additive")[0].baseline is None
+def test_the_term_applies_only_where_a_map_needs_a_reward() -> None:
+    assert "reinforce" in learner("reinforce")[0].terms
+    assert "reinforce" not in learner("hard")[0].terms
+    assert "reinforce" not in learner("additive")[0].terms
 
 
-def test_without_reward_a_drawn_map_gets_no_gradient() -> None:
+def test_without_the_term_a_sampled_map_gets_no_gradient() -> None:
     """The trap: the model trains, its loss falls, and its attention stays as it was made."""
-    module, batch = learner("reinforce")
+    module, batch = learner("reinforce", "objective.terms.reinforce.weight=0")
     module.train()
-    module.baseline = None
     module.losses(batch)[0].backward()  # type: ignore[arg-type]
     (attention,) = sites(module.model).values()
     grads = [p.grad for p in attention.score.parameters()]

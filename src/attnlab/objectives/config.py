@@ -1,0 +1,121 @@
+"""The kinds of terms, and of schedules of their weights."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from attnlab.config.objective import MapTerm, Schedule, Term
+
+TERMS = "attnlab.objectives.terms"
+ANSWERS = "attnlab.objectives.answers"
+MAPS = "attnlab.objectives.attention"
+REGULARISERS = "attnlab.objectives.regularisers"
+
+
+class Constant(Schedule, kind="constant", target=f"{TERMS}:Constant"):
+    """The same weight throughout."""
+
+
+class Warmup(Schedule, kind="warmup", target=f"{TERMS}:Warmup"):
+    """From nothing to the full weight, in a straight line."""
+
+    steps: int = Field(gt=0, description="training steps until the full weight is reached")
+
+
+class Decay(Schedule, kind="decay", target=f"{TERMS}:Decay"):
+    """The full weight first, then in a straight line to a part of it."""
+
+    start: int = Field(ge=0, description="training step at which the weight begins to fall")
+    steps: int = Field(gt=0, description="training steps that the fall takes")
+    final: float = Field(ge=0, le=1, description="part of the weight that is left at the end")
+
+
+class TaskTerm(Term, kind="task", target=f"{ANSWERS}:TaskLoss"):
+    """The loss of the task itself."""
+
+
+class Reinforce(Term, kind="reinforce", target=f"{ANSWERS}:Reinforce"):
+    """The gradient of sampled maps (Williams 1992); nothing where no map is sampled."""
+
+
+class RDrop(Term, kind="r_drop", target=f"{ANSWERS}:RDrop"):
+    """Two passes with different dropout have to give the same answer (Liang et al. 2021)."""
+
+
+class LogitDistillation(Term, kind="logit_distillation", target=f"{ANSWERS}:LogitDistillation"):
+    """KL from a teacher's choices at a temperature (Hinton et al. 2015)."""
+
+    temperature: float = Field(gt=0, description="above 1 unlikely choices count more")
+
+
+class Focal(Term, kind="focal", target=f"{ANSWERS}:Focal"):
+    """Cross-entropy in which choices that are right already count less (Lin et al. 2017)."""
+
+    gamma: float = Field(ge=0, description="how much less; 0 is cross-entropy")
+
+
+class CrossEntropy(MapTerm, kind="cross_entropy", target=f"{MAPS}:CrossEntropy"):
+    """-(1/N) sum t log p over the N annotated rows."""
+
+
+class KL(MapTerm, kind="kl", target=f"{MAPS}:KL"):
+    """KL(gold || map): cross-entropy less the entropy of the gold map."""
+
+
+class MSE(MapTerm, kind="mse", target=f"{MAPS}:MSE"):
+    """Squared difference, summed over the keys."""
+
+
+class SoftIoU(MapTerm, kind="soft_iou", target=f"{MAPS}:SoftIoU"):
+    """One less the overlap over the union of the two distributions."""
+
+
+class SurePossible(MapTerm, kind="sure_possible", target=f"{MAPS}:SurePossible"):
+    """Sure links draw the mass, possible links may hold some of it."""
+
+    sure: float = Field(
+        ge=0, le=1, description="share of the sure links' cross-entropy; the rest is possible mass"
+    )
+
+
+class Distillation(MapTerm, kind="distillation", target=f"{MAPS}:Distillation"):
+    """KL from a teacher's map at a temperature."""
+
+    temperature: float = Field(gt=0, description="above 1 the teacher's small weights count more")
+
+
+class Relations(MapTerm, kind="relations", target=f"{MAPS}:Relations"):
+    """KL between how alike the rows of the teacher's map are and how alike the student's are."""
+
+    temperature: float = Field(gt=0, description="divides the similarities before their softmax")
+
+
+class Transfer(MapTerm, kind="transfer", target=f"{MAPS}:Transfer"):
+    """Distance between both maps, each brought to length one (Zagoruyko & Komodakis 2017)."""
+
+
+class Guided(MapTerm, kind="guided", target=f"{REGULARISERS}:Guided"):
+    """Keeps mass near the diagonal; needs no gold."""
+
+    width: float = Field(gt=0, description="width g of the free band, as a share of the length")
+
+
+class Entropy(MapTerm, kind="entropy", target=f"{REGULARISERS}:Entropy"):
+    """Entropy of the map; needs no gold."""
+
+    seek: Literal["focused", "spread"] = Field(description="lower the entropy, or raise it")
+
+
+class Sparsity(MapTerm, kind="sparsity", target=f"{REGULARISERS}:Sparsity"):
+    """Few and contiguous keys; needs no gold."""
+
+    power: float = Field(
+        gt=0, le=1, description="exponent of the weights; 1 only for weights that need not sum to 1"
+    )
+    continuity: float = Field(ge=0, description="factor of the differences between neighbours")
+
+
+class Coverage(MapTerm, kind="coverage", target=f"{REGULARISERS}:Coverage"):
+    """No key twice (See et al. 2017); needs no gold."""

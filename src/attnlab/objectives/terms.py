@@ -1,0 +1,169 @@
+"""`Term`: one part of the loss. The loss of a step is the weighted sum of its terms.
+
+A term sees a batch as `StepView` and returns a sum and a count, not a mean: the learner divides by
+the count over all processes and accumulated batches. A term of your own is a class and a YAML:
+
+    @register("term", "confidence")
+    class Confidence(Term):
+        def forward(self, view: StepView) -> TermLoss:
+            entropy = torch.distributions.Categorical(logits=view.choices()).entropy()
+            return TermLoss(-entropy.sum(), torch.tensor(entropy.numel()))
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from attnlab.data.batch import Batch
+from attnlab.data.target_batch import TargetBatch
+from attnlab.errors import UserError
+
+
+class Schedule(Protocol):
+    """How the weight of a term changes: factors between 0 and 1."""
+
+    def at(self, step: int) -> float:
+        """The factor at this training step, the first being 0."""
+        ...
+
+
+class Constant:
+    """The same weight throughout."""
+
+    def at(self, step: int) -> float:
+        return 1.0
+
+
+class Warmup:
+    """From nothing to the full weight, in a straight line."""
+
+    def __init__(self, *, steps: int) -> None:
+        self.steps = steps
+
+    def at(self, step: int) -> float:
+        return min(1.0, (step + 1) / self.steps)
+
+
+class Decay:
+    """The full weight first, then in a straight line to a part of it."""
+
+    def __init__(self, *, start: int, steps: int, final: float) -> None:
+        self.start, self.steps, self.final = start, steps, final
+
+    def at(self, step: int) -> float:
+        passed = min(1.0, max(0.0, (step - self.start) / self.steps))
+        return 1.0 - passed * (1.0 - self.final)
+
+
+@dataclass(frozen=True)
+class TermLoss:
+    """What a term says of one batch, before its weight."""
+
+    total: Tensor  # scalar: the sum to minimise
+    count: Tensor  # scalar: how many summands count, of which the loss is the mean
+    figures: Mapping[str, Tensor] = field(default_factory=dict)  # scalars to log beside it
+
+    @property
+    def value(self) -> Tensor:
+        """The mean of this batch alone; 0 where nothing counts."""
+        return self.total / self.count.clamp_min(1)
+
+
+class OpenTap(Protocol):
+    """The maps of one site during a forward pass, as `attention.probes.Tap` has them."""
+
+    role: Any
+
+    def weights(self) -> Tensor: ...
+
+    def log_weights(self) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class TeacherView:
+    """The same batch as a teacher sees it."""
+
+    scores: Any  # as `task.run` returns them
+    targets: Mapping[str, TargetBatch]  # its maps in place of gold, by site
+
+
+class Teacher(Protocol):
+    """A trained model to learn from."""
+
+    def view(self, batch: Batch, task: Any, sites: Sequence[str]) -> TeacherView: ...
+
+
+@dataclass
+class StepView:
+    """What a term may use of one forward pass over a batch while training."""
+
+    batch: Batch
+    model: nn.Module
+    task: Any  # the `Task`: losses, choices, the order of gold's rows
+    scores: Any  # what `task.run(model, batch)` returned
+    sums: Tensor  # batch: the task's loss of each example, summed over its positions
+    counts: Tensor  # batch: how many positions those are
+    taps: Mapping[str, Any]  # open taps by site, of the sites that terms asked for
+    step: int  # optimizer steps so far
+    teacher: Teacher | None = None
+
+    def log_map(self, site: str) -> Tensor:
+        """Log-weights of a site, batch x heads x queries x keys; the rows are those of gold."""
+        tap: OpenTap = self.taps[site]
+        log_weights = tap.log_weights()
+        if tap.role == "self":  # whose rows are positions of the input, not answers
+            return log_weights
+        return self.task.as_gold(log_weights, self.scores, self.batch)
+
+    def target(self, site: str) -> TargetBatch:
+        """The map to learn at a site: the teacher's where there is a teacher, else gold."""
+        return self.batch.target if self.taught is None else self.taught.targets[site]
+
+    @cached_property
+    def taught(self) -> TeacherView | None:
+        """The batch as the teacher sees it: one forward pass of the teacher, when asked for."""
+        if self.teacher is None:
+            return None
+        return self.teacher.view(self.batch, self.task, tuple(self.taps))
+
+    def run_again(self) -> Any:
+        """Scores of a second forward pass, with other dropout."""
+        return self.task.run(self.model, self.batch)
+
+    def choices(self, scores: Any = None) -> Tensor:
+        """Logits of the task's choices, batch x positions x choices; `scores` default to ours."""
+        scores = self.scores if scores is None else scores
+        logits = getattr(scores, "scores", scores)
+        if not isinstance(logits, Tensor) or logits.dim() != 3:
+            name = type(self.task).__name__.lower()
+            raise UserError(f"objective.terms: task '{name}' makes no choices for a term to use")
+        return logits
+
+
+class Term(nn.Module, ABC):
+    """A part of the loss. May hold parameters, which are then trained with the model."""
+
+    weight: float = 1.0
+    schedule: Schedule = Constant()
+
+    def weight_at(self, step: int) -> float:
+        """The factor of this term at a training step."""
+        return self.weight * self.schedule.at(step)
+
+    def applies_to(self, model: nn.Module) -> bool:
+        """Whether the term has anything to do for this model; asked once."""
+        return True
+
+    def sites(self) -> Sequence[str]:
+        """The sites whose maps it uses, found in `StepView.taps`."""
+        return ()
+
+    @abstractmethod
+    def forward(self, view: StepView) -> TermLoss:
+        """Its loss of one batch."""
