@@ -46,7 +46,8 @@ def test_no_loss_on_maps_and_several():
 
 @pytest.mark.parametrize("objective", ["supervised", "unsupervised"])
 def test_terms_are_added_by_their_names(objective: str) -> None:
-    config, _ = load([f"objective={objective}", f"objective/terms=[{','.join(FURTHER)}]"])
+    further = f"objective/terms=[{','.join(FURTHER)}]"
+    config, _ = load([f"objective={objective}", further, "objective.teacher=somewhere"])
     assert set(config.objective.terms) >= {"task", *FURTHER}
     assert config.objective.on_maps == (objective == "supervised")
 
@@ -54,6 +55,8 @@ def test_terms_are_added_by_their_names(objective: str) -> None:
 @pytest.mark.parametrize(
     ("override", "where"),
     [
+        ("objective/terms=logit_distillation", "objective.teacher: logit_distillation learns"),
+        ("~objective.terms.task", "objective.terms: missing"),
         ("objective.terms.attention.weight=-1", "objective.terms.attention.weight"),
         ("objective/terms/attention=cross_entrop", "objective/terms/attention"),
         ("objective.terms.attention.kind=msee", "objective.terms.attention.kind"),

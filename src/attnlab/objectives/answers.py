@@ -72,8 +72,7 @@ class LogitDistillation(Term):
         self.temperature = temperature
 
     def forward(self, view: StepView) -> TermLoss:
-        if view.taught is None:
-            raise UserError("objective.terms: logit_distillation needs objective.teacher=RUN")
+        assert view.taught is not None, "a rule of the config asks for a teacher"
         student, teacher = view.choices(), view.choices(view.taught.scores)
         if student.shape != teacher.shape:
             raise UserError(

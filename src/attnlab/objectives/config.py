@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal
 
 from pydantic import Field
 
 from attnlab.config.objective import MapTerm, Schedule, Term
+from attnlab.errors import Mistake
 
 TERMS = "attnlab.objectives.terms"
 ANSWERS = "attnlab.objectives.answers"
@@ -48,6 +50,12 @@ class LogitDistillation(Term, kind="logit_distillation", target=f"{ANSWERS}:Logi
     """KL from a teacher's choices at a temperature (Hinton et al. 2015)."""
 
     temperature: float = Field(gt=0, description="above 1 unlikely choices count more")
+
+    def mistakes(self, config: Any) -> Iterator[Mistake]:
+        yield from super().mistakes(config)
+        if config.objective.teacher is None:
+            problem = "logit_distillation learns from a teacher, and there is none"
+            yield Mistake("objective.teacher", problem, "try: objective.teacher=RUN")
 
 
 class Focal(Term, kind="focal", target=f"{ANSWERS}:Focal"):
