@@ -63,3 +63,16 @@ def test_a_run_with_old_names_is_opened_and_goes_on(
     assert open_run(folder).plain == plain
     assert start(*load([*overrides, "resume=auto"]), overrides).folder == folder
     assert "model.dim=32" in resume_command(overrides)
+
+
+def test_a_run_of_a_loss_without_terms_gets_them(tmp_path: Path) -> None:
+    _, plain = load(OVERRIDES)
+    terms = plain["objective"].pop("terms")
+    old = {key: value for key, value in terms["attention"].items() if key != "site"}
+    plain["objective"] |= {"attention": old | {"on": "decoder.cross.0", "weight": 0.3}, "extra": {}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+    (tmp_path / "status.json").write_text(json.dumps({"state": "finished", "overrides": OVERRIDES}))
+    read = open_run(tmp_path).plain["objective"]["terms"]
+    assert read == terms | {
+        "attention": terms["attention"] | {"weight": 0.3, "site": "decoder.cross.0"}
+    }

@@ -23,13 +23,17 @@ RENAMED_KEYS = {
     "objective.terms.*.on": "objective.terms.*.site",
 }
 # Old config group -> new one, as in `dataset/vectors=counted`.
-RENAMED_GROUPS: dict[str, str] = {}
+RENAMED_GROUPS: dict[str, str] = {
+    "objective/attention": "objective/terms/attention",
+    "objective/attention/schedule": "objective/terms/attention/schedule",
+}
 # New key or group -> its old values (kinds, options) -> new ones.
 RENAMED_VALUES: dict[str, dict[str, str]] = {}
 # What a parameter's name held, as a regular expression, -> what stands there now.
 RENAMED_PARAMETERS = {
     r"\breader\.fronts\.": "reader.embedders.",
     r"\.bend\.": ".mlp.",
+    r"^baseline\.": "terms.reinforce.baseline.",
 }
 
 
@@ -154,4 +158,5 @@ def _put(plain: dict[str, Any], path: Path, value: Any) -> None:
         if not isinstance(plain.get(name), dict):
             plain[name] = {}
         plain = plain[name]
-    plain[path[-1]] = value
+    if value != {} or not isinstance(plain.get(path[-1]), dict):  # nothing hides what is there
+        plain[path[-1]] = value
