@@ -18,7 +18,7 @@ from torch import Tensor
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.config.attention import AttentionConfig
-from attnlab.config.combinations import PARTS, form, is_recurrent, mistakes, usable_for
+from attnlab.config.combinations import PARTS, is_recurrent, mistakes, usable_for
 
 CONF = Path(__file__).parents[2] / "conf" / "attention"
 DIM = 16
@@ -134,7 +134,7 @@ def is_deterministic(config: AttentionConfig) -> bool:
 
 def is_signed(config: AttentionConfig) -> bool:
     """Whether weights may be negative: differences, mixtures and approximations of maps."""
-    return form(config.heads).startswith("mixed") or form(config.structure) == "landmarks"
+    return config.heads.form.startswith("mixed") or config.structure.form == "landmarks"
 
 
 __all__ = [

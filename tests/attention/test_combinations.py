@@ -11,7 +11,7 @@ from torch import Tensor
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.config.attention import AttentionConfig
-from attnlab.config.combinations import form, kernels_for
+from attnlab.config.combinations import kernels_for
 from tests.attention.mechanisms import (
     DIM,
     Names,
@@ -91,9 +91,9 @@ def test_rows_of_the_map(names: Names, role: str) -> None:
     if not is_signed(config):
         assert (weights >= 0).all()
         total = weights.sum(-1)
-        if config.normalizer.kind in COMPLETE and form(config.structure) != "reweighted":
+        if config.normalizer.kind in COMPLETE and config.structure.form != "reweighted":
             seen = mask.allowed(torch.arange(query.shape[1]), 6).any(-1).expand_as(total)
-            structured = form(config.structure) == "pattern"
+            structured = config.structure.form == "pattern"
             expected = total.round() if structured else seen.to(total)
             torch.testing.assert_close(total, expected)
             assert (total.sum() > 0).item()
@@ -143,7 +143,7 @@ def test_routes_agree(names: Names, role: str) -> None:
     if is_recurrent(config) or not kernels:
         kernels = ["reference"]  # query by query there is no other way; it must be stable
     for mask in _masks(role, len(query), query.shape[1]):
-        if form(mechanism.config.structure) == "landmarks" and (
+        if mechanism.config.structure.form == "landmarks" and (
             mask.rules or mask.custom is not None
         ):
             continue
@@ -167,10 +167,10 @@ def _masks(role: str, batch: int, queries: int) -> list[Mask]:
 
 
 def _can(mechanism: Attention, kernel: str, query: Tensor, key: Tensor, mask: Mask) -> bool:
-    from attnlab.attention.kernels.choose import IMPLEMENTATIONS
+    from attnlab.attention.kernels.choose import implementation
 
     call = mechanism.call(query, key, key, mask)
-    return IMPLEMENTATIONS[kernel].obstacle(call) is None
+    return implementation(kernel).obstacle(call) is None
 
 
 def _context_and_gradients(
@@ -253,7 +253,7 @@ def test_parts_of_a_map(names: Names, role: str) -> None:
     """Rows and heads asked for are those of the whole map."""
     mechanism, (query, key) = attention(combined(names), role), inputs(role)
     mask = role_mask(role, keys=_padding(6, 4), custom=torch.ones(2, 1, query.shape[1], 6) > 0)
-    if form(mechanism.config.structure) == "landmarks":
+    if mechanism.config.structure.form == "landmarks":
         mask = role_mask(role, keys=_padding(6, 4))
     whole = mechanism.weights(query, key, mask)
     rows = mechanism.weights(query, key, mask, rows=[2, 0], heads=-1)
@@ -284,7 +284,7 @@ def test_order_does_not_matter_without_positions(names: Names, role: str) -> Non
 
 def _heads_have_masks(config: AttentionConfig, role: str) -> bool:
     one = attention(config, role).heads.shape.maps == 1
-    return not (one or form(config.structure) == "landmarks" or form(config.heads) in MIXED)
+    return not (one or config.structure.form == "landmarks" or config.heads.form in MIXED)
 
 
 @where(_heads_have_masks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from attnlab.attention.kernels.choose import IMPLEMENTATIONS
+from attnlab.attention.kernels.choose import implementation
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.config.combinations import is_recurrent, kernels_for
@@ -60,6 +60,6 @@ def test_every_route_agrees_with_the_reference(name: str) -> None:
     mechanism.kernels.forced = "reference"
     expected = mechanism(x, x, x)
     for kernel in kernels_for(mechanism.config):
-        if IMPLEMENTATIONS[kernel].obstacle(mechanism.call(x, x, x)) is None:
+        if implementation(kernel).obstacle(mechanism.call(x, x, x)) is None:
             mechanism.kernels.forced = kernel
             torch.testing.assert_close(mechanism(x, x, x), expected, atol=1e-3, rtol=1e-3)

@@ -14,11 +14,10 @@ from omegaconf import OmegaConf
 
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.combinations import (
-    KERNELS,
     PARTS,
     RULES,
     at_role,
-    form,
+    kernels,
     kernels_for,
     mistakes,
     usable_for,
@@ -121,6 +120,10 @@ def test_the_way_out_leads_out() -> None:
             "cannot serve score 'additive', normalizer",
         ),
         (["attention=talking", "attention.kernel=sdpa"], "cannot serve heads 'talking'"),
+        (
+            ["attention=linear", "attention.kernel=linear", "attention.dropout=0.1"],
+            "kernel 'linear' drops no weights in training; try: kernel=auto, or dropout=0",
+        ),
     ],
 )
 def test_kernels_that_cannot(overrides: list[str], told: str) -> None:
@@ -128,7 +131,7 @@ def test_kernels_that_cannot(overrides: list[str], told: str) -> None:
     assert told in str(mistake)
 
 
-@pytest.mark.parametrize("kernel", sorted(KERNELS))
+@pytest.mark.parametrize("kernel", sorted(kernels()))
 def test_kernels_serve_some_named_mechanism(kernel: str) -> None:
     serving = [name for name in NAMED if kernel in kernels_for(_composed(f"attention={name}"))]
     assert serving
@@ -189,7 +192,7 @@ def test_a_plugin_may_state_its_form() -> None:
         plain = _composed("attention=multihead")
         mine = SLOTS["score"].kinds()["stated_in_a_test"](kind="stated_in_a_test", factor=2.0)
         config = plain.model_copy(update={"score": mine})
-        assert form(config.score) == "inner"
+        assert config.score.form == "inner"
         assert "sdpa" in kernels_for(config)
     finally:
         SLOTS["score"].kinds().pop("stated_in_a_test", None)

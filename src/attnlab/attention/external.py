@@ -12,11 +12,13 @@ from torch import Tensor
 from attnlab.attention.call import Call
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
+from attnlab.attention.normalizers.config import Softmax
 from attnlab.attention.parts import Heads, Inputs, Shape
+from attnlab.attention.positions.config import NoPosition
+from attnlab.attention.scores.config import Dot
+from attnlab.attention.structures.config import Global
 from attnlab.config.attention import AttentionConfig
-from attnlab.config.attention_layout import Global, NoPosition
-from attnlab.config.attention_layout import Heads as HeadsConfig
-from attnlab.config.attention_weights import Dot, Softmax
+from attnlab.config.attention import Heads as HeadsConfig
 
 
 class ExternalHeads(Heads):

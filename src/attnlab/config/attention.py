@@ -1,21 +1,83 @@
 """What a mechanism is made of: score x normalizer x structure x position x heads.
 
 `conf/attention/*.yaml` names mechanisms, `conf/attention/<part>/*.yaml` holds the default values
-of each part. What goes together, and which kernel serves it, stands in `combinations`.
+of each part. The kinds stand beside what implements them (`attnlab.attention.scores.config`, say).
+What goes together is checked in `combinations`, by the form of each part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from attnlab.config import combinations
-from attnlab.config.attention_layout import Heads, Position, Structure
-from attnlab.config.attention_weights import Normalizer, Score
-from attnlab.config.section import Section
+from attnlab.config.section import Section, Variant
 from attnlab.errors import Mistake
+
+FACTS = ("form", "one_axis", "from_row_start")
+
+
+class Part(Variant):
+    """A part of a mechanism. What its kinds go with follows from these facts about them.
+
+    A plugin's class states them itself, as attributes of the same names.
+    """
+
+    form: ClassVar[str] = "other"  # what the rules of `combinations` and the kernels go by
+    one_axis: ClassVar[bool] = False  # compares positions, so queries and keys need one axis
+    from_row_start: ClassVar[bool] = False  # positions count from the start of a row
+    neutral: ClassVar[str] = ""  # the kind that takes the place of those that need one axis
+
+    def __init_subclass__(cls, target: str | type = "", **kwargs: Any) -> None:
+        super().__init_subclass__(target=target, **kwargs)
+        if isinstance(target, type):
+            for fact in FACTS:
+                if hasattr(target, fact):
+                    setattr(cls, fact, getattr(target, fact))
+
+
+class Score(Part, slot="score"):
+    """How well a key matches a query."""
+
+
+class Normalizer(Part, slot="normalizer"):
+    """How logits become weights."""
+
+
+class Structure(Part, slot="structure"):
+    """Which keys a query may attend to."""
+
+    neutral = "global"
+
+
+class Position(Part, slot="position"):
+    """How the positions of queries and keys enter."""
+
+    form = "bias"  # plugins: something added to logits
+    neutral = "none"
+
+
+class Heads(Part, slot="heads"):
+    """How many maps, and what they share."""
+
+    form = "split"
+
+
+class Kernel(Variant, slot="kernel"):
+    """One implementation, and which mechanisms it can serve."""
+
+    serves: ClassVar[Mapping[str, frozenset[str]]] = {}  # part -> forms; all of a part not named
+    devices: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda"})
+    drops_weights: ClassVar[bool] = True  # can drop weights while training
+
+    @classmethod
+    def refuses(cls, config: AttentionConfig) -> Iterator[str]:
+        """The parts of a mechanism that this kernel cannot serve."""
+        for part, forms in cls.serves.items():
+            if getattr(config, part).form not in forms:
+                yield part
 
 
 class AttentionConfig(Section):

@@ -1,21 +1,21 @@
-"""Which parts go together, and which kernel serves them: tables, and what reads them.
+"""Which parts of a mechanism go together, in which models, and which kernels serve them.
 
-Every part has a `form` (see `attention_weights` and `attention_layout`); the tables go by forms, so
-that a plugin's part is covered by the form of its slot ("other": the reference kernel alone) or
-by the `form` that its own class states. Nothing here imports torch.
+Every part has a `form` (`config.attention.Part`). The rules go by forms, so that a plugin's part is
+covered by the form of its slot ("other": the reference kernel alone) or by the `form` that its own
+class states.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from attnlab.config.section import SLOTS, Variant
+from attnlab.config.section import SLOTS
 from attnlab.errors import Mistake, suggest
 
 if TYPE_CHECKING:
-    from attnlab.config.attention import AttentionConfig
+    from attnlab.config.attention import AttentionConfig, Kernel, Part
 
 PARTS = ("score", "normalizer", "structure", "position", "heads")
 
@@ -36,7 +36,7 @@ def _rule(part: str, forms: str, other: str, allowed: str, reason: str) -> Rule:
 
 
 SPLIT = "split channels"  # heads whose maps stay as the normalizer made them
-MASKS = "pattern causal"  # structures that are a mask and nothing else
+MASKS = "global pattern causal"  # structures that are a mask and nothing else
 INNER = "inner metric projected"  # scores that are an inner product of prepared sides
 PAIRS = f"{INNER} additive recurrent other"  # scores whose logits are made pair by pair
 POSITIVE = "features rectified"  # scores that are never negative, with which proportions are made
@@ -61,7 +61,7 @@ RULES = (
         "score", "recurrent", "structure", f"{MASKS} reweighted recurrent other",
         "it goes query by query",
     ),
-    _rule("normalizer", "recurrent", "structure", "pattern recurrent", "it goes key by key"),
+    _rule("normalizer", "recurrent", "structure", "global pattern recurrent", "it goes key by key"),
     # landmarks
     _rule("structure", "landmarks", "score", INNER, "landmarks are means of what is compared"),
     _rule("structure", "landmarks", "normalizer", "softmax", "it approximates softmax"),
@@ -81,92 +81,39 @@ RULES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Kernel:
-    """What one implementation can serve. An empty set of forms means all."""
-
-    name: str
-    serves: Mapping[str, frozenset[str]]
-    devices: frozenset[str] = frozenset({"cpu", "cuda"})
-    drops_weights: bool = True  # can drop weights while training at no loss of speed
-    without: frozenset[tuple[str, str]] = frozenset()  # kinds that its forms take in but it not
-
-    def refuses(self, config: AttentionConfig) -> Iterator[str]:
-        """The parts of a mechanism that this kernel cannot serve."""
-        for part in PARTS:
-            chosen: Variant = getattr(config, part)
-            forms = self.serves.get(part, frozenset())
-            if (forms and form(chosen) not in forms) or (part, chosen.kind) in self.without:
-                yield part
+def forms(**parts: str) -> dict[str, frozenset[str]]:
+    """part -> its forms, from words."""
+    return {part: frozenset(names.split()) for part, names in parts.items()}
 
 
-SPARSE = ("window", "dilated", "strided", "block", "bigbird")
+def kernels() -> dict[str, type[Kernel]]:
+    """Every kernel by its name."""
+    return cast("dict[str, type[Kernel]]", SLOTS["kernel"].kinds())
 
 
-def _serves(**forms: str) -> dict[str, frozenset[str]]:
-    return {part: frozenset(names.split()) for part, names in forms.items()}
-
-
-KERNELS = {
-    kernel.name: kernel
-    for kernel in (
-        Kernel("reference", {}),
-        Kernel(
-            "additive",
-            _serves(score="additive"),
-        ),
-        Kernel(
-            "sdpa",
-            _serves(
-                score=INNER,
-                normalizer="softmax",
-                structure=MASKS,
-                heads=f"{SPLIT} mixed_weights",
-            ),
-            drops_weights=False,
-        ),
-        Kernel(
-            "flex",
-            _serves(
-                score=INNER,
-                normalizer="softmax",
-                structure=MASKS,
-                position="none absolute rotation",
-                heads=f"{SPLIT} mixed_weights",
-            ),
-            devices=frozenset({"cuda"}),
-            drops_weights=False,
-        ),
-        Kernel(
-            "linear",
-            _serves(score=POSITIVE, normalizer="proportion", structure=MASKS, heads=SPLIT),
-            drops_weights=False,
-            without=frozenset(("structure", kind) for kind in SPARSE),
-        ),
-        Kernel("nystrom", _serves(structure="landmarks"), drops_weights=False),
-    )
-}  # fmt: skip
-
-
-def form(part: Variant) -> str:
-    """The form of a part; a plugin's class may state its own."""
-    stated = getattr(part.target, "form", None) if isinstance(part.target, type) else None
-    return str(stated or getattr(part, "form", "other"))
+def form(part: Part) -> str:
+    """The form of a part."""
+    return part.form
 
 
 def kernels_for(config: AttentionConfig) -> list[str]:
     """Every kernel that can serve a mechanism on some device, the reference first."""
-    return [name for name, kernel in KERNELS.items() if not any(kernel.refuses(config))]
+    return [name for name, kernel in kernels().items() if not any(kernel.refuses(config))]
+
+
+def parts_of(config: AttentionConfig) -> dict[str, Part]:
+    """The five parts of a mechanism by their names."""
+    return {part: getattr(config, part) for part in PARTS}
 
 
 def is_recurrent(config: AttentionConfig) -> bool:
-    """Whether a query has to know what earlier queries looked at."""
-    return any(form(getattr(config, part)) == "recurrent" for part in PARTS)
+    """Whether the map of a query depends on those of earlier queries."""
+    return any(part.form == "recurrent" for part in parts_of(config).values())
 
 
 def mistakes(config: AttentionConfig, where: str) -> list[Mistake]:
     """What in this mechanism does not go together, with the nearest choices that do."""
-    chosen = {part: form(getattr(config, part)) for part in PARTS}
+    chosen = {name: part.form for name, part in parts_of(config).items()}
     found = []
     for rule in _broken(chosen):
         kind, other = getattr(config, rule.part).kind, getattr(config, rule.other).kind
@@ -193,41 +140,43 @@ def _ways_out(chosen: Mapping[str, str], rule: Rule) -> str:
 
 
 def _kinds(part: str) -> Iterator[tuple[str, str]]:
+    """Each kind of a part, with its form."""
     for kind, schema in SLOTS[part].kinds().items():
-        stated = getattr(schema.target, "form", None) if isinstance(schema.target, type) else None
-        yield kind, str(stated or getattr(schema, "form", "other"))
+        yield kind, cast("type[Part]", schema).form
 
 
 def _kernel_mistakes(config: AttentionConfig, where: str) -> Iterator[Mistake]:
     if config.kernel == "auto":
         return
     allowed = ["auto", *kernels_for(config)]
-    if config.kernel not in KERNELS:
-        yield Mistake(
-            f"{where}.kernel", f"no kernel '{config.kernel}'", suggest(config.kernel, allowed)
-        )
-    elif config.kernel not in allowed:
-        parts = [f"{p} '{getattr(config, p).kind}'" for p in KERNELS[config.kernel].refuses(config)]
-        problem = f"kernel '{config.kernel}' cannot serve {', '.join(parts)}"
+    kernel = kernels().get(config.kernel)
+    if kernel is None:
+        hint = suggest(config.kernel, allowed)
+        yield Mistake(f"{where}.kernel", f"no kernel '{config.kernel}'", hint)
+        return
+    refused = [f"{part} '{getattr(config, part).kind}'" for part in kernel.refuses(config)]
+    if refused:
+        problem = f"kernel '{config.kernel}' cannot serve {', '.join(refused)}"
         yield Mistake(f"{where}.kernel", problem, f"allowed: {', '.join(allowed)}")
+    if config.dropout and not kernel.drops_weights:
+        problem = f"kernel '{config.kernel}' drops no weights in training"
+        yield Mistake(f"{where}.kernel", problem, "try: kernel=auto, or dropout=0")
 
 
 # What sees how far apart two states are, but not where in a row they stand.
 SHIFTED_ALIKE = {
     "score": {"inner", "metric", "projected", "additive"},
     "normalizer": {"softmax", "free", "other"},
-    "structure": {"pattern", "causal"},
+    "structure": {"global", "pattern", "causal"},
     "position": {"none", "rotation", "bias", "inner_bias"},
     "heads": {"split", "mixed_logits", "mixed_weights"},
 }
-ANCHORED = ("block", "bigbird", "strided")  # patterns that count from the start of a row
 
 
 def packable(config: AttentionConfig, where: str) -> Iterator[Mistake]:
     """What in this mechanism would tell several examples in a row from one in a row of its own."""
-    for part, forms in SHIFTED_ALIKE.items():
-        chosen: Variant = getattr(config, part)
-        if form(chosen) not in forms or chosen.kind in ANCHORED:
+    for part, chosen in parts_of(config).items():
+        if chosen.form not in SHIFTED_ALIKE[part] or chosen.from_row_start:
             problem = f"'{chosen.kind}' counts from the start of a row, which model.packed shares"
             yield Mistake(f"{where}.{part}.kind", problem, "try: model.packed=false")
 
@@ -263,40 +212,29 @@ def usable_for(config: AttentionConfig, where: str, roles: set[str]) -> list[Mis
 
 
 def _refused(config: AttentionConfig, where: str, unwanted: str, reason: str) -> Iterator[Mistake]:
-    for part in PARTS:
-        chosen = getattr(config, part)
-        if form(chosen) == unwanted:
+    for part, chosen in parts_of(config).items():
+        if chosen.form == unwanted:
             allowed = ", ".join(k for k, f in _kinds(part) if f != unwanted)
             hint = f"allowed: {allowed}; or model=recurrent, which does not attend to itself"
             yield Mistake(f"{where}.{part}", f"'{chosen.kind}' {reason}", hint)
 
 
 def _without_effect(config: AttentionConfig, where: str) -> Iterator[Mistake]:
-    used = at_role(config, "cross")
-    for part in ("position", "structure"):
-        kind = getattr(config, part).kind
-        if kind != getattr(used, part).kind:
-            allowed = ", ".join(k for k, s in SLOTS[part].kinds().items() if not _aligned(s, k))
-            problem = f"'{kind}' has no meaning in a model without self-attention"
+    for part, chosen in parts_of(config).items():
+        if chosen.one_axis:
+            kinds = SLOTS[part].kinds().items()
+            allowed = ", ".join(kind for kind, s in kinds if not cast("type[Part]", s).one_axis)
+            problem = f"'{chosen.kind}' has no meaning in a model without self-attention"
             yield Mistake(f"{where}.{part}", problem, f"allowed: {allowed}")
 
 
-ALIGNED = frozenset({"causal", "dilated", "strided", "block", "bigbird", "nystrom"})
-
-
 def at_role(config: AttentionConfig, role: str) -> AttentionConfig:
-    """The mechanism as it is used in one role: what needs one axis is left out off it."""
+    """The mechanism as it is used in one role: off self-attention without what needs one axis."""
     if role == "self":
         return config
-    neutral = {"position": "none", "structure": "global"}
     changed = {
-        part: SLOTS[part].kinds()[kind].model_construct(kind=kind)
-        for part, kind in neutral.items()
-        if _aligned(type(getattr(config, part)), getattr(config, part).kind)
+        name: SLOTS[name].kinds()[part.neutral].model_construct(kind=part.neutral)
+        for name, part in parts_of(config).items()
+        if part.one_axis
     }
     return config.model_copy(update=changed)
-
-
-def _aligned(schema: type[Variant], kind: str) -> bool:
-    """Whether a position or structure needs queries and keys on one axis."""
-    return bool(getattr(schema, "relative", False)) or kind in ALIGNED

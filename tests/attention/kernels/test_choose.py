@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from attnlab.attention.call import Kernel
 from attnlab.attention.kernels import measured
-from attnlab.attention.kernels.choose import IMPLEMENTATIONS
+from attnlab.attention.kernels.choose import implementation
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
-from attnlab.config.combinations import KERNELS
+from attnlab.config.combinations import kernels
 from tests.attention.mechanisms import DIM, attention, inputs, named
 
 
 def _taken(mechanism: Attention, mask: Mask | None = None, length: int = 6, batch: int = 2) -> str:
     x, _ = inputs("self", keys=length, batch=batch)
     call = mechanism.call(x, x, x, mask)
-    return next(name for name, kernel in IMPLEMENTATIONS.items() if kernel is call.kernel)
+    return next(name for name in kernels() if implementation(name) is call.kernel)
 
 
 @pytest.fixture
@@ -44,7 +45,8 @@ def _forget() -> None:
 
 
 def test_every_kernel_of_the_table_is_there() -> None:
-    assert set(KERNELS) == set(IMPLEMENTATIONS)
+    for name in kernels():
+        assert isinstance(implementation(name), Kernel)
 
 
 def test_measured_figures_decide(figures) -> None:

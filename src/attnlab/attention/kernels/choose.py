@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
 
 from attnlab.attention.call import Call, Kernel
 from attnlab.attention.kernels import measured
-from attnlab.attention.kernels.additive import AdditiveKernel
-from attnlab.attention.kernels.flex import Flex
-from attnlab.attention.kernels.linear_time import LinearKernel, NystromKernel
-from attnlab.attention.kernels.sdpa import Sdpa
 from attnlab.config.attention import AttentionConfig
-from attnlab.config.combinations import KERNELS, kernels_for
+from attnlab.config.combinations import kernels, kernels_for
 from attnlab.errors import UserError
 
 # Of the reference's time. Timed alone, its weights stay in the cache; in a step that projects and
 # normalises as well they do not, so it has to be faster by more than that to be taken.
 AS_FAST = 1.25
 
-IMPLEMENTATIONS: dict[str, Kernel] = {
-    "reference": Kernel(),
-    "additive": AdditiveKernel(),
-    "sdpa": Sdpa(),
-    "flex": Flex(),
-    "linear": LinearKernel(),
-    "nystrom": NystromKernel(),
-}
+
+@functools.cache
+def implementation(name: str) -> Kernel:
+    """The kernel of this name."""
+    return kernels()[name].model_construct(kind=name).build()
 
 
 class KernelChoice:
@@ -42,12 +36,12 @@ class KernelChoice:
     def choose(self, call: Call) -> Kernel:
         """The forced kernel, or the one expected to be fastest."""
         if self.forced is not None:
-            return IMPLEMENTATIONS[self.forced]
+            return implementation(self.forced)
         for name in self.names:
-            kernel = IMPLEMENTATIONS[name]
+            kernel = implementation(name)
             if _obstacle(name, call) is None and kernel.worthwhile(call) and _faster(name, call):
                 return kernel
-        return IMPLEMENTATIONS["reference"]
+        return implementation("reference")
 
     def check(self, call: Call, site: str) -> None:
         """Raise `UserError` where a kernel was forced that cannot serve the call."""
@@ -64,10 +58,12 @@ class KernelChoice:
 
 def _obstacle(name: str, call: Call) -> str | None:
     """Why a kernel cannot serve a call, as its device or its mask stand."""
-    device, devices = call.query.device.type, KERNELS[name].devices
-    if device not in devices:
-        return f"it runs on {' and '.join(sorted(devices))}, not on {device}"
-    return IMPLEMENTATIONS[name].obstacle(call)
+    schema, device = kernels()[name], call.query.device.type
+    if device not in schema.devices:
+        return f"it runs on {' and '.join(sorted(schema.devices))}, not on {device}"
+    if call.dropout and not schema.drops_weights:
+        return "it drops no weights"
+    return implementation(name).obstacle(call)
 
 
 def _faster(name: str, call: Call) -> bool:

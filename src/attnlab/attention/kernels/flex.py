@@ -33,7 +33,7 @@ class Flex(Kernel):
             return "a normalizer with a sink"
         if call.row_positions is not None:
             return "queries picked from a longer call"
-        return "it drops no weights" if call.dropout else None
+        return None
 
     def worthwhile(self, call: Call) -> bool:
         """Where there are rules over positions besides a causal mask, and for all queries at once

@@ -25,7 +25,7 @@ class LinearKernel(Kernel):
             return "a rule over positions other than a causal mask"
         if call.mask.rules and not call.last_queries:
             return "a causal mask where queries and keys do not end at one position"
-        return "it drops no weights" if call.dropout else None
+        return None
 
     def context(self, call: Call) -> Tensor:
         with full_precision(call.query):
@@ -63,9 +63,6 @@ class NystromKernel(Kernel):
     """Landmark attention: left @ (middle @ (right @ value)), three thin products."""
 
     fused = True
-
-    def obstacle(self, call: Call) -> str | None:
-        return "it drops no weights" if call.dropout else None
 
     def context(self, call: Call) -> Tensor:
         structure = call.parts.structure

@@ -25,7 +25,7 @@ from rich.progress import track
 
 from attnlab.attention.call import Call
 from attnlab.attention.kernels import measured
-from attnlab.attention.kernels.choose import IMPLEMENTATIONS
+from attnlab.attention.kernels.choose import implementation
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.config.attention import AttentionConfig
@@ -88,7 +88,7 @@ def ready_call(attention: Attention, batch: int, length: int, masked: bool) -> C
 
 def run_once(call: Call, kernel: str, train: bool) -> None:
     """The attention of a call by one kernel, with its gradients where training."""
-    fresh = replace(call, kernel=IMPLEMENTATIONS[kernel])  # what the last run computed is not kept
+    fresh = replace(call, kernel=implementation(kernel))  # what the last run computed is not kept
     with torch.set_grad_enabled(train):
         context = fresh.attention.attend(fresh)
         if train:
