@@ -86,6 +86,11 @@ def forms(**parts: str) -> dict[str, frozenset[str]]:
     return {part: frozenset(names.split()) for part, names in parts.items()}
 
 
+def kinds_of(part: str) -> dict[str, type[Part]]:
+    """Every kind of a part by its name."""
+    return cast("dict[str, type[Part]]", SLOTS[part].kinds())
+
+
 def kernels() -> dict[str, type[Kernel]]:
     """Every kernel by its name."""
     return cast("dict[str, type[Kernel]]", SLOTS["kernel"].kinds())
@@ -141,8 +146,8 @@ def _ways_out(chosen: Mapping[str, str], rule: Rule) -> str:
 
 def _kinds(part: str) -> Iterator[tuple[str, str]]:
     """Each kind of a part, with its form."""
-    for kind, schema in SLOTS[part].kinds().items():
-        yield kind, cast("type[Part]", schema).form
+    for kind, schema in kinds_of(part).items():
+        yield kind, schema.form
 
 
 def _kernel_mistakes(config: AttentionConfig, where: str) -> Iterator[Mistake]:
@@ -222,8 +227,8 @@ def _refused(config: AttentionConfig, where: str, unwanted: str, reason: str) ->
 def _without_effect(config: AttentionConfig, where: str) -> Iterator[Mistake]:
     for part, chosen in parts_of(config).items():
         if chosen.one_axis:
-            kinds = SLOTS[part].kinds().items()
-            allowed = ", ".join(kind for kind, s in kinds if not cast("type[Part]", s).one_axis)
+            kinds = kinds_of(part).items()
+            allowed = ", ".join(kind for kind, schema in kinds if not schema.one_axis)
             problem = f"'{chosen.kind}' has no meaning in a model without self-attention"
             yield Mistake(f"{where}.{part}", problem, f"allowed: {allowed}")
 
@@ -233,7 +238,7 @@ def at_role(config: AttentionConfig, role: str) -> AttentionConfig:
     if role == "self":
         return config
     changed = {
-        name: SLOTS[name].kinds()[part.neutral].model_construct(kind=part.neutral)
+        name: kinds_of(name)[part.neutral].model_construct(kind=part.neutral)
         for name, part in parts_of(config).items()
         if part.one_axis
     }

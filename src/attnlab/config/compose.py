@@ -33,6 +33,7 @@ from pydantic_core import ErrorDetails
 
 from attnlab.config.migrations import migrated, migrated_overrides
 from attnlab.config.rules import broken_rules
+from attnlab.config.scanning import config_dir
 from attnlab.config.schema import Config
 from attnlab.config.section import Section, Variant
 from attnlab.errors import ConfigError, Mistake, UserError, suggest
@@ -41,13 +42,6 @@ CONFIG_NAME = "config"
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 MISSING = "missing"  # the problem of a key that is not there
 NEXT_COMMAND = "python train.py --cfg job   (shows every key with its value)"
-
-
-def config_dir() -> Path:
-    """The folder of YAML files: `conf/` of the checkout, or the copy inside an installed wheel."""
-    package = Path(__file__).resolve().parents[1]
-    checkout = package.parents[1] / "conf"
-    return checkout if checkout.is_dir() else package / "conf"
 
 
 def compose(overrides: Sequence[str] = (), folder: Path | None = None) -> DictConfig:
@@ -109,7 +103,7 @@ def find_mistakes(plain: dict[str, Any]) -> Iterator[Mistake]:
         config = Config.model_validate(plain)
     except ValidationError as error:
         for details in error.errors(include_url=False):
-            yield _from_pydantic(details, plain)
+            yield mistake_from(details, plain)
     else:
         yield from broken_rules(config)
 
@@ -185,7 +179,8 @@ def _from_omegaconf(error: OmegaConfBaseException, folder: Path | None = None) -
     return Mistake(key, problem)
 
 
-def _from_pydantic(details: ErrorDetails, plain: dict[str, Any]) -> Mistake:
+def mistake_from(details: ErrorDetails, plain: dict[str, Any]) -> Mistake:
+    """What pydantic found wrong with plain values, as a line for the user."""
     path = [str(part) for part in details["loc"]]
     key, given, context = ".".join(path), details["input"], details.get("ctx", {})
     if details["type"] == "extra_forbidden":

@@ -1,4 +1,4 @@
-"""Finds the schemas that stand beside what they configure: `config.py` and `*_config.py` files."""
+"""Finds the schemas beside what they configure (`config.py`, `*_config.py`), and the YAML files."""
 
 from __future__ import annotations
 
@@ -19,3 +19,9 @@ def load_kinds() -> None:
         if path.name == "config.py" or path.name.endswith("_config.py"):
             parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
             importlib.import_module(".".join(parts))
+
+
+def config_dir() -> Path:
+    """The folder of YAML files: `conf/` of the checkout, or the copy inside an installed wheel."""
+    checkout = PACKAGE.parents[1] / "conf"
+    return checkout if checkout.is_dir() else PACKAGE / "conf"

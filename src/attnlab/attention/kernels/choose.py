@@ -51,7 +51,7 @@ class KernelChoice:
         if obstacle is not None:
             others = [name for name in ("auto", "reference") if name != self.forced]
             raise UserError(
-                f"attention.kernel={self.forced} cannot serve {site}: {obstacle}; "
+                f"attention.kernel={self.forced} cannot serve {site or 'this call'}: {obstacle}; "
                 f"allowed: {', '.join(others)}"
             )
 

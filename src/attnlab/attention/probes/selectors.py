@@ -39,9 +39,15 @@ class Selection:
 
 
 def sites(model: nn.Module) -> dict[str, Attention]:
-    """Every attention of a model by its site, in the order in which the model holds them."""
-    found = [m for m in model.modules() if isinstance(m, Attention)]
-    return {attention.site: attention for attention in found}
+    """Every attention of a model by its site, in the order in which the model holds them.
+
+    The site of an `attnlab.Attention` is its path in the model.
+    """
+    return {
+        module.site or path or "attention": module
+        for path, module in model.named_modules()
+        if isinstance(module, Attention)
+    }
 
 
 def watched(module: nn.Module) -> bool:
