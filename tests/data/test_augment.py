@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from attnlab.config.augment import Augment
+from attnlab.config.dataset import Augment
 from attnlab.data.augment import Augmenter
 from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Codec

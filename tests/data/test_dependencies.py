@@ -68,7 +68,7 @@ def test_a_cure_of_gold_makes_new_data(tmp_path: Path) -> None:
     links = ["dataset/gold=links", "dataset/answer=text"]
     files = behind(dataset(tmp_path, whole("a.csv"), *links))
     assert GOLD | {"attnlab.datasets.targets.alignments"} <= files
-    assert {"attnlab.datasets.readers.table", "attnlab.data.tokenizers"} <= files
+    assert {"attnlab.datasets.readers.tables", "attnlab.data.tokenizers"} <= files
 
 
 def test_data_do_not_depend_on_what_only_trains() -> None:

@@ -133,14 +133,6 @@ def test_pixels_are_shared_out_by_the_patch_they_lie_in():
     assert patches.weights.tolist() == [[1, 0, 0, 5]]
 
 
-def test_a_crop_keeps_what_lies_inside_and_hides_what_lies_beyond():
-    image = np.arange(12, dtype=np.float32).reshape(3, 4)
-    target = AttentionTarget(image.reshape(1, -1), np.ones(1, bool), np.ones(12, bool))
-    crop = target.regroup_keys(Groups.of_crop(3, 4, top=1, left=2, size=(3, 2)))
-    assert crop.weights.reshape(3, 2).tolist() == [[6, 7], [10, 11], [0, 0]]
-    assert crop.key_mask.reshape(3, 2).tolist() == [[True] * 2, [True] * 2, [False] * 2]
-
-
 def test_samples_go_into_every_frame_that_hears_them():
     samples = np.array([[0, 0, 1, 0, 0, 0]], np.float32)
     target = AttentionTarget(samples, np.ones(1, bool), np.ones(6, bool))

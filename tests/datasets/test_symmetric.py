@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnlab.datasets.targets.alignments import parse_pharaoh
-from attnlab.datasets.targets.symmetric import (
+from attnlab.datasets.targets.alignments import (
     HEURISTICS,
     Links,
     grow_diag,
     grow_diag_final_and,
     intersection,
+    parse_pharaoh,
     pharaoh,
     union,
 )

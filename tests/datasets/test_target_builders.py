@@ -8,16 +8,13 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from attnlab.data.target import AttentionTarget
 from attnlab.datasets.targets.alignments import alignment_target, parse_pharaoh
-from attnlab.datasets.targets.annotators import agree, teacher_target
 from attnlab.datasets.targets.images import (
     box_target,
     fixation_target,
     mask_target,
-    saliency_target,
 )
-from attnlab.datasets.targets.spans import score_target, span_target, time_target
+from attnlab.datasets.targets.spans import score_target, span_target
 
 HANSARDS = Path(__file__).parents[3] / "shared" / "data" / "hansards_align"
 
@@ -71,11 +68,6 @@ def test_spans_mark_their_units_and_unannotated_rows_stay_apart_from_empty_ones(
         span_target([[(4, 6)]], keys=5)
 
 
-def test_times_mark_every_unit_that_they_touch():
-    target = time_target([[(0.1, 0.3)], [(0.55, 0.61)], [(0.9, 1.4)]], units=10, per_second=10)
-    assert [np.flatnonzero(row).tolist() for row in target.weights] == [[1, 2], [5, 6], [9]]
-
-
 def test_scores_are_shares_and_slow_readers_do_not_count_more():
     target = score_target([[1, 3, 0], [30, 10, 0], [0, 0, 0]])  # the third one read nothing
     assert target.weights.tolist() == [[0.5, 0.5, 0.0]]
@@ -108,35 +100,3 @@ def test_fixations_are_counted_kept_and_blurred():
     np.testing.assert_allclose(blurred, expected / expected.sum(), atol=1e-6)
     together = sum(target.annotators)
     np.testing.assert_allclose(together.reshape(16, 20), expected, atol=1e-6)
-
-
-def test_saliency_maps_are_soft_rows():
-    target = saliency_target(np.array([[1, 3], [0, 0]], np.float32))
-    assert target.distribution().tolist() == [[0.25, 0.75, 0, 0]]
-
-
-def opinion(*marks, annotated=True):
-    return AttentionTarget(
-        np.array([marks], np.float32), np.array([annotated]), np.ones(len(marks), bool)
-    )
-
-
-def test_annotators_agree_by_votes_of_those_who_were_asked():
-    three = [opinion(1, 1, 0, 1), opinion(1, 0, 0, 1), opinion(1, 1, 0, 0)]
-    absent = opinion(0, 0, 0, 0, annotated=False)
-    marks = {
-        how: agree([*three, absent], how).weights[0].tolist() for how in ("any", "most", "all")
-    }
-    assert marks == {"any": [1, 1, 0, 1], "most": [1, 1, 0, 1], "all": [1, 0, 0, 0]}
-    soft = agree([*three, absent], "mean")
-    expected = np.mean([[1 / 3, 1 / 3, 0, 1 / 3], [0.5, 0, 0, 0.5], [0.5, 0.5, 0, 0]], axis=0)
-    np.testing.assert_allclose(soft.weights[0], expected, rtol=1e-6)
-    assert len(soft.annotators) == 4
-
-
-def test_a_teacher_is_the_mean_of_its_heads():
-    heads = np.array([[[1, 0], [0, 0]], [[0, 1], [0, 0]]], np.float32)
-    target = teacher_target(heads)
-    assert target.weights.tolist() == [[0.5, 0.5], [0, 0]]
-    assert target.query_mask.tolist() == [True, False]
-    assert len(target.annotators) == 2

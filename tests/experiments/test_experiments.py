@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from attnlab.config.compose import config_dir, load
-from attnlab.config.dataset_generators import Generated
+from attnlab.datasets.generators.config import Generated
 from tests.runs import SHORT, figures, ran
 
 FILES = sorted((config_dir() / "experiment").glob("*.yaml"))

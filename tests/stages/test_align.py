@@ -10,9 +10,8 @@ import pytest
 
 from attnlab.cli import main
 from attnlab.config.compose import load
-from attnlab.datasets.readers.paths import lines
-from attnlab.datasets.targets.alignments import parse_pharaoh
-from attnlab.datasets.targets.symmetric import Links, pharaoh
+from attnlab.datasets.readers.files import lines
+from attnlab.datasets.targets.alignments import Links, parse_pharaoh, pharaoh
 from tests.alignment.pairs import error_rate, translated
 from tests.datasets.readers.files import prepared, shared, write
 

@@ -11,10 +11,10 @@ import torch
 
 from attnlab.attention.probes import Tap
 from attnlab.config.compose import load
-from attnlab.config.dataset_files import Files
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
+from attnlab.datasets.readers.config import Files
 from attnlab.errors import UserError
 from attnlab.training.tasks import Task
 from tests.datasets.readers.files import dataset, prepared, read, whole

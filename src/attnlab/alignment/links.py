@@ -8,7 +8,7 @@ import numpy as np
 
 from attnlab.alignment.hmm import Reals
 from attnlab.config.aligner import Symmetrised
-from attnlab.datasets.targets.symmetric import HEURISTICS, Links
+from attnlab.datasets.targets.alignments import HEURISTICS, Links
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
-from attnlab.config.augment import Augment
 from attnlab.config.section import Variant
+from attnlab.errors import Mistake, UserError
 
 Share = Annotated[float, Field(ge=0, le=1)]
+# What the answer of every example is: a text or tags in units, one label, one item, the number of
+# a unit of the input, boxes, a class for each pixel, one or several numbers, or nothing.
+AnswerForm = Literal["units", "label", "item", "place", "boxes", "pixels", "numbers", "nothing"]
+
+
+class Augment(Variant, slot="augment"):
+    """One step; what is drawn anew for each example of each batch."""
 
 
 class Dataset(Variant, slot="dataset"):
     """What every dataset has, whether it is read from files or made on the spot."""
+
+    answers: ClassVar[AnswerForm | None] = None  # of every dataset of a kind
 
     name: str = Field(min_length=1, description="what reports and prepared files call it")
     supervision: Share = Field(
@@ -34,6 +44,34 @@ class Dataset(Variant, slot="dataset"):
         description="how training changes its pictures or sounds each time they are seen, step by "
         "step; a name -> {kind: affine | mirror | noise | mix | gain, ...}"
     )
+
+    @property
+    def answer_form(self) -> AnswerForm:
+        """The form of the answers; a class that is registered as a dataset states its own.
+
+        Raises:
+            UserError: for a registered class without a valid `answer_form`.
+        """
+        form = self.answers or getattr(self.target, "answer_form", None)
+        if form not in get_args(AnswerForm):
+            name = getattr(self.target, "__name__", self.target)
+            allowed = " | ".join(get_args(AnswerForm))
+            problem = f"{name}.answer_form is {form!r}" if form else f"{name} has no answer_form"
+            raise UserError(f"dataset.kind: '{self.kind}': {problem}; allowed: {allowed}")
+        return form
+
+    def mistakes(self, config: Any) -> Iterator[Mistake]:
+        yield from super().mistakes(config)
+        try:
+            _ = self.answer_form
+        except UserError as error:
+            where, _, problem = str(error).partition(": ")
+            yield Mistake(where, problem)
+
+    @property
+    def one_vocabulary(self) -> bool:
+        """Whether all its texts share one vocabulary."""
+        return False
 
     @property
     def may_lack(self) -> set[str]:

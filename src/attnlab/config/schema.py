@@ -6,12 +6,6 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from attnlab.config import (  # noqa: F401 - the slot's choices
-    dataset_files,
-    dataset_generators,
-    dataset_interactions,
-    dataset_media,
-)
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.dataset import Dataset
 from attnlab.config.explain import Explain

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attnlab.config.augment import Augment
+from attnlab.config.dataset import Augment
 from attnlab.data.answers import Boxes, Pixels
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.codec import Codec

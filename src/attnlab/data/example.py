@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from attnlab.config.dataset import AnswerForm
 from attnlab.data.target import AttentionTarget
 
 Text: TypeAlias = list[str]  # units: characters, words or items, as the dataset splits them
 # image: channels x height x width, from 0 to 1, or bytes; audio: samples
 Array: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 Sentences: TypeAlias = list[list[str]]  # each of them units, and attended to as one
-Value: TypeAlias = Text | Sentences | Array | str | int | float | None
+Value: TypeAlias = Text | Sentences | Array | str | int | float | list[float] | None
 
 
 def words_of(value: Any) -> Text:
@@ -40,9 +42,10 @@ class Example:
 
     `inputs` are named by what they are: `text`, `image`, `audio`, `question`, `items`; one that is
     missing is None.
-    The answer's form is the task's: units (generate), label (classify), label per unit (tag),
-    the number of a unit that is looked at (extract), boxes n x 5 with the class last (locate),
-    class per pixel (segment), item (rank), nothing where the map itself is asked for (attend).
+    The dataset declares the form of all answers (`Dataset.answer_form`): units (a text, or a tag
+    for each unit), a label, an item, the number of a unit of the input, boxes n x 5 with the class
+    last, a class for each pixel, numbers (one, or a list), or nothing: where the map itself is
+    asked for, or where a text is learned as it stands.
     The target's keys count the units (positions, pixels, samples) of one input; `attended` names
     it. Its queries count the units of the answer, or are one where the answer is one thing.
     """
@@ -54,3 +57,18 @@ class Example:
     attended: str = "text"
     references: list[str] = field(default_factory=list)  # texts that what is said is compared with
     meta: dict[str, Any] = field(default_factory=dict)  # shown in reports, never seen by a model
+
+
+def has_form(answer: Value, form: AnswerForm) -> bool:
+    """Whether an answer is what a dataset that declares this form yields."""
+    array = isinstance(answer, np.ndarray) and answer.ndim == 2
+    if form == "units":
+        return isinstance(answer, list) and all(isinstance(unit, str) for unit in answer)
+    if form in ("label", "item"):
+        return isinstance(answer, str)
+    if form in ("boxes", "pixels"):
+        return array and (form == "pixels" or answer.shape[1] == 5)
+    if form == "numbers":
+        numbers = answer if isinstance(answer, list) else [answer]
+        return all(isinstance(n, float | int) and math.isfinite(n) for n in numbers)
+    return answer is None if form == "nothing" else type(answer) is int

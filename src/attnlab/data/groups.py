@@ -72,18 +72,6 @@ class Groups:
         starts = range(0, samples, hop)
         return cls(samples, tuple(tuple(range(s, min(s + window, samples))) for s in starts))
 
-    @classmethod
-    def of_crop(cls, height: int, width: int, top: int, left: int, size: tuple[int, int]) -> Groups:
-        """Pixels to the pixels of a window; what lies beyond the image is made of nothing."""
-        rows = range(top, top + size[0])
-        columns = range(left, left + size[1])
-        inside = [
-            (r * width + c,) if 0 <= r < height and 0 <= c < width else ()
-            for r in rows
-            for c in columns
-        ]
-        return cls(height * width, tuple(inside))
-
     def cut(self, start: int, stop: int) -> Groups:
         """Only the new units from start to stop (truncation)."""
         return Groups(self.old, self.members[start:stop])

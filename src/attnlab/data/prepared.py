@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import reprlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from attnlab.config.dataset import Dataset
 from attnlab.config.section import Section, Variant
 from attnlab.data.codec import Codec
 from attnlab.data.dependencies import dependencies
-from attnlab.data.example import Example
+from attnlab.data.example import Example, has_form
 from attnlab.data.map_layout import OWN, MapLayout
 from attnlab.data.missing import lacking
 from attnlab.data.pretrained import PretrainedPieces
@@ -149,7 +150,10 @@ def _up_to_date(folder: Path, mark: str) -> Prepared | None:
 
 def _write(dataset: Dataset, folder: Path, mark: str, say: Callable[[str], None]) -> None:
     source, store = _source(dataset), Store(folder)
-    sizes = {split: store.write(split, _some(source.examples(split), split)) for split in SPLITS}
+    sizes = {
+        split: store.write(split, _checked(source.examples(split), split, dataset))
+        for split in SPLITS
+    }
     training, others = Stored(folder, "train"), Stored(folder, "val", "test")
     Codec.fit(training, source.vocabularies(training), others).save(folder)
     notes = source.notes()
@@ -170,11 +174,16 @@ def _write(dataset: Dataset, folder: Path, mark: str, say: Callable[[str], None]
     (folder / "meta.json").write_text(text + "\n", encoding="utf-8")
 
 
-def _some(examples: Iterable[Example], split: str) -> Iterable[Example]:
-    """The examples as they are; none at all is a mistake in the dataset's settings."""
-    empty = True
+def _checked(examples: Iterable[Example], split: str, dataset: Dataset) -> Iterable[Example]:
+    """The examples as they are, if there are any and each answer has the form that is declared."""
+    empty, form = True, dataset.answer_form
     for example in examples:
         empty = False
+        if not has_form(example.answer, form):
+            raise UserError(
+                f"dataset: '{dataset.kind}' declares answers of form '{form}', but that of "
+                f"{example.id} is {reprlib.repr(example.answer)}"
+            )
         yield example
     if empty:
         raise UserError(f"dataset.{split}: no examples; give it a size above 0")

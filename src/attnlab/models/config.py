@@ -9,7 +9,6 @@ from pydantic import Field, PositiveInt, model_validator
 
 from attnlab.config import combinations
 from attnlab.config.attention import AttentionConfig
-from attnlab.config.dataset_files import Files
 from attnlab.config.model import Model
 from attnlab.config.schema import Config
 from attnlab.errors import Mistake
@@ -45,9 +44,8 @@ class FromScratch(Model):
     def mistakes(self, config: Config) -> Iterator[Mistake]:
         yield from super().mistakes(config)
         dataset = config.dataset
-        joint = isinstance(dataset, Files) and dataset.tokenizer.joint
         items = config.task.kind == "rank"  # which reads items and ranks items
-        if self.tie == "all" and not joint and not items:
+        if self.tie == "all" and not dataset.one_vocabulary and not items:
             problem = f"'all' needs one vocabulary for all texts; '{dataset.name}' has several"
             hint = "did you mean 'output'? or: dataset.tokenizer.joint=true"
             yield Mistake("model.tie", problem, hint)

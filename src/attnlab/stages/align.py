@@ -22,9 +22,8 @@ from attnlab.alignment.saved import load, save
 from attnlab.config.aligner import AlignerSettings
 from attnlab.config.aligner import load as load_settings
 from attnlab.data.target import AttentionTarget
-from attnlab.datasets.readers.paths import digest, lines, missing
-from attnlab.datasets.targets.alignments import alignment_target, parse_pharaoh
-from attnlab.datasets.targets.symmetric import Links, pharaoh
+from attnlab.datasets.readers.files import digest, lines, missing
+from attnlab.datasets.targets.alignments import Links, alignment_target, parse_pharaoh, pharaoh
 from attnlab.errors import UserError
 
 EXAMPLES = """examples:

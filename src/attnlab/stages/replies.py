@@ -13,7 +13,7 @@ from attnlab.config.dataset import Dataset
 from attnlab.data.answers import Units
 from attnlab.data.batch import Batch, Padded, pad
 from attnlab.data.prepared import Prepared
-from attnlab.datasets.readers.row import BadRowError
+from attnlab.datasets.readers.files import BadRowError
 from attnlab.errors import UserError
 from attnlab.models.retriever import Retriever
 from attnlab.stages.requests import in_units, wording_of

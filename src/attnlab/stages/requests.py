@@ -12,14 +12,16 @@ from omegaconf import OmegaConf
 
 from attnlab.config.compose import config_dir
 from attnlab.config.dataset import Dataset
-from attnlab.config.dataset_files import Files, Reader
 from attnlab.config.schema import Config
 from attnlab.data.example import Example
 from attnlab.data.inputs import Sentences, Text
 from attnlab.data.prepared import Prepared
 from attnlab.data.source import Split
 from attnlab.data.vocabulary import Vocabulary
-from attnlab.datasets.readers.row import BadRowError, Row
+from attnlab.datasets.readers.config import Files
+from attnlab.datasets.readers.files import BadRowError
+from attnlab.datasets.readers.formats_config import Reader
+from attnlab.datasets.readers.rows import Row
 from attnlab.datasets.readers.words import Wording, text
 from attnlab.errors import UserError, suggest
 

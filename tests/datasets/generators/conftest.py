@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import yaml
 
-import attnlab.config.dataset_generators  # noqa: F401  (fills the slot)
 from attnlab.config.dataset import Dataset
 from attnlab.datasets.generators.generator import Generator
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from attnlab.config.compose import load
-from attnlab.config.dataset_files import Files
 from attnlab.data.example import Example
 from attnlab.data.prepared import Prepared, prepare
 from attnlab.data.source import Split
+from attnlab.datasets.readers.config import Files
 from tests.commands import REPOSITORY
 
 SHARED = REPOSITORY.parent / "shared" / "data"

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from attnlab.config.compose import load
-from attnlab.config.dataset_media import Pictures, Sounds
+from attnlab.datasets.readers.media_config import Pictures, Sounds
 
 
 def dataset(kind: str, folder: Path, *overrides: str) -> Pictures | Sounds:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attnlab.data.example import Example
-from attnlab.datasets.readers.cluttered import TOGETHER
+from attnlab.datasets.readers.pictures import TOGETHER
 from attnlab.errors import ConfigError, UserError
 from tests.datasets.readers.media import dataset, write_idx
 

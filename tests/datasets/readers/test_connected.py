@@ -9,7 +9,7 @@ import pytest
 
 from attnlab.config.compose import load
 from attnlab.data.example import Example
-from attnlab.datasets.readers.connected import ConnectedSource
+from attnlab.datasets.readers.sounds import ConnectedSource
 from attnlab.errors import UserError
 from tests.datasets.readers.files import shared
 from tests.datasets.readers.media import LOUD, spoken

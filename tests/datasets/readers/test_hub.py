@@ -13,7 +13,7 @@ import pytest
 from datasets import ClassLabel, List, Value
 
 from attnlab.config.compose import config_dir, load
-from attnlab.config.dataset_files import Files
+from attnlab.datasets.readers.config import Files
 from attnlab.errors import UserError
 from tests.datasets.readers.files import dataset, plain, read, whole, write
 

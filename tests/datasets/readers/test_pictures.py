@@ -11,7 +11,7 @@ import pytest
 from attnlab.config.compose import load
 from attnlab.data.example import Example
 from attnlab.data.prepared import prepare
-from attnlab.datasets.readers.idx import read_idx
+from attnlab.datasets.readers.parallel import read_idx
 from attnlab.errors import ConfigError, UserError
 from tests.datasets.readers.files import shared, write
 from tests.datasets.readers.media import dataset, save_picture, write_idx

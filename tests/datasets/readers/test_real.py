@@ -11,10 +11,10 @@ import pytest
 
 from attnlab.cli import main
 from attnlab.config.compose import config_dir, load
-from attnlab.config.dataset_files import Files
 from attnlab.config.schema import Config
 from attnlab.data.source import SPLITS
-from attnlab.datasets.readers.source import FileSource
+from attnlab.datasets.readers.config import Files
+from attnlab.datasets.readers.texts import FileSource
 from tests.datasets.readers.files import prepared, shared
 
 FOLDERS = {  # of each experiment, among those of the data sets

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from attnlab.datasets.readers.trees import TreesReader, read_tree
+from attnlab.datasets.readers.corpora import TreesReader, read_tree
 
 TREE = "(3 (2 (2 A) (3 splash)) (4 (2 and\\/or) (1 greater)))"
 LABELS = {"1": "bad", "2": None, "3": "good", "4": "good"}

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from attnlab.data.target import AttentionTarget
-from attnlab.datasets.readers.row import BadRowError
+from attnlab.datasets.readers.files import BadRowError
 from attnlab.datasets.readers.words import Worded, text
 from attnlab.datasets.targets.alignments import alignment_target, parse_pharaoh
 from attnlab.datasets.targets.spans import Span, score_target, span_target

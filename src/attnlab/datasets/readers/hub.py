@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnlab.datasets.readers.row import Row, RowReader, Where
+from attnlab.datasets.readers.rows import Row, RowReader, Where
 from attnlab.errors import UserError, suggest
 
 CONVERTED = "refs/convert/parquet"  # where the hub keeps as files what a script once made

@@ -11,14 +11,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from attnlab.config.dataset_files import Reader
-from attnlab.config.dataset_interactions import Titles
 from attnlab.data.example import Example
 from attnlab.data.source import Source, Split
 from attnlab.data.vocabulary import Vocabulary
-from attnlab.datasets.readers.faults import Faults
-from attnlab.datasets.readers.paths import digest
-from attnlab.datasets.readers.row import BadRowError, Row, RowReader
+from attnlab.datasets.readers.config import Titles
+from attnlab.datasets.readers.files import BadRowError, digest
+from attnlab.datasets.readers.formats_config import Reader
+from attnlab.datasets.readers.rows import Faults, Row, RowReader
 from attnlab.datasets.readers.words import text
 from attnlab.errors import UserError, suggest
 

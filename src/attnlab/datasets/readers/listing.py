@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from attnlab.datasets.readers.paths import damage, missing
-from attnlab.datasets.readers.row import Row, RowReader, Where
+from attnlab.datasets.readers.files import damage, missing
+from attnlab.datasets.readers.rows import Row, RowReader, Where
 from attnlab.errors import UserError
 
 CHOICE = re.compile(r"\{([^{}]*)\}")

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from attnlab.config.dataset_files import Answer
 from attnlab.data.example import Example, Value
-from attnlab.datasets.readers.columns import AnswerColumn
-from attnlab.datasets.readers.documents import Documents
+from attnlab.datasets.readers.answer_columns import AnswerColumn
+from attnlab.datasets.readers.columns_config import Answer
+from attnlab.datasets.readers.files import Documents
 from attnlab.datasets.readers.listing import File
 from attnlab.datasets.readers.objects import ObjectsColumn
-from attnlab.datasets.readers.row import Row
+from attnlab.datasets.readers.rows import Row
 from attnlab.datasets.readers.splits import RowSource
 from attnlab.datasets.readers.words import Worded, Wording, text
 

@@ -13,8 +13,7 @@ from scipy.sparse import csr_matrix
 from sklearn.utils.extmath import randomized_svd
 
 from attnlab.data.vocabulary import WordVectors
-from attnlab.datasets.readers.paths import found, lines
-from attnlab.datasets.readers.row import BadRowError
+from attnlab.datasets.readers.files import BadRowError, found, lines
 from attnlab.datasets.readers.words import Wording
 from attnlab.errors import UserError
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Literal
 
-from attnlab.config.dataset_files import WordRules
 from attnlab.data.groups import Groups
 from attnlab.data.target import AttentionTarget
-from attnlab.datasets.readers.row import BadRowError
+from attnlab.datasets.readers.config import WordRules
+from attnlab.datasets.readers.files import BadRowError
 from attnlab.datasets.targets.spans import Span
 
 WORD = {

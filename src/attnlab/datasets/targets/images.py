@@ -31,13 +31,6 @@ def mask_target(masks: npt.NDArray[np.bool_]) -> AttentionTarget:
     return _image_target(masks, np.ones(len(masks), bool))
 
 
-def saliency_target(grid: Grid) -> AttentionTarget:
-    """A map that says how much each pixel is looked at, without the fixations it came from."""
-    weights = np.asarray(grid, np.float32).reshape(1, -1)
-    on = np.ones(1, bool), np.ones(weights.shape[1], bool)
-    return AttentionTarget(weights, *on, kind="soft")
-
-
 def fixation_target(
     observers: Sequence[npt.ArrayLike], height: int, width: int, sigma: float
 ) -> AttentionTarget:

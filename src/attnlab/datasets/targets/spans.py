@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,23 +22,6 @@ def span_target(rows: Sequence[Sequence[Span] | None], keys: int) -> AttentionTa
             row[start:stop] = 1
     annotated = np.array([spans is not None for spans in rows])
     return AttentionTarget(weights, annotated, np.ones(keys, bool))
-
-
-def time_target(
-    rows: Sequence[Sequence[tuple[float, float]] | None], units: int, per_second: float
-) -> AttentionTarget:
-    """Spans in seconds, over units that come `per_second`: samples or frames.
-
-    A unit that a span touches at all is marked; what runs past the end is cut.
-    """
-
-    def span(begin: float, end: float) -> Span:
-        # Rounding first: 0.3 s * 10 per second is 3.0000000000000004, which touches no unit 3.
-        start = math.floor(round(begin * per_second, 6))
-        return start, min(units, max(start + 1, math.ceil(round(end * per_second, 6))))
-
-    marked = [None if row is None else [span(*times) for times in row] for row in rows]
-    return span_target(marked, units)
 
 
 def score_target(scores: npt.ArrayLike) -> AttentionTarget:

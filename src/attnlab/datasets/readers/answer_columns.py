@@ -1,11 +1,11 @@
-"""What the column of the answer means."""
+"""What the column of the answer holds."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
 from attnlab.data.example import Value
-from attnlab.datasets.readers.row import BadRowError
+from attnlab.datasets.readers.files import BadRowError
 from attnlab.datasets.readers.words import Worded, Wording, text
 
 

@@ -1,4 +1,4 @@
-"""`Row`: what every reader yields, whatever the format; and how a row is found to be bad."""
+"""`Row`: what every reader yields; how rows are found to be bad, and how many may be."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from attnlab.datasets.readers.paths import found
+from attnlab.datasets.readers.files import found
+from attnlab.errors import UserError
 
 Where = str | dict[str, str | None]
-
-
-class BadRowError(ValueError):
-    """A row that cannot be used, and why; the others can."""
 
 
 @dataclass(frozen=True)
@@ -57,3 +54,34 @@ class FileReader(RowReader):
     @abstractmethod
     def read(self, path: Path) -> Iterator[Row]:
         """The rows of one file."""
+
+
+SHOWN = 3
+
+
+@dataclass
+class Faults:
+    """Counted while the rows go by."""
+
+    key: str  # the setting that says where the rows are
+    allowed: float  # share of the rows
+    rows: int = 0
+    bad: int = 0
+    first: list[str] = field(default_factory=list)  # the first few, with file and row
+
+    def add(self, row: Row, problem: str) -> None:
+        self.bad += 1
+        if len(self.first) < SHOWN:
+            self.first.append(f"{row.place}: {problem}")
+
+    def check(self) -> None:
+        """At the end of the rows: raises if too many were bad."""
+        if self.bad > self.allowed * self.rows:
+            raise UserError(
+                f"{self.key}: {self.text()}; dataset.bad_rows allows {self.allowed:.2%}"
+            )
+
+    def text(self) -> str:
+        """In one line."""
+        more = f"; and {self.bad - len(self.first)} more" if self.bad > len(self.first) else ""
+        return f"{self.bad} of {self.rows} rows cannot be used ({'; '.join(self.first)}{more})"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from attnlab.config.dataset import Dataset, Share
+from attnlab.config.dataset import AnswerForm, Dataset, Share
 
 Size = Annotated[int, Field(ge=0)]
 GeneratedT = TypeVar("GeneratedT", bound="Generated")
@@ -34,6 +34,8 @@ def _in_order(section: GeneratedT, low: str, high: str) -> GeneratedT:
 
 class Dates(Generated, kind="dates", target="attnlab.datasets.generators.dates:Dates"):
     """Dates as people write them, in many languages, to be rewritten as YYYY-MM-DD."""
+
+    answers: ClassVar[AnswerForm | None] = "units"
 
     locales: list[str] = Field(
         min_length=1, description="languages (and countries) by CLDR name: en, pt, en_GB, zh_Hant"
@@ -71,6 +73,8 @@ class Dates(Generated, kind="dates", target="attnlab.datasets.generators.dates:D
 class Reviews(Generated, kind="reviews", target="attnlab.datasets.generators.reviews:Reviews"):
     """Reviews whose verdict is said in a few known words, to be judged positive or negative."""
 
+    answers: ClassVar[AnswerForm | None] = "label"
+
     min_sentences: int = Field(ge=1, description="shortest review, in sentences")
     max_sentences: int = Field(ge=1, description="longest review, in sentences")
     opinions: int = Field(
@@ -89,6 +93,8 @@ class Reviews(Generated, kind="reviews", target="attnlab.datasets.generators.rev
 class Support(Generated, kind="support", target="attnlab.datasets.generators.support:Support"):
     """Talks with customer service, whose last reply is to be written or found."""
 
+    answers: ClassVar[AnswerForm | None] = "units"
+
     digits: int = Field(ge=1, le=8, description="digits of an order's number")
     asides: int = Field(
         ge=0, le=5, description="most remarks on other orders, items and days, which do not count"
@@ -97,6 +103,8 @@ class Support(Generated, kind="support", target="attnlab.datasets.generators.sup
 
 class Recall(Generated, kind="recall", target="attnlab.datasets.generators.recall:Recall"):
     """Which value stood beside this key, somewhere in a long sequence?"""
+
+    answers: ClassVar[AnswerForm | None] = "label"
 
     length: int = Field(ge=4, description="symbols in a sequence, the question included")
     pairs: int = Field(ge=1, description="keys with a value in each sequence")
@@ -115,6 +123,8 @@ class Recall(Generated, kind="recall", target="attnlab.datasets.generators.recal
 
 class Baskets(Generated, kind="baskets", target="attnlab.datasets.generators.baskets:Baskets"):
     """Item sequences in which a few known items decide what comes next."""
+
+    answers: ClassVar[AnswerForm | None] = "item"
 
     min_length: int = Field(ge=1, description="shortest basket, in items")
     max_length: int = Field(ge=1, description="longest basket, in items")
@@ -150,6 +160,16 @@ class Scattered(Generated):
         return _in_order(self, "min_digits", "max_digits")
 
 
+VIEWS: dict[str, AnswerForm] = {
+    "classify": "label",
+    "locate": "boxes",
+    "segment": "pixels",
+    "attend": "nothing",
+    "caption": "units",
+    "point": "nothing",
+}
+
+
 class Canvas(Scattered, kind="canvas", target="attnlab.datasets.generators.canvas:Canvas"):
     """Digits on a cluttered canvas, asked about in several ways."""
 
@@ -163,11 +183,17 @@ class Canvas(Scattered, kind="canvas", target="attnlab.datasets.generators.canva
         gt=0, description="standard deviation, in pixels, of the blur of fixations in 'attend'"
     )
 
+    @property
+    def answer_form(self) -> AnswerForm:
+        return VIEWS[self.task_view]
+
 
 class Questions(
     Scattered, kind="questions", target="attnlab.datasets.generators.questions:Questions"
 ):
     """Questions about a canvas, such as which digit is next left of the 3."""
+
+    answers: ClassVar[AnswerForm | None] = "label"
 
     relations: list[Literal["left", "right", "above", "below"]] = Field(
         min_length=1, description="the relations that are asked about"
@@ -186,6 +212,8 @@ class Questions(
 
 class Tones(Generated, kind="tones", target="attnlab.datasets.generators.tones:Tones"):
     """Telephone keypad tones in noise, to be written down as the keys pressed."""
+
+    answers: ClassVar[AnswerForm | None] = "units"
 
     keys: str = Field(
         min_length=1, pattern=r"^[0-9A-D*#]+$", description="the keys that may be pressed"

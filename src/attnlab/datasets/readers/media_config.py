@@ -9,16 +9,11 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from attnlab.config.dataset_files import (
-    READERS,
-    Answer,
-    Column,
-    LabelAnswer,
-    NoAnswer,
-    ObjectsAnswer,
-    Rows,
-)
+from attnlab.config.dataset import AnswerForm
 from attnlab.config.section import Section, Variant
+from attnlab.datasets.readers.columns_config import Answer, LabelAnswer, NoAnswer, ObjectsAnswer
+from attnlab.datasets.readers.config import Rows
+from attnlab.datasets.readers.formats_config import READERS, Column
 
 
 class PictureGold(Variant, slot="picture_gold"):
@@ -27,7 +22,7 @@ class PictureGold(Variant, slot="picture_gold"):
     column: Column = Field(description="holds the gold; a row where it is empty has none")
 
 
-class Fixations(PictureGold, kind="fixations", target=f"{READERS}.fixations:Fixations"):
+class Fixations(PictureGold, kind="fixations", target=f"{READERS}.objects:Fixations"):
     """Where people looked: a list for each observer of [x, y], or [x, y, anything more]."""
 
     frame: tuple[PositiveInt, PositiveInt] | None = Field(
@@ -53,6 +48,10 @@ class Media(Rows):
     )
     column: Column = Field(description="holds the pictures or sounds, or names of their files")
     answer: Answer
+
+    @property
+    def answer_form(self) -> AnswerForm:
+        return self.answer.form
 
     @model_validator(mode="after")
     def _answers_beside_media(self) -> Self:
@@ -88,7 +87,7 @@ class Pictures(Media, kind="pictures", target=f"{READERS}.pictures:PictureSource
         return self
 
 
-class Cluttered(Pictures, kind="cluttered", target=f"{READERS}.cluttered:ClutteredSource"):
+class Cluttered(Pictures, kind="cluttered", target=f"{READERS}.pictures:ClutteredSource"):
     """Each picture somewhere on a larger, dark canvas, among pieces of others (Mnih et al. 2014).
 
     Its box is the gold map.
@@ -125,7 +124,7 @@ class SoundCounts(Section):
     test: PositiveInt = Field(description="for testing")
 
 
-class Connected(Sounds, kind="connected", target=f"{READERS}.connected:ConnectedSource"):
+class Connected(Sounds, kind="connected", target=f"{READERS}.sounds:ConnectedSource"):
     """Recordings of single words, several of them joined to each sound, in noise."""
 
     sounds: SoundCounts
@@ -141,6 +140,10 @@ class Connected(Sounds, kind="connected", target=f"{READERS}.connected:Connected
         "part of the word; null takes recordings as they are"
     )
     seed: int = Field(ge=0, description="what is drawn of recordings, silences and noise")
+
+    @property
+    def answer_form(self) -> AnswerForm:
+        return "units"
 
     def settings(self) -> dict[str, Any]:
         return super().settings() | {"sounds": self.sounds.model_dump()}

@@ -8,18 +8,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from attnlab.config.dataset_files import Answer, Gold, TextAnswer, TextsAnswer, WordRules
-from attnlab.config.tokenizer import Tokenizer
-from attnlab.config.vectors import Vectors
+from attnlab.data.config import Tokenizer
 from attnlab.data.example import Example, Value, words_of
 from attnlab.data.groups import Groups
 from attnlab.data.source import ANSWER
 from attnlab.data.tokenizers import Fitter
 from attnlab.data.vocabulary import Vocabulary
-from attnlab.datasets.readers.columns import AnswerColumn
-from attnlab.datasets.readers.documents import Documents
+from attnlab.datasets.readers.answer_columns import AnswerColumn
+from attnlab.datasets.readers.columns_config import Answer, Gold, TextAnswer, TextsAnswer
+from attnlab.datasets.readers.config import Vectors, WordRules
+from attnlab.datasets.readers.files import Documents
 from attnlab.datasets.readers.gold import GoldColumn, Seen
-from attnlab.datasets.readers.row import Row
+from attnlab.datasets.readers.rows import Row
 from attnlab.datasets.readers.splits import RowSource
 from attnlab.datasets.readers.vectors import CountedVectors, VectorFile
 from attnlab.datasets.readers.words import Worded, Wording, text

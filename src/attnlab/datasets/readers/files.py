@@ -1,4 +1,4 @@
-"""Finding and opening a user's files: packed or not, and what to say when they are not there."""
+"""Finding and opening files: packed or not, and what to say when they are not there."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ from attnlab.errors import UserError, suggest
 
 PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+
+
+class BadRowError(ValueError):
+    """A row that cannot be used, and why; the others can."""
 
 
 def found(folder: Path, name: str, key: str) -> list[Path]:
@@ -123,3 +127,45 @@ def _digest(path: Path, size: int, changed: int) -> bytes:
     """Read once in a process, as long as size and time of change stay what they are."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
+
+
+class Documents:
+    """`docs`, `docs.zip` or `docs.zip/inner`."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path, self.inner = path, ""
+        packed = archive_of(path)
+        self.archive = zipfile.ZipFile(packed[0]) if packed else None
+        if packed:
+            self.path, self.inner = packed[0], f"{packed[1]}/" if packed[1] else ""
+        elif not path.is_dir():
+            raise missing(path, key)
+
+    def files(self) -> list[Path]:
+        """What the texts are read from."""
+        if self.archive is not None:
+            return [self.path]
+        return sorted(p for p in self.path.rglob("*") if p.is_file())
+
+    def read(self, name: str) -> str:
+        """One text."""
+        try:
+            return self.content(name).decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise BadRowError(f"document '{name}' is not UTF-8") from None
+
+    def content(self, name: str) -> bytes:
+        """What is in one file."""
+        try:
+            with damage(self.path):
+                return self._bytes(name)
+        except (KeyError, FileNotFoundError, IsADirectoryError):
+            raise BadRowError(f"no document '{name}' in {self.path.name}") from None
+
+    def _bytes(self, name: str) -> bytes:
+        if self.archive is not None:
+            return self.archive.read(self.inner + name)
+        path = self.path / name
+        if not path.is_file():
+            raise KeyError(name)
+        return path.read_bytes()

@@ -1,0 +1,240 @@
+"""A user's own files as a dataset: where they are, how to read them, what their columns mean.
+
+Whatever the format, a reader makes rows of named columns; what the columns mean is said once, the
+same way for every format. `conf/dataset/files.yaml` and `conf/dataset/interactions.yaml` hold the
+defaults.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from attnlab.config.dataset import AnswerForm, Dataset, Share
+from attnlab.config.section import Section, Variant
+from attnlab.data.config import Tokenizer, Words
+from attnlab.datasets.readers.columns_config import (
+    Answer,
+    Gold,
+    LinksGold,
+    ObjectsAnswer,
+    TextAnswer,
+)
+from attnlab.datasets.readers.formats_config import (
+    READERS,
+    Column,
+    Csv,
+    Hub,
+    Jsonl,
+    Parquet,
+    Reader,
+)
+
+HeldOut = Annotated[float, Field(gt=0, lt=1)]
+Where = HeldOut | str | dict[str, str | None]
+
+
+class Splits(Section):
+    """Where the examples of each split are, relative to the dataset's folder.
+
+    A number is a share of the training rows that is held out: equal inputs never come apart.
+    """
+
+    train: str | dict[str, str | None] = Field(
+        description="file (or part-*.csv, or data.zip/part.csv), a file for each column, or a "
+        "split's name on the hub"
+    )
+    val: Where = Field(description="the same for validation, or a share of the training rows")
+    test: Where = Field(description="the same for testing, or a share of the training rows")
+
+    def named(self) -> dict[str, str | dict[str, str | None]]:
+        """The splits that have files of their own."""
+        given = {"train": self.train, "val": self.val, "test": self.test}
+        return {split: where for split, where in given.items() if not isinstance(where, float)}
+
+    def held_out(self) -> dict[str, float]:
+        """The shares of the training rows that are validation and test."""
+        given = {"val": self.val, "test": self.test}
+        return {split: where for split, where in given.items() if isinstance(where, float)}
+
+
+class WordRules(Section):
+    """How texts become words: the units that gold counts."""
+
+    split: Literal["spaces", "punctuation", "characters"] = Field(
+        description="at white space; also around punctuation; or every character on its own"
+    )
+    lists: Literal["words", "texts"] = Field(
+        description="what a list in a column is made of: words, taken as they are, or texts, read "
+        "one after the other"
+    )
+    lowercase: bool = Field(description="all in lower case")
+    longest: int | None = Field(
+        gt=0, description="words kept of a text, or sentences of one read so; null is all"
+    )
+
+
+class Vectors(Variant, slot="vectors"):
+    """A vector for each word; words that have one are known, in training or not."""
+
+    size: int | None = Field(gt=0, description="words at most, the first or most frequent ones")
+
+
+class FileVectors(Vectors, kind="file", target=f"{READERS}.vectors:VectorFile"):
+    """As GloVe, word2vec and fastText publish theirs: a word and its numbers on each line."""
+
+    path: str = Field(min_length=1, description="the file, packed (.gz, .zip/inner) or not")
+
+
+class CountedVectors(Vectors, kind="counted", target=f"{READERS}.vectors:CountedVectors"):
+    """Made here: which words stand near which, in training and in texts without labels."""
+
+    texts: list[str] = Field(
+        description="more texts, line by line: files, patterns (part-*.txt), docs.zip/inner/*"
+    )
+    dim: int = Field(gt=1, description="numbers of a vector")
+    window: int = Field(gt=0, description="words to each side that count as near")
+    at_least: int = Field(ge=1, description="times that a word has to occur to get a vector")
+
+
+class Rows(Dataset):
+    """Splits whose rows become examples one by one."""
+
+    folder: str = Field(description="what the paths below are relative to")
+    splits: Splits
+    reader: Reader
+    limit: int | None = Field(gt=0, description="rows read of each split; null is all")
+    fold: int = Field(ge=0, description="which part is held out, where a split is a share")
+    bad_rows: Share = Field(
+        description="share of a split's rows that may be unusable; with more the run stops"
+    )
+
+    @model_validator(mode="after")
+    def _splits_that_the_reader_takes(self) -> Self:
+        for split, where in self.splits.named().items():
+            if isinstance(where, dict) != self.reader.by_column:
+                kind = self.reader.kind
+                raise ValueError(f"splits.{split}: reader '{kind}' takes {self.reader.takes}")
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_train_on(self) -> Self:
+        if sum(self.splits.held_out().values()) >= 1:
+            raise ValueError("the shares of val and test leave nothing to train on")
+        return self
+
+
+class Files(Rows, kind="files", target=f"{READERS}.texts:FileSource"):
+    """A user's own files of texts."""
+
+    inputs: dict[str, Column] = Field(min_length=1, description="input -> column that holds it")
+    documents: dict[str, str] | None = Field(
+        description="input -> folder (also within a .zip) of the files that its column names; "
+        "null where the columns hold all texts"
+    )
+    sentences: list[str] = Field(
+        description="inputs whose sentences are attended to, each as one, instead of their words: "
+        "the lines of a text, or a list of texts"
+    )
+    optional: list[str] = Field(
+        description="inputs that a row may lack; a row that lacks another one is unusable"
+    )
+    attended: str = Field(description="the input whose words or sentences are attended to")
+    answer: Answer
+    references: Column | None = Field(
+        description="column of texts, one or a list, that generated or extracted text is compared "
+        "with; null compares it with the answer"
+    )
+    gold: Gold | None
+    words: WordRules
+    tokenizer: Tokenizer
+    vectors: Vectors | None
+
+    @property
+    def answer_form(self) -> AnswerForm:
+        form = self.answer.form
+        return "item" if form == "label" and "items" in self.inputs else form
+
+    @property
+    def one_vocabulary(self) -> bool:
+        return self.tokenizer.joint
+
+    @property
+    def may_lack(self) -> set[str]:
+        return super().may_lack | set(self.optional)
+
+    @model_validator(mode="after")
+    def _inputs_that_are_there(self) -> Self:
+        named = (self.attended, *(self.documents or {}), *self.sentences, *self.optional)
+        for name in named:
+            if name not in self.inputs:
+                raise ValueError(f"no input '{name}'; there are: {', '.join(self.inputs)}")
+        if self.attended in self.optional:
+            raise ValueError(f"optional: '{self.attended}' is looked at; no row may lack it")
+        return self
+
+    @model_validator(mode="after")
+    def _vectors_of_words(self) -> Self:
+        words = isinstance(self.tokenizer, Words) and self.tokenizer.digits
+        if self.vectors is not None and (not words or self.tokenizer.joint):
+            raise ValueError(
+                "vectors are of words as they stand, each input's own: "
+                "tokenizer 'words' with digits=true and joint=false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _answers_about_texts(self) -> Self:
+        if isinstance(self.answer, ObjectsAnswer):
+            raise ValueError(f"answer '{self.answer.kind}' goes with pictures (dataset=pictures)")
+        return self
+
+    @model_validator(mode="after")
+    def _links_between_two_texts(self) -> Self:
+        if isinstance(self.gold, LinksGold) and not isinstance(self.answer, TextAnswer):
+            raise ValueError("links go from an input to an answer of kind 'text'")
+        return self
+
+
+class Titles(Section):
+    """Names of items, for people."""
+
+    file: str = Field(min_length=1, description="holds a row for each item, in the same format")
+    item: Column = Field(description="column of the item, as the log writes it")
+    title: Column = Field(description="column of its name")
+
+
+class Interactions(Dataset, kind="interactions", target=f"{READERS}.interactions:Interactions"):
+    """A log of who chose what. A history's last item is the test, the last but one validation."""
+
+    answers: ClassVar[AnswerForm | None] = "item"
+
+    folder: str = Field(description="what the files below are relative to")
+    file: str = Field(min_length=1, description="the log (or part-*.csv), or a split on the hub")
+    reader: Reader
+    user: Column = Field(description="column of who chose")
+    item: Column = Field(description="column of what was chosen")
+    time: Column | None = Field(
+        description="column of when, a number; null where rows stand in their order"
+    )
+    rating: Column | None = Field(description="column of a rating; null where there is none")
+    at_least: float | None = Field(description="ratings below do not count; null counts all")
+    fewest: int = Field(ge=4, description="users with fewer items are left out")
+    longest: int | None = Field(gt=0, description="latest items that an example holds; null is all")
+    titles: Titles | None = Field(description="names to show in place of items' numbers")
+    limit: int | None = Field(gt=0, description="rows of the log that are read; null is all")
+    bad_rows: Share = Field(description="share of rows that may be unusable; with more it stops")
+
+    @model_validator(mode="after")
+    def _rows_of_one_file(self) -> Self:
+        if not isinstance(self.reader, Csv | Jsonl | Parquet | Hub):
+            problem = f"reader '{self.reader.kind}' does not read tables"
+            raise ValueError(f"{problem}; allowed: csv, tsv, jsonl, parquet, hub")
+        return self
+
+    @model_validator(mode="after")
+    def _ratings_to_compare(self) -> Self:
+        if self.at_least is not None and self.rating is None:
+            raise ValueError("at_least needs the column of ratings: dataset.rating=COLUMN")
+        return self
