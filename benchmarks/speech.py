@@ -139,7 +139,7 @@ def boundaries(run: Run) -> dict[str, float]:
         with Tap(model, task.map) as tap:
             said = task.run(model, batch)
         keys = batch.target.keys() & batch.target.query_mask[..., None]  # the end mark has no time
-        links = rule.links(tap.weights().mean(1), keys)
+        links = rule.links(tap.weights().mean(1), keys) > 0.5
         told["attention"] += zip(map_spans(links, step), gold, strict=True)
         if model.hearing is not None:
             chances = said.heard.log_chances

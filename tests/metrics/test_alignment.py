@@ -10,7 +10,7 @@ from attnlab.data.groups import Groups
 from attnlab.data.target_batch import collate_targets, regroup_maps
 from attnlab.datasets.targets.alignments import alignment_target, parse_pharaoh
 from attnlab.metrics.alignment import AlignmentErrorRate
-from attnlab.metrics.links import Argmax, symmetrise
+from attnlab.metrics.links import Argmax
 from tests.maps import random_batch, random_maps
 
 
@@ -97,14 +97,3 @@ def marks(*pairs):
     for query, key in pairs:
         made[0, query, key] = True
     return made
-
-
-def test_symmetrised_links_grow_from_the_intersection_towards_the_union():
-    forward = marks((0, 0), (1, 1), (1, 2), (0, 1), (4, 5))
-    backward = marks((0, 0), (1, 1), (2, 3))
-    assert symmetrise(forward, backward, "intersection")[0].nonzero().tolist() == [[0, 0], [1, 1]]
-    assert symmetrise(forward, backward, "union").sum() == 6
-    # (1,2) has a free key beside (1,1), then (2,3) is free beside it; (0,1) has neither a free
-    # query nor a free key; (4,5) touches nothing.
-    grown = symmetrise(forward, backward, "grow-diag")
-    assert grown[0].nonzero().tolist() == [[0, 0], [1, 1], [1, 2], [2, 3]]

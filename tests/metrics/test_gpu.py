@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from attnlab.config.metrics import FIGURES, Argmax, MapMetrics
+from attnlab.config.metrics import Argmax, MapFigure, MapMetrics
 from attnlab.metrics.controls import controls
 from attnlab.metrics.plausibility import map_metrics
 from attnlab.objectives.attention import CrossEntropy
@@ -24,7 +24,7 @@ def gaze_batch():
     return replace(target, points=(target.weights > 0.5).float())
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("figure", MapFigure.kinds())
 def test_figures_are_those_of_the_cpu(figure):
     links = Argmax(kind="argmax", minimum=0.0)
     config = MapMetrics(name="one", figures=[figure], links=links, iou=0.5, tolerance=1)

@@ -14,7 +14,9 @@ KEYS = torch.tensor([[[True, True, True, True, False]]])
 
 
 def marked(rule, weights=WEIGHTS):
-    return rule.links(weights, KEYS)[0, 0].nonzero().flatten().tolist()
+    chances = rule.links(weights, KEYS)[0, 0]
+    assert ((chances == 0) | (chances == 1)).all()
+    return chances.nonzero().flatten().tolist()
 
 
 @pytest.mark.parametrize(
@@ -33,11 +35,37 @@ def test_rules_mark_visible_keys(rule, expected):
     assert marked(rule) == expected
 
 
-def test_tied_keys_are_all_in_or_all_out():
+def test_tied_keys_share_their_links():
     tied = torch.full((1, 1, 5), 0.25)
-    assert marked(Argmax(minimum=0.0), tied) == [0, 1, 2, 3]
-    assert marked(Top(share=0.25), tied) == [0, 1, 2, 3]
+    assert Argmax(minimum=0.0).links(tied, KEYS)[0, 0].tolist() == [0.25] * 4 + [0]
+    assert Top(share=0.5).links(tied, KEYS)[0, 0].tolist() == [0.5] * 4 + [0]
     assert marked(Above(times=1.0), tied) == []
+    partly = torch.tensor([[[0.4, 0.2, 0.2, 0.2, 0.9]]])
+    assert Top(share=0.5).links(partly, KEYS)[0, 0].tolist() == pytest.approx([1, *[1 / 3] * 3, 0])
+
+
+@pytest.mark.parametrize("rule", [Argmax(minimum=0.0), Top(share=0.5), Path(level=0.5)])
+def test_samples_have_the_chances_of_links(rule):
+    tied = torch.full((50, 2, 5), 0.25)
+    keys = KEYS.expand(50, 2, 5)
+    samples = torch.stack(list(rule.samples(tied, keys))).double()
+    assert torch.allclose(samples.mean((0, 1)), rule.links(tied, keys).mean(0), atol=0.05)
+    if not isinstance(rule, Path):
+        assert (samples.sum(-1) == rule.sizes(keys)[0]).all()
+    assert torch.equal(torch.stack(list(rule.samples(tied, keys))).double(), samples)
+
+
+def test_tied_paths_favour_no_row():
+    """Two rows that are alike share the keys, the first the early half, on average."""
+    tied = torch.full((200, 2, 4), 0.25)
+    keys = torch.ones(200, 2, 4, dtype=torch.bool)
+    share = Path(level=0.5).links(tied, keys).sum(-1).mean(0)
+    assert share.tolist() == pytest.approx([2, 2], abs=0.1)
+
+
+def test_rows_that_sum_to_more_than_one_are_scaled():
+    sigmoid = torch.tensor([[[0.9, 0.9, 0.3, 0.3, 0.9]]])
+    assert marked(Above(times=1.2), sigmoid) == [0, 1]
 
 
 def every_layout(queries: int, keys: int):
@@ -78,4 +106,4 @@ def test_path_of_a_row_that_does_not_exist_is_empty():
     keys[0, 1] = False
     weights = torch.full((1, 2, 4), 0.25)
     marks = Path(level=0.5).links(weights, keys)
-    assert marks[0, 0].all() and not marks[0, 1].any()
+    assert marks[0, 0].bool().all() and not marks[0, 1].any()

@@ -111,7 +111,7 @@ def as_rows(*marks):
 def test_a_stretch_is_found_by_half_of_its_union():
     gold = single(as_rows(range(2, 7)))  # 5 keys
     weights = as_rows([2, 3, 4, 6])  # 2-5 covers 3/5
-    metric = IouF1(Above(times=1.0), threshold=0.5)
+    metric = IouF1(Above(times=1.0), iou=0.5)
     metric.update(weights / weights.sum(-1, keepdim=True), gold)
     assert metric.compute() == pytest.approx(
         {"iou_f1": 2 / 3, "iou_precision": 1 / 2, "iou_recall": 1, "iou_f1_eraser": 2 / 3}
@@ -122,7 +122,7 @@ def test_recall_of_two_is_what_counting_predictions_gives():
     rows = [([(0, 2), (2, 4)], [(0, 4)])]
     hits = sum(any(iou(p, g) >= 0.5 for g in rows[0][1]) for p in rows[0][0])
     assert hits / len(rows[0][1]) == 2.0
-    metric = IouF1(Above(times=1.0), threshold=0.5)
+    metric = IouF1(Above(times=1.0), iou=0.5)
     found, predicted, gold, *_ = metric._row(*rows[0])
     assert (found, predicted, gold) == (1, 2, 1)
 
@@ -135,7 +135,7 @@ def test_iou_f1_of_eraser_is_reproduced(seed):
     gold = single(as_rows(*[np.flatnonzero(m).tolist() for m in marks]))
     weights = as_rows(*[np.flatnonzero(m).tolist() for m in said])
     rule = Above(times=0.5)
-    metric = IouF1(rule, threshold=0.5)
+    metric = IouF1(rule, iou=0.5)
     metric.update(weights, gold)
     rows = [(stretches(s), stretches(m)) for s, m in zip(said, marks, strict=True)]
     assert metric.compute()["iou_f1_eraser"] == pytest.approx(eraser_iou_f1(rows))

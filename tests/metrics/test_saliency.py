@@ -180,5 +180,5 @@ def test_constant_maps_are_counted_not_silently_dropped(metric):
     made = metric()
     made.update(uniform, target)
     figures = made.compute()
-    assert math.isnan(figures[made.name])
-    assert figures[f"{made.name}_undefined"] == 1.0
+    assert math.isnan(figures[made.figures[0]])
+    assert figures[f"{made.figures[0]}_undefined"] == 1.0

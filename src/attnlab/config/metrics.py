@@ -1,42 +1,61 @@
-"""Which figures of a map are computed, and what they need to know. `conf/metrics/` has defaults."""
+"""Which figures of a map are computed, and their settings. `conf/metrics/` has defaults."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, SerializeAsAny, create_model
 
 from attnlab.config.section import Section, Variant
 
-Figure = Literal[
-    "aer",
-    "token_f1",
-    "iou_f1",
-    "average_precision",
-    "auprc",
-    "mass_on_gold",
-    "energy_pointing",
-    "pointing_accuracy",
-    "kl_divergence",
-    "js_divergence",
-    "cc",
-    "similarity",
-    "similarity_minmax",
-    "nss",
-    "auc_judd",
-    "information_gain",
-    "mae",
-    "pearson",
-    "spearman",
-    "kendall",
-    "boundary_f1",
-    "monotonicity",
-]
-FIGURES: tuple[str, ...] = get_args(Figure)
+
+class MapFigure(Variant, slot="map_figure"):
+    """A figure that tells how right a map is; in YAML its name, or its name and own settings.
+
+    Its class is given those of `links`, `iou`, `tolerance` and `baseline` (the position prior) that
+    its constructor names.
+    """
+
+
+IMPLEMENTATIONS = {
+    "aer": "alignment:AlignmentErrorRate",
+    "token_f1": "rationale:TokenF1",
+    "iou_f1": "rationale:IouF1",
+    "average_precision": "rationale:AveragePrecision",
+    "auprc": "rationale:Auprc",
+    "mass_on_gold": "mass:MassOnGold",
+    "energy_pointing": "mass:EnergyPointing",
+    "pointing_accuracy": "mass:PointingGame",
+    "kl_divergence": "saliency:KullbackLeibler",
+    "js_divergence": "saliency:JensenShannon",
+    "cc": "saliency:CorrelationCoefficient",
+    "similarity": "saliency:Similarity",
+    "similarity_minmax": "saliency:StretchedSimilarity",
+    "nss": "saliency:Nss",
+    "auc_judd": "saliency:AucJudd",
+    "information_gain": "saliency:InformationGain",
+    "mae": "correlation:MeanAbsoluteError",
+    "pearson": "correlation:Pearson",
+    "spearman": "correlation:Spearman",
+    "kendall": "correlation:Kendall",
+    "boundary_f1": "path:BoundaryF1",
+    "monotonicity": "path:Monotonicity",
+}
+for _kind, _class in IMPLEMENTATIONS.items():
+    create_model(
+        _kind,
+        __base__=MapFigure,
+        __cls_kwargs__={"kind": _kind, "target": f"attnlab.metrics.{_class}"},
+    )
+
+
+def _named(value: Any) -> Any:
+    """A bare name stands for a figure without settings of its own."""
+    return {"kind": value} if isinstance(value, str) else value
 
 
 class LinkRule(Variant, slot="link_rule"):
-    """How a map becomes marks, for the figures that count marks."""
+    """How weights become links, for the figures that count links."""
 
 
 class Argmax(LinkRule, kind="argmax", target="attnlab.metrics.links:Argmax"):
@@ -69,7 +88,9 @@ class MapMetrics(Section):
     """The figures that tell how right a map is."""
 
     name: str = Field(min_length=1, description="shown in tables")
-    figures: list[Figure] = Field(description="which figures")
-    links: LinkRule = Field(description="how weights become marks: aer, token_f1, iou_f1, ...")
+    figures: list[Annotated[SerializeAsAny[MapFigure], BeforeValidator(_named)]] = Field(
+        description="which figures, by name"
+    )
+    links: LinkRule = Field(description="how weights become links: aer, token_f1, iou_f1, ...")
     iou: float = Field(ge=0.5, le=1, description="overlap from which a stretch counts as found")
     tolerance: int = Field(ge=0, description="keys by which a boundary may be off")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from attnlab.data.target_batch import TargetBatch
+from attnlab.metrics.facts import Figure
 from attnlab.metrics.intervals import Values
 from attnlab.metrics.links import LinkRule
 from attnlab.metrics.pooled import MapMetric, ratio
@@ -25,20 +26,32 @@ class AlignmentErrorRate(MapMetric):
     - A mean of sentence AERs is another figure than this one.
     """
 
-    higher_is_better = False
-    figures = ("aer", "alignment_precision", "alignment_recall")
+    about = (
+        Figure("aer", "Alignment error rate of the links", False, "of random links", "0"),
+        Figure("alignment_precision", "Share of the links that gold accepts, sure or possible"),
+        Figure("alignment_recall", "Share of the sure gold links that are found"),
+    )
 
-    def __init__(self, rule: LinkRule) -> None:
+    def __init__(self, links: LinkRule) -> None:
         super().__init__()
-        self.rule = rule
+        self.rule = links
 
     def count(self, weights: Tensor, target: TargetBatch) -> Tensor:
-        judged = target.query_mask[:, :, None] & target.keys()  # batch x queries x keys
-        links = self.rule.links(weights, target.keys()) & judged
-        sure = (target.weights > 0) & judged
-        possible = (target.marks() & judged) | sure
-        sets = (links & sure, links & possible, links, sure)
-        return torch.stack([marks.sum((1, 2)) for marks in sets], dim=-1)
+        return self._counted(self.rule.links(weights, target.keys()), target)
+
+    def best(self, target: TargetBatch) -> Tensor:
+        """Sure links first, then possible ones, as many as the rule allows."""
+        grades = (target.weights > 0).long() + (target.marks() | (target.weights > 0))
+        return self._counted(self.rule.best(grades, target.keys()), target)
+
+    def _counted(self, chances: Tensor, target: TargetBatch) -> Tensor:
+        """Expected sizes of the sets that the figures are made of: batch x 4."""
+        annotated = target.query_mask[:, :, None] & target.keys()  # batch x queries x keys
+        links = chances * annotated
+        sure = (target.weights > 0) & annotated
+        possible = (target.marks() & annotated) | sure
+        sets = (links * sure, links * possible, links, sure.double())
+        return torch.stack([each.sum((1, 2)) for each in sets], dim=-1)
 
     def score(self, sums: Values) -> Values:
         in_sure, in_possible, links, sure = np.moveaxis(sums, -1, 0)

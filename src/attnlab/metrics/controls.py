@@ -1,4 +1,4 @@
-"""Controls: maps that know nothing, and one that knows all. A figure without them means nothing."""
+"""Control maps: uninformed ones, and gold itself. A figure means nothing without them."""
 
 from __future__ import annotations
 
@@ -79,14 +79,15 @@ def controls(
     """Maps by name, each batch x queries x keys; a fitted one only where it was given.
 
     `permuted` is the gold map of another example of the batch, stretched to fit; a batch of one
-    has none other, and gets its own key order shuffled.
+    has none other, and gets its own key order shuffled. `oracle` is gold; the best that a figure
+    can reach, under its link rule for instance, is what its metric's `update_best` adds.
     """
     random = torch.Generator().manual_seed(seed)
     made = {
         "uniform": _normalised(torch.ones_like(target.weights, dtype=torch.double), target),
         "random": _random(target, random),
         "permuted": _permuted(target, random),
-        "oracle": _normalised(target.marks().double() * _gold(target), target),
+        "oracle": _normalised(_oracle(target), target),
     }
     if prior is not None:
         made["position"] = prior.weights(target)
@@ -99,6 +100,14 @@ def _gold(target: TargetBatch) -> Tensor:
     """The gold weights, or the possible links in rows that have no sure one."""
     weights = target.weights.double()
     return torch.where((weights > 0).any(-1, keepdim=True), weights, target.marks().double())
+
+
+def _oracle(target: TargetBatch) -> Tensor:
+    """Gold, in which keys that are only possible come after the sure ones."""
+    gold = _gold(target)
+    least = torch.where(gold > 0, gold, torch.inf).amin(-1, keepdim=True)
+    rest = target.marks() & (gold <= 0) & least.isfinite()
+    return torch.where(rest, least / 2, gold)
 
 
 def _random(target: TargetBatch, random: torch.Generator) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from attnlab.data.target_batch import TargetBatch
+from attnlab.metrics.facts import Figure
 from attnlab.metrics.pooled import RowMetric
 from attnlab.metrics.ranked import average_ranks
 
@@ -16,8 +17,15 @@ class MeanAbsoluteError(RowMetric):
     Shares shrink as rows get longer, and so does this error: compare it on the same data only.
     """
 
-    name = "mae"
-    higher_is_better = False
+    about = (
+        Figure(
+            "mae",
+            "Mean absolute difference of weights and gold shares",
+            False,
+            "little if gold is flat",
+            "0",
+        ),
+    )
 
     def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
         visible = target.key_mask.sum(-1, keepdim=True)  # batch x 1
@@ -28,7 +36,13 @@ class MeanAbsoluteError(RowMetric):
 class Pearson(RowMetric):
     """Pearson's correlation within each row, then the mean over rows (not one over all words)."""
 
-    name = "pearson"
+    about = (
+        Figure(
+            "pearson",
+            "Pearson correlation with gold within a row, mean over rows",
+            uniform="undefined",
+        ),
+    )
     may_be_undefined = True
 
     def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
@@ -38,7 +52,13 @@ class Pearson(RowMetric):
 class Spearman(RowMetric):
     """Spearman's rank correlation within each row, ties sharing their mean rank."""
 
-    name = "spearman"
+    about = (
+        Figure(
+            "spearman",
+            "Spearman rank correlation with gold within a row, mean over rows",
+            uniform="undefined",
+        ),
+    )
     may_be_undefined = True
 
     def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
@@ -52,7 +72,13 @@ class Kendall(RowMetric):
     nan-mean; here the share of such rows is a figure.
     """
 
-    name = "kendall"
+    about = (
+        Figure(
+            "kendall",
+            "Kendall tau-b with gold within a row, mean over rows",
+            uniform="undefined",
+        ),
+    )
     may_be_undefined = True
 
     def values(self, weights: Tensor, target: TargetBatch) -> Tensor:

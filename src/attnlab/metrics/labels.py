@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attnlab.metrics.facts import Figure
 from attnlab.metrics.intervals import Values
 from attnlab.metrics.pooled import PooledMetric, ratio
 
@@ -22,7 +23,10 @@ class Classification(PooledMetric):
     wrong and counts for no class.
     """
 
-    figures = ("accuracy", "f1_macro")
+    about = (
+        Figure("accuracy", "Share of the examples whose label is right", uniform="chance"),
+        Figure("f1_macro", "Mean over classes of F1", uniform="chance"),
+    )
 
     def __init__(self, labels: Sequence[Hashable]) -> None:
         super().__init__()
@@ -56,7 +60,7 @@ class Classification(PooledMetric):
 class TokenAccuracy(PooledMetric):
     """The share of units that are right, counted over all units of the corpus."""
 
-    figures = ("token_accuracy",)
+    about = (Figure("token_accuracy", "Share of the units that are right", uniform="chance"),)
 
     def update(self, predictions: Tensor, answers: Tensor, mask: Tensor) -> None:
         """Codes and their mask (True counts), all batch x length."""
@@ -74,7 +78,11 @@ class SpanF1(PooledMetric):
     and seqeval's default; strict readings drop the latter.
     """
 
-    figures = ("span_f1", "span_precision", "span_recall")
+    about = (
+        Figure("span_f1", "F1 of whole tagged spans, both ends and the type right"),
+        Figure("span_precision", "Share of the predicted spans that are right"),
+        Figure("span_recall", "Share of the gold spans that are found"),
+    )
 
     def update(self, predictions: Sequence[Tags], references: Sequence[Tags]) -> None:
         counts = []

@@ -1,98 +1,181 @@
-"""From a map to marks: which keys a row is said to look at."""
+"""Link rules: from the weights of a map to the keys that each row is linked to."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+SAMPLES = 16  # random orders of tied keys, for figures that have no closed form under ties
+NOISE = 1e-8  # breaks the ties of a path; gains are of order one
+
 Gains = npt.NDArray[np.float64]
-Places = npt.NDArray[np.int64]
-FORBIDDEN = -1e6  # the gain of a key that cannot be looked at
+Positions = npt.NDArray[np.int64]
+Marks = npt.NDArray[np.bool_]
 
 
-class LinkRule(Protocol):
-    """Decides on links. Ties are never broken by position: all tied keys are in, or none is."""
+class LinkRule(ABC):
+    """Decides which keys a row is linked to. Tied keys have equal chances, whatever their position.
 
+    Weights, key masks and links are batch x queries x keys.
+    """
+
+    @abstractmethod
     def links(self, weights: Tensor, keys: Tensor) -> Tensor:
-        """Marks (batch x queries x keys, bool) from weights and key mask, both of that shape."""
-        ...
+        """The chance of each link (double): 0 or 1, or a share where keys are tied."""
+
+    @abstractmethod
+    def sizes(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """The fewest and the most links a row can have under this rule, each batch x queries.
+
+        Counted are maps whose rows sum to at most one.
+        """
+
+    def samples(self, weights: Tensor, keys: Tensor) -> Iterator[Tensor]:
+        """Links (bool) with ties broken at random, several times; once where nothing is tied."""
+        chances = self.links(weights, keys)
+        tied = (chances > 0) & (chances < 1)
+        sure = chances >= 1
+        if not tied.any():
+            yield sure
+            return
+        missing = torch.where(tied, chances, 0.0).sum(-1, keepdim=True).round()
+        random = np.random.default_rng(0)
+        for _ in range(SAMPLES):
+            order = torch.from_numpy(random.random(chances.shape)).to(chances.device)
+            ranks = order.masked_fill(~tied, torch.inf).argsort(-1).argsort(-1)
+            yield sure | (tied & (ranks < missing))
+
+    def best(self, grades: Tensor, keys: Tensor) -> Tensor:
+        """The links of the best map: those of the highest grades, as many as the rule allows.
+
+        Grades are integers; a key of grade 0 is wrong, and linked only where a row needs more.
+        """
+        fewest, most = self.sizes(keys)
+        right = ((grades > 0) & keys).sum(-1)
+        return _greatest(grades.double(), keys, right.clamp(fewest, most))
 
 
-class Argmax:
+class Argmax(LinkRule):
     """The greatest weight of each row, if it is at least `minimum`."""
 
     def __init__(self, *, minimum: float) -> None:
         self.minimum = minimum
 
     def links(self, weights: Tensor, keys: Tensor) -> Tensor:
-        top = weights.masked_fill(~keys, -1.0).amax(-1, keepdim=True)  # batch x queries x 1
-        return keys & (weights == top) & (weights >= self.minimum)
+        greatest = weights.masked_fill(~keys, -1.0).amax(-1)  # batch x queries
+        return _greatest(weights, keys, (greatest >= self.minimum).long())
+
+    def sizes(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        one = keys.any(-1).long()
+        return one if self.minimum <= 0 else torch.zeros_like(one), one
 
 
-class Above:
-    """Weights above `times` the uniform weight, so that long rows are judged like short ones."""
+class Above(LinkRule):
+    """Weights above `times` the uniform weight, so that long rows are treated like short ones.
+
+    A row that sums to more than one (sigmoid) is scaled to one first.
+    """
 
     def __init__(self, *, times: float) -> None:
         self.times = times
 
     def links(self, weights: Tensor, keys: Tensor) -> Tensor:
-        return keys & (weights * keys.sum(-1, keepdim=True) > self.times)
+        visible = weights.double() * keys
+        shares = visible / visible.sum(-1, keepdim=True).clamp_min(1)
+        least = self.times * (1 + 1e-9)  # equal shares are not above themselves
+        return (keys & (shares * keys.sum(-1, keepdim=True) > least)).double()
+
+    def sizes(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        count = keys.sum(-1)
+        most = (count / self.times).ceil().long() - 1 if self.times else count
+        return torch.zeros_like(count), torch.minimum(most.clamp_min(0), count)
 
 
-class Top:
+class Top(LinkRule):
     """The greatest weights of each row, `share` of its keys (DeYoung et al. 2020); at least one."""
 
     def __init__(self, *, share: float) -> None:
         self.share = share
 
     def links(self, weights: Tensor, keys: Tensor) -> Tensor:
-        hidden = weights.masked_fill(~keys, -1.0)
-        many = (keys.sum(-1, keepdim=True) * self.share).round().long().clamp(1, keys.shape[-1])
-        last = hidden.sort(-1, descending=True).values.gather(-1, many - 1)  # batch x queries x 1
-        return keys & (hidden >= last)
+        return _greatest(weights, keys, self.sizes(keys)[0])
+
+    def sizes(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        count = keys.sum(-1)
+        many = torch.minimum((count * self.share).round().long().clamp_min(1), count)
+        return many, many
 
 
-class Path:
+class Path(LinkRule):
     """One stretch of keys for each row, in the order of the rows, where together most weight is.
 
     Dynamic programming over all ways to lay the rows out in time, as dynamic time warping has it
     (Sakoe & Chiba 1978; word times of a recogniser in Radford et al. 2023); but keys may belong to
     no row: silence. What is summed up is the weight above `level` times the row's usual one, the
-    mean over what it looks at, so that a stretch ends where its weight has fallen to that.
+    mean over what it attends to, so that a stretch ends where its weight has fallen to that.
     """
 
     def __init__(self, *, level: float) -> None:
         self.level = level
 
     def links(self, weights: Tensor, keys: Tensor) -> Tensor:
-        seen = weights.double() * keys
-        total = seen.sum(-1, keepdim=True).clamp_min(1e-30)
-        usual = (seen.square().sum(-1, keepdim=True) / total).clamp_min(1e-30)
-        gain = torch.where(keys, seen / usual - self.level, FORBIDDEN)  # batch x queries x keys
-        marks = np.stack([_laid_out(each) for each in gain.cpu().numpy()])
-        return torch.from_numpy(marks).to(keys.device)
+        return torch.stack([each.double() for each in self.samples(weights, keys)]).mean(0)
+
+    def sizes(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        count = keys.sum(-1)
+        return torch.zeros_like(count), count
+
+    def best(self, grades: Tensor, keys: Tensor) -> Tensor:
+        """Gold itself: within reach where it is one stretch a row, in order; else a bound."""
+        return ((grades > 0) & keys).double()
+
+    def samples(self, weights: Tensor, keys: Tensor) -> Iterator[Tensor]:
+        visible = weights.double() * keys
+        total = visible.sum(-1, keepdim=True).clamp_min(1e-30)
+        usual = (visible.square().sum(-1, keepdim=True) / total).clamp_min(1e-30)
+        forbidden = -2.0 * keys.shape[-1]  # outweighs any stretch
+        gains = torch.where(keys, visible / usual - self.level, forbidden).cpu().numpy()
+        late = np.stack([_best_layout(each) for each in gains])
+        early = np.stack([_best_layout(each[::-1, ::-1])[::-1, ::-1] for each in gains])
+        tied = (early != late).any((1, 2))  # batch: several layouts are equally good
+        random = np.random.default_rng(0)
+        for _ in range(SAMPLES if tied.any() else 1):
+            for i in np.flatnonzero(tied):
+                late[i] = _best_layout(gains[i] + NOISE * random.random(gains[i].shape))
+            yield torch.from_numpy(late.copy()).to(keys.device)
 
 
-def _laid_out(gain: Gains) -> npt.NDArray[np.bool_]:
+def _greatest(values: Tensor, keys: Tensor, many: Tensor) -> Tensor:
+    """The chance of each key to be among the `many` (batch x queries) greatest of its row."""
+    hidden = values.masked_fill(~keys, -torch.inf)
+    many = torch.minimum(many, keys.sum(-1))[..., None]
+    last = hidden.sort(-1, descending=True).values.gather(-1, (many - 1).clamp_min(0))
+    above, tied = hidden > last, (hidden == last) & keys
+    share = (many - above.sum(-1, keepdim=True)) / tied.sum(-1, keepdim=True).clamp_min(1)
+    return torch.where(many > 0, above + tied * share.double(), 0.0)
+
+
+def _best_layout(gains: Gains) -> Marks:
     """The stretches of greatest gain in all, in order; a row whose gain costs others has none.
 
     `best[k]` is the gain of the rows so far within the first k keys. A stretch that ends before
-    key k starts where what stands before it, less what is summed up to there, is greatest.
+    key k starts where what comes before it, less what is summed up to there, is greatest.
     """
-    queries, keys = gain.shape
-    places = np.arange(keys + 1)
+    queries, keys = gains.shape
+    positions = np.arange(keys + 1)
     best = np.zeros(keys + 1)
     starts, ends = np.zeros((2, queries, keys + 1), np.int64)
     for row in range(queries):
-        summed = np.concatenate([[0.0], gain[row].cumsum()])
-        start, before = _greatest_so_far(best - summed, places)
-        ends[row], best = _greatest_so_far(before + summed, places)
+        summed = np.concatenate([[0.0], gains[row].cumsum()])
+        start, before = _greatest_so_far(best - summed, positions)
+        ends[row], best = _greatest_so_far(before + summed, positions)
         starts[row] = start[ends[row]]
-    marks = np.zeros(gain.shape, bool)
+    marks = np.zeros(gains.shape, bool)
     stop = keys
     for row in reversed(range(queries)):
         start, end = starts[row, stop], ends[row, stop]
@@ -101,35 +184,7 @@ def _laid_out(gain: Gains) -> npt.NDArray[np.bool_]:
     return marks
 
 
-def _greatest_so_far(values: Gains, places: Places) -> tuple[Places, Gains]:
+def _greatest_so_far(values: Gains, positions: Positions) -> tuple[Positions, Gains]:
     """Of each beginning of an array its greatest value, and where that stands last."""
     greatest = np.maximum.accumulate(values)
-    return np.maximum.accumulate(np.where(values == greatest, places, 0)), greatest
-
-
-def symmetrise(forward: Tensor, backward: Tensor, how: str) -> Tensor:
-    """Links of two directions as one: `intersection`, `union` or `grow-diag` (Koehn et al. 2003).
-
-    Both are batch x queries x keys, bool; transpose the backward ones beforehand.
-    """
-    if how == "grow-diag":
-        return _grow_diagonal(forward & backward, forward | backward)
-    return {"intersection": forward & backward, "union": forward | backward}[how]
-
-
-def _grow_diagonal(links: Tensor, union: Tensor) -> Tensor:
-    """Add links of the union next to a link, as long as their query or key has none."""
-    while True:
-        lonely = ~links.any(-1, keepdim=True) | ~links.any(-2, keepdim=True)
-        near = torch.nn.functional.max_pool2d(links.float(), 3, stride=1, padding=1) > 0
-        new = union & near & lonely & ~links
-        if not new.any():
-            return links
-        first = _first(new)
-        links = links | first
-
-
-def _first(marks: Tensor) -> Tensor:
-    """Only the first mark of each example: links are added one by one, each changes the rest."""
-    flat = marks.flatten(1)
-    return (flat & (flat.cumsum(-1) == 1)).view_as(marks)
+    return np.maximum.accumulate(np.where(values == greatest, positions, 0)), greatest

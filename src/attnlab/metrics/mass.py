@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from attnlab.data.target_batch import TargetBatch
-from attnlab.metrics.pooled import RowMetric
+from attnlab.metrics.facts import Figure
+from attnlab.metrics.pooled import MarkedRowMetric
 
 
-class MassOnGold(RowMetric):
+class MassOnGold(MarkedRowMetric):
     """The weight that a row puts on marked keys (sure or possible), as it stands.
 
     Weight on padding, begin and end marks is lost; weights that do not sum to one (sigmoid) are
@@ -17,16 +18,24 @@ class MassOnGold(RowMetric):
     figure says nothing, and KL, CC or NSS are to be read.
     """
 
-    name = "mass_on_gold"
+    about = (
+        Figure("mass_on_gold", "Weight on marked keys, mean over rows", uniform="share marked"),
+    )
 
     def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
         return (weights * target.marks()).sum(-1)
 
 
-class EnergyPointing(RowMetric):
+class EnergyPointing(MarkedRowMetric):
     """The share of a row's whole weight that lies on marked keys (Wang et al. 2020, Score-CAM)."""
 
-    name = "energy_pointing"
+    about = (
+        Figure(
+            "energy_pointing",
+            "Share of a row's whole weight on marked keys",
+            uniform="share marked",
+        ),
+    )
 
     def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
         whole = weights.sum(-1)
@@ -34,7 +43,7 @@ class EnergyPointing(RowMetric):
         return torch.where(whole > 0, inside / whole.clamp_min(1e-30), 0.0)
 
 
-class PointingGame(RowMetric):
+class PointingGame(MarkedRowMetric):
     """Whether the greatest weight of a row is on a marked key (Zhang et al. 2018).
 
     Where several keys share the greatest weight, the share of them that is marked: the
@@ -42,7 +51,13 @@ class PointingGame(RowMetric):
     allows 15 pixels beside a region; here a hit is inside.
     """
 
-    name = "pointing_accuracy"
+    about = (
+        Figure(
+            "pointing_accuracy",
+            "Share of rows whose greatest weight is on a marked key",
+            uniform="share marked",
+        ),
+    )
 
     def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
         hidden = weights.masked_fill(~target.keys(), -1.0)

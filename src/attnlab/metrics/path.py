@@ -1,4 +1,4 @@
-"""How a map moves along the keys from query to query: boundaries in time, and monotonicity."""
+"""Maps over time: where linked stretches begin and end, and whether the peak moves forward."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from attnlab.data.target_batch import TargetBatch
+from attnlab.metrics.facts import Figure
 from attnlab.metrics.intervals import Values
-from attnlab.metrics.links import LinkRule
+from attnlab.metrics.links import LinkRule, Marks
 from attnlab.metrics.pooled import MapMetric, ratio
-from attnlab.metrics.rationale import stretches
+from attnlab.metrics.rationale import sampled_rows, stretches
 
 
 class BoundaryF1(MapMetric):
@@ -23,23 +24,44 @@ class BoundaryF1(MapMetric):
     that, a map that flickers would be rewarded.
     """
 
-    figures = ("boundary_f1", "boundary_precision", "boundary_recall")
+    about = (
+        Figure(
+            "boundary_f1",
+            "F1 of where linked stretches begin and end, within a tolerance",
+            uniform="by link rule",
+        ),
+        Figure("boundary_precision", "Share of the predicted boundaries that are right"),
+        Figure("boundary_recall", "Share of the gold boundaries that are found"),
+    )
 
-    def __init__(self, rule: LinkRule, tolerance: int) -> None:
+    def __init__(self, links: LinkRule, tolerance: int) -> None:
         super().__init__()
-        self.rule, self.tolerance = rule, tolerance
+        self.rule, self.tolerance = links, tolerance
 
     def count(self, weights: Tensor, target: TargetBatch) -> Tensor:
-        # Rows that nobody annotated, such as that of the end mark, must not take keys from others.
-        counted = target.keys() & target.rows()[..., None]
-        links = (self.rule.links(weights, counted) & counted).cpu().numpy()
+        counted, gold = self._counted_keys(target), (target.marks() & target.keys()).cpu().numpy()
+
+        def row(links: Marks, i: int, j: int) -> Sequence[float]:
+            predicted, true = boundaries(links), boundaries(gold[i, j])
+            return matched(predicted, true, self.tolerance), len(predicted), len(true)
+
+        return sampled_rows(self.rule, weights, counted, target.rows(), row, 3)
+
+    def best(self, target: TargetBatch) -> Tensor:
+        """A bound: two boundaries a link at most, and more where a row needs more links."""
+        fewest, most = self.rule.sizes(self._counted_keys(target))
         gold = (target.marks() & target.keys()).cpu().numpy()
-        table = torch.zeros(len(weights), 3, dtype=torch.double, device=weights.device)
+        table = torch.zeros(len(gold), 3, dtype=torch.double, device=target.weights.device)
         for i, j in target.rows().nonzero().tolist():
-            predicted, true = boundaries(links[i, j]), boundaries(gold[i, j])
-            found = matched(predicted, true, self.tolerance)
-            table[i] += torch.tensor([found, len(predicted), len(true)])
+            true = boundaries(gold[i, j])
+            found = min(len(true), 2 * int(most[i, j]))
+            room = int(gold[i, j].sum()) + self.tolerance * len(true)
+            table[i] += torch.tensor([found, found + int(fewest[i, j] > room), len(true)])
         return table
+
+    def _counted_keys(self, target: TargetBatch) -> Tensor:
+        """Rows that nobody annotated, such as that of the end mark, take no keys from others."""
+        return target.keys() & target.rows()[..., None]
 
     def score(self, sums: Values) -> Values:
         found, predicted, gold = np.moveaxis(sums, -1, 0)
@@ -50,11 +72,27 @@ class BoundaryF1(MapMetric):
 class Monotonicity(MapMetric):
     """How often the peak does not go back from one annotated row to the next; needs no gold marks.
 
-    A map that never moves is monotone too (uniform scores 1): `forward_steps`, the share of steps
-    that do go forward, and the oracle's figures belong beside it. Tied peaks stand at their mean.
+    It describes a map and rates none: one that never moves is monotone too (uniform scores 1).
+    Compare it, and `forward_steps`, with gold's own, which is what the oracle's column holds. Tied
+    peaks stand at their mean.
     """
 
-    figures = ("monotonicity", "forward_steps")
+    about = (
+        Figure(
+            "monotonicity",
+            "Share of steps from row to row in which the peak does not go back",
+            None,
+            "1",
+            "that of gold",
+        ),
+        Figure(
+            "forward_steps",
+            "Share of steps from row to row in which the peak goes forward",
+            None,
+            "0",
+            "that of gold",
+        ),
+    )
 
     def count(self, weights: Tensor, target: TargetBatch) -> Tensor:
         hidden = weights.masked_fill(~target.keys(), -1.0)

@@ -14,18 +14,31 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from attnlab.data.target_batch import TargetBatch
+from attnlab.metrics.facts import Figure, declare
 from attnlab.metrics.intervals import Interval, Values, interval, resampled_sums
 
 
-class PooledMetric(Metric, ABC):
-    """A subclass says what to count for an example, and what figures the sums make.
+class DescribedMetric(Metric, ABC):
+    """A metric that says what its figures mean; the first of `about` is the headline.
 
-    `compute` gives a figure by name; the first of `figures` is the one the metric is named for.
+    `compute` and `intervals` give every figure by its name.
     """
 
     full_state_update = False
-    higher_is_better: bool | None = True
-    figures: tuple[str, ...]  # names of the figures, in the order in which `score` gives them
+    about: tuple[Figure, ...] = ()
+    figures: tuple[str, ...]  # names, taken from `about` unless the metric sets its own
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "about" in cls.__dict__:
+            declare(*cls.about)
+            cls.figures = tuple(figure.name for figure in cls.about)
+            cls.higher_is_better = cls.about[0].higher_is_better
+
+
+class PooledMetric(DescribedMetric):
+    """A subclass says what to count for an example, and what figures the sums make."""
+
     examples: list[Tensor]
 
     def __init__(self) -> None:
@@ -34,7 +47,7 @@ class PooledMetric(Metric, ABC):
 
     @abstractmethod
     def score(self, sums: Values) -> Values:
-        """Figures from sums of statistics: ... x statistics -> ... x figures."""
+        """Figures, in their order, from sums of statistics: ... x statistics -> ... x figures."""
 
     def keep(self, statistics: Tensor) -> None:
         """Add the statistics of some examples: examples x statistics."""
@@ -75,12 +88,27 @@ class MapMetric(PooledMetric):
     Weights are non-negative; what lies outside the key mask is left out before counting.
     """
 
-    def update(self, weights: Tensor, target: TargetBatch) -> None:
-        self.keep(self.count(weights.double() * target.keys(), target))
+    def update(self, weights: Tensor | None, target: TargetBatch) -> None:
+        if weights is None:
+            self.keep(self.best(target))
+        else:
+            self.keep(self.count(weights.double() * target.keys(), target))
+
+    def update_best(self, target: TargetBatch) -> None:
+        """Add the best that any map reaches on these targets: the oracle control."""
+        self.update(None, target)
 
     @abstractmethod
     def count(self, weights: Tensor, target: TargetBatch) -> Tensor:
         """The statistics of each example: batch x statistics."""
+
+    def best(self, target: TargetBatch) -> Tensor:
+        """The statistics of the best map for this metric: batch x statistics."""
+        return self.count(self.best_map(target).double() * target.keys(), target)
+
+    def best_map(self, target: TargetBatch) -> Tensor:
+        """The map that this metric rates best, by default the gold distribution."""
+        return target.distribution()
 
 
 class RowMetric(MapMetric):
@@ -90,13 +118,15 @@ class RowMetric(MapMetric):
     mean, and the share of such rows is a figure of its own.
     """
 
-    name: str
     may_be_undefined = False
 
-    def __init__(self) -> None:
-        super().__init__()
-        undefined = (f"{self.name}_undefined",) if self.may_be_undefined else ()
-        self.figures = (self.name, *undefined)
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "about" in cls.__dict__ and cls.may_be_undefined:
+            name = f"{cls.figures[0]}_undefined"
+            meaning = "Share of annotated rows for which the figure is not defined: a constant map"
+            declare(Figure(name, meaning, None, perfect=""))
+            cls.figures = (*cls.figures, name)
 
     @abstractmethod
     def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
@@ -119,6 +149,14 @@ class RowMetric(MapMetric):
         if self.may_be_undefined:
             figures.append(ratio(undefined, defined + undefined))
         return np.stack(figures, axis=-1)
+
+
+class MarkedRowMetric(RowMetric):
+    """A row metric that asks only which keys are marked, sure or possible."""
+
+    def best_map(self, target: TargetBatch) -> Tensor:
+        marks = target.marks() & target.keys()
+        return marks / marks.sum(-1, keepdim=True).clamp_min(1)
 
 
 def ratio(numerator: Values, denominator: Values, empty: float = float("nan")) -> Values:

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from attnlab.data.target_batch import TargetBatch
+from attnlab.metrics.facts import Figure
 from attnlab.metrics.intervals import Values
-from attnlab.metrics.links import LinkRule
-from attnlab.metrics.pooled import MapMetric, RowMetric, ratio
+from attnlab.metrics.links import LinkRule, Marks
+from attnlab.metrics.pooled import MapMetric, MarkedRowMetric, ratio
 from attnlab.metrics.ranked import Ranking, rank
 
 Stretch = tuple[int, int]
 
 
-class AveragePrecision(RowMetric):
+class AveragePrecision(MarkedRowMetric):
     """sum_n (R_n - R_(n-1)) P_n over the distinct weights of a row, then the mean over rows.
 
     Uniform weights score the share of marked keys, which is what knowing nothing should score.
     """
 
-    name = "average_precision"
+    about = (
+        Figure(
+            "average_precision",
+            "Average precision of keys ordered by weight against the marks, mean over rows",
+            uniform="share marked",
+        ),
+    )
 
     def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
         ranking = rank(weights, target.marks(), target.keys())
@@ -30,7 +40,7 @@ class AveragePrecision(RowMetric):
         return (ranking.marks * precision).sum(-1) / ranking.marks.sum(-1)
 
 
-class Auprc(RowMetric):
+class Auprc(MarkedRowMetric):
     """Area under the precision-recall curve by trapezoids, as ERASER has it (DeYoung et al. 2020).
 
     Kept for comparison with published figures. It interpolates between thresholds, so that uniform
@@ -39,7 +49,13 @@ class Auprc(RowMetric):
     which is one row here.
     """
 
-    name = "auprc"
+    about = (
+        Figure(
+            "auprc",
+            "Area under the precision-recall curve by trapezoids, which flatters ties",
+            uniform="(1 + share marked) / 2",
+        ),
+    )
 
     def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
         ranking = rank(weights, target.marks(), target.keys())
@@ -64,17 +80,28 @@ class TokenF1(MapMetric):
     marked there is wrong, and their own F1 is 0 (as in ERASER).
     """
 
-    figures = ("token_f1", "token_precision", "token_recall", "token_f1_macro")
+    about = (
+        Figure("token_f1", "F1 of linked keys against marked keys, pooled", uniform="by link rule"),
+        Figure("token_precision", "Share of the linked keys that are marked"),
+        Figure("token_recall", "Share of the marked keys that are linked"),
+        Figure("token_f1_macro", "Mean over rows of the F1 of linked keys against marked keys"),
+    )
 
-    def __init__(self, rule: LinkRule) -> None:
+    def __init__(self, links: LinkRule) -> None:
         super().__init__()
-        self.rule = rule
+        self.rule = links
 
     def count(self, weights: Tensor, target: TargetBatch) -> Tensor:
-        judged = target.query_mask[:, :, None] & target.keys()
-        predicted = self.rule.links(weights, target.keys()) & judged
-        gold = target.marks() & judged
-        hits = (predicted & gold).sum(-1)  # batch x queries
+        return self._counted(self.rule.links(weights, target.keys()), target)
+
+    def best(self, target: TargetBatch) -> Tensor:
+        return self._counted(self.rule.best(target.marks().long(), target.keys()), target)
+
+    def _counted(self, chances: Tensor, target: TargetBatch) -> Tensor:
+        """Expected counts over the order of tied keys: batch x 5."""
+        annotated = target.query_mask[:, :, None] & target.keys()
+        predicted, gold = chances * annotated, target.marks() & annotated
+        hits = (predicted * gold).sum(-1)  # batch x queries
         sizes = predicted.sum(-1) + gold.sum(-1)
         f1 = 2 * hits / sizes.clamp_min(1)
         totals = (hits, predicted.sum(-1), gold.sum(-1), f1, target.query_mask)
@@ -101,18 +128,45 @@ class IouF1(MapMetric):
     half: then no stretch can be found by two predictions, but for exact halves.
     """
 
-    figures = ("iou_f1", "iou_precision", "iou_recall", "iou_f1_eraser")
+    about = (
+        Figure(
+            "iou_f1", "F1 of linked stretches that overlap a marked one", uniform="by link rule"
+        ),
+        Figure("iou_precision", "Share of the linked stretches that overlap a marked one"),
+        Figure("iou_recall", "Share of the marked stretches that a linked one overlaps"),
+        Figure("iou_f1_eraser", "The same F1 as ERASER counts it, for published figures only"),
+    )
 
-    def __init__(self, rule: LinkRule, threshold: float) -> None:
+    def __init__(self, links: LinkRule, iou: float) -> None:
         super().__init__()
-        self.rule, self.threshold = rule, threshold
+        self.rule, self.threshold = links, iou
 
     def count(self, weights: Tensor, target: TargetBatch) -> Tensor:
-        links = (self.rule.links(weights, target.keys()) & target.keys()).cpu().numpy()
         gold = (target.marks() & target.keys()).cpu().numpy()
-        table = torch.zeros(len(weights), 7, dtype=torch.double, device=weights.device)
+
+        def row(links: Marks, i: int, j: int) -> Sequence[float]:
+            return self._row(stretches(links), stretches(gold[i, j]))
+
+        return sampled_rows(self.rule, weights, target.keys(), target.query_mask, row, 7)
+
+    def best(self, target: TargetBatch) -> Tensor:
+        """A bound: the shortest stretches are found first, with as few links as they need.
+
+        A row that has to link more than the stretches can take links one more, which is wrong.
+        """
+        fewest, most = self.rule.sizes(target.keys())
+        gold = (target.marks() & target.keys()).cpu().numpy()
+        table = torch.zeros(len(gold), 7, dtype=torch.double, device=target.weights.device)
         for i, j in target.query_mask.nonzero().tolist():
-            table[i] += torch.tensor(self._row(stretches(links[i, j]), stretches(gold[i, j])))
+            lengths = sorted(end - start for start, end in stretches(gold[i, j]))
+            needed = np.cumsum([math.ceil(n * self.threshold - 1e-9) for n in lengths])
+            found = int((needed <= int(most[i, j])).sum())
+            longest = lengths[len(lengths) - found :]
+            room = sum(math.floor(n / self.threshold + 1e-9) for n in longest)
+            predicted = found + int(fewest[i, j] > room)
+            sizes = [found, predicted, len(lengths)]
+            means = found / max(predicted, 1), predicted > 0, found / max(len(lengths), 1)
+            table[i] += torch.tensor([*sizes, *means, bool(lengths)], dtype=torch.double)
         return table
 
     def _row(self, predicted: list[Stretch], gold: list[Stretch]) -> list[float]:
@@ -147,6 +201,28 @@ class IouF1(MapMetric):
             ratio(2 * mean_precision * mean_recall, mean_precision + mean_recall, empty=0.0),
         )
         return np.stack(figures, axis=-1)
+
+
+def sampled_rows(
+    rule: LinkRule,
+    weights: Tensor,
+    keys: Tensor,
+    rows: Tensor,
+    count: Callable[[Marks, int, int], Sequence[float]],
+    statistics: int,
+) -> Tensor:
+    """Statistics of links summed over rows, as means over random orders of tied keys.
+
+    `count` gives so many statistics of a row's links: links, example, row. Gives batch x
+    statistics.
+    """
+    table = torch.zeros(len(weights), statistics, dtype=torch.double)
+    places = rows.nonzero().tolist()
+    samples = [(links & keys).cpu().numpy() for links in rule.samples(weights, keys)]
+    for links in samples:
+        for i, j in places:
+            table[i] += torch.tensor(count(links[i, j], i, j), dtype=torch.double)
+    return (table / len(samples)).to(weights.device)
 
 
 def stretches(marks: npt.NDArray[np.bool_]) -> list[Stretch]:

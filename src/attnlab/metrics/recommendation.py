@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from attnlab.metrics.facts import Figure
 from attnlab.metrics.intervals import Values
 from attnlab.metrics.pooled import PooledMetric, ratio
 
@@ -19,6 +20,16 @@ class Recommendation(PooledMetric):
     with the same score share their ranks: each figure is its expectation over their orders, so
     that constant scores earn what chance earns, not a perfect rank.
     """
+
+    about = (
+        Figure(
+            "hr@k",
+            "Share of the examples whose right item is among the first k",
+            uniform="k / items",
+        ),
+        Figure("ndcg@k", "Mean of 1 / log2(1 + rank) of the right item within the first k"),
+        Figure("mrr", "Mean of 1 / rank of the right item"),
+    )
 
     def __init__(self, cutoffs: Sequence[int]) -> None:
         super().__init__()
@@ -53,8 +64,14 @@ class SampledRecommendation(Recommendation):
 
     Kept for comparison with published figures (100 others, He et al. 2017): what is best among a
     sample need not be best among all (Krichene & Rendle 2020). The draws are the same for every
-    model that is judged on the same examples in the same batches.
+    model that is evaluated on the same examples in the same batches.
     """
+
+    about = (
+        Figure("sampled_hr@k", "hr@k among the right item and sampled others"),
+        Figure("sampled_ndcg@k", "ndcg@k among the right item and sampled others"),
+        Figure("sampled_mrr", "mrr among the right item and sampled others"),
+    )
 
     def __init__(self, cutoff: int, others: int = 100) -> None:
         super().__init__((cutoff,))

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
+from attnlab.metrics.facts import Figure
 from attnlab.metrics.intervals import Interval, Values, interval
-from attnlab.metrics.pooled import PooledMetric, ratio
+from attnlab.metrics.pooled import DescribedMetric, PooledMetric, ratio
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)  # of IoU, as COCO has them
 RECALLS = np.linspace(0, 1, 101)  # at which COCO reads precision
@@ -25,7 +25,7 @@ class BoxIou(PooledMetric):
     Superfluous predictions cost nothing here: `MeanAveragePrecision` makes them pay.
     """
 
-    figures = ("box_iou",)
+    about = (Figure("box_iou", "Mean IoU of gold boxes with the predicted box paired to each"),)
 
     def update(self, predictions: Sequence[Tensor], answers: Sequence[Tensor]) -> None:
         """One tensor of n x 5 (left, top, right, bottom, class) for each example on each side."""
@@ -46,7 +46,11 @@ class Segmentation(PooledMetric):
     are left out of the means; the background is a class.
     """
 
-    figures = ("mean_iou", "mean_dice", "pixel_accuracy")
+    about = (
+        Figure("mean_iou", "Mean over classes of pooled intersection over union"),
+        Figure("mean_dice", "Mean over classes of pooled Dice"),
+        Figure("pixel_accuracy", "Share of the pixels whose class is right"),
+    )
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -72,7 +76,7 @@ def _mean_of_seen(figures: Values) -> Values:
     return ratio(np.where(seen, figures, 0.0).sum(-1), seen.sum(-1))
 
 
-class MeanAveragePrecision(Metric):
+class MeanAveragePrecision(DescribedMetric):
     """COCO's AP: the mean over classes and IoU thresholds 0.50-0.95 of 101-point precision.
 
     (Lin et al. 2014.) All areas, at most 100 detections of an image, no crowd regions. `map50` and
@@ -80,9 +84,11 @@ class MeanAveragePrecision(Metric):
     it came from, so that intervals resample examples.
     """
 
-    full_state_update = False
-    higher_is_better = True
-    figures = ("map", "map50", "map75")
+    about = (
+        Figure("map", "COCO's average precision, mean over classes and IoU 0.50 to 0.95"),
+        Figure("map50", "Average precision at IoU 0.50"),
+        Figure("map75", "Average precision at IoU 0.75"),
+    )
     detections: list[Tensor]
     gold: list[Tensor]
 

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from attnlab.data.target_batch import TargetBatch
 from attnlab.errors import UserError
-from attnlab.metrics.correlation import correlation
+from attnlab.metrics.correlation import Pearson
+from attnlab.metrics.facts import Figure
 from attnlab.metrics.pooled import RowMetric
 from attnlab.metrics.ranked import rank
 
@@ -29,8 +30,15 @@ class KullbackLeibler(RowMetric):
     perfect map score 1e-14 rather than 0. Without it (the `kl` of losses) one zero is infinite.
     """
 
-    name = "kl_divergence"
-    higher_is_better = False
+    about = (
+        Figure(
+            "kl_divergence",
+            "Kullback-Leibler divergence of the map from gold, in nats",
+            False,
+            "log keys - entropy of gold",
+            "0",
+        ),
+    )
 
     def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
         p, q = shares(weights), shares(target.weights.double())
@@ -40,8 +48,15 @@ class KullbackLeibler(RowMetric):
 class JensenShannon(RowMetric):
     """Jensen-Shannon divergence in nats, at most log 2; scipy's `jensenshannon` is its root."""
 
-    name = "js_divergence"
-    higher_is_better = False
+    about = (
+        Figure(
+            "js_divergence",
+            "Jensen-Shannon divergence of map and gold, in nats, at most log 2",
+            False,
+            "by data",
+            "0",
+        ),
+    )
 
     def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
         p, q = shares(weights), shares(target.weights.double())
@@ -53,7 +68,9 @@ class JensenShannon(RowMetric):
 class Similarity(RowMetric):
     """sum min(p, q): the histogram intersection of the two distributions (SIM)."""
 
-    name = "similarity"
+    about = (
+        Figure("similarity", "Overlap of map and gold as distributions (SIM)", uniform="by data"),
+    )
 
     def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
         return torch.minimum(shares(weights), shares(target.weights.double())).sum(-1)
@@ -66,7 +83,13 @@ class StretchedSimilarity(RowMetric):
     map cannot be stretched: its value is not defined.
     """
 
-    name = "similarity_minmax"
+    about = (
+        Figure(
+            "similarity_minmax",
+            "SIM of maps stretched from 0 to 1 first, as MIT's code has it",
+            uniform="undefined",
+        ),
+    )
     may_be_undefined = True
 
     def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
@@ -77,14 +100,10 @@ class StretchedSimilarity(RowMetric):
         return torch.where(defined, overlap, torch.nan)
 
 
-class CorrelationCoefficient(RowMetric):
+class CorrelationCoefficient(Pearson):
     """Pearson's correlation of the two maps over the visible keys (CC); none for constant maps."""
 
-    name = "cc"
-    may_be_undefined = True
-
-    def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
-        return correlation(weights, target.weights.double(), target.keys())
+    about = (Figure("cc", "Pearson correlation of map and gold (CC)", uniform="undefined"),)
 
 
 class PointMetric(RowMetric):
@@ -93,12 +112,15 @@ class PointMetric(RowMetric):
     def rows(self, target: TargetBatch) -> Tensor:
         return target.query_mask & (self.points(target) > 0).any(-1)
 
+    def best_map(self, target: TargetBatch) -> Tensor:
+        return shares(self.points(target))
+
     def points(self, target: TargetBatch) -> Tensor:
         """Fixation counts on visible keys: batch x queries x keys, double."""
         if target.points is None:
             raise UserError(
-                f"metrics.figures: {self.name} needs fixation points, which the data do not have; "
-                "try: python train.py metrics=gaze"
+                f"metrics.figures: {self.figures[0]} needs fixation points, which the data do not "
+                "have; try: python train.py metrics=gaze"
             )
         return target.points.double() * target.keys()
 
@@ -110,7 +132,14 @@ class Nss(PointMetric):
     population's, as in pysaliency; MIT's divides by n - 1, which on 10,000 pixels is 0.005% less.
     """
 
-    name = "nss"
+    about = (
+        Figure(
+            "nss",
+            "Mean z-score of the map at fixations",
+            uniform="undefined",
+            perfect="by data",
+        ),
+    )
     may_be_undefined = True
 
     def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
@@ -130,7 +159,13 @@ class AucJudd(PointMetric):
     original breaks ties by random jitter; here stands the expectation of that, exactly.
     """
 
-    name = "auc_judd"
+    about = (
+        Figure(
+            "auc_judd",
+            "Area under hit rate over false alarms at fixated pixels (Judd)",
+            uniform="about 0.5",
+        ),
+    )
 
     def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
         keys = target.keys()
@@ -163,7 +198,14 @@ class InformationGain(PointMetric):
     everything that knows the centre gains much.
     """
 
-    name = "information_gain"
+    about = (
+        Figure(
+            "information_gain",
+            "Log-likelihood of fixations above that of the position prior, in bits",
+            uniform="0 or less",
+            perfect="by data",
+        ),
+    )
 
     def __init__(self, baseline: Baseline) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from attnlab.metrics.facts import Figure
 from attnlab.metrics.intervals import Values
 from attnlab.metrics.pooled import PooledMetric, ratio
 
@@ -31,7 +32,7 @@ class TextMetric(PooledMetric):
 class ExactMatch(TextMetric):
     """The share of predictions that equal their reference."""
 
-    figures = ("exact_match",)
+    about = (Figure("exact_match", "Share of the answers that equal their reference"),)
 
     def count(self, prediction: str, references: Sequence[str]) -> Sequence[float]:
         return prediction in references, 1
@@ -46,8 +47,9 @@ class CharacterError(TextMetric):
     Of several references the one with the fewest edits a unit counts.
     """
 
-    higher_is_better = False
-    figures = ("character_error",)
+    about = (
+        Figure("character_error", "Edits for each character of the references", False, perfect="0"),
+    )
 
     def count(self, prediction: str, references: Sequence[str]) -> Sequence[float]:
         said, gold = self.units(prediction), [self.units(reference) for reference in references]
@@ -64,7 +66,7 @@ class CharacterError(TextMetric):
 class WordError(CharacterError):
     """Edits for each word of the references, words as white space separates them."""
 
-    figures = ("word_error",)
+    about = (Figure("word_error", "Edits for each word of the references", False, perfect="0"),)
 
     def units(self, text: str) -> Units:
         return text.split()
@@ -73,13 +75,17 @@ class WordError(CharacterError):
 class HeardCharacterError(CharacterError):
     """The same of what an encoder alone has heard (CTC), beside what a decoder wrote."""
 
-    figures = ("ctc_character_error",)
+    about = (
+        Figure(
+            "ctc_character_error", "Character error of what CTC decodes alone", False, perfect="0"
+        ),
+    )
 
 
 class HeardWordError(WordError):
     """The same of what an encoder alone has heard (CTC), beside what a decoder wrote."""
 
-    figures = ("ctc_word_error",)
+    about = (Figure("ctc_word_error", "Word error of what CTC decodes alone", False, perfect="0"),)
 
 
 def several(references: References) -> Sequence[str]:

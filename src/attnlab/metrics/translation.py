@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnlab.metrics.facts import Figure
 from attnlab.metrics.intervals import Values
 from attnlab.metrics.pooled import ratio
 from attnlab.metrics.text import TextMetric
@@ -45,7 +46,7 @@ class SacreMetric(TextMetric):
 class Bleu(SacreMetric):
     """BLEU (Papineni et al. 2002); `tokenize` as sacrebleu names it: 13a, zh, ja-mecab, none."""
 
-    figures = ("bleu",)
+    about = (Figure("bleu", "BLEU of the corpus, 0 to 100", perfect="100"),)
 
     def __init__(self, tokenize: str) -> None:
         super().__init__()
@@ -61,7 +62,7 @@ class Bleu(SacreMetric):
 class Chrf(SacreMetric):
     """chrF (Popovic 2015): F2 of character n-grams; with `word_order` 2 it is chrF++."""
 
-    figures = ("chrf",)
+    about = (Figure("chrf", "chrF of the corpus, 0 to 100", perfect="100"),)
 
     def __init__(self, word_order: int) -> None:
         super().__init__()
@@ -81,7 +82,11 @@ class Rouge(TextMetric):
     stemming unless asked for; ROUGE-L over the whole text, not summed over sentences.
     """
 
-    figures = ("rouge1", "rouge2", "rougeL")
+    about = (
+        Figure("rouge1", "ROUGE-1: F1 of shared words, mean over examples"),
+        Figure("rouge2", "ROUGE-2: F1 of shared word pairs, mean over examples"),
+        Figure("rougeL", "ROUGE-L: F1 of the longest common subsequence, mean over examples"),
+    )
 
     def __init__(self, stem: bool) -> None:
         super().__init__()

@@ -112,7 +112,11 @@ class Evaluation:
         self.judge.update(batch, scores, answers, weights)
         self.losses += zip(*(side.tolist() for side in task.losses(scores, batch)), strict=True)
         for name, map_ in controls(batch.judged, self.prior, seed=number).items():
-            self.controls.setdefault(name, self._new_judge()).look(map_, batch.judged)
+            control = self.controls.setdefault(name, self._new_judge())
+            if name == "oracle":
+                control.update_best(batch.judged)
+            else:
+                control.look(map_, batch.judged)
         texts = task.texts(answers, batch)
         for name, (given, said) in task.controls(batch, scores).items():
             metrics = self.said.setdefault(name, task.metrics())

@@ -36,6 +36,11 @@ class Evaluator(nn.Module):
         for metric in self.maps:
             metric.update(weights, gold)  # type: ignore[operator]
 
+    def update_best(self, gold: TargetBatch) -> None:
+        """Add the best that any map reaches by each figure: the oracle control."""
+        for metric in self.maps:
+            metric.update_best(gold)  # type: ignore[operator]
+
     def compute(self) -> dict[str, float]:
         """Every figure by name; those of maps are named `attention/...`."""
         figures = {"loss": float(self.loss.compute())}
