@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import csv
-import importlib
-import inspect
 import json
-import pkgutil
 import re
-from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
 
-import attnlab.metrics
 from attnlab.metrics.intervals import bootstrap_seeds
-from attnlab.metrics.pooled import PooledMetric
 from attnlab.report import leaderboard_picture, leaderboard_table
 from attnlab.report.leaderboard import (
-    LOWER_IS_BETTER,
     Entry,
     Leaderboard,
     leaderboard,
@@ -150,22 +142,13 @@ def test_less_is_better_turns_the_order_round() -> None:
     assert leaderboard_picture.draw(found).axes[0].yaxis_inverted(), "up is better"
 
 
-def metric_classes() -> Iterator[Any]:
-    for module in pkgutil.iter_modules(attnlab.metrics.__path__, "attnlab.metrics."):
-        for _, found in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
-            if issubclass(found, PooledMetric) and found.__module__ == module.name:
-                yield found
-
-
-def test_directions_are_those_of_the_metrics() -> None:
-    """A metric's first figure is the one that its class speaks of."""
-    seen = set()
-    for metric in metric_classes():
-        named = getattr(metric, "figures", None) or (getattr(metric, "name", None),)
-        if isinstance(named, tuple) and isinstance(named[0], str):
-            assert (named[0] in LOWER_IS_BETTER) == (metric.higher_is_better is False), metric
-            seen.add(named[0])
-    assert LOWER_IS_BETTER - {"loss"} <= seen
+def test_a_run_says_which_way_its_figures_are_better() -> None:
+    entries = [judged("good", 0, 0.9, 0.3, 1.0), judged("bad", 0, 0.5, 0.3, 1.0)]
+    for entry in entries:
+        figures = {"error_of_a_plugin": 0.1 if entry.system == "good" else 0.9}
+        about = {"error_of_a_plugin": {"help": "Errors", "higher_is_better": False}}
+        entry.figures.update(answer=figures, about=about)  # type: ignore[attr-defined]
+    assert [row.system for row in leaderboard(entries).rows] == ["good", "bad"]
 
 
 def test_the_colours_are_the_explorer_s() -> None:

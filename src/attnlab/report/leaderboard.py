@@ -9,15 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from attnlab.metrics.facts import facts
 from attnlab.metrics.intervals import Values, bootstrap, interval
 
-# Every other figure is the better the higher it is.
-LOWER_IS_BETTER = frozenset(
-    (
-        *("loss", "character_error", "word_error", "ctc_character_error", "ctc_word_error"),
-        *("aer", "mae", "kl_divergence", "js_divergence"),
-    )
-)
 COLUMNS = ("quality", "plausibility", "trust", "seconds", "memory", "parameters")
 COSTS = {"seconds": "train_seconds", "memory": "peak_memory_mib", "parameters": "parameters"}
 SWAPS = ("permuted", "uniform")  # maps that know nothing, put in the place of the model's own
@@ -25,6 +19,7 @@ CONTROLS = ("uniform", "position", "oracle")
 DONE = ("finished", "skipped")
 
 Columns = Mapping[str, Sequence[str]]
+Lower = frozenset[str]  # columns of which lower is better
 
 
 @dataclass(frozen=True)
@@ -75,14 +70,11 @@ class Leaderboard:
 
     rows: list[Row]
     figures: dict[str, str]  # by column: what metrics.json calls it
-    controls: dict[str, float]  # plausibility of maps that know nothing, or all
+    controls: dict[str, float]  # plausibility of control maps
+    lower: Lower
 
     def is_lower_better(self, column: str) -> bool:
-        return is_lower_better(column, self.figures)
-
-
-def is_lower_better(column: str, figures: Mapping[str, str]) -> bool:
-    return column in COSTS or figures.get(column) in LOWER_IS_BETTER
+        return column in self.lower
 
 
 def leaderboard(entries: Sequence[Entry]) -> Leaderboard:
@@ -94,8 +86,22 @@ def leaderboard(entries: Sequence[Entry]) -> Leaderboard:
     figures = {"quality": telling(judged, "answer"), "plausibility": telling(judged, "attention")}
     figures = {column: name for column, name in figures.items() if name} | COSTS
     rows = [_row(system, tuple(of), figures) for system, of in systems.items()]
-    rows.sort(key=lambda row: _order(row, figures))
-    return Leaderboard(_with_fronts(rows, figures), figures, _controls(judged, figures))
+    lower = _lower(figures, judged)
+    rows.sort(key=lambda row: _order(row, lower))
+    return Leaderboard(_with_fronts(rows, lower), figures, _controls(judged, figures), lower)
+
+
+def _lower(figures: Mapping[str, str], judged: Sequence[Entry]) -> Lower:
+    """As the runs themselves say of their figures (a plugin's too), or else as is known here."""
+    about = {name: fact for e in judged for name, fact in e.figures.get("about", {}).items()}
+
+    def higher_is_better(name: str) -> bool | None:
+        if name in about:
+            return about[name]["higher_is_better"]
+        known = facts(name)
+        return known.higher_is_better if known else True
+
+    return frozenset(column for column, name in figures.items() if higher_is_better(name) is False)
 
 
 def telling(entries: Sequence[Entry], group: str) -> str:
@@ -150,26 +156,26 @@ def over_seeds(resamples: Values, seed: int = 0) -> Values:
     return np.take_along_axis(resamples, chosen, axis=0).mean(0)
 
 
-def _order(row: Row, figures: Mapping[str, str]) -> tuple[bool, float, float]:
+def _order(row: Row, lower: Lower) -> tuple[bool, float, float]:
     """Better answers first; among equals, better maps."""
-    scores = [_score(row, column, figures) for column in ("quality", "plausibility")]
+    scores = [_score(row, column, lower) for column in ("quality", "plausibility")]
     return not row.judged, -scores[0], -scores[1]
 
 
-def _score(row: Row, column: str, figures: Mapping[str, str]) -> float:
+def _score(row: Row, column: str, lower: Lower) -> float:
     """The higher the better; the worst of all where nothing is known."""
     measure = row.measures.get(column)
     if measure is None:
         return -math.inf
-    return -measure.mean if is_lower_better(column, figures) else measure.mean
+    return -measure.mean if column in lower else measure.mean
 
 
-def _with_fronts(rows: Sequence[Row], figures: Mapping[str, str]) -> list[Row]:
+def _with_fronts(rows: Sequence[Row], lower: Lower) -> list[Row]:
     """Each row with the columns on whose Pareto front it is, together with quality."""
     found: dict[str, list[str]] = {row.system: [] for row in rows}
     for column in ("seconds", "plausibility"):
         placed = [row for row in rows if {"quality", column} <= row.measures.keys()]
-        points = [[_score(row, c, figures) for c in ("quality", column)] for row in placed]
+        points = [[_score(row, c, lower) for c in ("quality", column)] for row in placed]
         for row, best in zip(placed, pareto(points), strict=True):
             if best:
                 found[row.system].append(column)
