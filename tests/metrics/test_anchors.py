@@ -19,9 +19,10 @@ from attnlab.datasets.targets.spans import score_target, span_target
 from attnlab.metrics.alignment import AlignmentErrorRate
 from attnlab.metrics.controls import PositionPrior
 from attnlab.metrics.correlation import Spearman
+from attnlab.metrics.divergence import KullbackLeibler
 from attnlab.metrics.links import Above, Argmax
 from attnlab.metrics.rationale import TokenF1
-from attnlab.metrics.saliency import CorrelationCoefficient, KullbackLeibler, Nss, Similarity
+from attnlab.metrics.saliency import CorrelationCoefficient, Nss, Similarity
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="no shared data beside the project")

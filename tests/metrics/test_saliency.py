@@ -13,12 +13,11 @@ from scipy.stats import pearsonr
 
 from attnlab.errors import UserError
 from attnlab.metrics.controls import controls
+from attnlab.metrics.divergence import JensenShannon, KullbackLeibler
 from attnlab.metrics.saliency import (
     AucJudd,
     CorrelationCoefficient,
     InformationGain,
-    JensenShannon,
-    KullbackLeibler,
     Nss,
     Similarity,
     StretchedSimilarity,

@@ -68,9 +68,9 @@ class SampledRecommendation(Recommendation):
     """
 
     about = (
-        Figure("sampled_hr@k", "hr@k among the right item and sampled others"),
-        Figure("sampled_ndcg@k", "ndcg@k among the right item and sampled others"),
-        Figure("sampled_mrr", "mrr among the right item and sampled others"),
+        Figure("sampled_hr@k", "The hr@k figure among the right item and sampled others"),
+        Figure("sampled_ndcg@k", "The ndcg@k figure among the right item and sampled others"),
+        Figure("sampled_mrr", "The mrr figure among the right item and sampled others"),
     )
 
     def __init__(self, cutoff: int, others: int = 100) -> None:

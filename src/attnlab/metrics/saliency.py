@@ -16,53 +16,10 @@ from torch import Tensor
 from attnlab.data.target_batch import TargetBatch
 from attnlab.errors import UserError
 from attnlab.metrics.correlation import Pearson
+from attnlab.metrics.divergence import EPSILON, shares
 from attnlab.metrics.facts import Figure
 from attnlab.metrics.pooled import RowMetric
 from attnlab.metrics.ranked import rank
-
-EPSILON = 2.2204e-16  # as in the MIT code
-
-
-class KullbackLeibler(RowMetric):
-    """sum q log(eps + q / (p + eps)), gold q, map p, in nats, as the MIT code has it.
-
-    The epsilon bounds the price of a missed key at about 36 nats times its mass, and makes a
-    perfect map score 1e-14 rather than 0. Without it (the `kl` of losses) one zero is infinite.
-    """
-
-    about = (
-        Figure(
-            "kl_divergence",
-            "Kullback-Leibler divergence of the map from gold, in nats",
-            False,
-            "log keys - entropy of gold",
-            "0",
-        ),
-    )
-
-    def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
-        p, q = shares(weights), shares(target.weights.double())
-        return torch.where(target.keys(), q * (EPSILON + q / (p + EPSILON)).log(), 0.0).sum(-1)
-
-
-class JensenShannon(RowMetric):
-    """Jensen-Shannon divergence in nats, at most log 2; scipy's `jensenshannon` is its root."""
-
-    about = (
-        Figure(
-            "js_divergence",
-            "Jensen-Shannon divergence of map and gold, in nats, at most log 2",
-            False,
-            "by data",
-            "0",
-        ),
-    )
-
-    def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
-        p, q = shares(weights), shares(target.weights.double())
-        mean = (p + q) / 2
-        entropies = [torch.special.entr(values).sum(-1) for values in (mean, p, q)]
-        return entropies[0] - (entropies[1] + entropies[2]) / 2
 
 
 class Similarity(RowMetric):
@@ -216,11 +173,6 @@ class InformationGain(PointMetric):
         known = shares(self.baseline.weights(target).double() * target.keys())
         gain = ((EPSILON + shares(weights)) / (EPSILON + known)).log() / math.log(2)
         return (gain * points).sum(-1) / points.sum(-1)
-
-
-def shares(weights: Tensor) -> Tensor:
-    """Rows that sum to one, or stay zero."""
-    return weights / weights.sum(-1, keepdim=True).clamp_min(1e-30)
 
 
 def stretch(weights: Tensor, keys: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ class Bleu(SacreMetric):
 class Chrf(SacreMetric):
     """chrF (Popovic 2015): F2 of character n-grams; with `word_order` 2 it is chrF++."""
 
-    about = (Figure("chrf", "chrF of the corpus, 0 to 100", perfect="100"),)
+    about = (Figure("chrf", "F-score of character n-grams (chrF), 0 to 100", perfect="100"),)
 
     def __init__(self, word_order: int) -> None:
         super().__init__()

@@ -12,14 +12,16 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from attnlab.attention.parts import entropy
 from attnlab.data.answers import Label, Units
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example, words_of
 from attnlab.data.tokenizers import Pieces
 from attnlab.errors import UserError
+from attnlab.metrics.divergence import KullbackLeibler
 from attnlab.metrics.labels import Classification, SpanF1, TokenAccuracy
-from attnlab.metrics.saliency import CorrelationCoefficient, KullbackLeibler
+from attnlab.metrics.saliency import CorrelationCoefficient
 from attnlab.metrics.text import (
     CharacterError,
     ExactMatch,
@@ -29,7 +31,7 @@ from attnlab.metrics.text import (
 )
 from attnlab.metrics.translation import Bleu, Chrf, Rouge
 from attnlab.models.generator import Spoken
-from attnlab.objectives.attention import as_shares, cross_entropy, entropy, reachable_gold
+from attnlab.objectives.attention import as_shares, cross_entropy, reachable_gold
 from attnlab.training.choice_loss import NOT_COUNTED, choice_loss
 
 TEXT_FIGURES: dict[str, Callable[[], Metric]] = {

@@ -12,6 +12,7 @@ from scipy.spatial.distance import jensenshannon
 from attnlab.attention.probes.map_changes import Given
 from attnlab.config.explain import Adversary
 from attnlab.explain.trust import adversary, decided
+from attnlab.metrics.divergence import jensen_shannon
 from tests.explain.subjects import subject
 from tests.explain.trust import constructed
 
@@ -21,7 +22,7 @@ SETTINGS = Adversary(steps=150, rate=0.1, epsilon=0.05)
 def test_divergence_is_scipys() -> None:
     random = np.random.default_rng(0)
     one, other = random.dirichlet(np.ones(6), size=(2, 5))
-    ours = decided.jensen_shannon(torch.from_numpy(one), torch.from_numpy(other))
+    ours = jensen_shannon(torch.from_numpy(one), torch.from_numpy(other))
     theirs = [jensenshannon(p, q) ** 2 for p, q in zip(one, other, strict=True)]
     np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-9)
 
@@ -38,7 +39,7 @@ def test_the_search_finds_what_a_grid_finds() -> None:
         map_ = torch.tensor([share, 1 - share]).expand_as(own)
         with torch.no_grad():
             moved = decided.total_variation(before, decided.under(explained, Given(map_)))[:, 0]
-        apart = decided.jensen_shannon(map_, own)[:, 0, 0]
+        apart = jensen_shannon(map_, own)[:, 0, 0]
         best = torch.where((moved <= 0.05) & (apart > best), apart, best)
     found = adversary.divergence_reached(explained, SETTINGS)
     assert (found <= best + 1e-4).all()
@@ -54,7 +55,7 @@ def test_no_map_is_farther_than_the_limit() -> None:
     for _ in range(50):
         logits = 5 * torch.randn(own.weights.shape, generator=random, dtype=torch.double)
         maps = logits.masked_fill(~own.allowed, -1e9).softmax(-1)
-        apart = decided.jensen_shannon(maps, own.weights).mean(1)
+        apart = jensen_shannon(maps, own.weights).mean(1)
         assert (decided.mean_decision(apart, explained) <= limit).all()
 
 

@@ -20,6 +20,7 @@ from attnlab.explain.subject import Subject
 from attnlab.explain.trust import decided
 from attnlab.explain.trust.adversary import FAR, divergence_limit
 from attnlab.explain.trust.findings import LITTLE, Finding, over_examples, percent
+from attnlab.metrics.divergence import jensen_shannon
 
 
 def train_adversary(
@@ -90,4 +91,4 @@ def _loss(base: nn.Module, fresh: nn.Module, site: str, batch: Batch, divergence
 def _apart(one: Tensor, other: Tensor) -> Tensor:
     """Divergence of the maps, the mean over heads: batch x queries."""
     first, second = (w / w.sum(-1, keepdim=True).clamp_min(1e-30) for w in (one, other))
-    return decided.jensen_shannon(first, second).mean(1)
+    return jensen_shannon(first, second).mean(1)

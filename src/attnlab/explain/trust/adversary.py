@@ -14,6 +14,7 @@ from attnlab.explain.methods.gradients import differentiable
 from attnlab.explain.subject import Subject
 from attnlab.explain.trust import decided
 from attnlab.explain.trust.findings import Finding, over_examples, percent
+from attnlab.metrics.divergence import jensen_shannon
 
 FAR = 0.5  # share of the possible divergence from which a map counts as another one
 PENALTY = 500.0  # of what exceeds epsilon, beside the divergence (Jain & Wallace 2019)
@@ -49,7 +50,7 @@ def divergence_limit(subject: Subject) -> Tensor:
     """
     own = decided.own_maps(subject)
     base = own.weights / own.weights.sum(-1, keepdim=True).clamp_min(1e-30)
-    apart = decided.jensen_shannon(_least(own), base).mean(1)  # batch x queries
+    apart = jensen_shannon(_least(own), base).mean(1)  # batch x queries
     return decided.mean_decision(apart, subject)
 
 
@@ -77,7 +78,7 @@ def _search(subject: Subject, own: decided.OwnMaps, start: Tensor, settings: Adv
     optimizer = torch.optim.Adam([logits], lr=settings.rate)
     for _ in range(settings.steps):
         maps = logits.masked_fill(~own.allowed, -1e9).softmax(-1)
-        apart = decided.jensen_shannon(maps, base).mean(1)  # batch x queries
+        apart = jensen_shannon(maps, base).mean(1)  # batch x queries
         divergence = decided.mean_decision(apart, subject)
         other = decided.under(subject, Given(maps * whole))
         moved = decided.total_variation(answers, other) * subject.decisions

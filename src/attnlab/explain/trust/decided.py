@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention.parts import entropy
 from attnlab.attention.probes import Intervention
 from attnlab.attention.probes.map_changes import MapChange
 from attnlab.explain.methods.used import joined
@@ -62,12 +61,6 @@ def mean_decision(values: Tensor, subject: Subject) -> Tensor:
     """The mean over each example's real decisions: batch x queries -> batch."""
     real = subject.decisions
     return (values * real).sum(1) / real.sum(1).clamp_min(1)
-
-
-def jensen_shannon(one: Tensor, other: Tensor) -> Tensor:
-    """Divergence of two distributions in nats, at most ln 2: over the last axis."""
-    middle = (one + other) / 2
-    return (entropy(middle) - (entropy(one) + entropy(other)) / 2).clamp_min(0)
 
 
 @contextmanager
