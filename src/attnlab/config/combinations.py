@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from attnlab.config.scanning import load_kinds
 from attnlab.config.section import SLOTS
 from attnlab.errors import Mistake, suggest
 
@@ -88,11 +89,13 @@ def forms(**parts: str) -> dict[str, frozenset[str]]:
 
 def kinds_of(part: str) -> dict[str, type[Part]]:
     """Every kind of a part by its name."""
+    load_kinds()
     return cast("dict[str, type[Part]]", SLOTS[part].kinds())
 
 
 def kernels() -> dict[str, type[Kernel]]:
     """Every kernel by its name."""
+    load_kinds()
     return cast("dict[str, type[Kernel]]", SLOTS["kernel"].kinds())
 
 
