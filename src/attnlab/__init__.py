@@ -1,3 +1,37 @@
-"""attnlab: swap the attention, predict the attention, check the attention."""
+"""attnlab: swap the attention, predict the attention, check the attention.
+
+    attnlab.watch(model)        maps, statistics, losses and interventions on any model
+    attnlab.register            a decorator for parts of one's own
+
+Importing the package imports no torch: what is named here is imported where it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from attnlab.config.section import register
+    from attnlab.watching import watch
 
 __version__ = "0.1.0"
+
+# Public name -> where it is defined.
+_PUBLIC = {
+    "register": "attnlab.config.section",
+    "watch": "attnlab.watching",
+}
+
+__all__ = ["__version__", "register", "watch"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'attnlab' has no attribute '{name}'")
+    found = globals()[name] = getattr(importlib.import_module(_PUBLIC[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -5,7 +5,7 @@ Jain & Wallace 2019 permute maps, Wiegreffe & Pinter 2019 make them uniform.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -49,7 +49,23 @@ class Given:
         rows = weights.shape[2]
         taken = self.maps[:, :, self.done : self.done + rows]
         self.done = (self.done + rows) % self.maps.shape[2]
-        return taken.to(weights)
+        return taken.to(weights).expand_as(weights)
+
+
+def on_heads(change: MapChange, heads: Sequence[int] | None) -> MapChange:
+    """The same change for some heads alone (None: all of them)."""
+    if heads is None:
+        return change
+    chosen = list(heads)
+
+    def changed(weights: Tensor, allowed: Tensor | None) -> Tensor:
+        if allowed is not None and allowed.shape[1] > 1:
+            allowed = allowed[:, chosen]
+        made = weights.clone()
+        made[:, chosen] = change(weights[:, chosen], allowed)
+        return made
+
+    return changed
 
 
 def permuted(weights: Tensor, allowed: Tensor | None) -> Tensor:

@@ -23,22 +23,43 @@ class Statistics:
     received: Tensor  # examples x heads x keys, the mass that each key gets from all queries
 
 
+def joined(parts: Sequence[Statistics]) -> Statistics:
+    """The figures of one map from those of its rows, whose keys may grow from part to part."""
+    received = parts[0].received
+    for part in parts[1:]:
+        received = _longer(received, part.received) + part.received
+    names = ("entropy", "maximum", "distance")
+    entropy, maximum, distance = (torch.cat([getattr(p, n) for p in parts], 2) for n in names)
+    return Statistics(entropy, maximum, distance, received)
+
+
 def statistics(selection: Selection, calls: Sequence[Call], rows_at_once: int) -> Statistics:
     """Read the maps of all calls, `rows_at_once` queries at a time."""
-    entropy, maximum, distance = [], [], []
-    received: Tensor | None = None
-    for call, weights in _tiles(selection, calls, rows_at_once):
-        keys = torch.arange(weights.shape[-1], device=weights.device)
-        apart = (call.positions[:, None] - keys).abs().to(weights.dtype)  # queries x keys
-        entropy.append(row_entropy(weights))
-        maximum.append(weights.amax(-1))
-        distance.append((weights * apart).sum(-1))
-        mass = weights.sum(2)
-        received = mass if received is None else _longer(received, mass) + mass
-    if received is None:
+    parts = [
+        of_weights(weights, call.positions)
+        for call, weights in _tiles(selection, calls, rows_at_once)
+    ]
+    if not parts:
         raise RuntimeError(f"nothing passed {selection.attention.site} while probed")
-    entropy, maximum, distance = (torch.cat(f, dim=2) for f in (entropy, maximum, distance))
-    return Statistics(entropy, maximum, distance, received)
+    return joined(parts)
+
+
+def of_weights(weights: Tensor, positions: Tensor, row_weight: Tensor | None = None) -> Statistics:
+    """The figures of a map, examples x heads x queries x keys.
+
+    Args:
+        positions: queries, where each stands on the axis of the keys.
+        row_weight: examples x queries, how often each row counts in `received`; None: once.
+    """
+    keys = torch.arange(weights.shape[-1], device=weights.device)
+    apart = (positions[:, None] - keys).abs().to(weights.dtype)  # queries x keys
+    counted = weights if row_weight is None else weights * row_weight[:, None, :, None]
+    return Statistics(
+        entropy=row_entropy(weights),
+        maximum=weights.amax(-1),
+        distance=(weights * apart).sum(-1),
+        received=counted.sum(2),
+    )
 
 
 def _tiles(

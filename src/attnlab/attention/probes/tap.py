@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from attnlab.attention.call import Call
 from attnlab.attention.mechanism import Transform
+from attnlab.attention.probes.map_changes import on_heads
 from attnlab.attention.probes.selectors import resolve
 
 
@@ -76,22 +77,11 @@ class Intervention:
 
     def __init__(self, model: nn.Module, selector: str, transform: Transform) -> None:
         self.selection = resolve(model, selector)
-        self.transform = transform
+        self.transform = on_heads(transform, self.selection.heads)
 
     def __enter__(self) -> Intervention:
-        self.selection.attention.attached.transforms.append(self._changed)
+        self.selection.attention.attached.transforms.append(self.transform)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.selection.attention.attached.transforms.remove(self._changed)
-
-    def _changed(self, weights: Tensor, allowed: Tensor | None) -> Tensor:
-        heads = self.selection.heads
-        if heads is None:
-            return self.transform(weights, allowed)
-        chosen = list(heads)
-        if allowed is not None and allowed.shape[1] > 1:
-            allowed = allowed[:, chosen]
-        changed = weights.clone()
-        changed[:, chosen] = self.transform(weights[:, chosen], allowed)
-        return changed
+        self.selection.attention.attached.transforms.remove(self.transform)
