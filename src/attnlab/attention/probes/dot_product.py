@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from attnlab.attention.parts import full_precision, repeat_groups
 from attnlab.attention.probes.statistics import Statistics
 
 FORBIDDEN = -1e30  # logit of a key that a query may not attend to: finite, so that 0 * it is 0
