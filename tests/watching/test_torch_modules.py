@@ -47,6 +47,17 @@ class Two(nn.Module):
         return states
 
 
+class Holder(nn.Module):
+    """One of our own attentions within a module."""
+
+    def __init__(self, pool: Attention) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, *inputs: Any) -> Tensor:
+        return self.pool(*inputs)
+
+
 def states(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
@@ -178,13 +189,13 @@ def test_transformer_decoder_tells_self_from_cross() -> None:
 def test_own_attention_of_any_mechanism(name: str) -> None:
     sizes = {"query_dim": 16, "key_dim": 16, "value_dim": 16, "output_dim": 16}
     torch.manual_seed(0)
-    module = nn.ModuleDict({"pool": Attention(named(name), **sizes, site="decoder.cross.0")}).eval()
-    module.forward = module["pool"]  # type: ignore[method-assign]
+    pool = Attention(named(name), **sizes, site="decoder.cross.0")
+    module = Holder(pool).eval()
     x, y = states(2, 5, 16), states(2, 7, 16)
     mask = Mask(keys=torch.arange(7) < torch.tensor([[7], [4]]))
     with torch.no_grad(), attnlab.watch(module, statistics=True) as seen:
         module(x, y, y, mask)
-        expected = module["pool"].weights(x, y, mask)
+        expected = pool.weights(x, y, mask)
     assert torch.allclose(seen.maps["pool"], expected, **CLOSE)
     assert torch.allclose(seen.statistics["pool"].received, expected.sum(2), **CLOSE)
     assert seen.roles["pool"] == "cross"

@@ -1,0 +1,88 @@
+"""`import attnlab`: what it offers, how it is called, and how fast it is there."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import json
+import subprocess
+import sys
+
+import pytest
+
+import attnlab
+
+# A change of these lines is a change for every user.
+SIGNATURES = {
+    "register": "(slot: 'str', kind: 'str') -> 'Callable[[type[T]], type[T]]'",
+    "watch": (
+        "(model: 'nn.Module', *, layers: 'Layers | None' = None, "
+        "heads: 'int | Sequence[int] | None' = None, rows: 'Rows | None' = None, "
+        "maps: 'bool' = True, statistics: 'bool' = False, "
+        "replace: 'Mapping[str, Replacement] | None' = None) -> 'Watch'"
+    ),
+}
+# What `attnlab.watch(...)` yields.
+WATCH = {
+    "clear": "(self) -> 'None'",
+    "loss": (
+        "(self, target: 'Tensor | TargetBatch', site: 'str', kind: 'str' = 'cross_entropy', "
+        "**settings: 'Any') -> 'Tensor'"
+    ),
+    "show": (
+        "(self, site: 'str | None' = None, example: 'int' = 0, *, "
+        "queries: 'Sequence[str] | None' = None, keys: 'Sequence[str] | None' = None) -> 'Picture'"
+    ),
+    "steps": "(self, site: 'str') -> 'list[Tensor]'",
+}
+READ = ("maps", "roles", "rows", "statistics")
+
+
+def test_the_import_is_fast_and_brings_no_torch() -> None:
+    code = (
+        "import json, sys, time; began = time.perf_counter(); import attnlab; "
+        "took = time.perf_counter() - began; attnlab.__version__, dir(attnlab); "
+        "print(json.dumps([took, [m for m in ('torch', 'pydantic', 'hydra') if m in sys.modules]]))"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        for _ in range(3)
+    ]
+    measured = [json.loads(run.stdout) for run in runs]
+    assert min(took for took, _ in measured) < 0.2
+    assert all(modules == [] for _, modules in measured)
+
+
+def test_public_names() -> None:
+    assert set(dir(attnlab)) == {"__version__", *SIGNATURES}
+    assert set(attnlab.__all__) == set(dir(attnlab))
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signatures(name: str) -> None:
+    public = getattr(attnlab, name)
+    assert str(inspect.signature(public)) == SIGNATURES[name]
+    assert public.__doc__
+
+
+def test_what_a_watch_yields() -> None:
+    from attnlab.watching import Watch
+
+    names = {name for name in vars(Watch) if not name.startswith("_")}
+    assert names - {"begin_pass", "see"} == {*WATCH, *READ}
+    for name, signature in WATCH.items():
+        assert str(inspect.signature(getattr(Watch, name))) == signature
+    assert all(vars(Watch)[name].__doc__ for name in (*WATCH, *READ))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'wacth'"):
+        attnlab.wacth  # noqa: B018
+    with pytest.raises(ImportError):
+        from attnlab import wacth  # noqa: F401
+
+
+def test_examples_in_docstrings() -> None:
+    for name in SIGNATURES:
+        module = sys.modules[getattr(attnlab, name).__module__]
+        assert doctest.testmod(module).failed == 0
