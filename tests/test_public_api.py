@@ -14,7 +14,15 @@ import attnlab
 
 # A change of these lines is a change for every user.
 SIGNATURES = {
-    "register": "(slot: 'str', kind: 'str') -> 'Callable[[type[T]], type[T]]'",
+    "Attention": (
+        "(mechanism: 'str' = 'multihead', *, dim: 'int', heads: 'int | Part | None' = None, "
+        "score: 'Part | None' = None, normalizer: 'Part | None' = None, "
+        "structure: 'Part | None' = None, position: 'Part | None' = None, "
+        "key_dim: 'int | None' = None, value_dim: 'int | None' = None, "
+        "output_dim: 'int | None' = None, dropout: 'float | None' = None, kernel: 'str' = 'auto', "
+        "max_length: 'int' = 1024, role: \"Literal['self', 'cross', 'pooling']\" = 'self') -> 'None'"
+    ),
+    "register": "(slot: 'str', kind: 'str') -> 'Callable[[Implementation], Implementation]'",
     "watch": (
         "(model: 'nn.Module', *, layers: 'Layers | None' = None, "
         "heads: 'int | Sequence[int] | None' = None, rows: 'Rows | None' = None, "
@@ -62,7 +70,7 @@ def test_public_names() -> None:
 def test_signatures(name: str) -> None:
     public = getattr(attnlab, name)
     assert str(inspect.signature(public)) == SIGNATURES[name]
-    assert public.__doc__
+    assert inspect.getdoc(public)
 
 
 def test_what_a_watch_yields() -> None:

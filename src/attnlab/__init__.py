@@ -1,5 +1,6 @@
 """attnlab: swap the attention, predict the attention, check the attention.
 
+    attnlab.Attention(name)     a mechanism as a module for any model
     attnlab.watch(model)        maps, statistics, losses and interventions on any model
     attnlab.register            a decorator for parts of one's own
 
@@ -12,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from attnlab.attention.public import Attention
     from attnlab.config.section import register
     from attnlab.watching import watch
 
@@ -19,11 +21,12 @@ __version__ = "0.1.0"
 
 # Public name -> where it is defined.
 _PUBLIC = {
+    "Attention": "attnlab.attention.public",
     "register": "attnlab.config.section",
     "watch": "attnlab.watching",
 }
 
-__all__ = ["__version__", "register", "watch"]
+__all__ = ["Attention", "__version__", "register", "watch"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from attnlab.attention.probes.map_changes import Given, MapChange, Permuted, uniform
-from attnlab.config.objective import AttentionObjective
+from attnlab.config.objective import MapTerm, Term
 from attnlab.data.target_batch import TargetBatch
 from attnlab.errors import UserError, suggest
 
@@ -50,18 +50,18 @@ def map_loss(
     kind: str,
     settings: Mapping[str, Any],
 ) -> Tensor:
-    """The objective `kind` on a map, a scalar."""
-    schema = AttentionObjective.choices.get(kind)
-    if schema is None:
-        raise UserError(f"watch: no loss '{kind}'; {suggest(kind, AttentionObjective.choices)}")
-    shared = {"on": site, "weight": 1.0, "schedule": {"kind": "constant"}}
+    """The mean of a loss term on a map, a scalar."""
+    terms = {name: term for name, term in Term.kinds().items() if issubclass(term, MapTerm)}
+    if kind not in terms:
+        raise UserError(f"watch: no loss '{kind}'; {suggest(kind, terms)}")
+    shared = {"site": site, "weight": 1.0, "schedule": {"kind": "constant"}}
     try:
-        objective = schema.model_validate({"kind": kind, **shared, **settings}).build()
+        term = terms[kind].model_validate({"kind": kind, **shared, **settings}).build()
     except ValidationError as error:
         wrong = error.errors()[0]
         raise UserError(f"watch: loss '{kind}': {wrong['loc'][0]}: {wrong['msg']}") from None
     gold = target if isinstance(target, TargetBatch) else _as_target(target, log_weights)
-    return objective(log_weights, gold).value
+    return term.compare(log_weights, gold).value
 
 
 def _as_target(target: Tensor, log_weights: Tensor) -> TargetBatch:

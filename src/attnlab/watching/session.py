@@ -123,8 +123,8 @@ class Watch:
             target: the gold map, batch x queries x keys (or queries x keys for all examples);
                 rows without any mass do not count. Or a `TargetBatch`.
             site: which map.
-            kind: an objective of `conf/objective`: cross_entropy, kl, mse, soft_iou, ...
-            settings: what the objective needs besides, such as `temperature=2.0`.
+            kind: which term on maps: cross_entropy, kl, mse, soft_iou, ...
+            settings: what the term needs besides, such as `temperature=2.0`.
 
         Returns:
             A scalar: the mean over heads and counted rows.
