@@ -20,7 +20,8 @@ SIGNATURES = {
         "structure: 'Part | None' = None, position: 'Part | None' = None, "
         "key_dim: 'int | None' = None, value_dim: 'int | None' = None, "
         "output_dim: 'int | None' = None, dropout: 'float | None' = None, kernel: 'str' = 'auto', "
-        "max_length: 'int' = 1024, role: \"Literal['self', 'cross', 'pooling']\" = 'self') -> 'None'"
+        "max_length: 'int' = 1024, "
+        "role: \"Literal['self', 'cross', 'pooling']\" = 'self') -> 'None'"
     ),
     "register": "(slot: 'str', kind: 'str') -> 'Callable[[Implementation], Implementation]'",
     "watch": (
