@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from attnlab.cli import COMMANDS, main
+from attnlab.cli import commands, main
 from tests.commands import REPOSITORY, environment, run
 
 TRAIN = [sys.executable, "train.py"]
@@ -83,7 +83,7 @@ def test_shell_completion_knows_groups_and_keys() -> None:
 def test_overview_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     shown = capsys.readouterr().out
-    assert all(f"  {name} " in shown for name in COMMANDS)
+    assert all(f"  {name} " in shown for name in commands())
 
 
 def test_unknown_stage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,13 @@
 """The front door: `attnlab STAGE ...`; `python train.py ...` is `attnlab train ...`.
 
+A stage is a file in `stages/` with one of two lines:
+
+    COMMAND = "what it does"      its `main(arguments)` is called with the words after its name
+    FROM_CONFIG = "what it does"  its command line is that of train.py, and its
+                                  `main(config, plain, overrides)` is called with a checked config
+
+A plugin's stage is a function registered as `@register("stage", NAME)`.
+
 Nothing heavy is imported here: a stage's module is imported when it is asked for, torch when the
 config is known to be right. Exit codes: 0 done, 1 the run failed, 2 the user can mend it.
 """
@@ -7,36 +15,46 @@ config is known to be right. Exit codes: 0 done, 1 the run failed, 2 the user ca
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from attnlab.allocator import keep_freed_memory
 from attnlab.errors import RunError, UserError, suggest
+
+DECLARED = re.compile(r'^(COMMAND|FROM_CONFIG) = "(.+)"$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Command:
     """One stage as the command line offers it."""
 
-    target: str  # module:function, called with the arguments that follow the stage's name
+    module: str
     says: str
+    from_config: bool
+
+    def load(self) -> Callable[[list[str]], int | None]:
+        """What is called with the arguments; imported now."""
+        if not self.from_config:
+            return importlib.import_module(self.module).main
+        from attnlab.stages import composed
+
+        return partial(composed.run, self.module)
 
 
-COMMANDS = {
-    "train": Command("attnlab.stages.composed:train", "prepare, train, evaluate and report"),
-    "prepare": Command("attnlab.stages.composed:prepare", "write the dataset's splits to disk"),
-    "evaluate": Command("attnlab.stages.evaluate:main", "judge a run on its test split"),
-    "predict": Command("attnlab.stages.predict:main", "answer, with scores and maps, as JSONL"),
-    "explain": Command("attnlab.stages.explain:main", "explain a run's answers, and test its maps"),
-    "report": Command("attnlab.stages.report:main", "write the HTML report of a run"),
-    "dashboard": Command("attnlab.stages.dashboard:main", "make the W&B workspace of a project"),
-    "compare": Command("attnlab.stages.compare:main", "run a sweep and write its leaderboard"),
-    "align": Command("attnlab.stages.align:main", "align the words of sentence pairs"),
-    "params": Command("attnlab.stages.params:main", "write params.yaml, which `dvc repro` reads"),
-    "schema": Command("attnlab.stages.schema:main", "print the JSON schema of the config"),
-    "sync": Command("attnlab.stages.sync:main", "say how to upload a run to W&B"),
-}
+def commands() -> dict[str, Command]:
+    """The stages of the package by name, read off their files without importing them."""
+    found = {}
+    for path in sorted((Path(__file__).parent / "stages").glob("*.py")):
+        declared = DECLARED.search(path.read_text(encoding="utf-8"))
+        if declared:
+            how, says = declared.groups()
+            module = f"{__package__}.stages.{path.stem}"
+            found[path.stem] = Command(module, says, how == "FROM_CONFIG")
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,20 +78,31 @@ def _dispatch(words: list[str]) -> int:
     if words[0] in ("-sc", "--shell-completion"):
         words = ["train", *words]
     name, *rest = words
-    if name not in COMMANDS:
-        raise UserError(f"no stage '{name}'; {suggest(name, COMMANDS)}; try: attnlab --help")
-    return stage(name)(rest) or 0
+    own = commands()
+    if name in own:
+        return own[name].load()(rest) or 0
+    return _plugin_stage(name, rest, list(own)) or 0
 
 
-def stage(name: str) -> Callable[[list[str]], int | None]:
-    """The function of a stage, its module imported now."""
-    module, _, function = COMMANDS[name].target.partition(":")
-    return getattr(importlib.import_module(module), function)
+def _plugin_stage(name: str, words: list[str], own: list[str]) -> int | None:
+    """Call a stage of an installed package, or of a file named by `plugins=[...]`."""
+    from attnlab.config.scanning import import_plugins
+    from attnlab.config.section import Stage
+
+    named = [word for word in words if word.startswith("plugins=")]
+    for word in named:
+        modules = word.removeprefix("plugins=").strip("[]").split(",")
+        import_plugins([module.strip() for module in modules])
+    kinds = Stage.kinds()
+    if name not in kinds:
+        raise UserError(f"no stage '{name}'; {suggest(name, [*own, *kinds])}; try: attnlab --help")
+    function = kinds[name](kind=name).implementation()
+    return function([word for word in words if word not in named])
 
 
 def overview() -> str:
     """What `attnlab --help` shows."""
-    lines = [f"  {name:<10}{command.says}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:<10}{command.says}" for name, command in commands().items()]
     return "\n".join(
         [
             "attnlab: swap the attention, predict the attention, check the attention.",

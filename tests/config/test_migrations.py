@@ -49,6 +49,10 @@ def test_a_config_gets_the_names_of_today(capsys: pytest.CaptureFixture[str]) ->
     ]
 
 
+def test_names_that_are_numbers_stay() -> None:
+    assert migrated({"labels": {1: "good"}}) == {"labels": {1: "good"}}
+
+
 @pytest.mark.usefixtures("tables")
 def test_what_somebody_set_by_its_old_name_counts() -> None:
     """An experiment of an older time, merged over the defaults of today."""

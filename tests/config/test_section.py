@@ -19,7 +19,7 @@ from attnlab.config.schema import Config
 from attnlab.config.section import SLOTS
 
 Config.model_json_schema()
-empty = [slot for slot, base in SLOTS.items() if not base.kinds()]
+empty = [slot for slot, base in SLOTS.items() if not base.kinds() and slot != "stage"]
 heavy = {"torch", "lightning", "numpy", "transformers"} & set(sys.modules)
 assert not empty, empty
 assert not heavy, heavy

@@ -6,8 +6,6 @@ a `Mistake` with its full key; all of them are collected before the user is told
 
 from __future__ import annotations
 
-import importlib
-import sys
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -33,10 +31,10 @@ from pydantic_core import ErrorDetails
 
 from attnlab.config.migrations import migrated, migrated_overrides
 from attnlab.config.rules import broken_rules
-from attnlab.config.scanning import config_dir
+from attnlab.config.scanning import config_dir, import_plugins
 from attnlab.config.schema import Config
 from attnlab.config.section import Section, Variant
-from attnlab.errors import ConfigError, Mistake, UserError, suggest
+from attnlab.errors import ConfigError, Mistake, suggest
 
 CONFIG_NAME = "config"
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
@@ -106,19 +104,6 @@ def find_mistakes(plain: dict[str, Any]) -> Iterator[Mistake]:
             yield mistake_from(details, plain)
     else:
         yield from broken_rules(config)
-
-
-def import_plugins(modules: Sequence[str]) -> None:
-    """Import the user's modules, which register their variants; the folder they start in counts."""
-    if modules and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    for name in modules:
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name != name.split(".")[0]:
-                raise
-            raise UserError(f"plugins: no module '{name}' in {Path.cwd()} or installed") from None
 
 
 def jobs_of_sweep(overrides: Sequence[str]) -> list[list[str]]:

@@ -46,12 +46,12 @@ def migrated(plain: Mapping[str, Any]) -> dict[str, Any]:
     changed: dict[Path, Any] = {}
     for path, value in _leaves(plain):
         new_path = _migrated_path(path)
-        new_value = _migrated_value(".".join(new_path), value)
+        new_value = _migrated_value(".".join(map(str, new_path)), value)
         (same if new_path == path else changed)[new_path] = new_value
         if new_path != path:
             _say(*_renamed_part(path))
         elif new_value != value:
-            _say(f"{'.'.join(path)}={value}", str(new_value))
+            _say(f"{'.'.join(map(str, path))}={value}", str(new_value))
     new: dict[str, Any] = {}
     for path, value in (same | changed).items():
         _put(new, path, value)
@@ -141,7 +141,7 @@ def _renamed_part(path: Path) -> tuple[str, str]:
     """The old and the new name of the section or value that a changed key stands in."""
     starts = (path[: length + 1] for length in range(len(path)))
     changed = next(start for start in starts if _migrated_path(start) != start)
-    return ".".join(changed), ".".join(_migrated_path(changed))
+    return ".".join(map(str, changed)), ".".join(map(str, _migrated_path(changed)))
 
 
 def _leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:

@@ -61,19 +61,22 @@ class Variant(Section):
     kind: str
 
     slot: ClassVar[str] = ""
-    target: ClassVar[str | type] = ""
+    target: ClassVar[str | Callable[..., Any]] = ""
     choices: ClassVar[dict[str, type[Variant]]] = {}  # those registered so far; see `kinds`
 
     def __init_subclass__(
-        cls, slot: str = "", kind: str = "", target: str | type = "", **kwargs: Any
+        cls, slot: str = "", kind: str = "", target: str | Callable[..., Any] = "", **kwargs: Any
     ) -> None:
         super().__init_subclass__(**kwargs)
         if slot:
             cls.slot, cls.choices = slot, {}
             SLOTS[slot] = cls
         if target:
-            cls.target = target
+            cls.target = target if isinstance(target, str | type) else staticmethod(target)
         if kind:
+            taken = cls.choices.get(kind)
+            if taken and (taken.__module__, taken.__name__) != (cls.__module__, cls.__name__):
+                raise UserError(f"{cls.slot} '{kind}' is there already, from {taken.__module__}")
             cls.choices[kind] = cls
 
     @classmethod
@@ -118,7 +121,7 @@ class Variant(Section):
         return {field: getattr(self, field) for field in fields}
 
     def implementation(self) -> Any:
-        """The class that does what this section says, imported now."""
+        """The class or function that does what this section says, imported now."""
         if not isinstance(self.target, str):
             return self.target
         module, _, name = self.target.partition(":")
@@ -131,7 +134,14 @@ class Variant(Section):
 
 SLOTS: dict[str, type[Variant]] = {}
 
-Implementation = TypeVar("Implementation", bound=type)
+Implementation = TypeVar("Implementation", bound=Callable[..., Any])
+
+
+class Stage(Variant, slot="stage"):
+    """A command `attnlab NAME` of a plugin: it is called with the arguments that follow.
+
+    The package's own stages are files in `attnlab.stages`, so that listing them imports nothing.
+    """
 
 
 def register(slot: str, kind: str) -> Callable[[Implementation], Implementation]:
@@ -140,6 +150,9 @@ def register(slot: str, kind: str) -> Callable[[Implementation], Implementation]
     The schema is read off the class: its keyword-only arguments, with their types, are the
     settings that the YAML has to give. It is what a `Variant` subclass with `kind` and `target`
     is, written for you.
+
+    Raises:
+        UserError: if there is no such slot, or if the kind is taken.
     """
     load_kinds()
     if slot not in SLOTS:
@@ -153,8 +166,14 @@ def register(slot: str, kind: str) -> Callable[[Implementation], Implementation]
             if p.kind is p.KEYWORD_ONLY
         }
         name = f"{implementation.__name__}Config"
-        keywords = {"kind": kind, "target": implementation}
-        create_model(name, __base__=SLOTS[slot], __cls_kwargs__=keywords, **fields)
+        create_model(
+            name,
+            __base__=SLOTS[slot],
+            __cls_kwargs__={"kind": kind, "target": implementation},
+            __module__=implementation.__module__,
+            __doc__=implementation.__doc__,
+            **fields,
+        )
         return implementation
 
     return decorate

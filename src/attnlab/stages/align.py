@@ -26,6 +26,8 @@ from attnlab.datasets.readers.files import digest, lines, missing
 from attnlab.datasets.targets.alignments import Links, alignment_target, parse_pharaoh, pharaoh
 from attnlab.errors import UserError
 
+COMMAND = "align the words of sentence pairs"
+
 EXAMPLES = """examples:
   attnlab align en.txt fr.txt                      learn from these pairs, and align them
   attnlab align en.txt.gz fr.txt.gz --test test.en test.fr --gold test.align

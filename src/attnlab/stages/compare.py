@@ -24,6 +24,8 @@ from attnlab.stages import composed
 from attnlab.stages.executors import Processes
 from attnlab.stages.sweep import Job, Sweep
 
+COMMAND = "run a sweep and write its leaderboard"
+
 EXAMPLES = """examples:
   attnlab compare attention=additive,dot,multihead experiment=reviews
   attnlab compare attention=additive,dot seed=0,1,2            means and intervals over seeds
@@ -80,7 +82,7 @@ class Comparison:
     def run(self, overrides: Sequence[str]) -> RunError | None:
         """What is left to run; hands back the failure of some, and raises if all was stopped."""
         try:
-            composed.train([*overrides, "-m"])
+            composed.run("attnlab.stages.train", [*overrides, "-m"])
         except RunError as error:
             if not any(outcome["state"] == "failed" for outcome in self.outcomes().values()):
                 raise

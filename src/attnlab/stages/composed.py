@@ -1,14 +1,15 @@
-"""The stages that start from a config: `attnlab train` and `attnlab prepare`.
+"""The command line of stages that start from a config: `attnlab train`, `attnlab prepare`, yours.
 
-Hydra parses the command line (`--cfg job`, `-m`, completion) and composes; the config
-is checked here, before anything heavy is imported.
+Hydra parses it (`--cfg job`, `-m`, completion) and composes; the config is checked here, before
+anything heavy is imported.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,37 +21,41 @@ from attnlab.config import compose
 from attnlab.config.migrations import migrated_overrides
 from attnlab.config.schema import Config
 from attnlab.errors import ConfigError
-from attnlab.stages.usage import usage
 
-Stage = Callable[[Config, dict[str, Any], list[str]], None]
+SEARCH = "attnlab.stages.search"
+EXAMPLES = """attnlab: swap the attention, predict the attention, check the attention.
+
+  python train.py                                      the default experiment
+  python train.py attention=dot model=transformer      other choices
+  python train.py trainer.max_epochs=5 seed=1          other values
+  python train.py -m attention=additive,dot seed=0,1   a sweep, one process a job
+  python train.py --cfg job                            every key with its value
+  python train.py resume=auto                          go on where a run was stopped
+
+Groups and their choices (group=choice):
+"""
+FLAGS = """
+--help, -h                 this text
+--cfg, -c job              print the config instead of running; hydra and all print more
+--package, -p KEY          with --cfg: only what stands below the key
+--resolve                  with --cfg: values in the place of references
+--multirun, -m             a job for each combination of the values given
+--info, -i                 what Hydra found and where: all, config, defaults, searchpath ...
+--config-dir, -cd FOLDER   a folder of yours with more choices
+--hydra-help               Hydra's own flags
+--shell-completion, -sc    eval "$(python train.py -sc install=bash)"; also fish and zsh
+"""
+
+Go = Callable[[Config, dict[str, Any], list[str]], None]
 
 
-def train(arguments: list[str]) -> None:
-    """Prepare, train, evaluate, report: whatever `stages` names. With `hparams`, many times."""
+def run(module: str, arguments: list[str]) -> None:
+    """Compose the config from the arguments, check it, and call `main` of a stage's module."""
 
     def go(config: Config, plain: dict[str, Any], overrides: list[str]) -> None:
-        if config.hparams is None:
-            from attnlab.stages.train import main
-        else:
-            from attnlab.stages.search import main
-        main(config, plain, overrides)
+        search = config.hparams is not None and module == "attnlab.stages.train"
+        importlib.import_module(SEARCH if search else module).main(config, plain, overrides)
 
-    _composed(go, arguments)
-
-
-def prepare(arguments: list[str]) -> None:
-    """Write the splits of the dataset."""
-
-    def go(config: Config, plain: dict[str, Any], overrides: list[str]) -> None:
-        from attnlab.stages.prepare import main
-
-        main(config)
-
-    _composed(go, arguments)
-
-
-def _composed(go: Stage, arguments: list[str]) -> None:
-    """Compose the config from the arguments, check it, and go."""
     if arguments[:1] == ["--params"]:
         return _from_params(go, Path(arguments[1]), arguments[2:])
     given = get_args_parser().parse_args(arguments)
@@ -65,7 +70,7 @@ def _composed(go: Stage, arguments: list[str]) -> None:
     @hydra.main(
         version_base="1.3", config_path=str(compose.config_dir()), config_name=compose.CONFIG_NAME
     )
-    def run(composed: DictConfig) -> None:
+    def hydra_main(composed: DictConfig) -> None:
         sys.argv = program  # with which processes that train together start one another
         try:
             go(*compose.check(composed), overrides)
@@ -75,7 +80,7 @@ def _composed(go: Stage, arguments: list[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us, not to Hydra's own printing
     program, sys.argv = sys.argv, [sys.argv[0], *arguments]  # where Hydra reads them
     try:
-        run()
+        hydra_main()
     except (*compose.COMPOSITION_ERRORS, ValueError):  # `debug=null` is a ValueError in Hydra
         jobs = compose.jobs_of_sweep(overrides) if given.multirun else [overrides]
         found = {str(mistake): mistake for job in jobs for mistake in compose.diagnose(job)}
@@ -87,7 +92,7 @@ def _composed(go: Stage, arguments: list[str]) -> None:
     return None
 
 
-def _from_params(go: Stage, path: Path, overrides: list[str]) -> None:
+def _from_params(go: Go, path: Path, overrides: list[str]) -> None:
     """The config of a params.yaml, which DVC composes, with a few values set on top."""
     from attnlab.stages import params
 
@@ -98,3 +103,17 @@ def _from_params(go: Stage, path: Path, overrides: list[str]) -> None:
     if config.paths.run:
         params.forget_stale(config, plain)
     go(config, plain, overrides)
+
+
+def usage() -> str:
+    """The whole text. Hydra's own takes over a second: it composes each group to list it."""
+    return "\n".join([EXAMPLES, *_groups(compose.config_dir()), FLAGS])
+
+
+def _groups(folder: Path) -> Iterator[str]:
+    """A line for each group of `conf/`, with its choices."""
+    for group in sorted(path for path in folder.rglob("*") if path.is_dir()):
+        name = group.relative_to(folder).as_posix()
+        choices = sorted(path.stem for path in group.glob("*.yaml"))
+        if choices and name.split("/")[0] != "hydra":
+            yield f"{name}: {', '.join(choices)}"

@@ -26,6 +26,8 @@ from attnlab.stages.run import Run, open_run
 if TYPE_CHECKING:
     from attnlab.report.wandb_workspace import Logged
 
+COMMAND = "make the W&B workspace of a project"
+
 
 def main(arguments: list[str]) -> None:
     """Build the workspace and save it to W&B; print its address."""

@@ -39,6 +39,8 @@ from attnlab.training.evaluator import Evaluator
 from attnlab.training.learner import Learner
 from attnlab.training.tasks import Task
 
+COMMAND = "evaluate a run on its test split"
+
 Figures = dict[str, Any]
 SHOWN = 200  # examples kept for the report
 

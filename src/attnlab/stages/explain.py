@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # heavy: imported when the settings are known to be right
     from attnlab.explain.explanations import Explanations
     from attnlab.explain.study import Step
 
+COMMAND = "explain a run's answers, and test its maps"
+
 DECIDE = ("classify", "generate", "rank", "tag")
 EXAMPLES = """examples:
   attnlab explain runs/dates-recurrent-additive/20260101-120000

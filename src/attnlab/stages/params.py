@@ -23,6 +23,8 @@ from attnlab.config.schema import Config
 from attnlab.errors import UserError
 from attnlab.stages.run import Run, fingerprint
 
+COMMAND = "write params.yaml, which `dvc repro` reads"
+
 HEADER = "# attnlab params"
 MADE_FROM = "made_from.json"
 

@@ -48,6 +48,8 @@ from attnlab.stages.requests import Question, asked
 from attnlab.stages.run import Run, open_run
 from attnlab.training.learner import Learner
 
+COMMAND = "answer, with scores and maps, as JSONL"
+
 TOGETHER = 20  # batches that are sorted by length together
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from attnlab.config.schema import Config
 from attnlab.data.map_layout import MapLayout
@@ -10,8 +12,10 @@ from attnlab.data.prepared import Prepared, Spelling, fingerprint, prepare
 from attnlab.data.pretrained import pretrained_pieces
 from attnlab.models.config import HuggingFace
 
+FROM_CONFIG = "write the dataset's splits to disk"
 
-def main(config: Config) -> None:
+
+def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> None:
     """Prepare, and say where it is."""
     prepared = prepared_data(config)
     sizes = ", ".join(f"{split} {size}" for split, size in prepared.meta["sizes"].items())

@@ -25,6 +25,8 @@ from attnlab.report.head_maps import load_heads
 from attnlab.report.page import Curves, ReportedRun, page
 from attnlab.stages.run import Run, open_run
 
+COMMAND = "write the HTML report of a run"
+
 
 def main(arguments: list[str]) -> None:
     """Write the page of runs that are evaluated."""

@@ -8,6 +8,8 @@ from typing import Any
 
 from attnlab.config.schema import Config
 
+COMMAND = "print the JSON schema of the config"
+
 
 def main(arguments: list[str]) -> None:
     """Print the schema."""

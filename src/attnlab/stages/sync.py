@@ -8,6 +8,8 @@ from pathlib import Path
 
 from attnlab.errors import UserError
 
+COMMAND = "say how to upload a run to W&B"
+
 
 def main(arguments: list[str]) -> None:
     """Print the commands, in their order; nothing is uploaded without being asked."""

@@ -25,6 +25,8 @@ from attnlab.training.history import History
 from attnlab.training.safety import InterruptedRunError, is_out_of_memory, out_of_memory
 from attnlab.training.trainer import build_trainer, seed_everything
 
+FROM_CONFIG = "prepare, train, evaluate and report"
+
 
 def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> None:
     """What `stages` names, in one run's folder."""
