@@ -16,6 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the lowest layer up: a package imports only from those before it.
 ROOMS = [
     "errors",
+    "compat",
     "allocator",
     "config",
     "attention",

@@ -15,9 +15,7 @@ from typing import Any
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
@@ -29,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from attnlab.compat import hydra_sweep
 from attnlab.config.migrations import migrated, migrated_overrides
 from attnlab.config.rules import broken_rules
 from attnlab.config.scanning import config_dir, import_plugins
@@ -109,8 +108,7 @@ def find_mistakes(plain: dict[str, Any]) -> Iterator[Mistake]:
 def jobs_of_sweep(overrides: Sequence[str]) -> list[list[str]]:
     """The overrides of each job that `-m` makes of these; themselves where they do not parse."""
     try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-        return BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+        return hydra_sweep(overrides)
     except HydraException:
         return [list(overrides)]
 

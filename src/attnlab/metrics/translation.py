@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnlab.compat import sacrebleu_score, sacrebleu_statistics
 from attnlab.metrics.facts import Figure
 from attnlab.metrics.intervals import Values
 from attnlab.metrics.pooled import ratio
@@ -29,12 +30,11 @@ class SacreMetric(TextMetric):
         raise NotImplementedError
 
     def count(self, prediction: str, references: Sequence[str]) -> Sequence[float]:
-        streams = [[reference] for reference in references]  # sacrebleu: references x segments
-        return self.scorer._extract_corpus_statistics([prediction], streams)[0]
+        return sacrebleu_statistics(self.scorer, prediction, references)
 
     def score(self, sums: Values) -> Values:
         def figure(statistics: Values) -> float:
-            return self.scorer._compute_score_from_stats(statistics.astype(int).tolist()).score
+            return sacrebleu_score(self.scorer, statistics.astype(int).tolist())
 
         return np.apply_along_axis(figure, -1, sums)[..., None]
 

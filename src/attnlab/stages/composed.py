@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig, OmegaConf
 
+from attnlab.compat import hydra_arguments
 from attnlab.config import compose
 from attnlab.config.migrations import migrated_overrides
 from attnlab.config.schema import Config
@@ -58,7 +58,7 @@ def run(module: str, arguments: list[str]) -> None:
 
     if arguments[:1] == ["--params"]:
         return _from_params(go, Path(arguments[1]), arguments[2:])
-    given = get_args_parser().parse_args(arguments)
+    given = hydra_arguments().parse_args(arguments)
     if given.help:
         print(usage())
         return None

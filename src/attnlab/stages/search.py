@@ -20,6 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from attnlab.compat import optuna_reopened
 from attnlab.config.schema import Config, Hparams
 from attnlab.errors import ConfigError, RunError, UserError, suggest
 from attnlab.stages.executors import Processes
@@ -112,7 +113,7 @@ class Search:
 
     def _reopen(self, trial: FrozenTrial) -> Trial:
         """The same trial once more: what it was given stays, and its job goes on."""
-        return Trial(self.study, trial._trial_id)
+        return optuna_reopened(self.study, trial)
 
     def _trial(self, start: Callable[[], Trial]) -> Outcome:
         trial = start()

@@ -13,7 +13,6 @@ import lightning
 import numpy as np
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.fabric.utilities.types import _PATH
 
 from attnlab import __version__
 from attnlab.config.migrations import migrated_parameters
@@ -29,7 +28,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes to a file beside the checkpoint, then puts it in place in one move."""
 
     def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
         target = Path(path)
         draft = target.with_name(f".{target.name}.part")
@@ -45,7 +44,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise write_error(target, error) from error
 
     def load_checkpoint(
-        self, path: _PATH, map_location: Any | None = None, weights_only: bool | None = None
+        self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         return read_checkpoint(Path(path), map_location)
 

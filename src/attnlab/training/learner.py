@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from attnlab.attention.probes import Tap
+from attnlab.compat import lightning_steps
 from attnlab.config.trainer import Trainer as TrainerSettings
 from attnlab.data.batch import Batch
 from attnlab.models.activations import tapped
@@ -74,7 +75,7 @@ class Learner(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss, terms = self.losses(batch)
-        if self.trainer.fit_loop.epoch_loop._batches_that_stepped % self.settings.log_every == 0:
+        if lightning_steps(self.trainer) % self.settings.log_every == 0:
             self._log_training(loss.detach(), terms)
         return loss
 

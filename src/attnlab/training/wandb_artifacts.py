@@ -11,6 +11,8 @@ from typing import Any
 
 import wandb
 
+from attnlab.compat import wandb_use_artifact
+
 
 def use_data(run: wandb.Run, about: dict[str, Any]) -> None:
     """The run's data as its input, by their hash and the settings that make them."""
@@ -19,8 +21,7 @@ def use_data(run: wandb.Run, about: dict[str, Any]) -> None:
     artifact = wandb.Artifact(f"dataset-{settings['name']}", type="dataset", metadata=made)
     with artifact.new_file("dataset.json") as file:
         json.dump(made, file, indent=2, sort_keys=True, default=str)
-    # What `run.use_artifact` does with a new artifact; offline it refuses, though the log can tell.
-    run._log_artifact(artifact, aliases=[digest[:12]], is_user_created=True, use_after_commit=True)
+    wandb_use_artifact(run, artifact, aliases=[digest[:12]])
 
 
 def make_model(run: wandb.Run, checkpoint: Path, figures: dict[str, Any]) -> None:

@@ -1,0 +1,60 @@
+"""What is used of other packages beside their public interfaces; a test holds each.
+
+Imports stand inside the functions: no command pays for packages that it does not use.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import wandb
+    from lightning.pytorch import Trainer
+    from optuna import Study
+    from optuna.trial import FrozenTrial, Trial
+
+
+def hydra_arguments() -> ArgumentParser:
+    """The parser of Hydra's command line, with `help`, `multirun` and `overrides`."""
+    from hydra._internal.utils import get_args_parser
+
+    return get_args_parser()
+
+
+def hydra_sweep(overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides of each job that `-m` makes of these; raises Hydra's errors."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+
+
+def lightning_steps(trainer: Trainer) -> int:
+    """Batches after which the optimizer has stepped: the step that Lightning logs by."""
+    return trainer.fit_loop.epoch_loop._batches_that_stepped
+
+
+def wandb_use_artifact(run: wandb.Run, artifact: wandb.Artifact, aliases: list[str]) -> None:
+    """What `run.use_artifact` does with a new artifact; offline that refuses, this does not."""
+    run._log_artifact(artifact, aliases=aliases, is_user_created=True, use_after_commit=True)
+
+
+def optuna_reopened(study: Study, trial: FrozenTrial) -> Trial:
+    """A trial once more, with the settings that it was given."""
+    from optuna.trial import Trial
+
+    return Trial(study, trial._trial_id)
+
+
+def sacrebleu_statistics(scorer: Any, prediction: str, references: Sequence[str]) -> list[float]:
+    """The counts of one segment, which sacrebleu's own bootstrap resamples."""
+    streams = [[reference] for reference in references]  # references x segments
+    return scorer._extract_corpus_statistics([prediction], streams)[0]
+
+
+def sacrebleu_score(scorer: Any, statistics: Sequence[int]) -> float:
+    """The figure of a corpus from the sums of its counts."""
+    return scorer._compute_score_from_stats(list(statistics)).score

@@ -1,0 +1,107 @@
+"""Tests of what is used of other packages beside their public interfaces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import lightning
+import optuna
+import pytest
+import torch
+import wandb
+from hydra.errors import HydraException
+from sacrebleu.metrics.bleu import BLEU
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from attnlab import compat
+
+PACKAGE = Path(compat.__file__).parent
+
+
+def test_no_other_module_does() -> None:
+    private = ("hydra._internal", "_batches_that_stepped", "_log_artifact", "._trial_id")
+    using = {
+        path.name
+        for path in PACKAGE.rglob("*.py")
+        for name in private
+        if name in path.read_text(encoding="utf-8")
+    }
+    assert using == {"compat.py"}
+
+
+def test_hydra_arguments() -> None:
+    given = compat.hydra_arguments().parse_args(["-m", "seed=0,1", "model=hf"])
+    assert given.multirun
+    assert not given.help
+    assert given.overrides == ["seed=0,1", "model=hf"]
+
+
+def test_hydra_sweep() -> None:
+    assert compat.hydra_sweep(["seed=0,1", "a=[1,2]"]) == [
+        ["seed=0", "a=[1,2]"],
+        ["seed=1", "a=[1,2]"],
+    ]
+    with pytest.raises(HydraException):
+        compat.hydra_sweep(["a=["])
+
+
+class Model(lightning.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+        self.steps: list[int] = []
+
+    def training_step(self, batch: Tensor) -> Tensor:
+        self.steps.append(compat.lightning_steps(self.trainer))
+        return self.layer(batch).sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def test_lightning_steps(tmp_path: Path) -> None:
+    """With two batches to a step, the number grows by one in two batches."""
+    model = Model()
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        accumulate_grad_batches=2,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    data = [torch.ones(1) for _ in range(4)]
+    trainer.fit(model, DataLoader(data))  # type: ignore[arg-type]
+    assert model.steps == [0, 0, 1, 1]
+
+
+def test_wandb_use_artifact(tmp_path: Path) -> None:
+    with wandb.init(mode="offline", dir=tmp_path) as run:
+        artifact = wandb.Artifact("data", type="dataset")
+        with artifact.new_file("about.json") as file:
+            json.dump({}, file)
+        compat.wandb_use_artifact(run, artifact, ["one"])
+    [log] = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    assert b"about.json" in log.read_bytes()
+
+
+def test_optuna_reopened() -> None:
+    study = optuna.create_study()
+    first = study.ask()
+    chosen = first.suggest_float("lr", 0, 1)
+    again = compat.optuna_reopened(study, study.get_trials()[0])
+    assert again.number == first.number
+    assert again.suggest_float("lr", 0, 1) == chosen
+
+
+def test_sacrebleu_counts_make_its_figure() -> None:
+    scorer = BLEU()
+    pairs = [("the cat sat on the mat", "the cat sat on a mat"), ("a dog runs fast", "a dog runs")]
+    counts = [compat.sacrebleu_statistics(scorer, said, [gold]) for said, gold in pairs]
+    sums = [sum(each) for each in zip(*counts, strict=True)]
+    whole = scorer.corpus_score([said for said, _ in pairs], [[gold for _, gold in pairs]])
+    assert compat.sacrebleu_score(scorer, sums) == pytest.approx(whole.score)
