@@ -7,7 +7,7 @@ import torch
 
 from attnlab.data.vocabulary import SPECIAL, UNKNOWN
 from attnlab.models.dropout import Dropout, UnitDropout, kept
-from attnlab.models.encoder_layers import FeedForward
+from attnlab.models.transformer_layers import FeedForward
 from tests.models.building import built, small_config, texts
 
 

@@ -9,11 +9,11 @@ from attnlab.attention.probes import Tap, sites
 from attnlab.data.batch import Padded, collate
 from attnlab.data.inputs import Sound
 from attnlab.errors import ConfigError
-from attnlab.models.audio import LogMel
+from attnlab.models.audio import LogMel, mel_filters
 from attnlab.models.embedders_config import Blanks
 from attnlab.models.memory import Memory
 from attnlab.models.multi_input import encoded_together
-from attnlab.models.recurrent import turned_round
+from attnlab.models.recurrent import reversed_positions
 from tests.models.building import asked_about, built, small_config, sounds, texts
 
 NONE = Blanks(count=0, frames=1, bands=1)
@@ -93,6 +93,22 @@ def test_spectrum_shows_each_tone_in_its_band_and_frame() -> None:
     assert (loudest[51:99] - expected[1]).abs().max() <= 1
 
 
+@pytest.mark.parametrize(("bands", "window", "rate"), [(20, 512, 16000), (40, 1200, 8000)])
+def test_mel_filters_are_those_of_transformers(bands: int, window: int, rate: int) -> None:
+    """Where every triangle is wider than the distance of two frequencies."""
+    audio = pytest.importorskip("transformers.audio_utils")
+    expected = audio.mel_filter_bank(window // 2 + 1, bands, 0, rate / 2, rate, mel_scale="htk")
+    ours = mel_filters(bands, window, rate)  # frequencies x bands
+    torch.testing.assert_close(ours, torch.from_numpy(expected).float(), atol=1e-4, rtol=1e-4)
+
+
+def test_no_mel_filter_is_empty() -> None:
+    """With more bands than frequencies, triangles are one frequency wide at least."""
+    filters = mel_filters(80, 160, 8000)
+    assert filters.shape == (81, 80)
+    assert (filters.sum(0) > 0).all()
+
+
 def test_mask_of_a_sound_hides_silence_that_padding_added() -> None:
     embedder = LogMel(
         Sound(4000, 80), 8, bands=20, window=2, channels=[8], strides=[2], blanks=NONE
@@ -103,10 +119,10 @@ def test_mask_of_a_sound_hides_silence_that_padding_added() -> None:
     assert memory.mask.sum(1).tolist() == [5, 3]  # ten frames, and five begun, two to a step
 
 
-def test_turned_round_mirrors_within_the_length() -> None:
+def test_reversed_positions_mirrors_within_the_length() -> None:
     mask = torch.arange(5) < torch.tensor([[5], [3], [0]])
     expected = [[4, 3, 2, 1, 0], [2, 1, 0, 3, 4], [0, 1, 2, 3, 4]]
-    assert turned_round(mask).tolist() == expected
+    assert reversed_positions(mask).tolist() == expected
 
 
 def test_several_inputs_are_encoded_without_padding_in_between() -> None:

@@ -22,7 +22,8 @@ from attnlab.data.example import Example
 from attnlab.data.pretrained import PretrainedPieces
 from attnlab.data.target import AttentionTarget
 from attnlab.errors import ConfigError, UserError
-from attnlab.explain.methods import attribute, maps
+from attnlab.explain.methods import explained, maps
+from attnlab.explain.subject import Subject
 from attnlab.models.generator import Generator, shifted
 from attnlab.models.model import build_model
 from attnlab.objectives.attention import cross_entropy, reachable_gold
@@ -223,12 +224,12 @@ METHODS = {"attention": maps.attention, "rollout": maps.rollout, "chefer": maps.
 def test_explanations_reach_through_the_backbone(folders: dict[str, Path], method: str) -> None:
     model, batch, _ = classifier(folders["bert"])
     keys = batch.inputs["text"].mask
-    found = attribute(METHODS[method], model, "pooling", batch)
+    found = explained(METHODS[method], Subject.of(model, "pooling", batch))
     assert found.shape == (3, 1, keys.shape[1])
     assert found[~keys[:, None]].abs().max() == 0
     assert (found.sum(-1) > 0).all()
     writes, batch, _ = writer(folders["bart"])
-    found = attribute(METHODS[method], writes, "decoder.cross.-1", batch, batch.answer)
+    found = explained(METHODS[method], Subject.of(writes, "decoder.cross.-1", batch, batch.answer))
     assert found.shape == (*batch.answer.values.shape, batch.inputs["text"].values.shape[1])
     assert found.isfinite().all() and (found.sum(-1)[batch.answer.mask] > 0).all()
 
@@ -255,7 +256,7 @@ def test_the_first_piece_of_a_word_answers_for_it(folders: dict[str, Path], crf:
         model(batch)
     over_words = batch.over_words(tap.weights()[:, 0])
     assert over_words.shape == (3, max(words), max(words))
-    found = attribute(maps.rollout, model, "tagger.self.0", batch)
+    found = explained(maps.rollout, Subject.of(model, "tagger.self.0", batch))
     assert found.shape == (3, max(words), batch.inputs["text"].values.shape[1])
 
 

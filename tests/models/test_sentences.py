@@ -125,7 +125,7 @@ def test_looks_cannot_be_predicted_before_they_are_made() -> None:
             ]
         )
     assert str(raised.value).startswith(
-        "task.hops: each look depends on what those before it found, which nothing can predict; "
+        "task.hops: each hop depends on the context of those before it, which nothing can predict; "
         "try: task.hops=1, or model.prediction=null"
     )
 

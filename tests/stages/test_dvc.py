@@ -214,7 +214,7 @@ def test_a_user_s_own_data_are_kept_and_hashed(clone: Clone) -> None:
 
 
 def test_a_stale_params_yaml_is_refused(clone: Clone) -> None:
-    path = clone.folder / "conf" / "model" / "recurrent.yaml"
+    path = clone.folder / "conf" / "model" / "base.yaml"
     before = path.read_text()
     try:
         path.write_text(before.replace("dropout: ", "dropout: 0.01  # was "))

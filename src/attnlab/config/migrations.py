@@ -33,6 +33,8 @@ RENAMED_VALUES: dict[str, dict[str, str]] = {}
 RENAMED_PARAMETERS = {
     r"\breader\.fronts\.": "reader.embedders.",
     r"\.bend\.": ".mlp.",
+    r"\bplaces\.": "positions.",  # of embeddings
+    r"\bmoved\.": "project.",  # of learned queries
     r"^baseline\.": "terms.reinforce.baseline.",
 }
 

@@ -1,4 +1,4 @@
-"""Where the states that are looked at are strong: a map that models have without any attention."""
+"""A map that models have without attention: the strength of the attended states."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from attnlab.models.memory import Memory
 from attnlab.models.reader import Reader, Reading
 
 SELECTOR = "activations"
-NOTHING = -1e9  # the logarithm of the weight of a key that is none
+MASKED = -1e9  # logarithm of the weight of a masked key
 
 
 class ActivationTap:
     """The sum of squares of each state, as a share of all (Zagoruyko & Komodakis 2017).
 
-    Used as a `Tap` is, whose selectors name sites.
+    It is used like a `Tap`.
     """
 
     role = "pooling"
@@ -29,14 +29,14 @@ class ActivationTap:
         self.hook: RemovableHandle | None = None
 
     def __enter__(self) -> ActivationTap:
-        self.hook = self.reader.register_forward_hook(self._see)
+        self.hook = self.reader.register_forward_hook(self._keep)
         return self
 
     def __exit__(self, *error: object) -> None:
         assert self.hook is not None
         self.hook.remove()
 
-    def _see(self, reader: nn.Module, inputs: object, reading: Reading) -> None:
+    def _keep(self, reader: nn.Module, inputs: object, reading: Reading) -> None:
         self.memory = reading.memory
 
     def weights(self) -> Tensor:
@@ -48,10 +48,10 @@ class ActivationTap:
         assert self.memory is not None, "nothing was read while tapped"
         values, mask = self.memory.values.float(), self.memory.mask
         strength = values.square().sum(-1).clamp_min(torch.finfo(values.dtype).tiny)
-        shares = strength.log().masked_fill(~mask, NOTHING).log_softmax(-1)
-        return shares.clamp_min(NOTHING)[:, None, None]
+        shares = strength.log().masked_fill(~mask, MASKED).log_softmax(-1)
+        return shares.clamp_min(MASKED)[:, None, None]
 
 
 def tapped(model: nn.Module, selector: str) -> Tap | ActivationTap:
-    """What keeps the map that a selector names."""
+    """The tap of the map that a selector names."""
     return ActivationTap(model) if selector == SELECTOR else Tap(model, selector)

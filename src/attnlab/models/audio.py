@@ -15,9 +15,8 @@ from attnlab.models.memory import Memory
 class LogMel(nn.Module):
     """Frames of `hop` samples, each with the logarithm of its energy in mel bands.
 
-    Frame j is centred on the middle of samples j * hop to (j + 1) * hop, so that it stands for the
-    very frame that gold counts. Sounds are padded with silence on both sides, whatever stands
-    beside them in a batch.
+    Frame j is centred on samples j * hop to (j + 1) * hop, which is the frame that gold counts.
+    Sounds are padded with silence on both sides, independent of the rest of the batch.
     """
 
     window: Tensor
@@ -52,7 +51,7 @@ class LogMel(nn.Module):
         states = self.norm(self.spectrum(inputs.values)).transpose(1, 2)  # batch x bands x frames
         if self.training and self.blanks.count:
             for dim, longest in ((1, self.blanks.bands), (2, self.blanks.frames)):
-                states = blanked(states, dim, self.blanks.count, longest)
+                states = masked_stretches(states, dim, self.blanks.count, longest)
         mask = inputs.mask[:, :: self.hop]  # batch x frames: those that begin within the sound
         states = states * mask[:, None]
         for convolution in self.convolutions:
@@ -73,8 +72,8 @@ class LogMel(nn.Module):
         return (energy @ self.filters + 1e-4).log()
 
 
-def blanked(states: Tensor, dim: int, count: int, longest: int) -> Tensor:
-    """So many stretches set to zero along one of the two last sizes of batch x bands x frames."""
+def masked_stretches(states: Tensor, dim: int, count: int, longest: int) -> Tensor:
+    """Zero `count` stretches along dim 1 or 2 of batch x bands x frames (SpecAugment)."""
     size, device = states.shape[dim], states.device
     length = torch.randint(longest + 1, (len(states), count, 1), device=device)
     start = torch.rand(len(states), count, 1, device=device) * (size - length).clamp_min(0)
@@ -86,13 +85,14 @@ def blanked(states: Tensor, dim: int, count: int, longest: int) -> Tensor:
 def mel_filters(bands: int, window: int, sample_rate: int) -> Tensor:
     """Triangles evenly spaced in mel, 2595 log10(1 + f / 700) (O'Shaughnessy 1987).
 
-    frequencies x bands; each triangle is at least one frequency wide, so that none is empty.
+    frequencies x bands; each side of a triangle is at least one frequency wide, so that no band is
+    empty.
     """
     frequencies = torch.fft.rfftfreq(window, 1 / sample_rate)  # Hz
     highest = 2595 * torch.log10(torch.tensor(1 + sample_rate / 2 / 700))
     edges = 700 * (10 ** (torch.linspace(0, float(highest), bands + 2) / 2595) - 1)
     low, middle, high = edges[:-2], edges[1:-1], edges[2:]
     step = float(frequencies[1])
-    rising = (frequencies[:, None] - low) / (middle - low).clamp_min(step)
-    falling = (high - frequencies[:, None]) / (high - middle).clamp_min(step)
+    rising = 1 - (middle - frequencies[:, None]) / (middle - low).clamp_min(step)
+    falling = 1 - (frequencies[:, None] - middle) / (high - middle).clamp_min(step)
     return torch.minimum(rising, falling).clamp(0, 1)

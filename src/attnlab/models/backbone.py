@@ -1,8 +1,8 @@
-"""A pretrained model of the Hugging Face hub, or of a folder, whose attention is ours to watch.
+"""Loads a pretrained model of the Hugging Face hub, or of a folder, with attention sites.
 
-`transformers` lets a model call any registered function for its attention. Ours hands queries,
-keys and values to a `ExternalAttention` that stands in the very module which calls, so that the
-model's maps have sites like any other: `encoder.self.0`, `decoder.cross.5`.
+`transformers` lets a model call any registered function for its attention. Ours passes queries,
+keys and values to an `ExternalAttention` within the calling module, so that the model's maps have
+sites like any other: `encoder.self.0`, `decoder.cross.5`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from attnlab.data.pretrained import where
 from attnlab.errors import UserError
 
 IMPLEMENTATION = "attnlab"  # the name under which our function is registered
-FINDING = "attnlab_finding"
-CHILD = "attnlab_attention"  # the name of ours within the module that calls it
+RECORDING = "attnlab_recording"  # another one, which records the calls
+CHILD = "attnlab_attention"  # the name of our attention within the calling module
 
 
 @dataclass(frozen=True)
 class Source:
-    """Which model, and whether with its weights or with random ones."""
+    """A model's name, and whether its weights are pretrained or random."""
 
     name: str
     revision: str | None
@@ -34,22 +34,22 @@ class Source:
 
 
 def load(source: Source) -> nn.Module:
-    """The model: its encoder, or encoder and decoder; every attention of it has a site."""
+    """The model: encoder, or encoder and decoder; each of its attentions gets a site."""
     config = _read(source, "config", lambda auto: auto.AutoConfig.from_pretrained)
     _register(IMPLEMENTATION, attend)
     seq2seq = bool(config.is_encoder_decoder)
     model = _model(source, config, "AutoModelForSeq2SeqLM" if seq2seq else "AutoModel")
-    if getattr(model, "pooler", None) is not None:  # it would never be trained
+    if getattr(model, "pooler", None) is not None:  # no task would train it
         model.pooler = None  # type: ignore[assignment]
     for module in model.modules():
-        if getattr(module, "layerdrop", 0):  # a layer that is skipped has no map
+        if getattr(module, "layerdrop", 0):  # a skipped layer has no map
             module.layerdrop = 0.0  # type: ignore[assignment]
     _name_sites(model, source.name)
     return model
 
 
 def encoder_of(model: nn.Module) -> Any:
-    """What reads: the model itself where it only reads."""
+    """The encoder, which is the model itself where it has no decoder."""
     config: Any = model.config
     return model.get_encoder() if config.is_encoder_decoder else model  # type: ignore[operator]
 
@@ -60,18 +60,18 @@ def _model(source: Source, config: Any, kind: str) -> Any:
 
         auto = getattr(transformers, kind)
         return auto.from_config(config, attn_implementation=IMPLEMENTATION)
-    found = _read(
+    model = _read(
         source,
         "weights",
         lambda library: getattr(library, kind).from_pretrained,
         attn_implementation=IMPLEMENTATION,
         dtype=torch.float32,
     )
-    return found.train()
+    return model.train()
 
 
 def _read(source: Source, what: str, reader: Any, **settings: Any) -> Any:
-    """Whatever `from_pretrained` gives; what it cannot find or read is the user's to mend."""
+    """The result of `from_pretrained`; a `UserError` if it cannot find or read the model."""
     try:
         import transformers
     except ImportError:
@@ -89,7 +89,7 @@ def _read(source: Source, what: str, reader: Any, **settings: Any) -> Any:
 
 
 def _register(name: str, function: Callable[..., Any]) -> None:
-    """Make an attention known, with masks that say True where a query may look."""
+    """Register an attention function, with masks that are True where a query may attend."""
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -108,9 +108,10 @@ def attend(
     position_bias: Tensor | None = None,
     **rest: Any,
 ) -> tuple[Tensor, None]:
-    """What `transformers` calls: batch x heads x length x width to batch x queries x heads x width.
+    """The function that `transformers` calls.
 
-    No mask means that every key may be looked at, or, in a causal module, none after the query.
+    Takes batch x heads x length x width, gives batch x queries x heads x width. Without a mask all
+    keys are allowed or, in a causal module, those up to the query.
     """
     causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
     causal = causal and attention_mask is None and query.shape[2] > 1
@@ -122,8 +123,8 @@ def attend(
 
 
 @dataclass
-class Found:
-    """An attention that was called: by which module, and of what sizes."""
+class AttentionCall:
+    """A recorded call of attention: the calling module and the sizes."""
 
     module: nn.Module
     heads: int
@@ -133,7 +134,8 @@ class Found:
     keys: int
     dropout: float
 
-    def named(self, site: str) -> ExternalAttention:
+    def attention(self, site: str) -> ExternalAttention:
+        """An attention of these sizes."""
         return ExternalAttention(
             site,
             heads=self.heads,
@@ -145,10 +147,10 @@ class Found:
 
 
 @dataclass
-class _Finder:
-    """In the place of attention: notes who calls, and with what."""
+class _Recorder:
+    """Takes the place of attention and records its calls."""
 
-    found: list[Found] = field(default_factory=list)
+    calls: list[AttentionCall] = field(default_factory=list)
 
     def __call__(
         self,
@@ -161,50 +163,50 @@ class _Finder:
         **rest: Any,
     ) -> tuple[Tensor, None]:
         sizes = query.shape[1], key.shape[1], query.shape[3], value.shape[3], key.shape[2]
-        self.found.append(Found(module, *sizes, dropout))
+        self.calls.append(AttentionCall(module, *sizes, dropout))
         batch, heads, queries, _ = query.shape
         return value.new_zeros(batch, queries, heads, value.shape[3]), None
 
 
-READ, WRITTEN = 2, 3  # lengths of the texts on which sites are found, to be told apart
+READ, WRITTEN = 2, 3  # different lengths of the texts that are read and written to record calls
 
 
 def _name_sites(model: nn.Module, name: str) -> None:
-    """Put an attention of ours into each module that calls one, named by where it stands."""
+    """Add an attention with a site to each module that calls attention."""
     numbers: dict[str, int] = {}
-    seen: set[nn.Module] = set()
-    for stem, found in _found(model):
-        if found.module in seen:
+    modules: set[nn.Module] = set()
+    for stem, call in _recorded_calls(model):
+        if call.module in modules:
             raise UserError(
                 f"model.name: '{name}' uses one attention in several layers, which have no maps of "
                 "their own; models with a module for each layer have"
             )
-        seen.add(found.module)
+        modules.add(call.module)
         number = numbers[stem] = numbers.get(stem, -1) + 1
-        found.module.add_module(CHILD, found.named(f"{stem}.{number}"))
-    if not seen:
+        call.module.add_module(CHILD, call.attention(f"{stem}.{number}"))
+    if not modules:
         kind = type(model).__name__
         raise UserError(f"model.name: {kind} does not let others compute its attention")
 
 
 @torch.no_grad()
-def _found(model: Any) -> Iterator[tuple[str, Found]]:
-    """Every attention in the order of calls, while a text of two units is read and one written."""
+def _recorded_calls(model: Any) -> Iterator[tuple[str, AttentionCall]]:
+    """Every call of attention, by the stem of its site, while one text is read and one written."""
     from transformers.modeling_outputs import BaseModelOutput
 
-    encoder, finder = encoder_of(model), _Finder()
-    _register(FINDING, finder)
-    model.set_attn_implementation(FINDING)
+    encoder, recorder = encoder_of(model), _Recorder()
+    _register(RECORDING, recorder)
+    model.set_attn_implementation(RECORDING)
     mask = torch.ones(1, READ, dtype=torch.long)
     states = torch.zeros(1, READ, model.get_input_embeddings().embedding_dim)
     with torch.random.fork_rng(devices=[]):  # in training mode, where weights are dropped
-        read = encoder(inputs_embeds=states, attention_mask=mask).last_hidden_state
-        yield from (("encoder.self", each) for each in finder.found)
-        finder.found.clear()
+        states = encoder(inputs_embeds=states, attention_mask=mask).last_hidden_state
+        yield from (("encoder.self", each) for each in recorder.calls)
+        recorder.calls.clear()
         if model.config.is_encoder_decoder:
             units = torch.zeros(1, WRITTEN, dtype=torch.long)
-            outputs = BaseModelOutput(last_hidden_state=read)
+            outputs = BaseModelOutput(last_hidden_state=states)
             model(encoder_outputs=outputs, attention_mask=mask, decoder_input_ids=units)
-            for each in finder.found:
+            for each in recorder.calls:
                 yield ("decoder.cross" if each.keys == READ else "decoder.self"), each
     model.set_attn_implementation(IMPLEMENTATION)

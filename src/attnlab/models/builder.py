@@ -1,4 +1,4 @@
-"""`ModelBuilder`: what a kind of model has to offer - its building blocks, of matching widths."""
+"""`ModelBuilder`: makes the building blocks of one kind of model, of matching widths."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from attnlab.models.memory import Memory
 
 
 class Common(TypedDict):
-    """The settings that every kind of model has."""
+    """The settings of every kind of model."""
 
     dropout: float
     unit_dropout: float
@@ -34,14 +34,17 @@ class Common(TypedDict):
 
 
 class Shared(Common):
-    """The same with what a pretrained model brings itself."""
+    """These and the ones that a pretrained model decides itself."""
 
     dim: int  # width of the hidden states
     tie: Tie
 
 
 class ModelBuilder(ABC):
-    """Fronts, encoder and decoder of one kind; a subclass says what the last two are."""
+    """Embedders, encoder and decoder of one kind of model.
+
+    A subclass gives the embedding of units, the encoder and, if it writes texts, a decoder.
+    """
 
     def __init__(self, **shared: Unpack[Shared]) -> None:
         self.dim, self.dropout = shared["dim"], shared["dropout"]
@@ -56,37 +59,49 @@ class ModelBuilder(ABC):
     @property
     @abstractmethod
     def embedding_width(self) -> int:
-        """The width of what the encoder reads."""
+        """The width of the vectors that the encoder reads."""
 
     @abstractmethod
     def embedding(self, vocabulary: Vocabulary, width: int) -> nn.Module:
-        """Numbers of units, batch x length, to vectors."""
+        """Units, batch x length, to vectors; `forward(units, start=0)` if texts are continued."""
 
     @abstractmethod
     def encoder(self, attention: AttentionConfig, stem: str = "encoder") -> nn.Module:
-        """From what the embedders see to a memory of width `dim`; sites are named from `stem`."""
+        """Memories of the embedders to memories of width `dim`; sites are named from `stem`."""
 
-    @abstractmethod
     def decoder(self, vocabulary: int, attention: AttentionConfig) -> Decoder:
-        """What writes units one after the other."""
+        """The module that writes units one after the other."""
+        raise UserError("model.kind: has no decoder; try: model=transformer, model=recurrent")
 
-    def embedder(self, found: Input) -> nn.Module:
-        """What turns one input into a memory of width `embedding_width`."""
-        if isinstance(found, Text):
-            embedding = self.embedding(found.vocabulary, self.embedding_width)
+    def causal_decoder(self, vocabulary: Vocabulary, attention: AttentionConfig) -> Decoder:
+        """The module that continues a text, in which each state sees the past alone.
+
+        Its memory is a batch of prompts; see `CausalDecoder`.
+        """
+        raise UserError(
+            "model.kind: its states see later units, too; try: model=transformer, or "
+            "model=recurrent model.bidirectional=false"
+        )
+
+    def embedder(self, source: Input) -> nn.Module:
+        """The module that turns one input into a memory of width `embedding_width`."""
+        if isinstance(source, Text):
+            embedding = self.embedding(source.vocabulary, self.embedding_width)
             return TextEmbedder(embedding, self.unit_dropout)
-        if isinstance(found, Sentences):
-            embedding = self.embedding(found.vocabulary, self.embedding_width)
+        if isinstance(source, Sentences):
+            embedding = self.embedding(source.vocabulary, self.embedding_width)
             embedder = SentenceEmbedder(embedding, self.unit_dropout, self.sentences.build(self))
-            return nn.Sequential(embedder, self.places())
-        if isinstance(found, Picture):
-            return self.image.build(found, self.embedding_width)
-        if isinstance(found, Sound):
-            return nn.Sequential(self.audio.build(found, self.embedding_width), self.places())
-        raise TypeError(f"no embedder for inputs of form {found.form}")
+            return nn.Sequential(embedder, self.add_positions())
+        if isinstance(source, Picture):
+            return self.image.build(source, self.embedding_width)
+        if isinstance(source, Sound):
+            return nn.Sequential(
+                self.audio.build(source, self.embedding_width), self.add_positions()
+            )
+        raise TypeError(f"no embedder for inputs of form {source.form}")
 
-    def places(self) -> nn.Module:
-        """What tells an encoder the order of a memory; nothing where it reads in order."""
+    def add_positions(self) -> nn.Module:
+        """Adds positions to a memory, for encoders that do not read in order."""
         return nn.Identity()
 
     def attention(self, config: AttentionConfig, site: str, **sizes: int | None) -> Attention:
@@ -96,49 +111,49 @@ class ModelBuilder(ABC):
 
 
 class Units:
-    """Makes a vector for each unit of a text; output layer and other texts may share the matrix.
+    """Makes embedding matrices, which output layers and other texts may share.
 
-    (Press & Wolf 2017.) `std` is its spread at the start, without one that of a layer's weights.
-    Words whose vectors are given start from these, brought to that spread.
+    (Press & Wolf 2017.) `std` is the spread of new vectors, by default that of a layer's weights.
+    Pretrained word vectors are scaled to that spread.
     """
 
     def __init__(self, tie: Tie, width_key: str, std: float | None = None) -> None:
         self.tie: Tie = tie
-        self.width_key, self.std = width_key, std  # the setting that says how wide vectors are
-        self._of_all: nn.Embedding | None = None  # the matrix of all texts, once one has asked
+        self.width_key, self.std = width_key, std  # the key is that of the vectors' width
+        self._shared: nn.Embedding | None = None  # the matrix of all texts, once there is one
 
     def words(self, vocabulary: Vocabulary, width: int) -> nn.Embedding:
-        """The same for a text that is read, which may say what its words mean."""
+        """The matrix of a text that is read, from its word vectors where it has some."""
         embedding = self.embedding(len(vocabulary), width)
         if vocabulary.vectors is not None:
-            given = torch.tensor(vocabulary.vectors)  # vocabulary x width
-            if given.shape[1] != width:
+            vectors = torch.tensor(vocabulary.vectors)  # vocabulary x width
+            if vectors.shape[1] != width:
                 raise UserError(
-                    f"dataset.vectors: {given.shape[1]} numbers a word, where the model has "
-                    f"{width}; try: {self.width_key}={given.shape[1]}"
+                    f"dataset.vectors: {vectors.shape[1]} numbers a word, where the model has "
+                    f"{width}; try: {self.width_key}={vectors.shape[1]}"
                 )
-            known = ~given.isnan().any(1)
+            known = ~vectors.isnan().any(1)
             spread = self.std or width**-0.5
-            given = given * (spread / given[known].square().mean().sqrt())
-            embedding.weight.data[known] = given[known]
+            vectors = vectors * (spread / vectors[known].square().mean().sqrt())
+            embedding.weight.data[known] = vectors[known]
         return embedding
 
     def embedding(self, vocabulary: int, width: int) -> nn.Embedding:
         """A matrix of its own, or the one of all texts."""
-        if self.tie == "all" and self._of_all is not None:
-            if self._of_all.num_embeddings != vocabulary:
-                sizes = f"{self._of_all.num_embeddings} and {vocabulary}"
+        if self.tie == "all" and self._shared is not None:
+            if self._shared.num_embeddings != vocabulary:
+                sizes = f"{self._shared.num_embeddings} and {vocabulary}"
                 raise UserError(f"model.tie: 'all' needs one vocabulary; these have {sizes} units")
-            return self._of_all
-        self._of_all = nn.Embedding(vocabulary, width, padding_idx=PAD)
+            return self._shared
+        self._shared = nn.Embedding(vocabulary, width, padding_idx=PAD)
         if self.std is None:
-            nn.init.normal_(self._of_all.weight, std=width**-0.5)
+            nn.init.normal_(self._shared.weight, std=width**-0.5)
         else:
-            self._of_all.weight.data *= self.std
-        return self._of_all
+            self._shared.weight.data *= self.std
+        return self._shared
 
     def output(self, embedding: nn.Embedding, width: int) -> nn.Linear:
-        """From states of this width to a score for every unit that `embedding` knows."""
+        """The layer from states of this width to a score of every unit."""
         output = nn.Linear(width, embedding.num_embeddings)
         if self.tie != "none":
             output.weight = embedding.weight
@@ -146,7 +161,7 @@ class Units:
 
 
 class Decoder(nn.Module, ABC):
-    """Writes units, one after the other: all steps at once while training, else step by step."""
+    """Writes units: all steps in one pass while training, one step a call while decoding."""
 
     @abstractmethod
     def forward(self, units: Tensor, memory: Memory) -> Tensor:
@@ -166,22 +181,22 @@ class TextEmbedder(nn.Module):
 
     def __init__(self, embedding: nn.Module, dropout: float) -> None:
         super().__init__()
-        self.embedding, self.shown = embedding, UnitDropout(dropout)
+        self.embedding, self.unit_dropout = embedding, UnitDropout(dropout)
 
     def forward(self, inputs: Padded) -> Memory:
-        return Memory(self.embedding(self.shown(inputs.values)), inputs.mask)
+        return Memory(self.embedding(self.unit_dropout(inputs.values)), inputs.mask)
 
 
 class SentenceEmbedder(TextEmbedder):
-    """Words as vectors, then those of each sentence as one."""
+    """Words as vectors, then one vector of each sentence."""
 
-    def __init__(self, embedding: nn.Module, dropout: float, joined: nn.Module) -> None:
+    def __init__(self, embedding: nn.Module, dropout: float, sentence_vector: nn.Module) -> None:
         super().__init__(embedding, dropout)
-        self.joined = joined
+        self.joined = sentence_vector
 
     def forward(self, inputs: Padded) -> Memory:
         units = inputs.values  # batch x sentences x words
-        words = self.embedding(self.shown(units).flatten(0, 1)).unflatten(0, units.shape[:2])
+        words = self.embedding(self.unit_dropout(units).flatten(0, 1)).unflatten(0, units.shape[:2])
         return Memory(self.joined(words, units != PAD), inputs.mask)
 
 
@@ -191,8 +206,8 @@ class Queries(nn.Module):
     def __init__(self, count: int, dim: int) -> None:
         super().__init__()
         self.learned = nn.Parameter(dim**-0.5 * torch.randn(count, dim))
-        self.moved = nn.Linear(dim, dim)
+        self.project = nn.Linear(dim, dim)
 
     def forward(self, query_seed: Tensor) -> Tensor:
         """query_seed: batch x dim."""
-        return self.learned + self.moved(query_seed)[:, None]
+        return self.learned + self.project(query_seed)[:, None]

@@ -41,7 +41,7 @@ class OnePlaceMore(nn.Module):
 
     def __init__(self, builder: ModelBuilder, encoder: nn.Module) -> None:
         super().__init__()
-        self.encoder, self.places = encoder, builder.places()
+        self.encoder, self.positions = encoder, builder.add_positions()
         self.mark = nn.Parameter(
             torch.randn(builder.embedding_width) * builder.embedding_width**-0.5
         )
@@ -54,5 +54,5 @@ class OnePlaceMore(nn.Module):
         empty = history._replace(
             values=torch.zeros_like(longer), mask=F.pad(mask, (1, 0), value=True)
         )
-        mark = self.mark + self.places(empty).values.gather(1, last)
+        mark = self.mark + self.positions(empty).values.gather(1, last)
         return self.encoder(empty._replace(values=longer.scatter(1, last, mark)))

@@ -8,13 +8,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnlab.config.attention import AttentionConfig
+from attnlab.data.vocabulary import Vocabulary
+from attnlab.models.builder import Decoder, ModelBuilder
 from attnlab.models.dropout import Dropout
 from attnlab.models.memory import Memory
 from attnlab.models.recurrent import Recurrent
 
 
 class Convolutional(Recurrent):
-    """What `model=convolutional` builds: convolutions read, a recurrent decoder writes."""
+    """Builder of `model=convolutional`: convolutions read, a recurrent decoder writes."""
 
     def __init__(self, *, kernel: int, **recurrent: Any) -> None:
         super().__init__(bidirectional=False, **recurrent)
@@ -23,9 +25,12 @@ class Convolutional(Recurrent):
     def encoder(self, attention: AttentionConfig, stem: str = "encoder") -> nn.Module:
         return ConvolutionalEncoder(self) if self.encoder_layers else nn.Identity()
 
+    def causal_decoder(self, vocabulary: Vocabulary, attention: AttentionConfig) -> Decoder:
+        return ModelBuilder.causal_decoder(self, vocabulary, attention)  # refused
+
 
 class ConvolutionalEncoder(nn.Module):
-    """Every state knows its neighbours, and theirs, layer by layer."""
+    """Convolutions over the sequence; the receptive field grows layer by layer."""
 
     def __init__(self, builder: Convolutional) -> None:
         super().__init__()
@@ -43,7 +48,7 @@ class ConvolutionalEncoder(nn.Module):
 
 
 class GatedConvolution(nn.Module):
-    """A convolution, half of which decides how much of the other half passes (GLU)."""
+    """A convolution with a gated linear unit, beside a shortcut."""
 
     def __init__(self, builder: Convolutional) -> None:
         super().__init__()
@@ -55,6 +60,7 @@ class GatedConvolution(nn.Module):
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """States batch x length x dim; mask batch x length."""
-        seen = self.norm(states).masked_fill(~mask[..., None], 0.0)  # padding is as the border is
-        found = F.glu(self.convolution(seen.transpose(1, 2)), 1)  # batch x dim x length
-        return states + self.dropout(found.transpose(1, 2))
+        # Padding is zero, as beyond both ends.
+        inner = self.norm(states).masked_fill(~mask[..., None], 0.0)
+        inner = F.glu(self.convolution(inner.transpose(1, 2)), 1)  # batch x dim x length
+        return states + self.dropout(inner.transpose(1, 2))

@@ -1,4 +1,4 @@
-"""What training leaves out: activations, four times as fast as PyTorch on a CPU, and units."""
+"""Dropout of activations, four times as fast as PyTorch's on a CPU, and of units."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ STEPS = 2**16  # of the probability: each activation gets sixteen random bits
 
 
 class Dropout(nn.Dropout):
-    """Leaves out activations at random while training (Srivastava et al. 2014).
+    """Zeroes activations at random while training (Srivastava et al. 2014).
 
-    PyTorch draws a number for each activation, one after the other, which was an eighth of the
-    time of a small Transformer's step; four are had from one draw of 64 bits.
+    PyTorch draws a number for each activation, an eighth of the time of a small Transformer's step
+    on a CPU. Here one draw of 64 bits serves four activations.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - as PyTorch has it
@@ -24,10 +24,10 @@ class Dropout(nn.Dropout):
 
 
 class UnitDropout(nn.Module):
-    """Shows some units as unknown while training, so that a model learns what those mean.
+    """Replaces some units by the unknown one while training, whose vector is so learned.
 
-    (Word dropout, as in Iyyer et al. 2015 and Kiperwasser & Goldberg 2016; of what a decoder has
-    written, Bowman et al. 2016.) Marks stay.
+    (Word dropout, Iyyer et al. 2015, Kiperwasser & Goldberg 2016; of a decoder's input, Bowman et
+    al. 2016.) Special units stay.
     """
 
     def __init__(self, p: float) -> None:
@@ -35,7 +35,7 @@ class UnitDropout(nn.Module):
         self.p = p
 
     def forward(self, units: Tensor) -> Tensor:
-        """Units of any shape, as they are seen."""
+        """Units of any shape."""
         if not (self.training and self.p):
             return units
         hidden = torch.rand(units.shape, device=units.device) < self.p
@@ -43,7 +43,7 @@ class UnitDropout(nn.Module):
 
 
 def kept(states: Tensor, p: float) -> Tensor:
-    """Zero with probability `p`, to 1 in 65,536, else what keeps the mean; shaped as `states`."""
+    """Factors in the shape of `states`: zero with probability `p` (to 1 in 65,536), mean one."""
     draws = torch.empty(-(-states.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     bits = draws.view(torch.int16)[: states.numel()].view(states.shape)
     dropped = round(p * STEPS)

@@ -20,7 +20,7 @@ from attnlab.models.memory import Memory
 
 
 class HuggingFace(ModelBuilder):
-    """What `model=hf` builds: heads of ours on the states of a pretrained model."""
+    """Builder of `model=hf`: heads of ours on the states of a pretrained model."""
 
     def __init__(
         self,
@@ -34,32 +34,32 @@ class HuggingFace(ModelBuilder):
     ) -> None:
         self.name = name
         self.backbone: Any = load(Source(name, revision, weights))
-        self.read_by = encoder_of(self.backbone)
+        self.backbone_encoder = encoder_of(self.backbone)
         super().__init__(dim=self.backbone.config.hidden_size, tie="none", **common)
-        self.backbone.lr_factor = self.read_by.lr_factor = lr_factor
+        self.backbone.lr_factor = self.backbone_encoder.lr_factor = lr_factor
         frozen = {"embeddings": self.backbone.get_input_embeddings(), "everything": self.backbone}
         if freeze in frozen:
             frozen[freeze].requires_grad_(False)
-        self.pieces: PretrainedPieces | None = None  # of the text that was given a embedder
+        self.pieces: PretrainedPieces | None = None  # of the text that has an embedder
 
     @property
     def embedding_width(self) -> int:
         return self.backbone.get_input_embeddings().embedding_dim
 
-    def embedder(self, found: Input) -> nn.Module:
-        if not isinstance(found, Text):
+    def embedder(self, source: Input) -> nn.Module:
+        if not isinstance(source, Text):
             raise UserError(
-                f"model.kind: 'hf' reads texts, and the data hold an input of form '{found.form}'; "
-                "try: model=recurrent, model=transformer"
+                f"model.kind: 'hf' reads texts, and the data hold an input of form "
+                f"'{source.form}'; try: model=recurrent, model=transformer"
             )
-        if not isinstance(found.vocabulary, PretrainedPieces):
+        if not isinstance(source.vocabulary, PretrainedPieces):
             raise UserError("model.kind: 'hf' reads pieces of its own tokenizer, not other units")
         if self.pieces is not None:
             raise UserError(
                 "model.kind: 'hf' reads one text, and the data hold several; "
                 "try: model=recurrent, model=transformer"
             )
-        self.pieces = found.vocabulary
+        self.pieces = source.vocabulary
         rows = self.backbone.get_input_embeddings().num_embeddings
         if max(self.pieces.ids) >= rows:
             raise UserError(
@@ -83,28 +83,29 @@ class HuggingFace(ModelBuilder):
         return PretrainedDecoder(self)
 
     def own_numbers(self) -> Tensor:
-        """The backbone's number of each of our units."""
-        assert self.pieces is not None, "a embedder is made before anything else"
+        """The id in the backbone's vocabulary of each of our units."""
+        assert self.pieces is not None, "the embedder is made first"
         return torch.tensor(self.pieces.ids)
 
     def longest(self) -> int | None:
-        """Units that it has positions for; None where there is no end to them."""
+        """How many positions it has; None for no limit."""
         longest = getattr(self.backbone.config, "max_position_embeddings", None)
-        embeddings = getattr(self.read_by, "embeddings", None)
+        embeddings = getattr(self.backbone_encoder, "embeddings", None)
         padding = getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
         # RoBERTa and its kind count from behind the number of padding
         return longest if longest is None or padding is None else longest - padding - 1
 
 
 class PretrainedEmbedding(nn.Module):
-    """Pieces as the backbone's own vectors."""
+    """Pieces as the backbone's own embeddings."""
 
     numbers: Tensor
 
     def __init__(self, builder: HuggingFace) -> None:
         super().__init__()
         self.embedding = builder.backbone.get_input_embeddings()
-        self.scale = getattr(builder.read_by, "embed_scale", 1.0)  # where not the embedding's own
+        # Some encoders scale embeddings themselves, others within the embedding.
+        self.scale = getattr(builder.backbone_encoder, "embed_scale", 1.0)
         self.register_buffer("numbers", builder.own_numbers(), persistent=False)
 
     def forward(self, units: Tensor) -> Tensor:
@@ -117,18 +118,19 @@ class PretrainedEncoder(nn.Module):
 
     def __init__(self, builder: HuggingFace) -> None:
         super().__init__()
-        self.backbone, self.name, self.longest = builder.read_by, builder.name, builder.longest()
+        self.backbone = builder.backbone_encoder
+        self.name, self.longest = builder.name, builder.longest()
         self.dropout = nn.Dropout(builder.dropout)
 
     def forward(self, inputs: Memory) -> Memory:
         _fits(inputs.values.shape[1], self.longest, self.name)
-        read = self.backbone(inputs_embeds=inputs.values, attention_mask=inputs.mask.long())
-        return inputs._replace(values=self.dropout(read.last_hidden_state))
+        output = self.backbone(inputs_embeds=inputs.values, attention_mask=inputs.mask.long())
+        return inputs._replace(values=self.dropout(output.last_hidden_state))
 
 
 @dataclass
 class PretrainedState:
-    """What a decoder remembers between two steps: the library's own cache."""
+    """What a decoder keeps between two steps: the library's own cache."""
 
     memory: Memory
     cache: Any = None
@@ -141,7 +143,7 @@ class PretrainedState:
         return PretrainedState(self.memory.select(rows), cache)
 
     def reorder(self, rows: Tensor) -> None:
-        """Go on with these sequences, each of which has the memory of the one in its place."""
+        """Go on with these sequences; the memory of each row is that of its new sequence."""
         if self.cache is not None:
             self.cache.self_attention_cache.reorder_cache(rows)
 
@@ -175,9 +177,10 @@ class PretrainedDecoder(Decoder):
 
     def step(self, units: Tensor, state: PretrainedState) -> Tensor:
         """Scores of the unit after `units` (batch): batch x vocabulary. Moves the state on."""
-        found = self._run(units[:, None], state.memory, past_key_values=state.cache, use_cache=True)
-        state.cache = found.past_key_values
-        return found.logits[:, -1, self.written]
+        settings = {"past_key_values": state.cache, "use_cache": True}
+        output = self._run(units[:, None], state.memory, **settings)
+        state.cache = output.past_key_values
+        return output.logits[:, -1, self.written]
 
     def _run(self, units: Tensor, memory: Memory, **settings: Any) -> Any:
         from transformers.modeling_outputs import BaseModelOutput
@@ -191,7 +194,7 @@ class PretrainedDecoder(Decoder):
 
 
 def _copied(cache: Any) -> Any:
-    """A cache of its own; the tensors, which are never changed in place, are shared."""
+    """A copy of a cache that shares its tensors, which never change in place."""
     if cache is None:
         return None
     whole = copy.copy(cache)

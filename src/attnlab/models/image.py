@@ -1,4 +1,4 @@
-"""Fronts for pictures: cells in rows and columns, each knowing its place."""
+"""Embedders of pictures: cells in rows and columns, with their positions added."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from attnlab.models.memory import Memory
 
 
 class ImageEmbedder(nn.Module):
-    """Pixels to a map of features, whose places become the cells of a memory."""
+    """Pixels to a map of features, whose positions become the cells of a memory."""
 
     def __init__(self, picture: Picture, width: int, stride: int) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Patches(ImageEmbedder):
 
 
 class Blocks(ImageEmbedder):
-    """Blocks of convolutions; what they see on the way to the cells is kept."""
+    """Blocks of convolutions, whose finer features are kept beside the cells."""
 
     def __init__(
         self, picture: Picture, width: int, stride: int, channels: list[int], strides: list[int]
@@ -78,13 +78,13 @@ class Blocks(ImageEmbedder):
         self.kept = [self._last(scale) for scale in sorted(set(self.scales)) if scale < stride]
         self.finer = [channels[i] for i in self.kept]
 
-    def seen(self, pixels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """What every block sees, and the scales that are finer than cells."""
-        states, seen = pixels, []
+    def outputs(self, pixels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The features of every block, and those of scales that are finer than cells."""
+        states, outputs = pixels, []
         for block in self.blocks:
             states = block(states)
-            seen.append(states)
-        return seen, [seen[i] for i in self.kept]
+            outputs.append(states)
+        return outputs, [outputs[i] for i in self.kept]
 
     def _last(self, scale: int) -> int:
         """The last block of this scale."""
@@ -101,12 +101,12 @@ class Convolution(Blocks):
         self.across = nn.Conv2d(channels[-1], width, 1)
 
     def features(self, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
-        seen, finer = self.seen(pixels)
-        return self.across(seen[-1]), finer
+        outputs, finer = self.outputs(pixels)
+        return self.across(outputs[-1]), finer
 
 
 class Pyramid(Blocks):
-    """Blocks as before; what the coarse ones see is laid over the finest (Lin et al. 2017)."""
+    """Blocks of convolutions; coarse features are added to the finest (Lin et al. 2017)."""
 
     def __init__(
         self, picture: Picture, width: int, *, channels: list[int], strides: list[int], finest: int
@@ -116,8 +116,8 @@ class Pyramid(Blocks):
         self.across = nn.ModuleList(nn.Conv2d(n, width, 1) for n in channels[self.first :])
 
     def features(self, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
-        seen, finer = self.seen(pixels)
-        scales = [each(s) for each, s in zip(self.across, seen[self.first :], strict=True)]
+        outputs, finer = self.outputs(pixels)
+        scales = [each(s) for each, s in zip(self.across, outputs[self.first :], strict=True)]
         fine, *coarse = scales
         for states in coarse:
             fine = fine + F.interpolate(states, fine.shape[2:], mode="bilinear")

@@ -1,4 +1,4 @@
-"""What a model sees in place of an input that is missing."""
+"""`Missing`: learned states in place of missing inputs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from attnlab.models.memory import Memory
 
 
 class Missing(nn.Module):
-    """A learned vector for each input, which is all that there is to see where it is missing.
+    """Replaces a missing input by a learned vector of its own.
 
-    Training leaves some inputs out on purpose, so that the vectors are learned and no input is
-    relied on alone (modality dropout, Neverova et al. 2016).
+    Training drops some inputs, so that the vectors are learned and the model relies on no input
+    alone (modality dropout, Neverova et al. 2016).
     """
 
     def __init__(self, inputs: int, width: int, dropout: float) -> None:
@@ -23,27 +23,27 @@ class Missing(nn.Module):
         self.vectors = nn.Parameter(torch.zeros(inputs, width))
         self.dropout = dropout
 
-    def forward(self, seen: Sequence[Memory], given: Sequence[Padded]) -> list[Memory]:
-        """What the embedders saw of each input, and what they were given."""
-        there = torch.stack([each.mask.flatten(1).any(1) for each in given])  # inputs x batch
+    def forward(self, memories: Sequence[Memory], inputs: Sequence[Padded]) -> list[Memory]:
+        """The embedders' memories of the inputs, with the missing ones replaced."""
+        present = torch.stack([each.mask.flatten(1).any(1) for each in inputs])  # inputs x batch
         if self.training and self.dropout:
-            there = there & self.kept(there)
+            present = present & self.kept(present)
         return [
-            _in_its_place(memory, vector, ~here)
-            for memory, vector, here in zip(seen, self.vectors, there, strict=True)
+            _replaced(memory, vector, ~here)
+            for memory, vector, here in zip(memories, self.vectors, present, strict=True)
         ]
 
-    def kept(self, there: Tensor) -> Tensor:
-        """Of some examples one input goes, unless it is all there is: inputs x batch."""
-        inputs, batch = there.shape
-        chosen = torch.randint(inputs, (1, batch), device=there.device)
-        goes = (torch.rand(batch, device=there.device) < self.dropout) & (there.sum(0) > 1)
-        kept = torch.ones_like(there)
-        return kept.scatter(0, chosen, ~goes[None])
+    def kept(self, present: Tensor) -> Tensor:
+        """Drops one input of some examples that have several: inputs x batch, False if dropped."""
+        inputs, batch = present.shape
+        chosen = torch.randint(inputs, (1, batch), device=present.device)
+        drops = (torch.rand(batch, device=present.device) < self.dropout) & (present.sum(0) > 1)
+        kept = torch.ones_like(present)
+        return kept.scatter(0, chosen, ~drops[None])
 
 
-def _in_its_place(memory: Memory, vector: Tensor, absent: Tensor) -> Memory:
-    """A picture that is missing has as many cells as any, all alike; all else has one state."""
+def _replaced(memory: Memory, vector: Tensor, absent: Tensor) -> Memory:
+    """The vector in place of absent examples: in all cells of a picture, else as one state."""
     where = absent[:, None]  # batch x 1
     values = torch.where(where[..., None], vector.to(memory.values), memory.values)
     if memory.grid is not None:

@@ -1,4 +1,4 @@
-"""Several inputs read together: as one sequence, or each by itself and then by way of others."""
+"""Encoders of several inputs: as one sequence, or one encoder each and co-attention."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from attnlab.models.memory import Memory
 
 
 class OneSequence(nn.Module):
-    """All inputs side by side through one encoder, so that each state knows them all.
+    """All inputs side by side through one encoder, so that each state sees them all.
 
     (As in ViLT, Kim et al. 2021.)
     """
@@ -24,10 +24,10 @@ class OneSequence(nn.Module):
         self.encoder = encoder
         self.kinds = nn.Embedding(inputs, width)
 
-    def forward(self, seen: Sequence[Memory]) -> list[Memory]:
+    def forward(self, memories: Sequence[Memory]) -> list[Memory]:
         marked = [
             memory._replace(values=memory.values + kind)
-            for memory, kind in zip(seen, self.kinds.weight, strict=True)
+            for memory, kind in zip(memories, self.kinds.weight, strict=True)
         ]
         return encoded_together(self.encoder, marked)
 
@@ -36,7 +36,7 @@ class CoAttention(nn.Module):
     """Each input through an encoder of its own; then, round by round, each attends to the others.
 
     Co-attention (Lu et al. 2016) by cross-attention in both directions at once, as in ViLBERT (Lu
-    et al. 2019). Sites are named for the input that looks: `image.cross.0`.
+    et al. 2019). Sites are named after the input of the queries: `image.cross.0`.
     """
 
     def __init__(
@@ -49,8 +49,9 @@ class CoAttention(nn.Module):
             for i in range(rounds)
         )
 
-    def forward(self, seen: Sequence[Memory]) -> list[Memory]:
-        memories = [each(memory) for each, memory in zip(self.encoders, seen, strict=True)]
+    def forward(self, memories: Sequence[Memory]) -> list[Memory]:
+        pairs = zip(self.encoders, memories, strict=True)
+        memories = [encoder(memory) for encoder, memory in pairs]
         for crossings in self.rounds:
             memories = [
                 crossing(own, side_by_side([m for m in memories if m is not own]))
@@ -60,7 +61,7 @@ class CoAttention(nn.Module):
 
 
 class Crossing(nn.Module):
-    """States of one input look at those of others, then feed-forward, each beside a shortcut."""
+    """Cross-attention of one input to the others, then feed-forward, each with a shortcut."""
 
     def __init__(self, builder: ModelBuilder, attention: AttentionConfig, site: str) -> None:
         super().__init__()
@@ -74,8 +75,8 @@ class Crossing(nn.Module):
         self.dropout = Dropout(builder.dropout)
 
     def forward(self, own: Memory, others: Memory) -> Memory:
-        query_seed, keys = self.norms[0](own.values), self.norms[1](others.values)
-        states = own.values + self.dropout(self.attention(query_seed, keys, keys, others.visible()))
+        queries, keys = self.norms[0](own.values), self.norms[1](others.values)
+        states = own.values + self.dropout(self.attention(queries, keys, keys, others.visible()))
         return own._replace(values=states + self.dropout(self.mlp(self.norms[2](states))))
 
 

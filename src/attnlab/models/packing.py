@@ -1,7 +1,7 @@
 """`Packing`: several short examples in one row, so that nothing is computed for padding.
 
-Rows are no longer than the longest example. Each state sees those of its own example alone, so that
-what comes out is what comes out without (as in Krell et al. 2021).
+Rows are as long as the longest example. Each state sees those of its own example alone, so that
+the results are the same without packing (as in Krell et al. 2021).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from attnlab.attention.mask import Mask
 
 @dataclass(frozen=True)
 class Packing:
-    """Where each real state of a batch stands in the rows."""
+    """The position of each real state of a batch in the rows."""
 
-    sources: Tensor  # all real states: their place in batch x length, flat
-    places: Tensor  # the same many: their place in rows x width, flat
-    owners: Tensor  # rows x width: the example of each place, -1 where there is none
+    sources: Tensor  # of all real states: index into batch x length, flat
+    targets: Tensor  # of the same states: index into rows x width, flat
+    owners: Tensor  # rows x width: the example of each position, -1 where there is none
 
     @classmethod
     def of(cls, mask: Tensor) -> Packing | None:
@@ -30,30 +30,30 @@ class Packing:
         if len(rows) == len(lengths):
             return None
         width = mask.shape[1]
-        starts = torch.zeros(len(lengths), dtype=torch.long)  # places at which examples begin
+        starts = torch.zeros(len(lengths), dtype=torch.long)  # index of each example's first state
         for number, row in enumerate(rows):
-            place = number * width
+            start = number * width
             for example in row:
-                starts[example] = place
-                place += lengths[example]
+                starts[example] = start
+                start += lengths[example]
         sources = mask.flatten().nonzero()[:, 0]
         example, offset = sources // width, (mask.cumsum(1) - 1).flatten()[sources]
-        places = starts.to(mask.device)[example] + offset
+        targets = starts.to(mask.device)[example] + offset
         owners = mask.new_full((len(rows) * width,), -1, dtype=torch.long)
-        owners[places] = example
-        return cls(sources, places, owners.view(len(rows), width))
+        owners[targets] = example
+        return cls(sources, targets, owners.view(len(rows), width))
 
     def packed(self, states: Tensor) -> Tensor:
-        """batch x length x dim -> rows x width x dim, zero where nothing stands."""
+        """batch x length x dim -> rows x width x dim, zero where there is no state."""
         rows, width = self.owners.shape
         empty = states.new_zeros(rows * width, states.shape[-1])
-        filled = empty.index_copy(0, self.places, states.flatten(0, 1)[self.sources])
+        filled = empty.index_copy(0, self.targets, states.flatten(0, 1)[self.sources])
         return filled.view(rows, width, -1)
 
     def unpacked(self, rows: Tensor, like: Tensor) -> Tensor:
-        """The other way, into the shape of `like`: batch x length x dim, padding zero."""
+        """rows x width x dim -> the shape of `like`, batch x length x dim, padding zero."""
         empty = torch.zeros_like(like).flatten(0, 1)
-        return empty.index_copy(0, self.sources, rows.flatten(0, 1)[self.places]).view_as(like)
+        return empty.index_copy(0, self.sources, rows.flatten(0, 1)[self.targets]).view_as(like)
 
     def visible(self, causal: bool) -> Mask:
         """Within rows, the states of one's own example."""

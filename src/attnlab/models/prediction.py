@@ -1,4 +1,4 @@
-"""Attention predicted before anything is decoded."""
+"""`AttentionPrediction`: attention that is predicted before decoding."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ SITE = "prediction.cross.0"
 class AttentionPrediction(nn.Module):
     """encoder -> attention prediction -> attention distribution -> decoder -> output.
 
-    Each place of the answer has a query of its own; its map over the input is made from the
-    encoder's states alone, before any unit is written. What follows gets the weighted sums and no
-    other sight of the input: the n-th output sees those of the first n places, so that it does
-    not matter how many places are asked for.
+    Each step of the answer has a learned query; its map over the input depends on the encoder's
+    states alone, before any unit is written. The decoder gets the weighted sums and nothing else of
+    the input: its n-th output sees those of the first n steps, so that the number of steps does not
+    change it.
     """
 
-    def __init__(self, builder: ModelBuilder, config: AttentionConfig, places: int) -> None:
+    def __init__(self, builder: ModelBuilder, config: AttentionConfig, steps: int) -> None:
         super().__init__()
-        self.queries = Queries(places, builder.dim)
+        self.queries = Queries(steps, builder.dim)
         self.attention = builder.attention(config, SITE)
         self.norm = nn.LayerNorm(builder.dim)
 
-    def forward(self, reading: Reading, places: int) -> Memory:
-        """A memory of so many places, of which it has no more than it was built for."""
+    def forward(self, reading: Reading, steps: int) -> Memory:
+        """A memory of as many steps, at most those that it was built for."""
         memory = reading.memory
-        queries = self.queries(reading.query_seed)[:, :places]  # batch x places x dim
-        found = self.attention(queries, memory.values, memory.values, memory.visible())
-        values = self.norm(found + queries)
+        queries = self.queries(reading.query_seed)[:, :steps]  # batch x steps x dim
+        context = self.attention(queries, memory.values, memory.values, memory.visible())
+        values = self.norm(context + queries)
         return Memory(values, values.new_ones(values.shape[:2]).bool(), causal=True)

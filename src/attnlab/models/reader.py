@@ -1,4 +1,4 @@
-"""`Reader`: all inputs of a batch to one memory, that of the input which is looked at."""
+"""`Reader`: all inputs of a batch to the memory of the attended input."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from attnlab.models.missing import Missing
 
 
 class Reading(NamedTuple):
-    """What there is to look at, and what is asked about it."""
+    """The memory that is attended to, and the seed of the query."""
 
     memory: Memory
-    query_seed: Tensor  # batch x dim: the other inputs, or where the only one ends
+    query_seed: Tensor  # batch x dim: mean of the other inputs, or last state of the only one
 
 
 class Reader(nn.Module):
     """Each input through its embedder, then all of them through an encoder.
 
-    What is looked at is then taken out again.
+    The result is the part of the attended input.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Reader(nn.Module):
         missing: Missing | None,
     ) -> None:
         super().__init__()
-        self.causal = causal  # whether each state knows only what stands before it
+        self.causal = causal  # whether each state of the attended input sees its past alone
         self.names = tuple(embedders)
         self.embedders = nn.ModuleList(embedders.values())
         self.missing = missing
@@ -42,7 +42,7 @@ class Reader(nn.Module):
 
     @property
     def embedder(self) -> nn.Module:
-        """What sees the input that is looked at."""
+        """The embedder of the attended input."""
         return self.embedders[self.names.index(self.attended)]
 
     def forward(self, batch: Batch) -> Reading:
@@ -51,8 +51,8 @@ class Reader(nn.Module):
         if self.missing is not None:
             memories = self.missing(memories, inputs)
         if self.causal:
-            place = self.names.index(self.attended)
-            memories[place] = memories[place]._replace(causal=True)
+            number = self.names.index(self.attended)
+            memories[number] = memories[number]._replace(causal=True)
         if len(memories) == 1:
             memory = self.encoder(memories[0])
             return Reading(memory, memory.last() if memory.grid is None else memory.mean())

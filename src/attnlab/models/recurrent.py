@@ -8,9 +8,12 @@ from typing import Any, Literal, Unpack
 import torch
 from torch import Tensor, nn
 
+from attnlab.attention.state import State
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.vocabulary import Vocabulary
+from attnlab.errors import UserError
 from attnlab.models.builder import Decoder, ModelBuilder, Shared, Units
+from attnlab.models.causal_decoder import AttendingCausalDecoder, CausalDecoder
 from attnlab.models.dropout import Dropout
 from attnlab.models.memory import Memory
 
@@ -18,7 +21,7 @@ CELLS: dict[str, type[nn.LSTM | nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class Recurrent(ModelBuilder):
-    """What `model=recurrent` builds: the parts, with their widths."""
+    """Builder of `model=recurrent`."""
 
     def __init__(
         self,
@@ -47,7 +50,7 @@ class Recurrent(ModelBuilder):
         return self.embedding_dim if self.encoder_layers else self.dim
 
     def embedding(self, vocabulary: Vocabulary, width: int) -> nn.Module:
-        return nn.Sequential(self.units.words(vocabulary, width), Dropout(self.dropout))
+        return Embedding(self.units.words(vocabulary, width), Dropout(self.dropout))
 
     def encoder(self, attention: AttentionConfig, stem: str = "encoder") -> nn.Module:
         return RecurrentEncoder(self) if self.encoder_layers else nn.Identity()
@@ -55,6 +58,14 @@ class Recurrent(ModelBuilder):
     def decoder(self, vocabulary: int, attention: AttentionConfig) -> Decoder:
         kind = StepwiseDecoder if self.stepwise else RecurrentDecoder
         return kind(self, vocabulary, attention)
+
+    def causal_decoder(self, vocabulary: Vocabulary, attention: AttentionConfig) -> CausalDecoder:
+        if self.bidirectional or not self.encoder_layers:
+            raise UserError(
+                "model.encoder_layers: continuing a text takes a recurrent encoder that reads "
+                "forward; try: model.encoder_layers=1 model.bidirectional=false"
+            )
+        return AttendingCausalDecoder(self, vocabulary, attention)
 
     def rnn(self, sizes: tuple[int, int], layers: int) -> nn.LSTM | nn.GRU:
         """`sizes` are those of inputs and states."""
@@ -66,65 +77,96 @@ class Recurrent(ModelBuilder):
         )
 
 
-class RecurrentEncoder(nn.Module):
-    """Reads the input, by default both ways; every position keeps a state.
+class Embedding(nn.Sequential):
+    """Units as vectors, then dropout; a recurrent model counts no positions."""
 
-    The way back reads each sequence turned round within its own length, so that padding comes
-    last on both ways and is never seen. (Packed sequences would do the same, but on a CPU a GRU
-    over a thousand packed steps took eleven times as long.)
+    @property
+    def units(self) -> nn.Embedding:
+        """The matrix of the vectors."""
+        return self[0]  # type: ignore[return-value]
+
+    def forward(self, units: Tensor, start: int = 0) -> Tensor:
+        """batch x length -> batch x length x width."""
+        return super().forward(units)
+
+
+@dataclass
+class Hidden:
+    """What a cell keeps, layers x batch x dim: one tensor, a pair of them for an LSTM."""
+
+    value: Any = None
+
+    def select(self, rows: Tensor) -> Hidden:
+        """That of some of the sequences, in the order of `rows`."""
+        if isinstance(self.value, tuple):
+            return Hidden(tuple(each[:, rows] for each in self.value))
+        return Hidden(None if self.value is None else self.value[:, rows])
+
+    def reorder(self, rows: Tensor) -> None:
+        """Go on with these sequences."""
+        self.value = self.select(rows).value
+
+
+class RecurrentEncoder(nn.Module):
+    """Recurrent layers, by default in both directions, with a state for every position.
+
+    The backward direction reads each sequence reversed within its own length, so that padding
+    comes last in both and no state sees it. (Packed sequences would do the same, but on a CPU a
+    GRU over a thousand packed steps took eleven times as long.)
     """
 
     def __init__(self, builder: Recurrent) -> None:
         super().__init__()
-        ways = 2 if builder.bidirectional else 1
+        directions = 2 if builder.bidirectional else 1
+        width = builder.dim // directions
         inputs = [builder.embedding_dim, *[builder.dim] * (builder.encoder_layers - 1)]
         self.layers = nn.ModuleList(
-            nn.ModuleList(builder.rnn((width, builder.dim // ways), 1) for _ in range(ways))
-            for width in inputs
+            nn.ModuleList(builder.rnn((input_width, width), 1) for _ in range(directions))
+            for input_width in inputs
         )
         self.dropout = Dropout(builder.dropout)
 
-    def forward(self, inputs: Memory) -> Memory:
+    def start(self) -> list[Hidden]:
+        """The caches of a causal sequence before its first state, one a layer."""
+        return [Hidden() for _ in self.layers]
+
+    def forward(self, inputs: Memory, caches: list[Hidden] | None = None) -> Memory:
+        """A memory of width `dim`; with caches, the next states of a longer causal one."""
         states = inputs.values  # batch x length x width
-        turned = turned_round(inputs.mask)[..., None]  # batch x length x 1
-        for ahead, *back in self.layers:  # type: ignore[misc]
-            read = [ahead(states)[0]]
-            for way in back:
-                reverse = way(states.gather(1, turned.expand_as(states)))[0]
-                read.append(reverse.gather(1, turned.expand_as(reverse)))
-            states = self.dropout(torch.cat(read, -1))
+        backward = reversed_positions(inputs.mask)[..., None]  # batch x length x 1
+        for (ahead, *back), cache in zip(self.layers, caches or self.start(), strict=True):  # type: ignore[misc]
+            forward, cache.value = ahead(states, cache.value)
+            outputs = [forward]
+            for rnn in back:
+                reverse = rnn(states.gather(1, backward.expand_as(states)))[0]
+                outputs.append(reverse.gather(1, backward.expand_as(reverse)))
+            states = self.dropout(torch.cat(outputs, -1))
         return inputs._replace(values=states)
 
 
-def turned_round(mask: Tensor) -> Tensor:
-    """For each place that which mirrors it among the real ones; padding stays: batch x length."""
-    place = torch.arange(mask.shape[1], device=mask.device)
-    mirrored = mask.sum(1, keepdim=True) - 1 - place
-    return torch.where(mask, mirrored, place)
+def reversed_positions(mask: Tensor) -> Tensor:
+    """The position of each state after reversal; padding stays: batch x length."""
+    position = torch.arange(mask.shape[1], device=mask.device)
+    mirrored = mask.sum(1, keepdim=True) - 1 - position
+    return torch.where(mask, mirrored, position)
 
 
 @dataclass
 class RecurrentState:
-    """What a decoder remembers between two steps."""
+    """What a decoder keeps between two steps."""
 
     memory: Memory
-    hidden: Any  # what the cell keeps: layers x batch x dim, a pair of them for an LSTM
-    attention: Any  # what the mechanism keeps: projected keys, earlier maps
+    hidden: Hidden
+    attention: State  # projected keys, earlier maps
 
     def select(self, rows: Tensor) -> RecurrentState:
         """The state of some of the sequences, in the order of `rows`."""
-        hidden = self._hidden_of(rows)
-        return RecurrentState(self.memory.select(rows), hidden, self.attention.select(rows))
+        return RecurrentState(*(each.select(rows) for each in vars(self).values()))
 
     def reorder(self, rows: Tensor) -> None:
-        """Go on with these sequences, each of which has the memory of the one in its place."""
-        self.hidden = self._hidden_of(rows)
+        """Go on with these sequences; the memory of each row is that of its new sequence."""
+        self.hidden.reorder(rows)
         self.attention.reorder(rows)
-
-    def _hidden_of(self, rows: Tensor) -> Any:
-        if isinstance(self.hidden, tuple):
-            return tuple(h[:, rows] for h in self.hidden)
-        return self.hidden[:, rows]
 
 
 class RecurrentDecoder(Decoder):
@@ -159,11 +201,12 @@ class RecurrentDecoder(Decoder):
     def start(self, memory: Memory) -> RecurrentState:
         """The state before the first unit."""
         attention = self.attention.start(memory.values, memory.values, memory.visible())
-        return RecurrentState(memory, self.first_hidden(memory), attention)
+        return RecurrentState(memory, Hidden(self.first_hidden(memory)), attention)
 
     def step(self, units: Tensor, state: RecurrentState) -> Tensor:
         """Scores of the unit after `units` (batch): batch x vocabulary. Moves the state on."""
-        states, state.hidden = self.rnn(self.embedding(units[:, None]), state.hidden)
+        embedded = self.embedding(units[:, None])
+        states, state.hidden.value = self.rnn(embedded, state.hidden.value)
         return self.scores(states, self.attend(states, state))[:, 0]
 
     def attend(self, query: Tensor, state: RecurrentState) -> Tensor:
@@ -175,7 +218,7 @@ class RecurrentDecoder(Decoder):
         return self.output(self.dropout(mixed))
 
     def first_hidden(self, memory: Memory) -> Any:
-        """What the memory shows at first, through one layer, starts every layer of the decoder."""
+        """The first hidden state of every layer, from the memory through one layer."""
         started = torch.tanh(self.bridge(memory.at_first()))  # batch x dim
         hidden = started.expand(self.rnn.num_layers, -1, -1).contiguous()
         return (hidden, torch.zeros_like(hidden)) if isinstance(self.rnn, nn.LSTM) else hidden
@@ -197,8 +240,9 @@ class StepwiseDecoder(RecurrentDecoder):
         return self.scores(*self._advance(self.embedding(units[:, None]), state))[:, 0]
 
     def _advance(self, embedded: Tensor, state: RecurrentState) -> tuple[Tensor, Tensor]:
-        """The state after one more unit, batch x 1 x dim, and what was found for it."""
-        top = state.hidden[0] if isinstance(state.hidden, tuple) else state.hidden
+        """The state after one more unit, batch x 1 x dim, and its context."""
+        hidden = state.hidden.value
+        top = hidden[0] if isinstance(hidden, tuple) else hidden
         context = self.attend(top[-1][:, None], state)  # batch x 1 x context
-        states, state.hidden = self.rnn(torch.cat([embedded, context], -1), state.hidden)
+        states, state.hidden.value = self.rnn(torch.cat([embedded, context], -1), hidden)
         return states, context

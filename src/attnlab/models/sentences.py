@@ -1,4 +1,4 @@
-"""Sentences as states: what the words of each, as vectors, become together."""
+"""Vectors of sentences, from the vectors of their words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SITE = "words.pooling"  # of the map over the words of each sentence
 
 
 class Bag(nn.Module):
-    """The sum of the words, whatever their order, divided by the root of how many there are."""
+    """The sum of the words, divided by the root of their number; order does not count."""
 
     def __init__(self, builder: ModelBuilder) -> None:
         super().__init__()
@@ -24,12 +24,12 @@ class Bag(nn.Module):
         return (words * self.shares(words, mask)).sum(-2) / length.sqrt()
 
     def shares(self, words: Tensor, mask: Tensor) -> Tensor:
-        """How much each word counts: broadcasts to batch x sentences x words x width."""
+        """The factor of each word: broadcasts to batch x sentences x words x width."""
         return mask[..., None].to(words)
 
 
 class Position(Bag):
-    """A sum in which a word's place says which of its features count more.
+    """A sum in which the position of a word weighs its features.
 
     l_kj = (1 - j/J) - (k/d) (1 - 2j/J) for word j of J, feature k of d (Sukhbaatar et al. 2015).
     """
@@ -37,14 +37,14 @@ class Position(Bag):
     def shares(self, words: Tensor, mask: Tensor) -> Tensor:
         length, width = words.shape[-2:]
         counted = mask.sum(-1, keepdim=True).clamp_min(1)  # batch x sentences x 1, J
-        place = torch.arange(1, length + 1).to(words) / counted  # batch x sentences x words, j/J
+        position = torch.arange(1, length + 1).to(words) / counted  # batch x sentences x words, j/J
         feature = torch.arange(1, width + 1).to(words) / width  # width, k/d
-        shares = (1 - place[..., None]) - feature * (1 - 2 * place[..., None])
+        shares = (1 - position[..., None]) - feature * (1 - 2 * position[..., None])
         return shares * mask[..., None]
 
 
 class WordAttention(nn.Module):
-    """One query looks over the words of each sentence (Yang et al. 2016).
+    """One query attends to the words of each sentence (Yang et al. 2016).
 
     At its site every sentence of the batch, padding included, is an example of its own.
     """
@@ -59,5 +59,5 @@ class WordAttention(nn.Module):
     def forward(self, words: Tensor, mask: Tensor) -> Tensor:
         values = words.flatten(0, 1)  # all sentences x words x width
         query = self.query.expand(len(values), 1, -1)
-        found = self.attention(query, values, values, Mask(keys=mask.flatten(0, 1)))
-        return found.view(*mask.shape[:2], -1)  # batch x sentences x width
+        context = self.attention(query, values, values, Mask(keys=mask.flatten(0, 1)))
+        return context.view(*mask.shape[:2], -1)  # batch x sentences x width

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, Unpack, cast
+from typing import Literal, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,24 +14,26 @@ from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.attention.positions.absolute import sinusoids
 from attnlab.attention.probes import watched
+from attnlab.attention.state import State
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError
 from attnlab.models.builder import Decoder, ModelBuilder, Shared
+from attnlab.models.causal_decoder import CausalDecoder
 from attnlab.models.dropout import Dropout
-from attnlab.models.encoder_layers import (
-    ConformerLayer,
-    EncoderLayer,
-    FeedForward,
-    Residual,
-    last_norm,
-)
 from attnlab.models.memory import Memory
 from attnlab.models.packing import Packing
+from attnlab.models.transformer_layers import (
+    ConformerLayer,
+    DecoderLayer,
+    EncoderLayer,
+    LayerCaches,
+    last_norm,
+)
 
 
 class Transformer(ModelBuilder):
-    """What `model=transformer` builds: the parts, with their widths."""
+    """Builder of `model=transformer`."""
 
     def __init__(  # noqa: PLR0913 - each is a setting of its own
         self,
@@ -62,8 +64,8 @@ class Transformer(ModelBuilder):
     def embedding(self, vocabulary: Vocabulary, width: int) -> nn.Module:
         return PositionedEmbedding(self, self.units.words(vocabulary, width))
 
-    def places(self) -> nn.Module:
-        return PlacedMemory(self)
+    def add_positions(self) -> nn.Module:
+        return PositionedMemory(self)
 
     def encoder(self, attention: AttentionConfig, stem: str = "encoder") -> nn.Module:
         return TransformerEncoder(self, self.self_attention or attention, stem)
@@ -71,38 +73,41 @@ class Transformer(ModelBuilder):
     def decoder(self, vocabulary: int, attention: AttentionConfig) -> Decoder:
         return TransformerDecoder(self, vocabulary, attention)
 
+    def causal_decoder(self, vocabulary: Vocabulary, attention: AttentionConfig) -> CausalDecoder:
+        return CausalDecoder(self, vocabulary, attention)
+
     def attention(self, config: AttentionConfig, site: str, **sizes: int | None) -> Attention:
         return super().attention(config, site, **{"max_length": self.max_length} | sizes)
 
 
 class PositionedEmbedding(nn.Module):
-    """Units as vectors, with their places added."""
+    """Units as vectors, with their positions added."""
 
     def __init__(self, builder: Transformer, units: nn.Embedding) -> None:
         super().__init__()
         self.units = units
         self.scale = math.sqrt(builder.dim)
         self.dropout = Dropout(builder.dropout)
-        self.places = Places(builder)
+        self.positions = Positions(builder)
 
     def forward(self, units: Tensor, start: int = 0) -> Tensor:
-        """Units batch x length, the first of them at place `start`: batch x length x dim."""
-        return self.dropout(self.places(self.units(units) * self.scale, start))
+        """Units batch x length, the first at position `start`: batch x length x dim."""
+        return self.dropout(self.positions(self.units(units) * self.scale, start))
 
 
-class PlacedMemory(nn.Module):
-    """A memory whose states know their places."""
+class PositionedMemory(nn.Module):
+    """A memory, with positions added to its states."""
 
     def __init__(self, builder: Transformer) -> None:
         super().__init__()
-        self.places = Places(builder)
+        self.positions = Positions(builder)
 
     def forward(self, memory: Memory) -> Memory:
-        return memory._replace(values=self.places(memory.values))
+        return memory._replace(values=self.positions(memory.values))
 
 
-class Places(nn.Module):
-    """Adds to each state what stands for its place."""
+class Positions(nn.Module):
+    """Adds to each state the vector of its position."""
 
     table: Tensor | None
 
@@ -118,7 +123,7 @@ class Places(nn.Module):
             self.register_buffer("table", table, persistent=False)
 
     def forward(self, states: Tensor, start: int = 0) -> Tensor:
-        """batch x length x dim, the first state being at place `start`."""
+        """States batch x length x dim, the first at position `start`."""
         if self.table is None:
             return states
         end = start + states.shape[1]
@@ -128,7 +133,7 @@ class Places(nn.Module):
 
 
 class TransformerEncoder(nn.Module):
-    """A stack of layers; every position keeps a state."""
+    """A stack of layers, with a state for every position."""
 
     def __init__(self, builder: Transformer, attention: AttentionConfig, stem: str) -> None:
         super().__init__()
@@ -142,59 +147,31 @@ class TransformerEncoder(nn.Module):
         self.norm = last_norm(builder)
         self.packed = builder.packed
 
-    def forward(self, inputs: Memory) -> Memory:
+    def forward(self, inputs: Memory, caches: list[State] | None = None) -> Memory:
+        """A memory of width `dim`; with caches, the next states of a longer causal one."""
         states = inputs.values  # batch x length x dim
-        packing = Packing.of(inputs.mask) if self.packed and not watched(self) else None
+        packs = self.packed and caches is None and not watched(self)
+        packing = Packing.of(inputs.mask) if packs else None
         if packing is None:
-            return inputs._replace(values=self.through(states, inputs.visible()))
+            return inputs._replace(values=self.through(states, inputs.visible(), caches))
         rows = self.through(packing.packed(states), packing.visible(inputs.causal))
         return inputs._replace(values=packing.unpacked(rows, states))
 
-    def through(self, states: Tensor, mask: Mask) -> Tensor:
-        """All layers."""
-        for layer in self.layers:
-            states = layer(states, mask)
+    def start(self) -> list[State]:
+        """The caches of a causal sequence before its first state, one a layer."""
+        layers = cast("Iterable[EncoderLayer]", self.layers)
+        return [layer.self_attention.start(None, None, Mask(causal=True)) for layer in layers]
+
+    def through(self, states: Tensor, mask: Mask, caches: list[State] | None = None) -> Tensor:
+        """All layers: batch x length x dim."""
+        for number, layer in enumerate(self.layers):
+            states = layer(states, mask, None if caches is None else caches[number])
         return self.norm(states)
-
-
-class DecoderLayer(nn.Module):
-    """Causal self-attention, attention to the memory, feed-forward."""
-
-    def __init__(self, builder: Transformer, number: int, attention: AttentionConfig) -> None:
-        super().__init__()
-        own = builder.self_attention or attention
-        self.self_attention = builder.attention(own, f"decoder.self.{number}")
-        self.cross_attention = builder.attention(attention, f"decoder.cross.{number}")
-        self.feedforward = FeedForward(builder)
-        self.norms = nn.ModuleList(nn.LayerNorm(builder.dim) for _ in range(3))
-        self.residual = Residual(builder)
-
-    def forward(self, states: Tensor, memory: Memory, caches: LayerCaches | None) -> Tensor:
-        cached, known = (caches.own, caches.memory) if caches else (None, None)
-        mask, seen = Mask(causal=True), memory.visible()
-
-        def own(states: Tensor) -> Tensor:
-            return self.self_attention(states, states, states, mask, state=cached)
-
-        def other(states: Tensor) -> Tensor:
-            return self.cross_attention(states, memory.values, memory.values, seen, state=known)
-
-        states = self.residual(states, self.norms[0], own)  # batch x length x dim
-        states = self.residual(states, self.norms[1], other)
-        return self.residual(states, self.norms[2], self.feedforward)
-
-
-@dataclass
-class LayerCaches:
-    """What one layer's two mechanisms keep between steps: keys and values already projected."""
-
-    own: Any
-    memory: Any
 
 
 @dataclass
 class TransformerState:
-    """What a decoder remembers between two steps."""
+    """What a decoder keeps between two steps."""
 
     memory: Memory
     caches: list[LayerCaches]
@@ -206,21 +183,22 @@ class TransformerState:
         return TransformerState(self.memory.select(rows), caches, self.length)
 
     def reorder(self, rows: Tensor) -> None:
-        """Go on with these sequences, each of which has the memory of the one in its place."""
+        """Go on with these sequences; the memory of each row is that of its new sequence."""
         for cache in self.caches:
             cache.own.reorder(rows)
             cache.memory.reorder(rows)
 
 
 class TransformerDecoder(Decoder):
-    """A stack of layers over the units so far; the last state scores the next unit."""
+    """A stack of layers over the units so far; each state scores the next unit."""
 
     def __init__(self, builder: Transformer, vocabulary: int, attention: AttentionConfig) -> None:
         super().__init__()
         units = builder.units.embedding(vocabulary, builder.dim)
         self.embedding = PositionedEmbedding(builder, units)
+        own = builder.self_attention or attention
         numbers = range(builder.decoder_layers)
-        self.layers = nn.ModuleList(DecoderLayer(builder, i, attention) for i in numbers)
+        self.layers = nn.ModuleList(DecoderLayer(builder, i, own, attention) for i in numbers)
         self.norm = last_norm(builder)
         self.output = builder.units.output(units, builder.dim)
 
@@ -230,14 +208,8 @@ class TransformerDecoder(Decoder):
 
     def start(self, memory: Memory) -> TransformerState:
         """The state before the first unit."""
-        caches = [
-            LayerCaches(
-                layer.self_attention.start(None, None, Mask(causal=True)),
-                layer.cross_attention.start(memory.values, memory.values, memory.visible()),
-            )
-            for layer in cast("Iterable[DecoderLayer]", self.layers)
-        ]
-        return TransformerState(memory, caches)
+        layers = cast("Iterable[DecoderLayer]", self.layers)
+        return TransformerState(memory, [layer.start(memory) for layer in layers])
 
     def step(self, units: Tensor, state: TransformerState) -> Tensor:
         """Scores of the unit after `units` (batch): batch x vocabulary. Moves the state on."""
