@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from attnlab.config.aligner import AlignerSettings, load
+from attnlab.alignment.config import AlignerSettings, load
 from attnlab.datasets.targets.alignments import Links
 
 Sentences = list[list[str]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attnlab.alignment.config import Symmetrised
 from attnlab.alignment.links import Maps
-from attnlab.config.aligner import Symmetrised
 
 MAPS = Maps(
     forward=np.array([[0.9, 0.2, 0.0], [0.0, 0.7, 0.9]]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from attnlab.config.aligner import load
+from attnlab.alignment.config import load
 from attnlab.errors import ConfigError
 
 

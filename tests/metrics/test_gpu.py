@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from attnlab.config.metrics import Argmax, MapFigure, MapMetrics
+from attnlab.config.metrics import MapFigure, MapMetrics
+from attnlab.metrics.config import Argmax
 from attnlab.metrics.controls import controls
 from attnlab.metrics.plausibility import map_metrics
 from attnlab.objectives.attention import CrossEntropy

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from attnlab.alignment.bitext import Bitext, Counts, PairTable, Sentence, Vocabulary
+from attnlab.alignment.config import AlignerSettings
 from attnlab.alignment.direction import Direction
 from attnlab.alignment.links import Maps
 from attnlab.alignment.spelling import Spellings
-from attnlab.config.aligner import AlignerSettings
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attnlab.alignment.config import Symmetrised
 from attnlab.alignment.hmm import Reals
-from attnlab.config.aligner import Symmetrised
 from attnlab.datasets.targets.alignments import HEURISTICS, Links
 
 

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from attnlab.alignment.aligner import Aligner
 from attnlab.alignment.bitext import PairTable, Vocabulary
+from attnlab.alignment.config import AlignerSettings
 from attnlab.alignment.direction import Direction
 from attnlab.alignment.jumps import Jumps
 from attnlab.alignment.lexicon import Lexicon
-from attnlab.config.aligner import AlignerSettings
 from attnlab.errors import UserError
 
 FILE = "aligner.npz"

@@ -14,8 +14,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from attnlab.alignment.config import AlignerSettings, Symmetrised
 from attnlab.alignment.links import Maps
-from attnlab.config.aligner import AlignerSettings, Symmetrised
 from attnlab.data.target import AttentionTarget
 from attnlab.data.target_batch import collate_targets
 from attnlab.datasets.targets.alignments import Links
