@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from attnlab.attention.normalizers.gates import REACH, held
+from attnlab.attention.normalizers.gates import REACH, clamped
 from tests.attention.mechanisms import attention, named
 
 
@@ -24,7 +24,7 @@ def test_no_gate_is_shut_for_good() -> None:
 
 def test_logits_within_reach_are_as_they_were() -> None:
     logits = torch.linspace(-2 * REACH, 2 * REACH, 9, requires_grad=True)
-    found = held(logits, REACH)
+    found = clamped(logits, REACH)
     assert torch.allclose(found, logits.detach().clamp(-REACH, REACH))
     found.sum().backward()
     assert logits.grad is not None and (logits.grad == 1).all()

@@ -267,7 +267,7 @@ def test_local_p_is_a_gaussian_round_a_predicted_place() -> None:
     mechanism = attention(named("local"))
     query, key = inputs("cross")
     structure = mechanism.structure
-    hidden = torch.tanh(query @ structure.hidden[0]) @ structure.place[0]
+    hidden = torch.tanh(query @ structure.hidden[0]) @ structure.center[0]
     place = 6 * hidden.sigmoid()  # batch x queries x 1
     soft = (query @ mechanism.score.weight[0] @ key.mT).softmax(-1)
     gauss = torch.exp(-((torch.arange(6) - place) ** 2) / (2 * (structure.width / 2) ** 2))

@@ -124,8 +124,8 @@ def test_transformer_xl() -> None:
         for j in range(6):
             angle = (i - j) / 10000 ** (torch.arange(DIM // 2) / (DIM // 2))
             relative = torch.cat([angle.sin(), angle.cos()]).double() @ position.weight[0]
-            content = ((x[:, i] + position.content[0, 0]) * x[:, j]).sum(-1)
-            place = (x[:, i] + position.place[0, 0]) @ relative
+            content = ((x[:, i] + position.content_bias[0, 0]) * x[:, j]).sum(-1)
+            place = (x[:, i] + position.position_bias[0, 0]) @ relative
             expected[:, i, j] = (content + place) * SCALE
     torch.testing.assert_close(_logits(mechanism, x), expected, atol=1e-5, rtol=1e-5)
 

@@ -96,7 +96,7 @@ def test_illegal_parts_are_named_with_the_way_out() -> None:
     config = _composed("attention=additive", "attention/position=rope")
     (mistake,) = mistakes(config, "attention")
     assert str(mistake) == (
-        "attention.score: position 'rope' does not go with score 'additive': it turns what is "
+        "attention.score: position 'rope' does not go with score 'additive': it rotates what is "
         "compared; allowed: score=dot | scaled_dot | cosine | l2, or "
         "position=none | sinusoidal | learned | t5 | alibi"
     )

@@ -1,4 +1,4 @@
-"""`ExternalAttention`: the attention of somebody else's model, watched and changed like our own.
+"""`ExternalAttention`: the attention of another library's model, observed and changed like our own.
 
 That model makes queries, keys and values of every head, and the mask; what is done with them is
 done here. So taps, probes, interventions and explanations work on it as they are, and while nobody
@@ -40,7 +40,7 @@ class ExternalHeadsConfig(HeadsConfig, target=ExternalHeads):
 
 
 class ExternalAttention(Attention):
-    """Dot products of given queries and keys, softmax, the sum of given values."""
+    """Softmax attention over projected queries, keys and values."""
 
     def __init__(
         self, site: str, *, heads: int, groups: int, width: int, value_width: int, dropout: float

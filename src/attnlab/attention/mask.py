@@ -1,8 +1,10 @@
-"""`Mask`: who may look at what. One object, mask_logits in two ways that a test holds equal.
+"""`Mask`: which keys each query may attend to.
 
-Queries and keys are counted from zero and stand on the same axis: query `i` is at position
-`start + i`, where `start` is the number of queries already answered (stepwise decoding). So with
-fewer queries than keys and `start = 0` the causal corner is at the top left.
+It is lowered to a matrix or to a rule for one pair (FlexAttention); a test holds both equal.
+
+Queries and keys are counted from zero on the same axis: query `i` is at position `start + i`, where
+`start` is the number of earlier queries (stepwise decoding). So with fewer queries than keys and
+`start = 0` the causal corner is at the top left.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ class Pattern(Protocol):
     """
 
     def allows(self, query: Tensor, key: Tensor) -> Tensor:
-        """True where a query at position `query` may look at a key at position `key`."""
+        """True where a query at position `query` may attend to a key at position `key`."""
         ...
 
 
@@ -51,11 +53,11 @@ class Mask:
 
     keys: Tensor | None = None  # batch x keys, True = a real key
     causal: bool = False
-    window: tuple[int, int] | None = None  # how far a query sees: (to the left, to the right)
+    window: tuple[int, int] | None = None  # keys allowed to the left and right
     patterns: tuple[Pattern, ...] = ()
-    custom: Tensor | None = None  # broadcasts to batch x heads x queries x keys, True = may look
+    custom: Tensor | None = None  # broadcasts to batch x heads x queries x keys, True = allowed
     segments: Tensor | None = None  # batch x keys: the group of each key (sentences of a document)
-    grid: tuple[int, int] | None = None  # height and width, where keys are the cells of a picture
+    grid: tuple[int, int] | None = None  # height and width, where keys are the cells of an image
 
     def __and__(self, other: Mask) -> Mask:
         return Mask(
@@ -85,9 +87,9 @@ class Mask:
         return self.rules == (Causal(),) and self.keys is None and self.custom is None
 
     def allowed(self, positions: Tensor, keys: int) -> Tensor | None:
-        """Which keys each query may look at; None where nothing is forbidden.
+        """Which keys each query may attend to; None where nothing is forbidden.
 
-        `positions` (queries) are those of the queries; the answer broadcasts to
+        `positions` (queries) are those of the queries; the result broadcasts to
         batch x heads x queries x keys.
         """
         allowed = self.custom
@@ -98,8 +100,14 @@ class Mask:
             allowed = _both(allowed, rule.allows(positions[:, None], index)[None, None])
         return allowed
 
+    def without_padding(self, tensor: Tensor) -> Tensor:
+        """batch x keys x width, zero in the padding: its content, NaN included, cannot leak."""
+        if self.keys is None:
+            return tensor
+        return tensor.masked_fill(~self.keys[:, :, None], 0)
+
     def bias(self, positions: Tensor, keys: int, dtype: torch.dtype) -> Tensor | None:
-        """The dense lowering: zero where a query may look, minus infinity where it may not."""
+        """The dense lowering: zero where a key is allowed, minus infinity where it is not."""
         allowed = self.allowed(positions, keys)
         if allowed is None:
             return None
@@ -107,7 +115,7 @@ class Mask:
         return torch.where(allowed, zero, float("-inf"))
 
     def rows(self, rows: Tensor | Sequence[int] | slice) -> Mask:
-        """The mask of some query rows (their positions are the caller's to keep)."""
+        """The mask of some query rows (the caller keeps their positions)."""
         if self.custom is None or self.custom.shape[-2] == 1:
             return self
         return replace(self, custom=self.custom[..., rows, :])

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from attnlab.attention.call import Call, Rows, Unrolled
 from attnlab.attention.kernels.choose import KernelChoice
 from attnlab.attention.mask import Mask
-from attnlab.attention.parts import Inputs, Parts, Past, repeat_groups
+from attnlab.attention.parts import Inputs, Parts, repeat_groups
 from attnlab.attention.state import State
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.combinations import at_role
@@ -112,7 +112,7 @@ class Attention(nn.Module):
         else:
             context = self.attend(call)
         if state is not None:
-            _advance(state, grown, past, query.shape[1])
+            state.advance(grown, past, query.shape[1])
         return self.heads.merge(context, call.query_input)
 
     def attend(self, call: Call) -> Tensor:
@@ -188,11 +188,10 @@ class Attention(nn.Module):
         mask = mask or Mask()
         if key is None:
             return State(None, None, mask, grows=True)
-        key = _without_padding(key, mask)
-        value = None if value is None else _without_padding(value, mask)
-        projected = self._project_keys(key, mask, 0)
-        values = None if value is None else self.heads.project_value(value, mask.keys)
-        return State(projected, values, mask, grows=False)
+        projected = self._project_keys(mask.without_padding(key), mask, 0)
+        if value is not None:
+            value = self.heads.project_value(mask.without_padding(value), mask.keys)
+        return State(projected, value, mask, grows=False)
 
     def extra_repr(self) -> str:
         return f"site={self.site}, mechanism={self.config.name}, kernel={self.config.kernel}"
@@ -279,22 +278,15 @@ def role_of(site: str) -> str:
     return roles[0]
 
 
-def _without_padding(tensor: Tensor, mask: Mask) -> Tensor:
-    """Zero where there is no key: whatever stands in the padding, NaN included, cannot leak."""
-    if mask.keys is None:
-        return tensor
-    return tensor.masked_fill(~mask.keys[:, :, None], 0)
-
-
 def _all_without_padding(
     query: Tensor, key: Tensor | None, value: Tensor | None, mask: Mask
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """All three with zeros in the padding; what was one tensor stays one."""
     if key is None:
         raise ValueError("keys are needed: there is no state that has them")
-    clean = _without_padding(key, mask)
+    clean = mask.without_padding(key)
     if value is not None:
-        value = clean if value is key else _without_padding(value, mask)
+        value = clean if value is key else mask.without_padding(value)
     return clean if query is key else query, clean, value
 
 
@@ -302,11 +294,3 @@ def _present(tensor: Tensor | None) -> Tensor:
     if tensor is None:
         raise ValueError("this state has no keys")
     return tensor
-
-
-def _advance(state: State, grown: State | None, past: Past | None, queries: int) -> None:
-    if grown is not None:
-        state.key, state.value, state.mask = grown.key, grown.value, grown.mask
-    if past is not None:
-        state.past = past
-    state.position += queries

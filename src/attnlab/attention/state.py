@@ -13,7 +13,7 @@ from attnlab.attention.parts import Past
 
 @dataclass
 class State:
-    """Projected keys and values, how many queries were answered, and what they looked at.
+    """Projected keys and values, how many queries came before, and their weights.
 
     Cross-attention starts with all keys (`attention.start(key, value, mask)`); self-attention
     starts empty (`attention.start(None, None)`) and `grows` by the keys of every call.
@@ -42,7 +42,7 @@ class State:
         )
 
     def reorder(self, index: Tensor) -> None:
-        """Move on with these examples, each of which has the memory of the one in its place.
+        """Continue with these examples, each of which has the memory of the one it replaces.
 
         What a beam does at every step: keys that do not grow are the same and need not be moved.
         """
@@ -51,6 +51,14 @@ class State:
             self.mask = self.mask.select(index)
         if self.past is not None:
             self.past = self.past.select(index)
+
+    def advance(self, grown: State | None, past: Past | None, queries: int) -> None:
+        """Move on by some queries, with the keys and the past that they leave."""
+        if grown is not None:
+            self.key, self.value, self.mask = grown.key, grown.value, grown.mask
+        if past is not None:
+            self.past = past
+        self.position += queries
 
     def with_keys(self, key: Tensor, value: Tensor | None, mask: Mask) -> State:
         """A growing state after the keys of one more call; `mask.keys` tells which are real."""

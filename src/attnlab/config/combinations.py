@@ -36,19 +36,19 @@ def _rule(part: str, forms: str, other: str, allowed: str, reason: str) -> Rule:
     return Rule(part, frozenset(forms.split()), other, frozenset(allowed.split()), reason)
 
 
-SPLIT = "split channels"  # heads whose maps stay as the normalizer made them
+SPLIT = "split channels"  # heads whose maps stay as the normalizer computed them
 MASKS = "global pattern causal"  # structures that are a mask and nothing else
 INNER = "inner metric projected"  # scores that are an inner product of prepared sides
-PAIRS = f"{INNER} additive recurrent other"  # scores whose logits are made pair by pair
-POSITIVE = "features rectified"  # scores that are never negative, with which proportions are made
+PAIRS = f"{INNER} additive recurrent other"  # scores whose logits are computed pair by pair
+POSITIVE = "features rectified"  # scores that are never negative, so that proportions are weights
 
 RULES = (
     # positions: what they change has to be there
-    _rule("position", "rotation", "score", "inner metric", "it turns what is compared"),
+    _rule("position", "rotation", "score", "inner metric", "it rotates what is compared"),
     _rule("position", "inner_bias", "score", "inner", "it adds to an inner product"),
     _rule("position", "bias", "score", PAIRS, "it adds to logits of pairs"),
-    _rule("position", "absolute", "score", f"{PAIRS} {POSITIVE}", "the score sees no positions"),
-    _rule("position", "weighing", "score", "rectified", "it weighs positive features"),
+    _rule("position", "absolute", "score", f"{PAIRS} {POSITIVE}", "the score ignores them"),
+    _rule("position", "weighing", "score", "rectified", "it weights positive features"),
     # scores that are no logits
     _rule("score", POSITIVE, "normalizer", "proportion", "its scores are parts of a whole"),
     _rule("normalizer", "proportion", "score", POSITIVE, "it needs scores never negative"),
@@ -122,12 +122,12 @@ def is_recurrent(config: AttentionConfig) -> bool:
 def mistakes(config: AttentionConfig, where: str) -> list[Mistake]:
     """What in this mechanism does not go together, with the nearest choices that do."""
     chosen = {name: part.form for name, part in parts_of(config).items()}
-    found = []
+    mistakes = []
     for rule in _broken(chosen):
         kind, other = getattr(config, rule.part).kind, getattr(config, rule.other).kind
         problem = f"{rule.part} '{kind}' does not go with {rule.other} '{other}': {rule.reason}"
-        found.append(Mistake(f"{where}.{rule.other}", problem, _ways_out(chosen, rule)))
-    return [*found, *_kernel_mistakes(config, where)]
+        mistakes.append(Mistake(f"{where}.{rule.other}", problem, _ways_out(chosen, rule)))
+    return [*mistakes, *_kernel_mistakes(config, where)]
 
 
 def _broken(chosen: Mapping[str, str]) -> Iterator[Rule]:
@@ -171,7 +171,7 @@ def _kernel_mistakes(config: AttentionConfig, where: str) -> Iterator[Mistake]:
         yield Mistake(f"{where}.kernel", problem, "try: kernel=auto, or dropout=0")
 
 
-# What sees how far apart two states are, but not where in a row they stand.
+# Forms that depend on how far apart two states are, but not on their positions in a row.
 SHIFTED_ALIKE = {
     "score": {"inner", "metric", "projected", "additive"},
     "normalizer": {"softmax", "free", "other"},
@@ -193,11 +193,11 @@ def usable_for(config: AttentionConfig, where: str, roles: set[str]) -> list[Mis
     """What in this mechanism a model cannot use, whose attention has these roles.
 
     Roles are `self` (attends to itself), `causal` (does so while generating), `cross` and
-    `pooling`. What is asked of a mechanism:
+    `pooling`. The conditions:
 
     - What goes query by query needs queries in an order of their own: it is refused where a
       model attends to itself, which answers all queries at once.
-    - What sees all keys at once (landmarks, pictures, channel gates, places predicted as a share
+    - What sees all keys at once (landmarks, images, channel gates, positions predicted as a share
       of the length) would see the future: it is refused where a model generates by attending to
       itself.
     - Relative positions, and structures that compare positions, need queries and keys on one
@@ -206,17 +206,17 @@ def usable_for(config: AttentionConfig, where: str, roles: set[str]) -> list[Mis
       is refused. A window stays in cross-attention: there it is Luong's local-m, which takes it
       that source and target advance together. Landmarks are of one sequence, and left out too.
     """
-    found = []
+    refused = []
     if "self" in roles or "causal" in roles:
         reason = "goes query by query: not in self-attention"
-        found += _refused(config, where, "recurrent", reason)
+        refused += _refused(config, where, "recurrent", reason)
     if "causal" in roles:
         for form_ in ("landmarks", "picture", "channels", "reweighted"):
             reason = "sees all keys at once: not where text is generated by self-attention"
-            found += _refused(config, where, form_, reason)
+            refused += _refused(config, where, form_, reason)
     if not roles & {"self", "causal"}:
-        found += _without_effect(config, where)
-    return found
+        refused += _without_effect(config, where)
+    return refused
 
 
 def _refused(config: AttentionConfig, where: str, unwanted: str, reason: str) -> Iterator[Mistake]:

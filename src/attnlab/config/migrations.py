@@ -35,6 +35,9 @@ RENAMED_PARAMETERS = {
     r"\.bend\.": ".mlp.",
     r"\bplaces\.": "positions.",  # of embeddings
     r"\bmoved\.": "project.",  # of learned queries
+    r"\bposition\.content$": "position.content_bias",  # Transformer-XL
+    r"\bposition\.place$": "position.position_bias",
+    r"\bstructure\.place$": "structure.center",  # local-p
     r"^baseline\.": "terms.reinforce.baseline.",
 }
 

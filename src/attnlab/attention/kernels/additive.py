@@ -2,7 +2,7 @@
 
 w.tanh(q + k) summed over the hidden width, for each query and key. The plain formula broadcasts
 to batch x maps x queries x keys x hidden and keeps that for the backward pass: 1.5 GiB where the
-score matrix itself takes 8 MiB. Three ways round, chosen by what there is:
+score matrix itself takes 8 MiB. Three ways round, chosen by device and size:
 
 - compiled C on the CPU (`native`, `additive.c`), by the identity tanh(x) = 1 - 2 / (1 + e^2x),
   where e^2(q + k) = e^2q e^2k needs one exponential for each side and none for each pair;
@@ -41,7 +41,7 @@ class AdditiveKernel(Kernel):
         if not isinstance(score, Additive):
             raise TypeError("the additive kernel serves additive scores")
         if torch.compiler.is_compiling():
-            return super().logits(call)  # a graph to export has to be made of torch's operators
+            return super().logits(call)  # a graph to export has to consist of torch's operators
         query, key = at_least_fp32(call.query), at_least_fp32(call.repeated_key)
         return additive_scores(query, key, at_least_fp32(score.energy))
 
@@ -115,7 +115,7 @@ def _sizes(a: Tensor, b: Tensor) -> list[ctypes.c_long]:
 
 def _parts(a: Tensor, b: Tensor) -> Iterator[tuple[ctypes.c_long, ...]]:
     problems, queries = a.shape[0] * a.shape[1], a.shape[2]
-    for part in native.parts(problems, queries, a.numel() * b.shape[3]):
+    for part in native.split_work(problems, queries, a.numel() * b.shape[3]):
         yield tuple(ctypes.c_long(n) for n in part)
 
 

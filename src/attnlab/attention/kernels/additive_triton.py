@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 ROWS, COLUMNS = 64, 64  # queries and keys of a tile
-LIMIT = 20.0  # beyond this exponentials are made for each pair
+LIMIT = 20.0  # beyond this exponentials are computed for each pair
 
 
 @triton.jit
@@ -51,9 +51,9 @@ def _forward(
         b = tl.load(b_ptr + d * keys + column, mask=column < keys, other=0.0)
         w = tl.load(w_ptr + d)
         total += w * (1.0 - 2.0 * _reciprocal(a, b, safe))
-    place = problem * queries * keys + row[:, None].to(tl.int64) * keys + column[None, :]
+    offset = problem * queries * keys + row[:, None].to(tl.int64) * keys + column[None, :]
     inside = (row < queries)[:, None] & (column < keys)[None, :]
-    tl.store(out_ptr + place, total, mask=inside)
+    tl.store(out_ptr + offset, total, mask=inside)
 
 
 @triton.jit
@@ -78,8 +78,8 @@ def _backward(
         column = first + tl.arange(0, COLUMNS)
         b = tl.load(b_ptr + column, mask=column < others, other=0.0)
         inside = (row < length)[:, None] & (column < others)[None, :]
-        place = row[:, None].to(tl.int64) * grad_row + column[None, :].to(tl.int64) * grad_column
-        grad = tl.load(grad_ptr + place, mask=inside, other=0.0)
+        offset = row[:, None].to(tl.int64) * grad_row + column[None, :].to(tl.int64) * grad_column
+        grad = tl.load(grad_ptr + offset, mask=inside, other=0.0)
         r = _reciprocal(a, b, safe)
         slope += tl.sum(grad * r * (1.0 - r), axis=1)
         if WITH_W:
@@ -131,6 +131,6 @@ class TritonAdditive(torch.autograd.Function):
             b, a, w, flag, grad, dk, dw, maps, keys, queries, hidden, 1, keys,
             False, ROWS, COLUMNS,
         )  # fmt: skip
-        made = dq.mT, dk.mT, dw.sum((0, 3))
-        query, key, energy = (g.to(t) for g, t in zip(made, ctx.dtypes, strict=True))
+        gradients = dq.mT, dk.mT, dw.sum((0, 3))
+        query, key, energy = (g.to(t) for g, t in zip(gradients, ctx.dtypes, strict=True))
         return query, key, energy

@@ -67,7 +67,7 @@ def _obstacle(name: str, call: Call) -> str | None:
 
 
 def _faster(name: str, call: Call) -> bool:
-    """What was measured against the reference; a kernel that was not is taken to be faster."""
+    """What was measured against the reference; one that was not measured counts as faster."""
     training = "train" if torch.is_grad_enabled() else "infer"
     masked = "masked" if call.mask.forbids else "plain"
     length = math.sqrt(call.queries * call.keys)

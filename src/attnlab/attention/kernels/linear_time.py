@@ -1,4 +1,4 @@
-"""Kernels in time linear in the length: no queries x keys matrix is made."""
+"""Kernels in time linear in the length: without the queries x keys matrix."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class LinearKernel(Kernel):
 def _causal(query: Tensor, key: Tensor, value: Tensor, start: int) -> Tensor:
     """Each query sums over the keys up to its own: chunk by chunk, with a running sum.
 
-    Query 0 is at the position of key `start`; the keys before it are seen by all.
+    Query 0 is at the position of key `start`; all queries sum over the keys before it.
     """
     memory = key[:, :, :start].mT @ value[:, :, :start]  # batch x maps x width x value width
     key, value = key[:, :, start:], value[:, :, start:]

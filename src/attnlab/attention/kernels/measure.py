@@ -133,13 +133,13 @@ def measure(device: str, seconds: float, passes: int) -> Ratios:
             runs = [partial(run_once, call, name, cell.train) for name in ways]
             fast, plain = typical_times(runs, seconds)
             ratios[cell].append(fast / plain)
-    found: Ratios = {}
+    medians: Ratios = {}
     for cell, values in ratios.items():
-        sizes = found.setdefault(cell.kernel, {}).setdefault(cell.case, {})
+        sizes = medians.setdefault(cell.kernel, {}).setdefault(cell.case, {})
         sizes.setdefault(str(cell.tokens), {})[str(cell.length)] = round(
             statistics.median(values), 3
         )
-    return found
+    return medians
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What was measured: where one kernel overtakes another on this kind of machine.
+"""Measured times: where one kernel overtakes another on this kind of machine.
 
 The figures shipped with the package are a file beside this; `python -m
 attnlab.attention.kernels.measure` measures the machine at hand and puts its figures in the cache
@@ -54,9 +54,9 @@ def curve(device: str, kernel: str, case: str, tokens: int) -> Curve | None:
     if not sizes:
         return None
     nearest = min(sizes, key=lambda size: abs(math.log(int(size) / max(tokens, 1))))
-    found = sizes[nearest]
-    lengths = sorted(int(length) for length in found)
-    return Curve(tuple(lengths), tuple(found[str(length)] for length in lengths))
+    ratios = sizes[nearest]
+    lengths = sorted(int(length) for length in ratios)
+    return Curve(tuple(lengths), tuple(ratios[str(length)] for length in lengths))
 
 
 @functools.cache

@@ -25,7 +25,7 @@ from torch import Tensor
 SOURCE = Path(__file__).with_name("additive.c")
 LANES = 16  # keys are padded to a multiple of this, as in the source
 
-# Sums may be reordered and quotients made of reciprocals; what else -ffast-math does stays off,
+# Sums may be reordered and quotients made of reciprocals; the rest of -ffast-math stays off,
 # because linking with it changes how the whole process treats the smallest numbers.
 FLAGS = [
     *("-O3", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math"),
@@ -36,7 +36,7 @@ TUNED = (["-march=native", "-mprefer-vector-width=512"], ["-march=native"], ["-m
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernel, or None where there is no compiler or nowhere to put what it makes."""
+    """The compiled kernel, or None where there is no compiler or no folder to write to."""
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
     if compiler is None or os.name != "posix":
         return None
@@ -47,19 +47,19 @@ def library() -> ctypes.CDLL | None:
 
 
 def _compiled(compiler: str) -> Path:
-    """The shared library for this source, compiler and processor; made where it is not there."""
-    told = SOURCE.read_bytes() + f"{compiler} {FLAGS} {TUNED} {_processor()}".encode()
-    target = _cache_dir() / f"additive-{hashlib.sha256(told).hexdigest()[:16]}.so"
+    """The shared library for this source, compiler and processor; compiled where it is missing."""
+    described = SOURCE.read_bytes() + f"{compiler} {FLAGS} {TUNED} {_processor()}".encode()
+    target = _cache_dir() / f"additive-{hashlib.sha256(described).hexdigest()[:16]}.so"
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        made = Path(folder) / target.name
+        compiled = Path(folder) / target.name
         for tuned in TUNED:
-            command = [compiler, *FLAGS, *tuned, str(SOURCE), "-o", str(made)]
+            command = [compiler, *FLAGS, *tuned, str(SOURCE), "-o", str(compiled)]
             done = subprocess.run(command, capture_output=True, timeout=120, check=False)
             if done.returncode == 0:
-                made.replace(target)  # at once, so that another process finds all or nothing
+                compiled.replace(target)  # at once, so that another process finds all or nothing
                 return target
     raise OSError(f"{compiler} does not compile {SOURCE.name}")
 
@@ -97,8 +97,8 @@ def pointer(tensor: Tensor) -> ctypes.c_void_p:
     return ctypes.c_void_p(tensor.data_ptr())
 
 
-def parts(problems: int, queries: int, work: int) -> list[tuple[int, int, int, int]]:
-    """(first, last problem, from, to query) for each thread: problems are shared out if there
+def split_work(problems: int, queries: int, work: int) -> list[tuple[int, int, int, int]]:
+    """(first, last problem, from, to query) for each thread: problems are divided if there
     are enough, their queries otherwise. Little work is not worth a second thread."""
     threads = max(1, min(torch.get_num_threads(), work // 200_000))
     if threads == 1:

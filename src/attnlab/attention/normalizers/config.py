@@ -16,7 +16,7 @@ class Softmax(Normalizer, kind="softmax", target=f"{NORMALIZERS}.soft:Softmax"):
 
 
 class OffByOne(Normalizer, kind="off_by_one", target=f"{NORMALIZERS}.soft:OffByOne"):
-    """exp(s) / (1 + sum exp(s)): a query may look nowhere (Miller 2023)."""
+    """exp(s) / (1 + sum exp(s)): a query may attend to nothing (Miller 2023)."""
 
     form = "softmax"
 
@@ -62,24 +62,24 @@ class LearnedEntmax(
 class TopK(Normalizer, kind="top_k", target=f"{NORMALIZERS}.hard:TopK"):
     """Softmax over the k best keys (Gupta et al. 2021)."""
 
-    keep: int = Field(gt=0, description="keys that a query looks at")
+    keep: int = Field(gt=0, description="keys that a query attends to")
 
 
 class Gumbel(Normalizer, kind="gumbel", target=f"{NORMALIZERS}.hard:Gumbel"):
-    """One key: drawn while training with straight-through gradients (Jang et al. 2017)."""
+    """One key: sampled while training with straight-through gradients (Jang et al. 2017)."""
 
     temperature: float = Field(gt=0, description="of the softmax that carries the gradient")
 
 
 class Reinforce(Normalizer, kind="reinforce", target=f"{NORMALIZERS}.hard:Reinforce"):
-    """One key: drawn while training, learned by REINFORCE (Xu et al. 2015, Williams 1992)."""
+    """One key: sampled while training, learned by REINFORCE (Xu et al. 2015, Williams 1992)."""
 
 
 class HardKuma(Normalizer, kind="hard_kuma", target=f"{NORMALIZERS}.gates:HardKuma"):
-    """A gate for each key, drawn open, shut or in between (Bastings, Aziz, Titov 2019)."""
+    """A gate for each key, sampled open, shut or in between (Bastings, Aziz, Titov 2019)."""
 
     stretch: float = Field(
-        gt=0, le=1, description="how far beyond 0 and 1 a gate may be drawn before it is cut off"
+        gt=0, le=1, description="how far beyond 0 and 1 a gate may be sampled before it is cut off"
     )
 
 

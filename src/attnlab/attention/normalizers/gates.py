@@ -1,4 +1,4 @@
-"""Gates that are open, shut, or in between: which keys are looked at is drawn, key by key."""
+"""HardKuma: a gate for each key, sampled open, shut or in between."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attnlab.attention.normalizers.soft import mask_log_weights
 from attnlab.attention.parts import Normalizer, Shape
 
 SMALLEST, LARGEST = 1e-2, 1e2  # of the distribution's two shapes, so that no power overflows
-REACH = 2.5  # of a logit that is drawn from: one gate in ninety opens against its logit
+REACH = 2.5  # largest logit that is sampled from: one gate in ninety opens against it
 
 
 class HardKuma(Normalizer):
@@ -32,10 +32,10 @@ class HardKuma(Normalizer):
     def forward(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
         if not self.training:
             return self.expected(logits, allowed)
-        a, b = _shapes(held(logits, REACH))
-        even = torch.rand_like(logits).clamp(1e-6, 1 - 1e-6)
-        drawn = (1 - (1 - even) ** (1 / b)) ** (1 / a)
-        return _shares(self._stretched(drawn), allowed)
+        a, b = _shapes(clamped(logits, REACH))
+        uniform = torch.rand_like(logits).clamp(1e-6, 1 - 1e-6)
+        sample = (1 - (1 - uniform) ** (1 / b)) ** (1 / a)
+        return _shares(self._stretched(sample), allowed)
 
     def expected(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
         a, b = _shapes(logits)
@@ -54,8 +54,8 @@ class HardKuma(Normalizer):
             chance = chance.masked_fill(~allowed, torch.finfo(chance.dtype).min / 4)
         return mask_log_weights(torch.log_softmax(chance, dim=-1), allowed)
 
-    def _stretched(self, drawn: Tensor) -> Tensor:
-        return (drawn * (1 + 2 * self.stretch) - self.stretch).clamp(0, 1)
+    def _stretched(self, sample: Tensor) -> Tensor:
+        return (sample * (1 + 2 * self.stretch) - self.stretch).clamp(0, 1)
 
     def _unstretched(self, gate: float) -> float:
         """Where a gate lies before it is stretched."""
@@ -65,7 +65,7 @@ class HardKuma(Normalizer):
         return (1 - self._unstretched(gate) ** a) ** b
 
 
-def held(logits: Tensor, reach: float) -> Tensor:
+def clamped(logits: Tensor, reach: float) -> Tensor:
     """Logits within reach, with the gradient of those that are beyond.
 
     A gate that is shut for good has no gradient, and once all are nothing is learned any more.

@@ -1,7 +1,7 @@
-"""Normalizers that look at a few keys, or at one.
+"""Normalizers that select a few keys, or one.
 
-`Gumbel` and `Reinforce` draw a key while training; in evaluation they take the best one. Their
-log weights are those of the distribution drawn from, so that a loss on the map trains it.
+`Gumbel` and `Reinforce` sample a key while training; in evaluation they take the best one. Their
+log weights are those of the sampled distribution, so that a loss on the map trains it.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class TopK(Normalizer):
 
 
 class _OneKey(Normalizer):
-    """One key: drawn in training, the best one otherwise."""
+    """One key: sampled in training, the best one otherwise."""
 
     samples = True
 
     def forward(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
         if not self.training:
             return self.expected(logits, allowed)
-        drawn = self.draw(logits if allowed is None else mask_logits(logits, allowed))
-        return drawn if allowed is None else drawn.masked_fill(~allowed, 0)
+        sampled = self.sample(logits if allowed is None else mask_logits(logits, allowed))
+        return sampled if allowed is None else sampled.masked_fill(~allowed, 0)
 
-    def draw(self, logits: Tensor) -> Tensor:
+    def sample(self, logits: Tensor) -> Tensor:
         """One-hot rows."""
         raise NotImplementedError
 
@@ -62,20 +62,20 @@ class Gumbel(_OneKey):
         super().__init__(shape)
         self.temperature = temperature
 
-    def draw(self, logits: Tensor) -> Tensor:
+    def sample(self, logits: Tensor) -> Tensor:
         return F.gumbel_softmax(logits, tau=self.temperature, hard=True, dim=-1)
 
 
 class Reinforce(_OneKey):
-    """A key drawn from the softmax, without a gradient: `attention.reinforce` has the objective
-    that trains it (Xu et al. 2015, "Show, Attend and Tell"; Williams 1992)."""
+    """A key sampled from the softmax, without a gradient: `attention.reinforce` has the loss that
+    trains it (Xu et al. 2015, "Show, Attend and Tell"; Williams 1992)."""
 
     needs_reward = True
 
-    def draw(self, logits: Tensor) -> Tensor:
+    def sample(self, logits: Tensor) -> Tensor:
         chances = logits.detach().softmax(-1)
-        drawn = torch.multinomial(chances.flatten(0, -2), 1).view(chances.shape[:-1])
-        return _one_hot(drawn, logits)
+        sampled = torch.multinomial(chances.flatten(0, -2), 1).view(chances.shape[:-1])
+        return _one_hot(sampled, logits)
 
 
 def _one_hot(index: Tensor, like: Tensor) -> Tensor:

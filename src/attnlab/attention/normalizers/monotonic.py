@@ -13,7 +13,7 @@ class Monotonic(Normalizer):
     """Going on from where the last query stopped, stop at key j with chance p_j = sigmoid(s_j)
     (Raffel et al. 2017, "Online and Linear-Time Attention by Enforcing Monotonic Alignments").
 
-    weights_j = p_j sum_{l <= j} previous_l prod_{l <= m < j} (1 - p_m). The products are made as
+    weights_j = p_j sum_{l <= j} previous_l prod_{l <= m < j} (1 - p_m). The products are
     exp of differences of sums of logarithms, a keys x keys matrix for each query: exact where the
     usual quotient of cumulative products underflows. A query may stop nowhere, so that rows can
     sum to less than one.

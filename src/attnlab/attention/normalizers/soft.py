@@ -87,7 +87,7 @@ class Proportion(Normalizer):
 
 
 def mask_logits(logits: Tensor, allowed: Tensor) -> Tensor:
-    """Forbidden keys get a logit that no softmax sees, finite so that no gradient is NaN."""
+    """Forbidden keys get a logit too low for any softmax, yet finite so that no gradient is NaN."""
     return logits.masked_fill(~allowed, torch.finfo(logits.dtype).min / 4)
 
 

@@ -1,1 +1,1 @@
-"""How the mechanism knows where queries and keys stand."""
+"""How positions enter the mechanism."""

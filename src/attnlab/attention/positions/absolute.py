@@ -12,7 +12,7 @@ from attnlab.errors import UserError
 
 
 class NoPosition(Position):
-    """The mechanism does not know."""
+    """No positions."""
 
 
 class Sinusoidal(Position):
@@ -37,15 +37,15 @@ class LearnedPosition(Position):
             nn.init.normal_(table.weight, std=0.02)
 
     def add_to_query(self, query: Tensor, positions: Tensor) -> Tensor:
-        return query + self._look_up(self.query, positions).to(query.dtype)
+        return query + self._rows(self.query, positions).to(query.dtype)
 
     def add_to_key(self, key: Tensor, positions: Tensor) -> Tensor:
-        return key + self._look_up(self.key, positions).to(key.dtype)
+        return key + self._rows(self.key, positions).to(key.dtype)
 
-    def _look_up(self, table: nn.Embedding, positions: Tensor) -> Tensor:
+    def _rows(self, table: nn.Embedding, positions: Tensor) -> Tensor:
         if len(positions) > table.num_embeddings:
             raise UserError(
-                f"attention/position=learned knows {table.num_embeddings} positions, "
+                f"attention/position=learned has {table.num_embeddings} positions, "
                 f"{len(positions)} are needed"
             )
         return table(positions)

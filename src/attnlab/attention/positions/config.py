@@ -10,7 +10,7 @@ POSITIONS = "attnlab.attention.positions"
 
 
 class NoPosition(Position, kind="none", target=f"{POSITIONS}.absolute:NoPosition"):
-    """It does not know."""
+    """No positions."""
 
     form = "none"
 

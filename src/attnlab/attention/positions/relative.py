@@ -70,12 +70,12 @@ class TransformerXL(Position):
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
         width = shape.query_width
-        self.content = nn.Parameter(torch.zeros(shape.maps, 1, width))  # u
-        self.place = nn.Parameter(torch.zeros(shape.maps, 1, width))  # v
+        self.content_bias = nn.Parameter(torch.zeros(shape.maps, 1, width))  # u
+        self.position_bias = nn.Parameter(torch.zeros(shape.maps, 1, width))  # v
         self.weight = nn.Parameter(torch.randn(shape.maps, width, width) / math.sqrt(width))
 
     def transform_query(self, query: Tensor, positions: Tensor) -> Tensor:
-        return query + self.content.to(query.dtype)
+        return query + self.content_bias.to(query.dtype)
 
     def bias(self, query: Tensor, positions: Tensor, keys: int, scale: float) -> Tensor:
         apart = distances(positions, keys)  # queries x keys
@@ -83,7 +83,7 @@ class TransformerXL(Position):
         range_ = torch.arange(lowest, keys, device=query.device)
         relative = sinusoids(-range_, query.shape[-1]).to(query.dtype)
         projected = relative @ self.weight.to(query.dtype)  # maps x distances x width
-        matched = (query + self.place.to(query.dtype)) @ projected.mT * scale
+        matched = (query + self.position_bias.to(query.dtype)) @ projected.mT * scale
         return _along(matched, apart - lowest)
 
 

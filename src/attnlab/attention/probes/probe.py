@@ -1,4 +1,4 @@
-"""`Probe`: maps of a few examples, made outside the forward pass, which stays as it is."""
+"""`Probe`: maps of a few examples, computed outside the forward pass, which stays as it is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attnlab.attention.probes.statistics import Statistics, statistics
 
 @dataclass
 class _Site:
-    """Collects the calls at one site, cut down to the examples asked for."""
+    """Collects the calls at one site, for the chosen examples."""
 
     selection: Selection
     examples: Sequence[int] | None
@@ -32,7 +32,7 @@ class Probe:
     """While open, keeps detached queries and keys of `examples` at each selector's site.
 
     Weights are recomputed from them when `maps` or `statistics` is called: before dropout, with
-    nothing drawn, and with the mask of the forward pass. Of a stepwise decoder the steps are
+    nothing sampled, and with the mask of the forward pass. Of a stepwise decoder the steps are
     joined as queries.
     """
 
@@ -58,7 +58,7 @@ class Probe:
             site.selection.attention.attached.observers.remove(site)
 
     def clear(self) -> None:
-        """Forget what was seen so far."""
+        """Forget the calls so far."""
         for site in self.sites.values():
             site.calls.clear()
 
@@ -79,8 +79,8 @@ class Probe:
     def _map(self, site: _Site) -> Tensor:
         attention = site.selection.attention
         if len(site.calls) == 1:
-            found = attention.maps(site.calls[0], rows=self.rows, heads=self.heads)
+            maps = attention.maps(site.calls[0], rows=self.rows, heads=self.heads)
         else:
-            found = torch.cat([attention.maps(c, heads=self.heads) for c in site.calls], dim=2)
-            found = found if self.rows is None else found[:, :, self.rows]
-        return found if self.heads is not None else site.selection.pick(found)
+            maps = torch.cat([attention.maps(c, heads=self.heads) for c in site.calls], dim=2)
+            maps = maps if self.rows is None else maps[:, :, self.rows]
+        return maps if self.heads is not None else site.selection.pick(maps)

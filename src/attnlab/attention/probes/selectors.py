@@ -1,6 +1,6 @@
 """Names for maps: `decoder.cross.-2/head=0`, `encoder.self.3/heads=mean`, `pooling`.
 
-Before the slash stands a site, after it the heads: `head=0`, `heads=0,2`, `heads=mean` (their
+A site comes before the slash, heads after it: `head=0`, `heads=0,2`, `heads=mean` (their
 average as one map) or nothing for all. A negative number counts layers from the last.
 """
 
@@ -51,7 +51,7 @@ def sites(model: nn.Module) -> dict[str, Attention]:
 
 
 def watched(module: nn.Module) -> bool:
-    """Whether anybody sees or changes maps of this module now."""
+    """Whether a tap, a probe or an intervention is open on this module now."""
     attached = [attention.attached for attention in sites(module).values()]
     return any(each.observers or each.transforms for each in attached)
 

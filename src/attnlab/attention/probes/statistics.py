@@ -15,7 +15,7 @@ from attnlab.attention.probes.selectors import Selection
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a map looks like, without the map."""
+    """Figures of a map, computed without holding the whole map."""
 
     entropy: Tensor  # examples x heads x queries, in nats; of the weights above zero
     maximum: Tensor  # examples x heads x queries, the largest weight

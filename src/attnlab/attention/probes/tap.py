@@ -12,10 +12,10 @@ from attnlab.attention.probes.selectors import resolve
 
 
 class Tap:
-    """While open, keeps every call at one site; the maps are made when they are asked for.
+    """While open, keeps every call at one site; maps are computed on demand.
 
     Where the kernel makes logits anyway (additive, sparse, recurrent ...) they are shared with
-    the forward pass; where it is fused they are made once more, for the loss.
+    the forward pass; where it is fused they are computed once more, for the loss.
     """
 
     def __init__(self, model: nn.Module, selector: str) -> None:
@@ -69,7 +69,7 @@ class Tap:
 
 
 class Intervention:
-    """While open, the context at one site is made of transformed weights.
+    """While open, the context at one site is computed with transformed weights.
 
     `transform(weights, allowed)` gets batch x chosen heads x queries x keys and where they may be
     other than zero (None: everywhere), and returns weights of the same shape.

@@ -44,8 +44,8 @@ class Additive(Score):
 
 
 class Concat(Additive):
-    """w.tanh(W[q; k]) (Luong, Pham, Manning 2015): additive, with one matrix drawn for the pair
-    and no bias."""
+    """w.tanh(W[q; k]) (Luong, Pham, Manning 2015): additive without bias, with
+    one matrix initialized for both sides."""
 
     def __init__(self, shape: Shape, *, hidden: int | None) -> None:
         super().__init__(shape, hidden=hidden)

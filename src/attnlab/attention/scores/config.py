@@ -79,7 +79,7 @@ class LocationAware(Score, kind="location_aware", target=f"{SCORES}.location:Loc
     hidden: int | None = Field(gt=0, description="width of the hidden layer; null is the key's")
     filters: int = Field(gt=0, description="channels of the convolution over earlier maps")
     kernel_size: int = Field(gt=0, description="keys that the convolution spans")
-    cumulative: bool = Field(description="look at the sum of earlier maps, not at the last alone")
+    cumulative: bool = Field(description="convolve the sum of earlier maps, not the last alone")
 
 
 class Elu(Score, kind="elu", target=f"{SCORES}.features:Elu"):
@@ -102,7 +102,7 @@ class Relu(Score, kind="relu", target=f"{SCORES}.features:Relu"):
 
 
 class Uniform(Score, kind="uniform", target=f"{SCORES}.location:Uniform"):
-    """The same for every key: mean pooling, and the control that knows nothing."""
+    """The same for every key: mean pooling, and the uninformed control."""
 
     form = "blind"
 

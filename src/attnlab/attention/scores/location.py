@@ -15,7 +15,7 @@ from attnlab.errors import UserError
 
 
 class Uniform(Score):
-    """The same for every key: mean pooling, and the control that knows nothing."""
+    """The same for every key: mean pooling, and the uninformed control."""
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
         batch, maps, queries, _ = query.shape
@@ -23,7 +23,7 @@ class Uniform(Score):
 
 
 class Location(Score):
-    """W q, one logit for each position, blind to the keys (Luong, Pham, Manning 2015)."""
+    """W q, one logit for each position, independent of the keys (Luong, Pham, Manning 2015)."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
@@ -41,8 +41,8 @@ class Location(Score):
 
 
 class LocationAware(Additive):
-    """w.tanh(Wq + Uk + V f + b), f what a convolution finds in earlier maps (Chorowski et al.
-    2015, "Attention-Based Models for Speech Recognition")."""
+    """w.tanh(Wq + Uk + V f + b), f the features of a convolution over earlier maps (Chorowski
+    et al. 2015, "Attention-Based Models for Speech Recognition")."""
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class LocationAware(Additive):
     def step(self, query: Tensor, key: Tensor, past: Past) -> Tensor:
         earlier = past.total if self.cumulative else past.previous  # batch x maps x keys
         flat = earlier.flatten(0, 1).unsqueeze(1).to(self.filters.weight.dtype)
-        found = self.filters(flat).transpose(1, 2)  # batch * maps x keys x filters
-        found = found.unflatten(0, earlier.shape[:2]).to(key.dtype)
-        return self(query, key + project_maps(found, self.location_weight))
+        features = self.filters(flat).transpose(1, 2)  # batch * maps x keys x filters
+        features = features.unflatten(0, earlier.shape[:2]).to(key.dtype)
+        return self(query, key + project_maps(features, self.location_weight))
 
 
 class Spatial(Score):
@@ -82,10 +82,10 @@ class Spatial(Score):
         if mask.keys is not None:
             key = key.masked_fill(~mask.keys[:, None, :, None], 0)
         pooled = torch.stack([key.mean(-1), key.amax(-1)], dim=2)  # batch x maps x 2 x keys
-        picture = pooled.unflatten(-1, mask.grid or (1, key.shape[2])).flatten(0, 1)
+        image = pooled.unflatten(-1, mask.grid or (1, key.shape[2])).flatten(0, 1)
         weight = self.convolution.weight.to(key.dtype)
-        found = F.conv2d(picture, weight, padding="same")  # batch * maps x 1 x height x width
-        return found.flatten(1).unflatten(0, key.shape[:2]).unsqueeze(-1)
+        logits = F.conv2d(image, weight, padding="same")  # batch * maps x 1 x height x width
+        return logits.flatten(1).unflatten(0, key.shape[:2]).unsqueeze(-1)
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
         return key.transpose(-1, -2).expand(-1, -1, query.shape[2], -1)

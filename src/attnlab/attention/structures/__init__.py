@@ -1,1 +1,1 @@
-"""Which keys a query may look at."""
+"""Which keys a query may attend to."""

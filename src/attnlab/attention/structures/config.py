@@ -26,8 +26,8 @@ class Window(Structure, kind="window", target=f"{STRUCTURES}.patterns:WindowStru
     """Keys near the query's own position (Luong et al. 2015, local-m; Beltagy et al. 2020)."""
 
     form = "pattern"
-    left: int = Field(ge=0, description="keys seen before the query's position")
-    right: int = Field(ge=0, description="keys seen after the query's position")
+    left: int = Field(ge=0, description="keys allowed before the query's position")
+    right: int = Field(ge=0, description="keys allowed after the query's position")
 
 
 class Dilated(Structure, kind="dilated", target=f"{STRUCTURES}.patterns:DilatedStructure"):
@@ -35,7 +35,7 @@ class Dilated(Structure, kind="dilated", target=f"{STRUCTURES}.patterns:DilatedS
 
     form = "pattern"
     one_axis = True
-    reach: int = Field(gt=0, description="keys seen on each side")
+    reach: int = Field(gt=0, description="keys allowed on each side")
     step: int = Field(gt=0, description="distance between two of them")
 
 
@@ -55,7 +55,7 @@ class Block(Structure, kind="block", target=f"{STRUCTURES}.patterns:BlockStructu
     one_axis = True
     from_row_start = True
     size: int = Field(gt=0, description="positions in a block")
-    neighbours: int = Field(ge=0, description="blocks seen on each side of one's own")
+    neighbours: int = Field(ge=0, description="blocks allowed on each side of one's own")
 
 
 class BigBird(Structure, kind="bigbird", target=f"{STRUCTURES}.patterns:BigBirdStructure"):
@@ -65,21 +65,23 @@ class BigBird(Structure, kind="bigbird", target=f"{STRUCTURES}.patterns:BigBirdS
     one_axis = True
     from_row_start = True
     block: int = Field(gt=0, description="positions in a block")
-    window: int = Field(ge=0, description="blocks seen on each side")
-    global_blocks: int = Field(ge=0, description="blocks at the start that see and are seen by all")
+    window: int = Field(ge=0, description="blocks allowed on each side")
+    global_blocks: int = Field(
+        ge=0, description="blocks at the start, which attend to all and are open to all"
+    )
     random_blocks: int = Field(ge=0, description="blocks that each block picks at random")
     seed: int = Field(ge=0, description="of the random blocks")
 
 
 class LocalP(Structure, kind="local_p", target=f"{STRUCTURES}.weighting:LocalP"):
-    """A Gaussian round a place that the query predicts (Luong, Pham, Manning 2015, local-p)."""
+    """A Gaussian round a position that the query predicts (Luong, Pham, Manning 2015, local-p)."""
 
     form = "reweighted"
-    width: int = Field(gt=0, description="keys seen on each side; two standard deviations")
+    width: int = Field(gt=0, description="keys allowed on each side; two standard deviations")
 
 
 class Coverage(Structure, kind="coverage", target=f"{STRUCTURES}.weighting:Coverage"):
-    """Logits know what was looked at before (Tu et al. 2016, See et al. 2017)."""
+    """Logits depend on the sum of earlier maps (Tu et al. 2016, See et al. 2017)."""
 
     form = "recurrent"
     initial: float = Field(description="what a unit of past attention adds to the logit at first")
@@ -99,4 +101,4 @@ class Nystrom(Structure, kind="nystrom", target=f"{STRUCTURES}.nystrom:Nystrom")
 
     form = "landmarks"
     one_axis = True
-    landmarks: int = Field(gt=0, description="means of queries and keys that stand for all")
+    landmarks: int = Field(gt=0, description="means of queries and keys that represent all")

@@ -22,7 +22,7 @@ class Hierarchical(Structure):
     Networks for Document Classification").
 
     Keys are pooled within their segment by the score; the pooled keys are scored once more, by a
-    query of that level's own (the query times a matrix). Segments are `mask.segments`, or runs of
+    query of that level (the query times a matrix). Segments are `mask.segments`, or runs of
     `segment` keys. What the paper puts between both levels, an encoder of sentences, is not part
     of an attention mechanism.
     """
@@ -40,8 +40,8 @@ class Hierarchical(Structure):
         flat = slots.flatten(1)[:, None, None].expand(-1, maps, queries, -1)
         allowed = filled.flatten(1)[:, None, None].expand(-1, 1, queries, -1)
         if call.allowed is not None:
-            seen = call.allowed.expand(batch, -1, queries, -1)
-            allowed = allowed & seen.gather(-1, flat[:, : seen.shape[1]])
+            by_mask = call.allowed.expand(batch, -1, queries, -1)
+            allowed = allowed & by_mask.gather(-1, flat[:, : by_mask.shape[1]])
         inner = logits.gather(-1, flat).view(batch, maps, queries * segments, longest)
         open_ = allowed.reshape(batch, -1, queries * segments, longest)
         within = normalize(inner, open_).view(batch, maps, queries, segments, longest)
@@ -62,23 +62,24 @@ class Hierarchical(Structure):
         """Which keys each segment has: batch x segments x longest, and where a slot is filled."""
         batch, keys, device = call.query.shape[0], call.keys, call.query.device
         position = torch.arange(keys, device=device).expand(batch, -1)
-        given = call.mask.segments
-        segments = position // self.segment if given is None else given  # batch x keys
+        segments = call.mask.segments  # batch x keys
+        if segments is None:
+            segments = position // self.segment
         count = int(segments.max()) + 1
         member = segments[:, :, None] == torch.arange(count, device=device)  # b x keys x segments
         rank = (member.cumsum(1) - 1).gather(2, segments[:, :, None])[..., 0]  # batch x keys
         shape = (batch, count, int(rank.max()) + 1)
-        place = (torch.arange(batch, device=device)[:, None], segments, rank)
+        slot = (torch.arange(batch, device=device)[:, None], segments, rank)
         slots = torch.zeros(shape, dtype=torch.long, device=device)
         filled = torch.zeros(shape, dtype=torch.bool, device=device)
-        slots[place], filled[place] = position, True
+        slots[slot], filled[slot] = position, True
         return slots, filled
 
     def _upper_logits(self, call: Call, pooled: Tensor) -> Tensor:
         """Score pooled keys (batch x maps x queries x segments x width), each query its own."""
         score = call.parts.score
-        asked = at_least_fp32(call.query_heads)
-        query = at_least_fp32(score.prepare_query(project_maps(asked, self.upper)))
+        heads = at_least_fp32(call.query_heads)
+        query = at_least_fp32(score.prepare_query(project_maps(heads, self.upper)))
         batch, maps, queries, segments, width = pooled.shape
         flat = pooled.transpose(1, 2).reshape(batch * queries, maps, segments, width)
         alone = query.transpose(1, 2).reshape(batch * queries, maps, 1, query.shape[-1])

@@ -15,7 +15,7 @@ from attnlab.errors import UserError
 
 @dataclass(frozen=True)
 class Factors:
-    """The map is left @ middle @ right, and need not be made."""
+    """The map as three factors: left @ middle @ right."""
 
     left: Tensor  # batch x maps x queries x landmarks
     middle: Tensor  # batch x maps x landmarks x landmarks
@@ -49,18 +49,18 @@ class Nystrom(Structure):
                 "attention/structure=nystrom cannot hide single keys from single queries (a causal "
                 "mask, say), only padding; attention=linear can"
             )
-        everyone = call.whole or call
+        whole = call.whole or call
         scale = call.parts.score.scale
-        key, asking = at_least_fp32(call.repeated_key), at_least_fp32(everyone.query) * scale
+        key, queries = at_least_fp32(call.repeated_key), at_least_fp32(whole.query) * scale
         valid = call.mask.keys
         ones = torch.ones(1, call.keys, dtype=torch.bool, device=key.device)
         member = _runs(ones if valid is None else valid, self.landmarks, key.dtype)
-        few_keys, few_queries = member @ key, member @ asking  # b x maps x landmarks x width
-        there = member.any(-1)[:, :, None, :]  # batch x 1 x 1 x landmarks
-        left = _softmax(at_least_fp32(call.query) * scale @ few_keys.mT, there)
-        middle = _softmax(few_queries @ few_keys.mT, there) * there.mT
-        right = _softmax(few_queries @ key.mT, None if valid is None else valid[:, None, None])
-        return Factors(left, _pseudo_inverse(middle), right * there.mT)
+        key_means, query_means = member @ key, member @ queries  # b x maps x landmarks x width
+        filled = member.any(-1)[:, :, None, :]  # batch x 1 x 1 x landmarks
+        left = _softmax(at_least_fp32(call.query) * scale @ key_means.mT, filled)
+        middle = _softmax(query_means @ key_means.mT, filled) * filled.mT
+        right = _softmax(query_means @ key.mT, None if valid is None else valid[:, None, None])
+        return Factors(left, _pseudo_inverse(middle), right * filled.mT)
 
 
 def _runs(valid: Tensor, count: int, dtype: torch.dtype) -> Tensor:

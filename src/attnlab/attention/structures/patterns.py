@@ -1,4 +1,4 @@
-"""Structures that are a rule over positions, and so become part of the mask.
+"""Structures that are a rule over positions, which becomes part of the mask.
 
 Rules are symmetric in time: joined with a causal mask they keep their past half.
 """
@@ -102,9 +102,9 @@ class BlockStructure(_Patterned):
 class BigBird:
     """Near blocks, the first blocks, and random ones.
 
-    Every block picks `random_blocks` among those up to itself, and two blocks see each other if
+    Every block picks `random_blocks` among those up to itself, and two blocks are linked if
     either has picked the other. So the links do not depend on how long the input is, nor on its
-    padding, and a step of decoding sees what training saw.
+    padding, and steps of decoding have the pattern of training.
     """
 
     block: int
@@ -115,20 +115,22 @@ class BigBird:
 
     def allows(self, query: Tensor, key: Tensor) -> Tensor:
         one, other = query // self.block, key // self.block
-        seen = (one - other).abs() <= self.window
-        seen = seen | (one < self.global_blocks) | (other < self.global_blocks)
-        for draw in range(self.random_blocks):
-            seen = seen | (self._pick(one, draw) == other) | (self._pick(other, draw) == one)
-        return seen
+        linked = (one - other).abs() <= self.window
+        linked = linked | (one < self.global_blocks) | (other < self.global_blocks)
+        for number in range(self.random_blocks):
+            linked = (
+                linked | (self._pick(one, number) == other) | (self._pick(other, number) == one)
+            )
+        return linked
 
-    def _pick(self, block: Tensor, draw: int) -> Tensor:
-        """A block from 0 to `block`, by a hash that mixes block, draw and seed.
+    def _pick(self, block: Tensor, number: int) -> Tensor:
+        """A block from 0 to `block`, by a hash that mixes block, number and seed.
 
         In int64 whatever the type of the positions (FlexAttention counts in int32): the products
         would overflow, and the pattern would be another.
         """
         block = block.long()
-        mixed = (block * 7919 + draw * 104729 + self.seed * 1299709 + 15485863) % 2147483647
+        mixed = (block * 7919 + number * 104729 + self.seed * 1299709 + 15485863) % 2147483647
         mixed = (mixed * 48271) % 2147483647
         return (mixed * 16807) % 2147483647 % (block + 1)
 

@@ -45,7 +45,7 @@ class LocalP(Structure):
         self.width = width
         size = shape.query_width
         self.hidden = nn.Parameter(torch.randn(shape.maps, size, size) / math.sqrt(size))
-        self.place = nn.Parameter(torch.randn(shape.maps, size, 1) / math.sqrt(size))
+        self.center = nn.Parameter(torch.randn(shape.maps, size, 1) / math.sqrt(size))
 
     def weights(self, call: Call, logits: Tensor, normalize: Normalize) -> Tensor:
         apart = self._apart(call)
@@ -57,13 +57,13 @@ class LocalP(Structure):
         return mask_log_weights(normalizer.log(logits, near) + self._log_factor(apart), near)
 
     def _apart(self, call: Call) -> Tensor:
-        """batch x maps x queries x keys: how far each key is from the predicted place."""
-        asked = at_least_fp32(call.query_heads)
-        hidden = torch.tanh(project_maps(asked, self.hidden))
-        share = torch.sigmoid(project_maps(hidden, self.place))  # batch x maps x queries x 1
+        """batch x maps x queries x keys: how far each key is from the predicted position."""
+        heads = at_least_fp32(call.query_heads)
+        hidden = torch.tanh(project_maps(heads, self.hidden))
+        share = torch.sigmoid(project_maps(hidden, self.center))  # batch x maps x queries x 1
         valid = call.mask.keys
         length = call.keys if valid is None else valid.sum(1)[:, None, None, None]
-        keys = torch.arange(call.keys, device=asked.device)
+        keys = torch.arange(call.keys, device=heads.device)
         return keys - share * length
 
     def _near(self, call: Call, apart: Tensor) -> Tensor:
