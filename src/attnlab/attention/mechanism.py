@@ -25,8 +25,9 @@ from attnlab.config.combinations import at_role
 
 ROLES = ("self", "cross", "pooling")
 
-# batch x heads x queries x keys, and where it may be other than zero (None: everywhere) -> the same
-Transform = Callable[[Tensor, Tensor | None], Tensor]
+# Other weights for those of a call: batch x heads x queries x keys, and where they may be other
+# than zero (None: everywhere) -> the same shape.
+MapChange = Callable[[Tensor, Tensor | None], Tensor]
 
 
 class Observer(Protocol):
@@ -37,10 +38,10 @@ class Observer(Protocol):
 
 @dataclass
 class Attachments:
-    """Observers and transforms of one attention; context managers add and remove them."""
+    """Observers and map changes of one attention; context managers add and remove them."""
 
     observers: list[Observer]
-    transforms: list[Transform]
+    changes: list[MapChange]
 
 
 class Attention(nn.Module):
@@ -117,10 +118,10 @@ class Attention(nn.Module):
 
     def attend(self, call: Call) -> Tensor:
         """batch x heads x queries x width: the context of a call, by its kernel."""
-        if call.kernel.fused and not self.attached.transforms:
+        if call.kernel.fused and not self.attached.changes:
             self.kernels.check(call, self.site)
             return call.kernel.context(call)
-        call.used_weights = self._transformed(call.weights_by(self.normalizer), call)
+        call.used_weights = self._changed(call.weights_by(self.normalizer), call)
         return self._weighted_sum(call)
 
     def weights(
@@ -252,15 +253,15 @@ class Attention(nn.Module):
         return self.score.prepare_key(self.position.transform_key(heads, positions), mask)
 
     def _unroll(self, call: Call, *, sample: bool) -> Unrolled:
-        if self.attached.transforms:
-            return call.unroll(sample=sample, change=self._transformed)
+        if self.attached.changes:
+            return call.unroll(sample=sample, change=self._changed)
         if sample and self.normalizer.samples:
             return call.unroll(sample=True)
         return call.unrolled
 
-    def _transformed(self, weights: Tensor, call: Call) -> Tensor:
-        for transform in self.attached.transforms:
-            weights = transform(weights, call.allowed)
+    def _changed(self, weights: Tensor, call: Call) -> Tensor:
+        for change in self.attached.changes:
+            weights = change(weights, call.allowed)
         return weights
 
     def _weighted_sum(self, call: Call) -> Tensor:

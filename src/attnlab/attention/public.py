@@ -1,8 +1,8 @@
 """`attnlab.Attention`: a mechanism by name, as a module for any model.
 
 >>> import torch
->>> from attnlab.attention.public import Attention
->>> attention = Attention("additive", dim=64, heads=4, normalizer="sparsemax")
+>>> import attnlab
+>>> attention = attnlab.Attention("additive", dim=64, heads=4, normalizer="sparsemax")
 >>> query, memory = torch.randn(2, 5, 64), torch.randn(2, 7, 64)
 >>> attention(query, memory, memory).shape
 torch.Size([2, 5, 64])

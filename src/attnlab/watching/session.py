@@ -242,12 +242,12 @@ class _OwnAttention:
         attention.attached.observers.append(self)
         self.change = watch._change_of(name)
         if self.change is not None:
-            attention.attached.transforms.append(self.change)
+            attention.attached.changes.append(self.change)
 
     def detach(self) -> None:
         self.attention.attached.observers.remove(self)
         if self.change is not None:
-            self.attention.attached.transforms.remove(self.change)
+            self.attention.attached.changes.remove(self.change)
 
     def record(self, call: Call) -> None:
         name = self.watch._name(self.name)

@@ -125,7 +125,7 @@ def test_nothing_stays_attached() -> None:
     model(*batch)
     for attended in sites(model).values():
         assert not attended.attached.observers
-        assert not attended.attached.transforms
+        assert not attended.attached.changes
     with Tap(model, "decoder.cross.0") as tap:
         pass
     with pytest.raises(RuntimeError, match="nothing passed decoder"):

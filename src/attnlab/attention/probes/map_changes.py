@@ -1,26 +1,26 @@
-"""Other maps in the place of the model's own, that know nothing or belong elsewhere.
+"""Changes of maps: uninformed or misplaced maps in the place of the model's own.
 
 Jain & Wallace 2019 permute maps, Wiegreffe & Pinter 2019 make them uniform.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-MapChange = Callable[[Tensor, Tensor | None], Tensor]
+from attnlab.attention.mechanism import MapChange
 
 
 def uniform(weights: Tensor, allowed: Tensor | None) -> Tensor:
-    """Every allowed key alike; both batch x heads x queries x keys."""
+    """The same weight for every allowed key; both batch x heads x queries x keys."""
     real = _allowed(weights, allowed)
     return real / real.sum(-1, keepdim=True).clamp_min(1)
 
 
 class Permuted:
-    """The same weights on other allowed keys, in an order drawn anew for every row."""
+    """The same weights on other allowed keys, in a new random order for every row."""
 
     def __init__(self, seed: int = 0) -> None:
         self.random = torch.Generator().manual_seed(seed)
@@ -30,15 +30,15 @@ class Permuted:
         noise = torch.rand(weights.shape, generator=self.random).to(weights)
         # Forbidden keys come last in both orders, so that weights move among allowed keys only.
         target = (noise + 2 * (1 - real)).argsort(-1)
-        places = torch.arange(weights.shape[-1], device=weights.device)
-        source = (places + weights.shape[-1] * (1 - real)).argsort(-1)
+        positions = torch.arange(weights.shape[-1], device=weights.device)
+        source = (positions + weights.shape[-1] * (1 - real)).argsort(-1)
         return torch.zeros_like(weights).scatter(-1, target, weights.gather(-1, source))
 
 
 class Given:
-    """Maps that are given, batch x heads x queries x keys, whatever the model would have made.
+    """Given maps, batch x heads x queries x keys, in the place of the model's own.
 
-    A decoder that goes step by step takes its rows one after the other.
+    A stepwise decoder takes its rows one after the other.
     """
 
     def __init__(self, maps: Tensor) -> None:
@@ -69,7 +69,7 @@ def on_heads(change: MapChange, heads: Sequence[int] | None) -> MapChange:
 
 
 def permuted(weights: Tensor, allowed: Tensor | None) -> Tensor:
-    """One such order."""
+    """The same weights on other allowed keys, in one random order."""
     return Permuted()(weights, allowed)
 
 
@@ -77,7 +77,7 @@ MAP_CHANGES: dict[str, MapChange] = {"uniform": uniform, "permuted": permuted}
 
 
 def _allowed(weights: Tensor, allowed: Tensor | None) -> Tensor:
-    """1 where a weight may be, else 0."""
+    """1 where a key is allowed, else 0."""
     if allowed is None:
         return torch.ones_like(weights)
     return allowed.expand_as(weights).to(weights)

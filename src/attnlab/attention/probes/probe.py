@@ -45,6 +45,18 @@ class Probe:
         heads: Sequence[int] | None = None,
         rows: Sequence[int] | None = None,
     ) -> None:
+        """Choose what to keep.
+
+        Args:
+            model: The model whose maps are wanted.
+            selectors: Names of maps, such as `decoder.cross.-1/heads=mean`; see `selectors`.
+            examples: Indices in each batch; None keeps all.
+            heads: Heads of the maps that are returned; None leaves it to the selectors.
+            rows: Queries of the maps that are returned; None returns all.
+
+        Raises:
+            UserError: A selector names no map of the model.
+        """
         self.heads, self.rows = heads, rows
         self.sites = {name: _Site(resolve(model, name), examples) for name in selectors}
 

@@ -53,7 +53,7 @@ def sites(model: nn.Module) -> dict[str, Attention]:
 def watched(module: nn.Module) -> bool:
     """Whether a tap, a probe or an intervention is open on this module now."""
     attached = [attention.attached for attention in sites(module).values()]
-    return any(each.observers or each.transforms for each in attached)
+    return any(each.observers or each.changes for each in attached)
 
 
 def resolve(model: nn.Module, selector: str) -> Selection:

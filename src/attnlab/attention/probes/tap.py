@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention.call import Call
-from attnlab.attention.mechanism import Transform
+from attnlab.attention.mechanism import MapChange
 from attnlab.attention.probes.map_changes import on_heads
 from attnlab.attention.probes.selectors import resolve
 
@@ -19,6 +19,7 @@ class Tap:
     """
 
     def __init__(self, model: nn.Module, selector: str) -> None:
+        """Choose a map of a model; a wrong `selector` is a `UserError` with what there is."""
         self.selection = resolve(model, selector)
         self.calls: list[Call] = []
 
@@ -69,19 +70,19 @@ class Tap:
 
 
 class Intervention:
-    """While open, the context at one site is computed with transformed weights.
+    """While open, the context at one site is computed with changed weights.
 
-    `transform(weights, allowed)` gets batch x chosen heads x queries x keys and where they may be
+    `change(weights, allowed)` gets batch x chosen heads x queries x keys and where they may be
     other than zero (None: everywhere), and returns weights of the same shape.
     """
 
-    def __init__(self, model: nn.Module, selector: str, transform: Transform) -> None:
+    def __init__(self, model: nn.Module, selector: str, change: MapChange) -> None:
         self.selection = resolve(model, selector)
-        self.transform = on_heads(transform, self.selection.heads)
+        self.change = on_heads(change, self.selection.heads)
 
     def __enter__(self) -> Intervention:
-        self.selection.attention.attached.transforms.append(self.transform)
+        self.selection.attention.attached.changes.append(self.change)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.selection.attention.attached.transforms.remove(self.transform)
+        self.selection.attention.attached.changes.remove(self.change)

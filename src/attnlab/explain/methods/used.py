@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention.mechanism import Transform
+from attnlab.attention.mechanism import MapChange
 from attnlab.attention.probes import Intervention
 from attnlab.attention.probes.selectors import sites
 
@@ -28,7 +28,7 @@ class UsedMaps:
     def __exit__(self, *error: object) -> None:
         self.stack.close()
 
-    def _keeper(self, site: str) -> Transform:
+    def _keeper(self, site: str) -> MapChange:
         def keep(weights: Tensor, allowed: Tensor | None) -> Tensor:
             if torch.is_grad_enabled() and not weights.requires_grad:  # a map that is fixed
                 weights = weights.detach().requires_grad_()
