@@ -28,9 +28,11 @@ def test_each_way(how: Symmetrised, links: set[tuple[int, int]]) -> None:
     assert MAPS.links(how, 0.5) == links
 
 
-def test_a_higher_threshold_leaves_fewer() -> None:
+def test_the_threshold_moves_agreement_alone() -> None:
     assert MAPS.links("agreement", 0.6) == {(0, 0), (1, 2)}
-    assert MAPS.directed(0.8) == ({(0, 0), (1, 2)}, {(0, 0)})
+    assert MAPS.directed() == ({(0, 0), (1, 1), (1, 2)}, {(0, 0), (1, 2)})
+    for how in ("intersection", "union", "grow-diag", "grow-diag-final-and"):
+        assert MAPS.links(how, 0.8) == MAPS.links(how, 0.5)
 
 
 def test_an_empty_sentence_has_no_links() -> None:

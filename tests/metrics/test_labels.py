@@ -14,6 +14,12 @@ from attnlab.metrics.labels import Classification, SpanF1, TokenAccuracy, tagged
 TAGS = st.lists(st.sampled_from(["O", "B-X", "I-X", "B-Y", "I-Y"]), max_size=12)
 
 
+def equally_long(pair):
+    """Both cut to the length of the shorter."""
+    shorter = min(map(len, pair))
+    return pair[0][:shorter], pair[1][:shorter]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_accuracy_and_macro_f1_are_those_of_scikit_learn(seed):
     random = np.random.default_rng(seed)
@@ -71,3 +77,15 @@ def test_span_f1_wants_both_ends_and_the_type():
     metric.update(said, gold)
     expected = {"span_f1": 2 * 2 / (4 + 3), "span_precision": 2 / 4, "span_recall": 2 / 3}
     assert metric.compute() == pytest.approx(expected)
+
+
+@given(st.lists(st.tuples(TAGS, TAGS).map(equally_long), min_size=1, max_size=4))
+def test_span_f1_is_that_of_seqeval(pairs):
+    seqeval = pytest.importorskip("seqeval.metrics")
+    said, gold = ([list(side) for side in sides] for sides in zip(*pairs, strict=True))
+    metric = SpanF1()
+    metric.update(said, gold)
+    figures = {name: np.nan_to_num(value) for name, value in metric.compute().items()}
+    assert figures["span_f1"] == pytest.approx(seqeval.f1_score(gold, said, zero_division=0))
+    recall = seqeval.recall_score(gold, said, zero_division=0)
+    assert figures["span_recall"] == pytest.approx(recall)

@@ -104,6 +104,47 @@ def test_mean_average_precision_follows_cocos_procedure(seed):
         assert interval.low < interval.mean < interval.high
 
 
+def coco_figures(images, classes):
+    """The first three numbers of pycocotools' own summary."""
+    coco = pytest.importorskip("pycocotools.coco")
+    from pycocotools.cocoeval import COCOeval
+
+    def box(row):
+        left, top, right, bottom = row[:4].tolist()
+        sides = {"bbox": [left, top, right - left, bottom - top]}
+        return sides | {"area": (right - left) * (bottom - top), "category_id": int(row[4])}
+
+    gold = coco.COCO()
+    gold.dataset = {
+        "info": {},
+        "images": [{"id": i} for i in range(len(images))],
+        "categories": [{"id": c} for c in range(classes)],
+        "annotations": [],
+    }
+    detections = []
+    for i, (said, confidence, right) in enumerate(images):
+        for row in right:
+            number = len(gold.dataset["annotations"]) + 1
+            more = {"id": number, "image_id": i, "iscrowd": 0}
+            gold.dataset["annotations"].append(box(row) | more)
+        pairs = zip(said, confidence.tolist(), strict=True)
+        detections += [box(row) | {"image_id": i, "score": score} for row, score in pairs]
+    gold.createIndex()
+    evaluation = COCOeval(gold, gold.loadRes(detections), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return dict(zip(("map", "map50", "map75"), evaluation.stats[:3].tolist(), strict=True))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mean_average_precision_is_that_of_pycocotools(seed):
+    images = random_images(seed, images=12)
+    metric = MeanAveragePrecision(classes=2)
+    metric.update(*map(list, zip(*images, strict=True)))
+    assert metric.compute() == pytest.approx(coco_figures(images, classes=2), abs=1e-6)
+
+
 def test_a_false_alarm_below_every_hit_costs_nothing_and_above_it_does():
     gold = [boxes([0, 0, 4, 4, 0])]
     said = [boxes([0, 0, 4, 4, 0], [6, 6, 9, 9, 0])]

@@ -1,30 +1,20 @@
-"""Exact match and error rates against a textbook edit distance."""
+"""Exact match and error rates against a library's edit distance; perplexity by definition."""
 
 from __future__ import annotations
 
-from functools import cache
-
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from nltk.metrics.distance import edit_distance as nltk_distance
 
-from attnlab.metrics.text import CharacterError, ExactMatch, WordError, edit_distance
-
-
-def textbook(first: str, second: str) -> int:
-    @cache
-    def distance(i: int, j: int) -> int:
-        if i == 0 or j == 0:
-            return i + j
-        replaced = distance(i - 1, j - 1) + (first[i - 1] != second[j - 1])
-        return min(replaced, distance(i - 1, j) + 1, distance(i, j - 1) + 1)
-
-    return distance(len(first), len(second))
+from attnlab.metrics.text import CharacterError, ExactMatch, Perplexity, WordError, edit_distance
 
 
 @given(st.text("abc", max_size=12), st.text("abc", max_size=12))
-def test_edit_distance_is_the_textbook_recursion(first, second):
-    assert edit_distance(first, second) == textbook(first, second)
+def test_edit_distance_is_that_of_nltk(first, second):
+    assert edit_distance(first, second) == nltk_distance(first, second)
 
 
 def test_rates_are_pooled_over_the_corpus():
@@ -46,3 +36,16 @@ def test_any_of_several_references_will_do():
         metric.update(["colour", "gray"], [["color", "colour"], ["green", "grey"]])
     assert exact.compute()["exact_match"] == 0.5
     assert character.compute()["character_error"] == pytest.approx(1 / (6 + 4))
+
+
+def test_perplexity_is_pooled_over_units():
+    metric = Perplexity()
+    metric.update(torch.tensor([2.0, 4.5]), torch.tensor([2, 4]))
+    metric.update(torch.tensor([9.0]), torch.tensor([3]))
+    nats = 15.5 / 9
+    figures = metric.compute()
+    assert figures["perplexity"] == pytest.approx(np.exp(nats))
+    assert figures["bits_per_unit"] == pytest.approx(nats / np.log(2))
+    assert metric.higher_is_better is False
+    interval = metric.intervals(resamples=100)["perplexity"]
+    assert interval.low < interval.mean < interval.high

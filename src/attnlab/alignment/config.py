@@ -46,7 +46,7 @@ class AlignerSettings(Section):
     jump_weight: float = Field(
         ge=0, description="counts of the shared distribution that are added to a word's own"
     )
-    threshold: float = Field(gt=0, lt=1, description="chance above which a link is written")
+    threshold: float = Field(gt=0, lt=1, description="chance above which agreement links two words")
     symmetrise: Symmetrised = Field(description="how two directions become one alignment")
 
 

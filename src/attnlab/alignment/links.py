@@ -24,16 +24,20 @@ class Maps:
         empty = np.zeros((sources, targets), np.float32)
         return cls(empty, empty)
 
-    def directed(self, threshold: float) -> tuple[Links, Links]:
-        """Links more likely than the threshold, in each direction."""
-        return _above(self.forward, threshold), _above(self.backward, threshold)
+    def directed(self) -> tuple[Links, Links]:
+        """Links that are more likely than not, in each direction."""
+        return _above(self.forward, 0.5), _above(self.backward, 0.5)
 
     def links(self, how: Symmetrised, threshold: float) -> Links:
-        """One alignment of both. `agreement` links what both together hold likely: it finds links
-        of which one direction is sure and the other nearly so."""
+        """One alignment of both directions.
+
+        `agreement` links words whose two chances have a geometric mean above the threshold: it
+        finds links of which one direction is sure and the other nearly so. The other ways combine
+        the links of both directions, which no threshold moves.
+        """
         if how == "agreement":
             return _above(np.sqrt(self.forward * self.backward), threshold)
-        return HEURISTICS[how](*self.directed(threshold))
+        return HEURISTICS[how](*self.directed())
 
 
 def _above(chances: Reals, threshold: float) -> Links:

@@ -5,8 +5,10 @@ Percentile intervals (Efron 1979); for two systems on the same examples, paired 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -121,3 +123,12 @@ def interval(mean: float, resampled: Values, confidence: float) -> Interval:
     tail = (1 - confidence) / 2
     low, high = np.quantile(finite, [tail, 1 - tail])
     return Interval(mean, float(low), float(high))
+
+
+def defined(figures: Any) -> Any:
+    """The same figures with null for those that are not defined: JSON has no NaN."""
+    if isinstance(figures, dict):
+        return {name: defined(value) for name, value in figures.items()}
+    if isinstance(figures, list):
+        return [defined(value) for value in figures]
+    return None if isinstance(figures, float) and math.isnan(figures) else figures

@@ -1,4 +1,4 @@
-"""Generated text against references: exact match, and error rates by edit distance."""
+"""Texts: exact match and error rates against references, and perplexity of language models."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from attnlab.metrics.facts import Figure
 from attnlab.metrics.intervals import Values
@@ -86,6 +87,27 @@ class HeardWordError(WordError):
     """The same of what an encoder alone has heard (CTC), beside what a decoder wrote."""
 
     about = (Figure("ctc_word_error", "Word error of what CTC decodes alone", False, perfect="0"),)
+
+
+class Perplexity(PooledMetric):
+    """How well a language model predicts the next unit, pooled over the units of the corpus.
+
+    Bits per unit are the cross entropy to base 2; perplexity is two to that power. Values for other
+    units (characters, words, pieces) are not comparable.
+    """
+
+    about = (
+        Figure("perplexity", "Perplexity of the next unit", False, "number of units"),
+        Figure("bits_per_unit", "Cross entropy of the next unit, in bits", False, perfect="0"),
+    )
+
+    def update(self, losses: Tensor, units: Tensor) -> None:
+        """Cross entropies in nats, summed over each example's units, and how many those are."""
+        self.keep(torch.stack([losses.double(), units.double()], dim=-1))
+
+    def score(self, sums: Values) -> Values:
+        nats = ratio(sums[..., 0], sums[..., 1])
+        return np.stack([np.exp(nats), nats / np.log(2)], axis=-1)
 
 
 def several(references: References) -> Sequence[str]:

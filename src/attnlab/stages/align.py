@@ -112,7 +112,7 @@ def align(aligner: Aligner, text: Text, folder: Path) -> list[Maps]:
         maps[row] = found_maps
     folder.mkdir(parents=True, exist_ok=True)
     forward, backward, both = places(folder, text, settings)
-    directed = [each.directed(settings.threshold) for each in maps]
+    directed = [each.directed() for each in maps]
     _write(forward, (links for links, _ in directed))
     _write(backward, (links for _, links in directed))
     _write(both, (each.links(settings.symmetrise, settings.threshold) for each in maps))

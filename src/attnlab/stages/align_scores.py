@@ -31,7 +31,7 @@ def scores(
     maps: Sequence[Maps], gold: Sequence[AttentionTarget], settings: AlignerSettings
 ) -> Figures:
     """AER, precision and recall of both directions, of every symmetrisation and of controls."""
-    directed = [each.directed(settings.threshold) for each in maps]
+    directed = [each.directed() for each in maps]
     shapes = [each.forward.shape for each in maps]
     read: dict[str, Iterable[Links]] = {
         "forward": (forward for forward, _ in directed),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
+import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from rich import box
 from rich.console import Console
 from rich.progress import track
@@ -20,10 +24,12 @@ from torchmetrics import Metric
 from attnlab.attention.probes import Intervention, Tap
 from attnlab.attention.probes.map_changes import MAP_CHANGES
 from attnlab.data.batch import Batch
+from attnlab.data.items import Items
 from attnlab.data.loader import eval_loader
 from attnlab.data.prepared import Prepared
 from attnlab.metrics.controls import PositionPrior, controls
-from attnlab.metrics.intervals import Interval
+from attnlab.metrics.facts import facts
+from attnlab.metrics.intervals import Interval, defined
 from attnlab.metrics.plausibility import map_metrics
 from attnlab.metrics.text import ExactMatch
 from attnlab.report.dvc_plots import save_figures
@@ -34,34 +40,72 @@ from attnlab.report.map_pictures import draw_head_grids, draw_maps
 from attnlab.report.summary import draw_panels
 from attnlab.stages.learners import device, load_learner
 from attnlab.stages.prepare import prepared_data
-from attnlab.stages.run import Run, open_run
+from attnlab.stages.run import Run, open_run, with_changes
 from attnlab.training.evaluator import Evaluator
 from attnlab.training.learner import Learner
 from attnlab.training.tasks import Task
 
 COMMAND = "evaluate a run on its test split"
-
+EXAMPLES = """examples:
+  attnlab evaluate RUN                             as it was trained
+  attnlab evaluate RUN metrics.links.share=0.35    written to RUN/evaluations/...
+  attnlab evaluate RUN metrics=rationale metrics/links=top --name top
+  attnlab evaluate RUN task/decoding=beam
+"""
+MAY_CHANGE = ("metrics", "task.decoding", "trainer.batches.eval_size")
 Figures = dict[str, Any]
 SHOWN = 200  # examples kept for the report
 
 
 def main(arguments: list[str]) -> None:
-    """Evaluator a run that is trained."""
-    parser = argparse.ArgumentParser(prog="attnlab evaluate", description=__doc__)
+    """Evaluate a trained run, also with other settings than it was trained with."""
+    parser = argparse.ArgumentParser(
+        prog="attnlab evaluate",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("run", help="folder of the run")
-    run = open_run(parser.parse_args(arguments).run)
-    show(run, evaluate(run))
+    parser.add_argument(
+        "settings", nargs="*", metavar="key=value", help=f"other {' and '.join(MAY_CHANGE)}"
+    )
+    parser.add_argument("--name", help="folder of the figures with other settings")
+    given = parser.parse_intermixed_args(arguments)
+    run = open_run(given.run)
+    if not given.settings:
+        show(run, evaluate(run), run.folder)
+        return
+    changed = with_changes(run, given.settings, MAY_CHANGE)
+    folder = run.folder / "evaluations" / (given.name or folder_name(given.settings))
+    folder.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(changed.plain, sort_keys=False, allow_unicode=True)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    show(changed, evaluate(changed, folder), folder)
 
 
-def evaluate(run: Run) -> Figures:
-    """Every figure of the test split; also written to metrics.json, with maps beside it."""
+def folder_name(settings: list[str]) -> str:
+    """A name for figures with these settings: short, and no two settings have the same."""
+    words = " ".join(sorted(settings))
+    name = re.sub(r"[^\w.=,+-]+", "-", words)
+    digest = hashlib.sha256(words.encode()).hexdigest()[:8]
+    return name if len(name) <= 80 else f"{name[:70]}-{digest}"
+
+
+def evaluate(run: Run, folder: Path | None = None) -> Figures:
+    """Every figure of the test split, also written to metrics.json, with maps beside it.
+
+    Args:
+        run: a trained run, perhaps with other settings of its metrics.
+        folder: where files go; the run's own folder if None.
+    """
+    folder = folder or run.folder
     prepared = prepared_data(run.config)
     learner = load_learner(run, prepared).to(device(run.config))
     started = time.monotonic()
     evaluation = Evaluation(run, prepared, learner)
     for number, batch in enumerate(_batches(run, prepared, learner.device)):
-        evaluation.see(number, batch)
-    evaluation.save()
+        evaluation.update(number, batch)
+    evaluation.save(folder)
     figures = evaluation.figures()
     figures["cost"] = {
         "parameters": sum(p.numel() for p in learner.parameters()),
@@ -69,11 +113,17 @@ def evaluate(run: Run) -> Figures:
         "peak_memory_mib": round(run.status.get("peak_memory_mib", math.nan), 1),
         "evaluate_seconds": round(time.monotonic() - started, 1),
     }
-    figures = _defined(figures)
+    figures["about"] = {
+        name: fact.plain()
+        for group in ("answer", "attention", "cost")
+        for name in figures[group]
+        if (fact := facts(name)) is not None
+    }
+    figures = defined(figures)
     text = json.dumps(figures, indent=2, allow_nan=False) + "\n"
-    (run.folder / "metrics.json").write_text(text, encoding="utf-8")
-    draw_panels(figures, run.folder)
-    save_figures(figures, run.folder)
+    (folder / "metrics.json").write_text(text, encoding="utf-8")
+    draw_panels(figures, folder)
+    save_figures(figures, folder)
     return figures
 
 
@@ -86,23 +136,23 @@ class Evaluation:
         known = (prepared.codec.judged(example) for example in prepared.examples("train")[:2000])
         self.prior = PositionPrior.fit(target for target in known if target is not None)
         learner.task.know(prepared.examples("train"))
-        self.judge = self._new_judge()
-        self.controls: dict[str, Evaluator] = {}
-        self.said: dict[str, list[Metric]] = {}  # what judges answers that know nothing, or all
+        self.evaluator = self._new_evaluator()
+        self.controls: dict[str, Evaluator] = {}  # by name, of control maps
+        self.answer_controls: dict[str, list[Metric]] = {}  # by name, of control answers
         # Where the map is the answer, there is no answer that another map could change.
         changes = {} if prepared.codec.form == "nothing" else MAP_CHANGES
         self.unchanged = {name: ExactMatch() for name in changes}
         self.heads = HeadMaps()
         self.shown: list[ShownExample] = []
-        self.losses: list[tuple[float, float]] = []  # of each example: its sum, its places
+        self.losses: list[tuple[float, float]] = []  # of each example: its sum, how many units
 
-    def _new_judge(self) -> Evaluator:
+    def _new_evaluator(self) -> Evaluator:
         metrics = map_metrics(self.run.config.metrics, self.prior)
         return Evaluator(self.learner.task, metrics).to(self.learner.device)
 
     @torch.no_grad()
-    def see(self, number: int, batch: Batch) -> None:
-        """Evaluator a batch: the model as it is, maps that know nothing or all, changed maps."""
+    def update(self, number: int, batch: Batch) -> None:
+        """Add a batch: the model as it is, control maps and answers, and changed maps."""
         model, task = self.learner.model, self.learner.task
         room = min(SHOWN - len(self.shown), len(batch))
         with Tap(model, task.map) as tap, self.heads.watch(model, room) as probes:
@@ -111,18 +161,18 @@ class Evaluation:
         weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
         weights = task.as_gold(weights, scores, batch)
         answers = model.answer(batch)  # type: ignore[operator]
-        self.judge.update(batch, scores, answers, weights)
+        self.evaluator.update(batch, scores, answers, weights)
         self.losses += zip(*(side.tolist() for side in task.losses(scores, batch)), strict=True)
         for name, map_ in controls(batch.judged, self.prior, seed=number).items():
-            control = self.controls.setdefault(name, self._new_judge())
+            control = self.controls.setdefault(name, self._new_evaluator())
             if name == "oracle":
                 control.update_best(batch.judged)
             else:
                 control.look(map_, batch.judged)
         texts = task.texts(answers, batch)
-        for name, (given, said) in task.controls(batch, scores).items():
-            metrics = self.said.setdefault(name, task.metrics())
-            task.judge(metrics, batch, given, said)
+        for name, (control_scores, control_answers) in task.controls(batch, scores).items():
+            metrics = self.answer_controls.setdefault(name, task.metrics())
+            task.judge(metrics, batch, control_scores, control_answers)
         for name in self.unchanged:
             with Intervention(model, task.map, MAP_CHANGES[name]):
                 changed = model.answer(batch)  # type: ignore[operator]
@@ -131,19 +181,18 @@ class Evaluation:
 
     def _show(self, batch: Batch, texts: list[str], weights: Tensor, answers: Tensor) -> None:
         """Keep the first examples of the split to look at."""
-        codec, places = self.prepared.codec, batch.index.tolist()
-        for i, place in enumerate(places[: SHOWN - len(self.shown)]):
+        codec, numbers = self.prepared.codec, batch.index.tolist()
+        for i, number in enumerate(numbers[: SHOWN - len(self.shown)]):
             map_, answer = (each[i].float().cpu().numpy() for each in (weights, answers))
-            example = self.examples[place]
+            example = self.examples[number]
             self.shown.append(ShownExample.of(example, codec, texts[i], map_, answer))
 
-    def save(self) -> None:
-        """What reports show: examples, heads, figures of each example, pictures."""
-        folder = self.run.folder
+    def save(self, folder: Path) -> None:
+        """Write what reports show: examples, heads, figures of each example, pictures."""
         save_examples(self.shown, folder / "examples.json")
         self.heads.save(folder)
         ids = [example.id for example in self.examples]
-        metrics = [*self.judge.answers, *self.judge.maps]
+        metrics = [*self.evaluator.answers, *self.evaluator.maps]
         save_scores(folder, ids, self.losses, metrics, self.unchanged)
         drawn = self.shown[: self.run.config.logger.maps_examples]
         draw_maps(drawn, folder / "maps")
@@ -151,18 +200,18 @@ class Evaluation:
 
     def figures(self) -> Figures:
         """Every figure of the split, by what it is about."""
-        judged = self.judge.compute()
+        computed = self.evaluator.compute()
         return {
-            "answer": {name: value for name, value in judged.items() if "/" not in name},
-            "attention": self.judge.compute_maps(),
+            "answer": {name: value for name, value in computed.items() if "/" not in name},
+            "attention": self.evaluator.compute_maps(),
             "trust": {n: 1 - m.compute()["exact_match"] for n, m in self.unchanged.items()},
             "controls": {name: each.compute_maps() for name, each in self.controls.items()},
-            "answer_controls": {name: _computed(each) for name, each in self.said.items()},
+            "answer_controls": {n: _computed(each) for n, each in self.answer_controls.items()},
             "intervals": {name: [i.low, i.high] for name, i in self._intervals()},
         }
 
     def _intervals(self) -> Iterator[tuple[str, Interval]]:
-        for metric in (*self.judge.answers, *self.judge.maps):
+        for metric in (*self.evaluator.answers, *self.evaluator.maps):
             yield from metric.intervals().items()  # type: ignore[operator]
         for name, metric in self.unchanged.items():
             same = metric.intervals()["exact_match"]
@@ -181,43 +230,35 @@ def _computed(metrics: list[Metric]) -> dict[str, float]:
 
 
 def _batches(run: Run, prepared: Prepared, device: torch.device) -> Iterator[Batch]:
-    codec, size = prepared.codec, run.config.trainer.batches.eval_size
-    items = [codec.encode(example, i) for i, example in enumerate(prepared.examples("test"))]
-    loader = eval_loader(items, size, pin=False)
-    for batch in track(
-        loader, "evaluating", disable=not run.config.trainer.progress, transient=True
-    ):
+    """The test split, each example encoded when its batch is due."""
+    items = Items(prepared.examples("test"), prepared.codec, kept=0)
+    loader = eval_loader(items, run.config.trainer.batches.eval_size, pin=False)
+    shown = run.config.trainer.progress
+    for batch in track(loader, "evaluating", disable=not shown, transient=True):
         yield batch.to(device)
-
-
-def _defined(figures: Any) -> Any:
-    """A figure that is not defined is null: JSON has no NaN."""
-    if isinstance(figures, dict):
-        return {name: _defined(value) for name, value in figures.items()}
-    if isinstance(figures, list):
-        return [_defined(value) for value in figures]
-    return None if isinstance(figures, float) and math.isnan(figures) else figures
 
 
 def _number(value: float | None, form: str = ".4f") -> str:
     return "" if value is None else format(value, form)
 
 
-def show(run: Run, figures: Figures) -> None:
+def show(run: Run, figures: Figures, folder: Path | None = None) -> None:
     """The closing table, and where everything is."""
     console = Console()
     console.width = max(console.width, 100)
     table = Table(title=run.config.name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("", "", "test", "95% interval", "uniform", "oracle"):
+    for column in ("", "", "test", "95% interval", "uniform", "oracle", "better"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for name, value in figures["answer"].items():
-        table.add_row("answer", name, _number(value), _range(figures, name))
-    for control, known in figures["answer_controls"].items():
-        for name, value in known.items():
+        interval = _range(figures, name)
+        table.add_row("answer", name, _number(value), interval, "", "", _better(name, figures))
+    for control, controlled in figures["answer_controls"].items():
+        for name, value in controlled.items():
             table.add_row("control", f"{name} of {control}", _number(value))
     for name, value in figures["attention"].items():
         known = [_number(figures["controls"][control][name]) for control in ("uniform", "oracle")]
-        table.add_row("attention", name, _number(value), _range(figures, name), *known)
+        interval = _range(figures, name)
+        table.add_row("attention", name, _number(value), interval, *known, _better(name, figures))
     for name, value in figures["trust"].items():
         table.add_row("trust", f"changed by a {name} map", _number(value))
     table.add_row("cost", "seconds of training", f"{figures['cost']['train_seconds']:.1f}")
@@ -225,9 +266,15 @@ def show(run: Run, figures: Figures) -> None:
     table.add_row("cost", "MiB of memory at the peak", memory)
     table.add_row("cost", "parameters", f"{figures['cost']['parameters']:,}")
     console.print(table)
+    folder = folder or run.folder
     for name in ("checkpoints/best.ckpt", "metrics.json", "maps", "report.html"):
-        if (run.folder / name).exists():
-            console.print(f"{name.split('/')[-1]:<14}{run.folder / name}", soft_wrap=True)
+        if (folder / name).exists():
+            console.print(f"{name.split('/')[-1]:<14}{folder / name}", soft_wrap=True)
+
+
+def _better(name: str, figures: Figures) -> str:
+    higher = figures["about"].get(name, {}).get("higher_is_better")
+    return "" if higher is None else "higher" if higher else "lower"
 
 
 def _range(figures: Figures, name: str) -> str:

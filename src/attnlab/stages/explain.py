@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from attnlab.config.compose import check
 from attnlab.config.task import Task
 from attnlab.errors import Mistake, UserError
+from attnlab.metrics.intervals import defined
 from attnlab.stages import params
 from attnlab.stages.run import Run, open_run
 
@@ -180,14 +180,5 @@ def _progress(title: str, steps: int, shown: bool) -> Iterator[Step]:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    text = json.dumps(_defined(content), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(defined(content), ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
-
-
-def _defined(value: Any) -> Any:
-    """A figure that is not defined is null: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {name: _defined(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_defined(each) for each in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

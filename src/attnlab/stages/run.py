@@ -27,10 +27,18 @@ from typing import Any
 
 import yaml
 
-from attnlab.config.compose import COMPOSITION_ERRORS, MISSING, checked, compose, resolve
+from attnlab.config.compose import (
+    COMPOSITION_ERRORS,
+    MISSING,
+    checked,
+    compose,
+    config_dir,
+    diagnose,
+    resolve,
+)
 from attnlab.config.migrations import completed, migrated, migrated_overrides
 from attnlab.config.schema import Config
-from attnlab.errors import ConfigError, UserError, suggest
+from attnlab.errors import ConfigError, Mistake, UserError, suggest
 from attnlab.training.distributed import is_first_process
 
 FOLDER_VARIABLE = "ATTNLAB_RUN"  # tells the other processes of a distributed run where it lives
@@ -136,6 +144,54 @@ def _as_composed_today(folder: Path) -> dict[str, Any]:
         return resolve(compose(_read_status(folder).get("overrides", [])))
     except (*COMPOSITION_ERRORS, ConfigError):
         return {}
+
+
+def with_changes(run: Run, overrides: Sequence[str], groups: Sequence[str]) -> Run:
+    """The run with other settings in these groups of its config, checked as any config is.
+
+    Args:
+        run: the run as it was trained; its folder stays the same.
+        overrides: `metrics.links.share=0.35`, or an option of a group: `metrics/links=top`.
+        groups: what may change, such as `metrics`.
+
+    Raises:
+        ConfigError: a key that is wrong, or that a trained run cannot change.
+    """
+    from omegaconf import OmegaConf
+
+    plain, mistakes = OmegaConf.create(run.plain), []
+    for override in sorted(overrides, key=lambda each: "." in each.partition("=")[0]):
+        key, equals, value = override.partition("=")
+        path = key.replace("/", ".")
+        if not equals:
+            mistakes.append(Mistake(override, "not of the form key=value"))
+        elif not any(f"{path}.".startswith(f"{group}.") for group in groups):
+            hint = f"these can be: {', '.join(groups)}"
+            mistakes.append(Mistake(key, "cannot be changed in a trained run", hint))
+        elif (config_dir() / key).is_dir():
+            try:
+                OmegaConf.update(plain, path, _option(key, value), merge=False)
+            except ConfigError as error:
+                mistakes += error.mistakes
+        else:
+            changed = OmegaConf.from_dotlist([override])
+            OmegaConf.update(plain, path, OmegaConf.select(changed, path), force_add=True)
+    if mistakes:
+        raise ConfigError(mistakes)
+    resolved = resolve(plain)
+    return Run(run.folder, checked(resolved), resolved)
+
+
+def _option(group: str, name: str) -> Any:
+    """The values of one option of a group of `conf/`, such as `metrics/links` and `top`."""
+    from omegaconf import OmegaConf
+
+    words = [f"{group}={name}", "experiment=null"]
+    try:
+        composed = compose(words)
+    except COMPOSITION_ERRORS:
+        raise ConfigError(diagnose(words)) from None
+    return OmegaConf.select(composed, group.replace("/", "."))
 
 
 def resume_command(overrides: Sequence[str], run: str | Path = "auto") -> str:

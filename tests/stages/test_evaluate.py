@@ -1,0 +1,78 @@
+"""`attnlab evaluate`: figures again with other settings, a test split never held whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from attnlab.cli import main
+from attnlab.stages.evaluate import _batches, folder_name
+from attnlab.stages.prepare import prepared_data
+from attnlab.stages.run import open_run
+from tests.runs import SHORT, ran
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    sizes = ("dataset.train=64", "dataset.val=8", "dataset.test=12", "model.dim=16")
+    few = ("stages=[prepare,train,evaluate]", "attention.heads=1")
+    return ran(tmp_path_factory.mktemp("evaluated"), *SHORT, *sizes, *few)
+
+
+def test_figures_with_other_settings_lie_beside_the_first(run, capsys):
+    first = (run / "metrics.json").read_bytes()
+    words = ["metrics/links=top", "metrics.links.share=0.35", "metrics.figures=[token_f1]"]
+    assert main(["evaluate", str(run), *words, "--name", "top"]) == 0
+    assert "token_f1" in capsys.readouterr().out
+    assert (run / "metrics.json").read_bytes() == first
+    figures = json.loads((run / "evaluations" / "top" / "metrics.json").read_text())
+    assert next(iter(figures["attention"])) == "token_f1"
+    assert figures["answer"] == pytest.approx(json.loads(first)["answer"])
+    oracle, uniform = (figures["controls"][name]["token_f1"] for name in ("oracle", "uniform"))
+    assert uniform <= figures["attention"]["token_f1"] <= oracle or uniform < oracle
+    assert figures["about"]["token_f1"]["higher_is_better"] is True
+    assert json.loads(first)["about"]["loss"]["higher_is_better"] is False
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("metrics.links.shar=0.3", "metrics.links.shar: unknown key"),
+        ("model.dim=8", "model.dim: cannot be changed in a trained run; these can be: metrics"),
+        ("metrics/links=topp", "metrics/links: no option 'topp'; did you mean 'top'"),
+        (
+            "metrics.figures=[aerr]",
+            "metrics.figures.0.kind: unknown kind 'aerr'; did you mean",
+        ),
+        ("share", "share: not of the form key=value"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(run, setting, said, capsys):
+    assert main(["evaluate", str(run), setting]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_examples_are_encoded_batch_by_batch(run, monkeypatch):
+    opened = open_run(run)
+    prepared = prepared_data(opened.config)
+    encoded, encode = [], type(prepared.codec).encode
+
+    def counted(self, example, index):
+        encoded.append(index)
+        return encode(self, example, index)
+
+    monkeypatch.setattr(type(prepared.codec), "encode", counted)
+    batches = _batches(opened, prepared, torch.device("cpu"))
+    next(batches)
+    assert len(encoded) == opened.config.trainer.batches.eval_size
+    assert len(list(batches)) == 2
+
+
+def test_names_of_folders_tell_settings_apart():
+    assert folder_name(["metrics.links.share=0.35"]) == "metrics.links.share=0.35"
+    long = [f"metrics.figures=[{'aer,' * 40}{i}]" for i in range(2)]
+    assert folder_name(long[:1]) != folder_name(long[1:])
+    assert len(folder_name(long)) <= 80
