@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from pathlib import Path
 
 import pytest
 
 import attnlab.metrics
-from attnlab.metrics.facts import KNOWN, Figure, facts
+from attnlab.metrics.facts import KNOWN, Figure, facts, table
 from attnlab.metrics.pooled import DescribedMetric
 
 
@@ -60,3 +61,14 @@ def test_a_plugin_declares_its_own():
     assert facts("mine") is Mine.about[0]
     assert Mine.higher_is_better is False
     del KNOWN["mine"]
+
+
+def test_the_table_of_the_documentation_is_that_of_the_metrics():
+    """`python -c "from attnlab.metrics.facts import table; print(table())"` makes it."""
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    own = {f.name for metric in metric_classes() for f in metric.about}
+    rows = [row for row in table().splitlines() if row.split("`")[1:2] and row.split("`")[1] in own]
+    assert len(rows) == len(own)
+    assert [row for row in rows if row not in page] == []
+    named = {row.split("`")[1] for row in page.splitlines() if row.startswith("| `")}
+    assert named - own == {"loss", "parameters", "peak_memory_mib", "train_seconds"}

@@ -13,8 +13,11 @@ from omegaconf import OmegaConf
 
 from attnlab.config.compose import config_dir
 from attnlab.config.metrics import LinkRule, MapFigure, MapMetrics
+from attnlab.config.section import register
 from attnlab.metrics.controls import PositionPrior, controls
+from attnlab.metrics.facts import KNOWN, Figure
 from attnlab.metrics.plausibility import map_metrics
+from attnlab.metrics.pooled import RowMetric
 from tests.maps import random_batch, random_maps, random_target
 
 FOLDER = config_dir() / "metrics"
@@ -70,3 +73,27 @@ def test_the_oracle_beats_every_other_control_in_every_headline_figure(name):
         if source == "oracle" or figure == "monotonicity" or math.isnan(value):
             continue  # it rates no map, and constant maps have no correlation
         assert kept["oracle", figure] > value, (figure, source)
+
+
+def test_a_figure_of_a_plugin_is_named_like_any_other():
+    @register("map_figure", "peak_of_a_test")
+    class Peak(RowMetric):
+        about = (Figure("peak_of_a_test", "Greatest weight of a row", None, "1 / keys"),)
+
+        def __init__(self, tolerance, *, power: int) -> None:
+            super().__init__()
+            self.tolerance, self.power = tolerance, power
+
+        def values(self, weights, target):
+            return weights.amax(-1) ** self.power
+
+    try:
+        figures = "metrics.figures=[aer,{kind: peak_of_a_test, power: 2}]"
+        config = settings("time", figures)
+        metric = map_metrics(config)[1]
+        assert (metric.tolerance, metric.power) == (2, 2)
+        target = random_batch(0)
+        metric.update(controls(target)["uniform"], target)
+        assert 0 < metric.compute()["peak_of_a_test"] < 1
+    finally:
+        del MapFigure.choices["peak_of_a_test"], KNOWN["peak_of_a_test"]

@@ -19,6 +19,7 @@ class Figure:
     higher_is_better: bool | None = True  # None: it describes, and neither way is better
     uniform: str = ""  # what a uniform map, or an answer that knows nothing, scores
     perfect: str = "1"
+    note: str = ""  # stands behind the name in tables: how it differs from what people expect
 
     def sentence(self) -> str:
         """The help, what uninformed and perfect maps score, and which way is better."""
@@ -44,9 +45,27 @@ def facts(name: str) -> Figure | None:
     """What is known about a figure, such as `aer`, `hr@10` or `attention/aer`; None if nothing."""
     name = re.sub(r"@\d+$", "@k", name.rpartition("/")[-1])
     if name not in KNOWN:
-        for module in pkgutil.iter_modules(attnlab.metrics.__path__, "attnlab.metrics."):
-            importlib.import_module(module.name)
+        import_metrics()
     return KNOWN.get(name)
+
+
+def import_metrics() -> None:
+    """Import every module of metrics, so that all built-in figures are known."""
+    for module in pkgutil.iter_modules(attnlab.metrics.__path__, "attnlab.metrics."):
+        importlib.import_module(module.name)
+
+
+def table() -> str:
+    """Every known figure in Markdown, as `docs/metrics.md` has it."""
+    import_metrics()
+    better = {True: "higher", False: "lower", None: ""}
+    rows = ["| figure | what it is | uniform | perfect | better |", "|---|---|---|---|---|"]
+    rows += [
+        f"| `{f.name}`{f.note and f' ({f.note})'} | {f.help} | {f.uniform} | {f.perfect} | {better[f.higher_is_better]} |"
+        for _, f in sorted(KNOWN.items())
+        if not f.name.endswith("_undefined")
+    ]
+    return "\n".join(rows)
 
 
 declare(

@@ -54,6 +54,7 @@ class Auprc(MarkedRowMetric):
             "auprc",
             "Area under the precision-recall curve by trapezoids, which flatters ties",
             uniform="(1 + share marked) / 2",
+            note="trapezoids",
         ),
     )
 

@@ -258,7 +258,9 @@ def show(run: Run, figures: Figures, folder: Path | None = None) -> None:
     for name, value in figures["attention"].items():
         known = [_number(figures["controls"][control][name]) for control in ("uniform", "oracle")]
         interval = _range(figures, name)
-        table.add_row("attention", name, _number(value), interval, *known, _better(name, figures))
+        note = figures["about"].get(name, {}).get("note")
+        title = f"{name} ({note})" if note else name
+        table.add_row("attention", title, _number(value), interval, *known, _better(name, figures))
     for name, value in figures["trust"].items():
         table.add_row("trust", f"changed by a {name} map", _number(value))
     table.add_row("cost", "seconds of training", f"{figures['cost']['train_seconds']:.1f}")
