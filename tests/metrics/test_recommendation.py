@@ -10,7 +10,12 @@ import pytest
 import torch
 from sklearn.metrics import ndcg_score
 
-from attnlab.metrics.recommendation import Recommendation, SampledRecommendation
+from attnlab.metrics.recommendation import (
+    Recommendation,
+    RetrievalRanking,
+    SampledRecommendation,
+    text_keys,
+)
 
 
 def figures_of_order(order, answer, cutoffs):
@@ -94,3 +99,30 @@ def test_draws_are_the_same_for_every_model_and_leave_out_what_may_not_follow() 
         again.update(torch.arange(30.0).repeat(50, 1), answers)
         found.append(again.compute())
     assert found[0] == found[1]
+
+
+def test_retrieval_does_not_depend_on_the_batches():
+    random = torch.Generator().manual_seed(0)
+    texts = torch.randn(120, 8, generator=random).repeat(2, 1)  # each text answers two questions
+    questions = texts + 0.8 * torch.randn(texts.shape, generator=random)
+    keys = torch.arange(120).repeat(2)
+    found = []
+    for size in (240, 64, 7):
+        metric = RetrievalRanking((1, 10))
+        for start in range(0, 240, size):
+            part = slice(start, start + size)
+            metric.update(questions[part], texts[part], keys[part])
+        found.append(metric.compute())
+    assert found[0] == found[1] == found[2]
+    assert found[0]["candidates"] == 120
+    plain = Recommendation((1, 10))
+    plain.update((questions.double() @ texts[:120].double().T), keys)
+    assert {**plain.compute(), "candidates": 120} == pytest.approx(found[0])
+    assert metric.intervals(resamples=50)["candidates"].low == 120
+
+
+def test_equal_texts_have_one_key_whatever_their_padding():
+    values = torch.tensor([[1, 2, 0], [1, 2, 9], [1, 2, 9]])
+    mask = torch.tensor([[True, True, False], [True, True, False], [True, True, True]])
+    first, second, third = text_keys(values, mask).tolist()
+    assert first == second != third

@@ -68,7 +68,7 @@ def plain_average_precision(images, kind, threshold):
     flat.sort(key=lambda pair: -pair[0])
     hits = np.cumsum([hit for _, hit in flat])
     precision, recall = hits / np.arange(1, len(flat) + 1), hits / there
-    reached = [precision[recall >= r - 1e-12] for r in np.linspace(0, 1, 101)]
+    reached = [precision[recall >= r] for r in np.linspace(0, 1, 101)]
     return np.mean([p.max() if len(p) else 0.0 for p in reached])
 
 

@@ -18,7 +18,7 @@ from tests.runs import SHORT, ran
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     sizes = ("dataset.train=64", "dataset.val=8", "dataset.test=12", "model.dim=16")
-    few = ("stages=[prepare,train,evaluate]", "attention.heads=1")
+    few = ("stages=[prepare,train,evaluate]",)
     return ran(tmp_path_factory.mktemp("evaluated"), *SHORT, *sizes, *few)
 
 

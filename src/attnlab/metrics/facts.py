@@ -60,11 +60,12 @@ def table() -> str:
     import_metrics()
     better = {True: "higher", False: "lower", None: ""}
     rows = ["| figure | what it is | uniform | perfect | better |", "|---|---|---|---|---|"]
-    rows += [
-        f"| `{f.name}`{f.note and f' ({f.note})'} | {f.help} | {f.uniform} | {f.perfect} | {better[f.higher_is_better]} |"
-        for _, f in sorted(KNOWN.items())
-        if not f.name.endswith("_undefined")
-    ]
+    for name, figure in sorted(KNOWN.items()):
+        if name.endswith("_undefined"):
+            continue
+        title = f"`{name}` ({figure.note})" if figure.note else f"`{name}`"
+        cells = title, figure.help, figure.uniform, figure.perfect, better[figure.higher_is_better]
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 

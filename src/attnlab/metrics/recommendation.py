@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from attnlab.metrics.facts import Figure
+from attnlab.metrics.facts import Figure, declare
 from attnlab.metrics.intervals import Values
 from attnlab.metrics.pooled import PooledMetric, ratio
+
+CHUNK = 1024  # questions that are compared with all texts at once
 
 
 class Recommendation(PooledMetric):
@@ -57,6 +61,47 @@ class Recommendation(PooledMetric):
 
     def score(self, sums: Values) -> Values:
         return ratio(sums[..., :-1], sums[..., -1:])
+
+
+declare(Figure("candidates", "Different texts to choose from", None, perfect=""))
+
+
+class RetrievalRanking(Recommendation):
+    """The same figures of each question's own text among all different texts of the split.
+
+    All vectors are kept and compared at the end, so that no figure depends on the batches.
+    `candidates` says how many texts there are to choose from.
+    """
+
+    def __init__(self, cutoffs: Sequence[int]) -> None:
+        super().__init__(cutoffs)
+        self.figures = (*self.figures, "candidates")
+
+    def update(self, questions: Tensor, texts: Tensor, keys: Tensor) -> None:
+        """Vectors of questions and of their own texts (batch x width each), and what tells texts
+        apart: `text_keys`."""
+        self.keep(torch.cat([keys[:, None].double(), questions.double(), texts.double()], dim=-1))
+
+    def statistics(self) -> Values:
+        """Gains of each question, the number of candidates, and one."""
+        table = super().statistics()
+        keys, questions, texts = table[:, 0], *np.split(table[:, 1:], 2, axis=1)
+        _, first, own = np.unique(keys, return_index=True, return_inverse=True)
+        above, tied = np.zeros((2, len(table)), np.int64)
+        for start in range(0, len(table), CHUNK):
+            part = slice(start, start + CHUNK)
+            scores = questions[part] @ texts[first].T  # questions x candidates
+            right = np.take_along_axis(scores, own[part, None], axis=1)
+            above[part], tied[part] = (scores > right).sum(1), (scores == right).sum(1)
+        gains = self.gains(torch.from_numpy(above), torch.from_numpy(tied), len(first)).numpy()
+        return np.insert(gains, -1, len(first), axis=1)
+
+
+def text_keys(values: Tensor, mask: Tensor) -> Tensor:
+    """A number for each text (batch x length and its mask), the same for equal texts: batch."""
+    rows = zip(values.cpu(), mask.cpu(), strict=True)
+    digests = [blake2b(row[real].numpy().tobytes(), digest_size=6).digest() for row, real in rows]
+    return torch.tensor([int.from_bytes(digest) for digest in digests], device=values.device)
 
 
 class SampledRecommendation(Recommendation):

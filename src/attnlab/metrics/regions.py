@@ -215,7 +215,7 @@ def _precision(found: Values, weight: Values, there: float) -> npt.NDArray[np.fl
     highest = np.maximum.accumulate(precision[::-1], axis=0)[::-1]  # at this recall or beyond
     means = np.zeros(found.shape[1])
     for t in range(found.shape[1]):
-        place = np.searchsorted(recall[:, t], RECALLS - 1e-12, side="left")
+        place = np.searchsorted(recall[:, t], RECALLS, side="left")
         reached = place < len(recall)
         means[t] = highest[place[reached], t].sum() / len(RECALLS)
     return means

@@ -186,7 +186,7 @@ def _option(group: str, name: str) -> Any:
     """The values of one option of a group of `conf/`, such as `metrics/links` and `top`."""
     from omegaconf import OmegaConf
 
-    words = [f"{group}={name}", "experiment=null"]
+    words = [f"{group}={name}", "~experiment"]
     try:
         composed = compose(words)
     except COMPOSITION_ERRORS:
