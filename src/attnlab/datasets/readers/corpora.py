@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnlab.datasets.readers.files import BadRowError, damage, found, lines, opened
+from attnlab.datasets.readers.files import BadRowError, found, json_of, lines
 from attnlab.datasets.readers.rows import FileReader, Row, RowReader, Where
 from attnlab.errors import UserError
 
@@ -202,11 +201,7 @@ class CocoReader(FileReader):
 
 def _parts(path: Path) -> dict[str, Any]:
     """The whole file, since JSON is read as one."""
-    with damage(path), opened(path) as file:
-        try:
-            content = json.load(file)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}: no JSON ({error.msg}, line {error.lineno})") from None
+    content = json_of(path)
     missing = [part for part in PARTS if not isinstance(content, dict) or part not in content]
     if missing:
         raise UserError(

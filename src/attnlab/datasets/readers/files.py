@@ -7,6 +7,7 @@ import fnmatch
 import gzip
 import hashlib
 import io
+import json
 import lzma
 import zipfile
 import zlib
@@ -14,11 +15,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from attnlab.errors import UserError, suggest
 
 PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+LONGEST_LINE = 1 << 26  # characters of a line; one that is longer is a bad row
+LONGEST_SKIPPED = 1 << 30  # characters that are read to find the end of such a line
+LARGEST_FILE = 1 << 28  # bytes of a document, picture or sound
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
 
@@ -74,11 +78,67 @@ def missing(path: Path, key: str) -> UserError:
     return UserError(f"{key}: no file {path}; {hint}")
 
 
-def lines(path: Path) -> Iterator[str]:
-    """The lines of a file, without their ends. Bytes that are not UTF-8 come as surrogates."""
+def lines(path: Path, overlong: bool = False) -> Iterator[str]:
+    """The lines of a file, without their ends. Bytes that are not UTF-8 come as surrogates.
+
+    Args:
+        path: the file, packed or not.
+        overlong: yield an `OverlongLine` for a line that is too long, instead of a `UserError`.
+    """
     with damage(path), opened(path) as file:
-        for line in file:
-            yield line.rstrip("\r\n")
+        for number, line in enumerate(ShortLines(file), start=1):
+            if isinstance(line, OverlongLine):
+                if not overlong:
+                    raise UserError(f"{path}, line {number}: {line.problem}")
+                yield line
+            else:
+                yield line.rstrip("\r\n")
+
+
+class OverlongLine(str):
+    """Stands for a line of more than LONGEST_LINE characters; has none itself."""
+
+    __slots__ = ()
+
+    @property
+    def problem(self) -> str:
+        return f"longer than {LONGEST_LINE:,} characters"
+
+
+class ShortLines:
+    """The lines of an open file with their ends, of which no more than LONGEST_LINE is kept."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self.file = file
+        self.number = 0  # lines so far
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        line = self.file.readline(LONGEST_LINE)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        if len(line) < LONGEST_LINE or line.endswith("\n"):
+            return line
+        skipped = 0
+        while (rest := self.file.readline(1 << 20)) and not rest.endswith("\n"):
+            skipped += len(rest)
+            if skipped > LONGEST_SKIPPED:
+                raise EOFError(f"no line ends within {LONGEST_SKIPPED:,} characters")
+        return OverlongLine()
+
+
+def json_of(path: Path) -> Any:
+    """What a JSON file holds, read as a whole."""
+    with damage(path), opened(path) as file:
+        try:
+            return json.load(file)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}: no JSON ({error.msg}, line {error.lineno})") from None
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}: no JSON ({error})") from None
 
 
 def opened(path: Path) -> IO[str]:
@@ -156,16 +216,38 @@ class Documents:
 
     def content(self, name: str) -> bytes:
         """What is in one file."""
-        try:
-            with damage(self.path):
-                return self._bytes(name)
-        except (KeyError, FileNotFoundError, IsADirectoryError):
-            raise BadRowError(f"no document '{name}' in {self.path.name}") from None
-
-    def _bytes(self, name: str) -> bytes:
+        absent = BadRowError(f"no document '{name}' in {self.path.name}")
         if self.archive is not None:
-            return self.archive.read(self.inner + name)
-        path = self.path / name
+            try:
+                return unpacked(self.archive, self.inner + name)
+            except KeyError:
+                raise absent from None
+        if "\0" in name:
+            raise absent
+        path = (self.path / name).resolve()
+        if not path.is_relative_to(self.path.resolve()):
+            raise BadRowError(f"'{name}' leads out of '{self.path.name}'")
         if not path.is_file():
-            raise KeyError(name)
+            raise absent
+        return content_of(path, name)
+
+
+def content_of(path: Path, name: str) -> bytes:
+    """What is in a file, if that is not too much; `name` is what messages call it."""
+    with damage(path):
+        _not_too_large(name, path.stat().st_size)
         return path.read_bytes()
+
+
+def unpacked(archive: zipfile.ZipFile, name: str) -> bytes:
+    """The same for a file within an archive; a `KeyError` where there is none of that name."""
+    _not_too_large(name, archive.getinfo(name).file_size)
+    try:
+        return archive.read(name)
+    except (*DAMAGED, RuntimeError, NotImplementedError) as error:  # encrypted; unknown method
+        raise BadRowError(f"'{name}' cannot be unpacked ({error})") from None
+
+
+def _not_too_large(name: str, size: int) -> None:
+    if size > LARGEST_FILE:
+        raise BadRowError(f"'{name}' has more than {LARGEST_FILE:,} bytes")

@@ -171,8 +171,8 @@ def _parsed(cell: Any) -> Any:
     if isinstance(cell, str) and cell.lstrip()[:1] in ("[", "{"):
         try:
             return json.loads(cell)
-        except json.JSONDecodeError as error:
-            raise BadRowError(f"gold is no JSON: {error.msg}") from None
+        except (ValueError, RecursionError) as error:
+            raise BadRowError(f"gold is no JSON: {getattr(error, 'msg', error)}") from None
     return cell
 
 

@@ -153,7 +153,7 @@ def _number(row: Row, column: str) -> float:
     cell = row.values[column]
     try:
         number = float(cell)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise BadRowError(f"'{column}' is no number: {cell!r}") from None
     if not math.isfinite(number):
         raise BadRowError(f"'{column}' is no number: {cell!r}")

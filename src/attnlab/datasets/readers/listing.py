@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from attnlab.datasets.readers.files import damage, missing
+from attnlab.datasets.readers.files import content_of, damage, missing, unpacked
 from attnlab.datasets.readers.rows import Row, RowReader, Where
 from attnlab.errors import UserError
 
@@ -43,14 +43,14 @@ class ListingReader(RowReader):
         archive, inner = _archive(folder, where)
         if archive is None:
             for number, name in enumerate(_in_folder(folder, where, key), start=1):
-                yield self._row(where, number, File(name, (folder / name).read_bytes))
+                yield self._row(where, number, File(name, partial(content_of, folder / name, name)))
             return
         with damage(archive), zipfile.ZipFile(archive) as packed:
             names = sorted(n for n in packed.namelist() if _fits(n, inner))
             if not names:
                 raise UserError(f"{key}: no file in {archive} fits '{inner}'")
             for number, name in enumerate(names, start=1):
-                yield self._row(where, number, File(name, partial(packed.read, name)))
+                yield self._row(where, number, File(name, partial(unpacked, packed, name)))
 
     def _row(self, where: str, number: int, file: File) -> Row:
         if self.columns is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attnlab.datasets.readers.files import PACKED, damage, found, lines
+from attnlab.datasets.readers.files import PACKED, OverlongLine, damage, found, lines
 from attnlab.datasets.readers.rows import Row, RowReader, Where
 from attnlab.errors import UserError
 
@@ -25,7 +25,7 @@ class LinesReader(RowReader):
         assert isinstance(where, dict)
         absent = dict.fromkeys(name for name, file in where.items() if file is None)
         first = next(iter(columns.values())).name
-        together = itertools.zip_longest(*(lines(path) for path in columns.values()))
+        together = itertools.zip_longest(*(lines(path, overlong=True) for path in columns.values()))
         for number, texts in enumerate(together, start=1):
             short = [
                 path for path, text in zip(columns.values(), texts, strict=True) if text is None
@@ -35,6 +35,10 @@ class LinesReader(RowReader):
                     f"{key}: {short[0]} ends at line {number - 1}, the files beside it go on; "
                     "lines that belong together have to have the same number"
                 )
+            long = [text for text in texts if isinstance(text, OverlongLine)]
+            if long:
+                yield Row(first, number, problem=long[0].problem)
+                continue
             yield Row(first, number, dict(zip(columns, texts, strict=True)) | absent)
 
     def _columns(self, folder: Path, where: Where, key: str) -> dict[str, Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,6 +25,7 @@ from attnlab.datasets.readers.rows import Row
 from attnlab.datasets.targets.images import box_target
 from attnlab.errors import UserError
 
+MOST_PIXELS = 64_000_000  # of a picture as it is stored
 MODES: dict[str, str] = {"grey": "L", "rgb": "RGB"}
 
 
@@ -66,8 +68,15 @@ class PictureSource(MediaSource):
 
     def opened(self, content: bytes, name: str) -> np.ndarray:
         try:
-            with Image.open(io.BytesIO(content)) as picture:
+            with _no_warning(), Image.open(io.BytesIO(content)) as picture:
+                width, height = picture.size
+                if width * height > MOST_PIXELS:
+                    raise BadRowError(
+                        f"'{name}' has {width} x {height} pixels, more than {MOST_PIXELS:,}"
+                    )
                 return np.asarray(picture.convert(MODES[self.colour]))
+        except Image.DecompressionBombError as error:
+            raise BadRowError(f"'{name}' is too large ({error})") from None
         except (UnidentifiedImageError, OSError, SyntaxError) as error:
             raise BadRowError(f"'{name}' is no picture ({error})") from None
 
@@ -80,6 +89,11 @@ class PictureSource(MediaSource):
     @cached_property
     def _gold(self) -> Fixations | MarkedBoxes | None:
         return None if self.gold is None else self.gold.build()
+
+
+def _no_warning() -> warnings.catch_warnings:
+    """Of large pictures, of which the library warns and we decide."""
+    return warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)
 
 
 def _image(pixels: np.ndarray) -> Image.Image:

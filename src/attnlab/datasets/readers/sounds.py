@@ -20,6 +20,8 @@ from attnlab.datasets.readers.rows import Row
 from attnlab.datasets.targets.spans import Span, span_target
 from attnlab.errors import UserError
 
+FASTEST = 768_000  # samples a second
+MOST_SAMPLES = 1 << 27  # of a recording, at the rate that all are brought to
 Samples = npt.NDArray[np.float32]
 
 
@@ -51,6 +53,10 @@ class SoundSource(MediaSource):
 
     def opened(self, content: bytes, name: str) -> np.ndarray:
         samples, rate = _decoded(content, name)
+        if not 0 < rate <= FASTEST:
+            raise BadRowError(f"'{name}' has {rate:,} samples a second, 0 or more than {FASTEST:,}")
+        if len(samples) * self.sample_rate / rate > MOST_SAMPLES:
+            raise BadRowError(f"'{name}' has more than {MOST_SAMPLES:,} samples")
         if rate != self.sample_rate and len(samples):
             samples = _at_rate(samples, rate, self.sample_rate)
         return samples

@@ -19,6 +19,9 @@ from attnlab.datasets.readers.formats_config import Reader
 from attnlab.datasets.readers.rows import Faults, Row, RowReader
 from attnlab.errors import UserError, suggest
 
+# What a cell of an unexpected form leads to: too deep, too large, of another type.
+UNREADABLE = (TypeError, LookupError, ArithmeticError, RecursionError)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RowSource(Source):
@@ -88,6 +91,8 @@ class RowSource(Source):
                 example = self.make(row, f"{split}-{faults.rows - 1}")
             except ValueError as error:
                 faults.add(row, str(error))
+            except UNREADABLE as error:
+                faults.add(row, f"cannot be read ({type(error).__name__}: {error})")
             else:
                 yield example
         for key, column in unseen.items() if faults.rows else ():

@@ -8,9 +8,24 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from attnlab.datasets.readers.files import damage, lines, opened
+from attnlab.datasets.readers.files import (
+    BadRowError,
+    OverlongLine,
+    ShortLines,
+    damage,
+    json_of,
+    lines,
+    opened,
+)
 from attnlab.datasets.readers.rows import FileReader, Row
 from attnlab.errors import UserError
+
+
+def _short(line: str) -> str:
+    """The line, unless it is too long; the lines behind it can be read all the same."""
+    if isinstance(line, OverlongLine):
+        raise BadRowError(line.problem)
+    return line
 
 
 class CsvReader(FileReader):
@@ -22,24 +37,39 @@ class CsvReader(FileReader):
 
     def read(self, path: Path) -> Iterator[Row]:
         with damage(path), opened(path) as file:
-            quoting = csv.QUOTE_NONE if self.quote is None else csv.QUOTE_MINIMAL
+            source = ShortLines(file)
             table = csv.reader(
-                file, delimiter=self.delimiter, quotechar=self.quote or '"', quoting=quoting
+                map(_short, source),
+                delimiter=self.delimiter,
+                quotechar=self.quote or '"',
+                quoting=csv.QUOTE_NONE if self.quote is None else csv.QUOTE_MINIMAL,
+                strict=True,
             )
             names = self.header
             while True:
-                start = table.line_num + 1
+                start = source.number + 1
                 try:
                     cells = next(table)
                 except StopIteration:
                     return
-                except csv.Error as error:
-                    yield Row(path.name, start, problem=str(error))
+                except (csv.Error, BadRowError) as error:
+                    yield from self._lost(path.name, start, source.number, error)
                     continue
                 if names is None:
                     names = cells
                 elif cells:  # an empty line is no row
                     yield self._row(path.name, start, names, cells)
+
+    def _lost(self, file: str, start: int, last: int, error: Exception) -> Iterator[Row]:
+        """Every line from that of an opening quote to where it was found not to close."""
+        problem = str(error)
+        if last > start:
+            problem = (
+                f"a quote opens here and is never closed, or not at the end of a cell ({error})"
+            )
+        yield Row(file, start, problem=problem)
+        for number in range(start + 1, last + 1):
+            yield Row(file, number, problem=f"within the quote that opens in row {start}")
 
     def _row(self, file: str, number: int, names: list[str], cells: list[str]) -> Row:
         if len(cells) != len(names):
@@ -52,13 +82,17 @@ class JsonlReader(FileReader):
     """One object a line; empty lines are left out."""
 
     def read(self, path: Path) -> Iterator[Row]:
-        for number, line in enumerate(lines(path), start=1):
+        for number, line in enumerate(lines(path, overlong=True), start=1):
+            if isinstance(line, OverlongLine):
+                yield Row(path.name, number, problem=line.problem)
+                continue
             if not line.strip():
                 continue
             try:
                 values = json.loads(line)
-            except json.JSONDecodeError as error:
-                yield Row(path.name, number, problem=f"no JSON: {error.msg}")
+            except (ValueError, RecursionError) as error:
+                problem = f"no JSON: {getattr(error, 'msg', error)}"
+                yield Row(path.name, number, problem=problem)
                 continue
             if isinstance(values, dict):
                 yield Row(path.name, number, values)
@@ -73,11 +107,7 @@ class MappingReader(FileReader):
         self.key, self.value = key, value
 
     def read(self, path: Path) -> Iterator[Row]:
-        with damage(path), opened(path) as file:
-            try:
-                content = json.load(file)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}: no JSON ({error.msg}, line {error.lineno})") from None
+        content = json_of(path)
         if not isinstance(content, dict):
             raise UserError(f"{path}: holds no JSON object but a {type(content).__name__}")
         for number, (key, value) in enumerate(content.items(), start=1):

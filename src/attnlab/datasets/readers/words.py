@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect
+from bisect import bisect, bisect_left, bisect_right
 from dataclasses import dataclass, replace
-from itertools import groupby
+from functools import cached_property
+from itertools import accumulate, groupby
 from typing import Any, Literal
 
 from attnlab.data.groups import Groups
@@ -52,10 +53,21 @@ class Worded:
 
     def of_characters(self, start: int, stop: int) -> Span:
         """The words that hold any of the characters from start to stop."""
-        (held,) = Groups.of_spans([(start, stop)], self.places).members
-        if not held:
+        first = bisect_right(self.ends, start)
+        end = bisect_left(self.starts, stop)
+        if first >= end:
             raise BadRowError(f"no word at characters {start}:{stop}")
-        return held[0], held[-1] + 1
+        return first, end
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """The first character of each word."""
+        return [start for start, _ in self.places]
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """The character behind each word."""
+        return [end for _, end in self.places]
 
 
 @dataclass(frozen=True)
@@ -95,7 +107,7 @@ class Wording:
     def _of_list(self, words: list[str], column: str) -> Worded:
         if not words or not all(words):
             raise BadRowError(f"'{column}' has no words, or an empty one")
-        ends = [sum(len(word) + 1 for word in words[: i + 1]) - 1 for i in range(len(words))]
+        ends = [end - 1 for end in accumulate(len(word) + 1 for word in words)]
         places = [(end - len(word), end) for word, end in zip(words, ends, strict=True)]
         return Worded(self._cased(words), places)
 
