@@ -16,8 +16,9 @@ from attnlab.data.prepared import prepare
 from attnlab.data.source import Source
 from attnlab.errors import UserError
 from tests.datasets.generators.conftest import CONF, dataset_of
+from tests.datasets.generators.test_generator import NAMES
 
-GENERATED = ["baskets", "canvas", "dates", "questions", "recall", "reviews", "support", "tones"]
+GENERATED = ["support", *NAMES]
 
 
 @pytest.mark.parametrize("name", GENERATED)

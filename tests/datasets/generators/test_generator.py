@@ -15,7 +15,9 @@ from attnlab.data.store import Store, Stored
 from attnlab.datasets.generators.generator import Generator, split_of
 
 CONF = Path(__file__).parents[3] / "conf" / "dataset"
-NAMES = ["baskets", "canvas", "dates", "questions", "recall", "reviews", "tones"]
+NAMES = [
+    "baskets", "canvas", "dates", "induction", "questions", "ratings", "recall", "reviews", "tones"
+]  # fmt: skip
 SMALL = {"train": 100, "val": 20, "test": 20}
 
 

@@ -90,6 +90,30 @@ class Reviews(Generated, kind="reviews", target="attnlab.datasets.generators.rev
         return _in_order(self, "min_sentences", "max_sentences")
 
 
+class Ratings(Generated, kind="ratings", target="attnlab.datasets.generators.ratings:Ratings"):
+    """Reviews with scores, of which the writer's own have to be averaged."""
+
+    answers: ClassVar[AnswerForm | None] = "numbers"
+
+    scores: int = Field(ge=1, description="most scores that the writer gives; one at least")
+    distractors: int = Field(ge=0, description="most other sentences with a number")
+    highest: int = Field(ge=1, description="greatest number that occurs; the least is 0")
+
+
+class Induction(
+    Generated, kind="induction", target="attnlab.datasets.generators.induction:Induction"
+):
+    """Texts in which what followed a key before follows it again."""
+
+    answers: ClassVar[AnswerForm | None] = "nothing"
+
+    length: int = Field(ge=4, description="units of a text")
+    pairs: int = Field(ge=1, description="different keys, each with a value in each text")
+    values: int = Field(ge=2, description="different values there are")
+    fillers: int = Field(ge=1, description="different units that mean nothing")
+    density: float = Field(gt=0, le=1, description="chance of a pair, not a filler, to come next")
+
+
 class Support(Generated, kind="support", target="attnlab.datasets.generators.support:Support"):
     """Talks with customer service, whose last reply is to be written or found."""
 

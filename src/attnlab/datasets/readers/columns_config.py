@@ -57,6 +57,22 @@ class TagsAnswer(Answer, kind="tags", target=f"{READERS}.answer_columns:TagsColu
     column: Column = Field(description="holds the tags")
 
 
+class NumberAnswer(Answer, kind="number", target=f"{READERS}.answer_columns:NumberColumn"):
+    """One number (task regress)."""
+
+    form: ClassVar[AnswerForm] = "numbers"
+
+    column: Column = Field(description="holds the number")
+
+
+class NumbersAnswer(Answer, kind="numbers", target=f"{READERS}.answer_columns:NumberColumns"):
+    """Several numbers (task regress)."""
+
+    form: ClassVar[AnswerForm] = "numbers"
+
+    columns: list[Column] = Field(min_length=1, description="hold a number each")
+
+
 class ObjectsAnswer(Answer):
     """Objects in a picture, each where it is."""
 

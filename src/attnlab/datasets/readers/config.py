@@ -197,6 +197,33 @@ class Files(Rows, kind="files", target=f"{READERS}.texts:FileSource"):
         return self
 
 
+class PlainText(Dataset, kind="text", target=f"{READERS}.plain:PlainText"):
+    """Long texts cut into windows, to be learned as they stand (task language_model)."""
+
+    answers: ClassVar[AnswerForm | None] = "nothing"
+
+    folder: str = Field(description="what the paths below are relative to")
+    splits: Splits
+    units: Literal["characters", "spaces", "punctuation"] = Field(
+        description="what a text is made of: characters, white space among them; words at white "
+        "space; words and punctuation"
+    )
+    lowercase: bool = Field(description="all in lower case")
+    context: int = Field(gt=1, description="units of a window")
+    stride: int | None = Field(
+        gt=0, description="units between the starts of two windows of training; null: no overlap"
+    )
+    tokenizer: Tokenizer
+
+    @model_validator(mode="after")
+    def _one_text_a_split(self) -> Self:
+        if any(isinstance(where, dict) for where in self.splits.named().values()):
+            raise ValueError("splits: takes a file, or a pattern of files, for each split")
+        if sum(self.splits.held_out().values()) >= 1:
+            raise ValueError("the shares of val and test leave nothing to train on")
+        return self
+
+
 class Titles(Section):
     """Names of items, for people."""
 

@@ -18,7 +18,7 @@ from attnlab.datasets.readers.config import Titles
 from attnlab.datasets.readers.files import BadRowError, digest
 from attnlab.datasets.readers.formats_config import Reader
 from attnlab.datasets.readers.rows import Faults, Row, RowReader
-from attnlab.datasets.readers.words import text
+from attnlab.datasets.readers.words import number_of, text
 from attnlab.errors import UserError, suggest
 
 AFTER: dict[Split, int] = {"train": 2, "val": 1, "test": 0}  # items of a history kept for others
@@ -103,8 +103,10 @@ class Interactions(Source):
         if row.problem:
             raise BadRowError(row.problem)
         user, item = (_named(row, column) for column in (self.user, self.item))
-        time = 0.0 if self.time is None else _number(row, self.time)
-        rating = math.inf if self.rating is None else _number(row, self.rating)
+        time = 0.0 if self.time is None else number_of(row.values[self.time], self.time)
+        rating = (
+            math.inf if self.rating is None else number_of(row.values[self.rating], self.rating)
+        )
         if self.at_least is None or rating >= self.at_least:
             chosen.setdefault(user, []).append((time, item))
 
@@ -147,14 +149,3 @@ def _named(row: Row, column: str) -> str:
     if not name:
         raise BadRowError(f"'{column}' is empty")
     return name
-
-
-def _number(row: Row, column: str) -> float:
-    cell = row.values[column]
-    try:
-        number = float(cell)
-    except (TypeError, ValueError, OverflowError):
-        raise BadRowError(f"'{column}' is no number: {cell!r}") from None
-    if not math.isfinite(number):
-        raise BadRowError(f"'{column}' is no number: {cell!r}")
-    return number

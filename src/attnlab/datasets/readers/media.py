@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from attnlab.data.example import Example, Value
-from attnlab.datasets.readers.answer_columns import AnswerColumn
+from attnlab.datasets.readers.answer_columns import AnswerColumn, named_by_answer
 from attnlab.datasets.readers.columns_config import Answer
 from attnlab.datasets.readers.files import Documents
 from attnlab.datasets.readers.listing import File
@@ -38,10 +37,7 @@ class MediaSource(RowSource):
         """What a file holds; one that cannot be read raises a BadRowError."""
 
     def columns(self) -> Mapping[str, str]:
-        wanted = {"dataset.column": self.column}
-        if self._answer.column is not None:
-            wanted["dataset.answer.column"] = self._answer.column
-        return wanted
+        return {"dataset.column": self.column} | named_by_answer(self._answer.columns)
 
     def beside(self) -> Iterator[Path]:
         if self.files is not None:
@@ -61,10 +57,8 @@ class MediaSource(RowSource):
         return self.opened(self._files.content(name), name)
 
     def answered(self, row: Row) -> Value:
-        column = self._answer.column
         assert not isinstance(self._answer, ObjectsColumn)
-        cell: Any = None if column is None else row.values.get(column)
-        return self._answer.read(cell, WORDS, ONE)
+        return self._answer.answer(row, WORDS, ONE)
 
     @cached_property
     def _answer(self) -> AnswerColumn | ObjectsColumn:

@@ -11,7 +11,14 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from attnlab.config.dataset import AnswerForm
 from attnlab.config.section import Section, Variant
-from attnlab.datasets.readers.columns_config import Answer, LabelAnswer, NoAnswer, ObjectsAnswer
+from attnlab.datasets.readers.columns_config import (
+    Answer,
+    LabelAnswer,
+    NoAnswer,
+    NumberAnswer,
+    NumbersAnswer,
+    ObjectsAnswer,
+)
 from attnlab.datasets.readers.config import Rows
 from attnlab.datasets.readers.formats_config import READERS, Column
 
@@ -41,7 +48,12 @@ class MarkedBoxes(PictureGold, kind="boxes", target=f"{READERS}.objects:MarkedBo
 class Media(Rows):
     """Rows of which a column is no text: it holds a file's name, or what is in it."""
 
-    answered: ClassVar[tuple[type[Answer], ...]] = (LabelAnswer, NoAnswer)
+    answered: ClassVar[tuple[type[Answer], ...]] = (
+        LabelAnswer,
+        NumberAnswer,
+        NumbersAnswer,
+        NoAnswer,
+    )
 
     files: str | None = Field(
         description="folder (or .zip) of the files that the column names; null is dataset.folder"
@@ -66,7 +78,7 @@ class Media(Rows):
 class Pictures(Media, kind="pictures", target=f"{READERS}.pictures:PictureSource"):
     """Pictures, each with a label, with objects marked in it, or with gold that is the answer."""
 
-    answered: ClassVar[tuple[type[Answer], ...]] = (LabelAnswer, NoAnswer, ObjectsAnswer)
+    answered: ClassVar[tuple[type[Answer], ...]] = (*Media.answered, ObjectsAnswer)
 
     size: tuple[PositiveInt, PositiveInt] | None = Field(
         description="height and width that all are brought to; null leaves them as they are"

@@ -26,6 +26,11 @@ class ObjectsColumn(ABC):
     def __init__(self, *, column: str) -> None:
         self.column = column
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns that every row needs."""
+        return [self.column]
+
     @abstractmethod
     def read(self, cell: Any, size: Size, stored: Size) -> Answered:
         """`size` is height and width as prepared, `stored` width and height of what is marked."""

@@ -14,7 +14,7 @@ from attnlab.data.groups import Groups
 from attnlab.data.source import ANSWER
 from attnlab.data.tokenizers import Fitter
 from attnlab.data.vocabulary import Vocabulary
-from attnlab.datasets.readers.answer_columns import AnswerColumn
+from attnlab.datasets.readers.answer_columns import AnswerColumn, named_by_answer
 from attnlab.datasets.readers.columns_config import Answer, Gold, TextAnswer, TextsAnswer
 from attnlab.datasets.readers.config import Vectors, WordRules
 from attnlab.datasets.readers.files import Documents
@@ -44,8 +44,7 @@ class FileSource(RowSource):
 
     def columns(self) -> Mapping[str, str]:
         wanted = {f"dataset.inputs.{name}": column for name, column in self.inputs.items()}
-        if self._answer.column is not None:
-            wanted["dataset.answer.column"] = self._answer.column
+        wanted |= named_by_answer(self._answer.columns)
         if self.references is not None:
             wanted["dataset.references"] = self.references
         return wanted
@@ -88,8 +87,7 @@ class FileSource(RowSource):
         worded = {name: self._worded(name, column, row) for name, column in self.inputs.items()}
         looked_at = worded[self.attended]
         assert looked_at is not None
-        cell = None if self._answer.column is None else row.values.get(self._answer.column)
-        answer = self._answer.read(cell, self._wording, looked_at)
+        answer = self._answer.answer(row, self._wording, looked_at)
         example = Example(
             id=name,
             inputs={name: each and each.units for name, each in worded.items()},
@@ -133,8 +131,9 @@ class FileSource(RowSource):
         if longest is None:
             return example
 
-        def cut(value: Value) -> Value:
-            return value[:longest] if isinstance(value, list) else value
+        def cut(value: Value) -> Any:
+            units = isinstance(value, list) and not isinstance(value[0], float)
+            return value[:longest] if units else value
 
         inputs = {name: cut(value) for name, value in example.inputs.items()}
         target = example.target

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import reprlib
 from bisect import bisect, bisect_left, bisect_right
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -133,3 +135,14 @@ def text(value: Any, column: str) -> str:
     if value is None:
         raise BadRowError(f"'{column}' is empty")
     raise BadRowError(f"'{column}' is not text but {type(value).__name__}")
+
+
+def number_of(value: Any, column: str) -> float:
+    """A cell that has to be a finite number, or text that reads as one."""
+    try:
+        read = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        read = math.nan
+    if not math.isfinite(read):
+        raise BadRowError(f"'{column}' is no number: {reprlib.repr(value)}")
+    return read
