@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Tokenizer
 
 from attnlab.data.groups import Groups
-from attnlab.data.tokenizers import Pieces, Texts
-from attnlab.data.vocabulary import EOS, SPECIAL
+from attnlab.data.vocabulary import EOS, SPECIAL, Pieces, Texts
 from attnlab.errors import UserError
 
 if TYPE_CHECKING:

@@ -1,11 +1,11 @@
-"""`Vocabulary`: units of text to numbers and back."""
+"""`Vocabulary`: units of text to numbers and back; `Pieces`, of which words are made."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ import numpy.typing as npt
 from attnlab.data.groups import Groups
 
 PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
+BEGIN = "\N{LOWER ONE EIGHTH BLOCK}"  # stands before the first piece of a word
+Texts = Iterable[Sequence[str]]
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 
 
@@ -92,6 +94,66 @@ class Vocabulary:
     def describe(self) -> dict[str, Any]:
         """As plain values, from which `tokenizers.vocabulary_of` makes it again."""
         return {"units": self.units}
+
+
+class Speller(Protocol):
+    """Cuts one word into pieces."""
+
+    def __call__(self, word: str) -> Sequence[str]: ...
+
+
+class Known(dict[str, list[int]]):
+    """The numbers of each word, found when they are first asked for."""
+
+    def __init__(self, find: Callable[[str], list[int]]) -> None:
+        super().__init__()
+        self.find = find
+
+    def __missing__(self, word: str) -> list[int]:
+        self[word] = self.find(word)
+        return self[word]
+
+
+class Pieces(Vocabulary):
+    """A vocabulary of pieces, of which words are made."""
+
+    def __init__(self, units: Sequence[str], spell: Speller, description: dict[str, Any]) -> None:
+        super().__init__(units)
+        self._description = description
+        self._numbers = Known(lambda word: self.numbers_of(spell(word)))
+
+    @property
+    def joint(self) -> str:
+        """What is decoded is words."""
+        return " "
+
+    def encode(self, text: Iterable[str]) -> list[int]:
+        return [number for word in text for number in self._numbers[word]]
+
+    def numbers_of(self, pieces: Sequence[str]) -> list[int]:
+        """Of one word, which has at least one."""
+        return super().encode(pieces) or [UNKNOWN]
+
+    def groups(self, text: Sequence[str]) -> Groups:
+        sizes = [len(self._numbers[word]) for word in text]
+        return Groups.of_pieces([w for w, size in enumerate(sizes) for _ in range(size)], len(text))
+
+    def read(self, numbers: Iterable[int]) -> tuple[list[str], Groups]:
+        """The words that the pieces make, and which pieces those are; none never seen."""
+        pieces, known = super().read(numbers)
+        words: list[str] = []
+        members: list[tuple[int, ...]] = []
+        for piece, (place,) in zip(pieces, known.members, strict=True):
+            if piece.startswith(BEGIN) or not words:
+                words.append("")
+                members.append(())
+            words[-1] += piece.removeprefix(BEGIN)
+            members[-1] += (place,)
+        kept = [w for w, word in enumerate(words) if word]
+        return [words[w] for w in kept], Groups(known.old, tuple(members[w] for w in kept))
+
+    def describe(self) -> dict[str, Any]:
+        return self._description
 
 
 def _ended(numbers: Iterable[int]) -> Iterator[int]:

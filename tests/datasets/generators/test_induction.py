@@ -1,6 +1,7 @@
 """Induction: gold marks every earlier place of a value behind the same key, and nothing else."""
 
 from __future__ import annotations
+
 import itertools
 
 
