@@ -175,7 +175,7 @@ def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:
     ("words", "says"),
     [
         ((*LOCATED, "dataset/picture_gold@dataset.gold=boxes"), "is where to look as well"),
-        (("dataset/answer=text",), "allowed: label, boxes, masks, none"),
+        (("dataset/answer=text",), "allowed: label, number, numbers, boxes, masks, none"),
     ],
 )
 def test_answers_that_do_not_go_with_pictures_are_refused(

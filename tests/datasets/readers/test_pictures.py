@@ -106,7 +106,7 @@ def test_what_is_no_idx_file_is_told_in_one_line(tmp_path: Path) -> None:
 
 
 def test_settings_that_do_not_fit_are_told_before_anything_is_read(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="allowed: label, boxes, masks, none"):
+    with pytest.raises(ConfigError, match="allowed: label, number, numbers, boxes, masks, none"):
         dataset("pictures", tmp_path, "dataset/answer=text")
     with pytest.raises(ConfigError, match="neither answer nor gold: nothing to learn"):
         dataset("pictures", tmp_path, "dataset/answer=none")
