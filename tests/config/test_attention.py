@@ -22,7 +22,9 @@ from attnlab.config.combinations import (
     mistakes,
     usable_for,
 )
+from attnlab.config.compose import load
 from attnlab.config.section import SLOTS
+from attnlab.errors import ConfigError
 
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted((CONF / "attention").rglob("*.yaml"))
@@ -196,3 +198,11 @@ def test_a_plugin_may_state_its_form() -> None:
         assert "sdpa" in kernels_for(config)
     finally:
         SLOTS["score"].kinds().pop("stated_in_a_test", None)
+
+
+def test_a_kernel_of_another_device_is_refused() -> None:
+    overrides = ["attention=multihead", "attention.kernel=flex"]
+    with pytest.raises(ConfigError) as raised:
+        load([*overrides, "trainer.accelerator=cpu"])
+    assert "attention.kernel: kernel 'flex' runs on cuda alone" in str(raised.value)
+    load([*overrides, "trainer.accelerator=gpu"])

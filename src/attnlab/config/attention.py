@@ -96,3 +96,9 @@ class AttentionConfig(Section):
 
     def mistakes(self, config: Any) -> Iterator[Mistake]:
         yield from combinations.mistakes(self, "")
+        kernel = combinations.kernels().get(self.kernel)
+        device = {"gpu": "cuda"}.get(config.trainer.accelerator, config.trainer.accelerator)
+        if kernel is not None and device not in {"auto", *kernel.devices}:
+            problem = f"kernel '{self.kernel}' runs on {' and '.join(sorted(kernel.devices))} alone"
+            hint = f"with trainer.accelerator={config.trainer.accelerator} try: kernel=auto"
+            yield Mistake(".kernel", problem, hint)
