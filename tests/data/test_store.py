@@ -78,7 +78,7 @@ def test_items_are_the_same_however_many_are_kept(folder: Path, kept: int, targe
     changed = supervised(stored, 0.5, targets)  # type: ignore[arg-type]
     items = Items(changed, codec, kept)
     assert items.sizes.tolist() == [[1 + i % 9, 1] for i in range(20)]
-    assert len(items.known) == min(kept, 20)
+    assert len(items.encoded) == min(kept, 20)
     again = Items(changed, codec, 0)
     for place in (13, 2, 19):
         one, other = items[place], again[place]

@@ -32,7 +32,7 @@ class Aligner:
         """
         sides = written(sources, self.settings), written(targets, self.settings)
         text = Bitext.of(*sides, self.settings.longest, self.words)
-        known = self._knowing(text)
+        known = self._extended(text)
         for bare in text.groups():
             group = known.pairs.with_cells(bare)
             forward = known.directions[0].expect(group).links.transpose(0, 2, 1)
@@ -41,7 +41,7 @@ class Aligner:
                 inside = i, slice(group.source_lengths[i]), slice(group.target_lengths[i])
                 yield int(row), Maps(forward[inside], backward[inside])
 
-    def _knowing(self, text: Bitext) -> Aligner:
+    def _extended(self, text: Bitext) -> Aligner:
         """An aligner of every pair of words that meet in this text, and of no others.
 
         One never met before has the chance that its prior gives: more, if it is written alike.
@@ -56,14 +56,14 @@ class Aligner:
             words=text.words,
             pairs=pairs,
             directions=(
-                forward.knowing(numbers, prior, pairs.sources, words[0], words[1]),
-                backward.knowing(numbers, prior, pairs.targets, words[1], words[0]),
+                forward.extended(numbers, prior, pairs.sources, words[0], words[1]),
+                backward.extended(numbers, prior, pairs.targets, words[1], words[0]),
             ),
         )
 
 
 def written(sentences: Sequence[Sentence], settings: AlignerSettings) -> list[Sentence]:
-    """Words as the aligner tells them apart."""
+    """Words as the aligner distinguishes them."""
     if not settings.lowercase:
         return list(sentences)
     return [[word.lower() for word in sentence] for sentence in sentences]

@@ -46,7 +46,7 @@ class Direction:
         none = self.lexicon.none[group.target]
         return Emitted((1 - self.none) * words, self.none * none, group.target_lengths)
 
-    def knowing(
+    def extended(
         self, numbers: Numbers, prior: Counts, making: Ids, making_words: int, made_words: int
     ) -> Direction:
         """The same over other pairs and more words.

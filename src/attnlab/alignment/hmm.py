@@ -38,7 +38,7 @@ class Emitted:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the outputs tell of the states."""
+    """Posterior probabilities of the states, given the outputs."""
 
     links: Reals  # pairs x outputs x sources: chance that the word comes from this one
     none: Reals  # pairs x outputs: that it comes from none
@@ -68,8 +68,8 @@ def expect(emitted: Emitted, steps: Steps) -> Expected:
     behind = np.zeros_like(before)  # outputs x pairs x states: chance of all that follows
     behind[-1] = steps.end / final[:, None]
     for j in reversed(range(outputs)):
-        told = _backward(made[:, j] * behind[j + 1], steps.step) + none[:, j] * behind[j + 1]
-        behind[j] = np.where(inside[:, j, None], told / scale[j], behind[j + 1])
+        message = _backward(made[:, j] * behind[j + 1], steps.step) + none[:, j] * behind[j + 1]
+        behind[j] = np.where(inside[:, j, None], message / scale[j], behind[j + 1])
 
     after = behind[1:] / scale  # outputs x pairs x states
     after *= inside.T[:, :, None]

@@ -30,7 +30,7 @@ LogLikelihoods = tuple[float, float]  # of the targets, of the sources
 
 @dataclass(frozen=True)
 class Round:
-    """What a round of learning tells of itself."""
+    """The figures of one round of learning."""
 
     name: str
     number: int

@@ -55,7 +55,7 @@ class Example:
     answer: Value
     target: AttentionTarget | None = None
     attended: str = "text"
-    references: list[str] = field(default_factory=list)  # texts that what is said is compared with
+    references: list[str] = field(default_factory=list)  # texts that a prediction is compared with
     meta: dict[str, Any] = field(default_factory=dict)  # shown in reports, never seen by a model
 
 

@@ -1,4 +1,4 @@
-"""`Items`: the examples of a split as tensors, made when they are asked for."""
+"""`Items`: the examples of a split as tensors, made when they are read."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class Items(Sequence[Item]):
 
     def __init__(self, examples: Sequence[Example], codec: Codec, kept: int) -> None:
         self.examples, self.codec, self.kept = examples, codec, kept
-        self.known: dict[int, Item] = {}
+        self.encoded: dict[int, Item] = {}
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def __getitem__(self, place: int) -> Item:  # type: ignore[override]  # no slices
-        known = self.known.get(place)
-        return known or self._encoded(place, self.examples[place])
+        item = self.encoded.get(place)
+        return item or self._encoded(place, self.examples[place])
 
     def _encoded(self, place: int, example: Example) -> Item:
         item = self.codec.encode(example, place)
-        if len(self.known) < self.kept:
-            self.known[place] = item
+        if len(self.encoded) < self.kept:
+            self.encoded[place] = item
         return item
 
     def begin(self, epoch: int) -> None:

@@ -17,7 +17,7 @@ from attnlab.data.target import AttentionTarget
 
 @dataclass(frozen=True)
 class Changed(Sequence[Example]):
-    """Examples that are changed when they are asked for."""
+    """Examples that are changed when they are read."""
 
     examples: Sequence[Example]
     change: Callable[[int, Example], Example]

@@ -43,7 +43,7 @@ class Vocabulary:
         """The units seen `at_least` so often, most frequent first, ties in alphabetical order."""
         return cls(units_of(texts, at_least, size))
 
-    def knowing(self, known: WordVectors) -> Vocabulary:
+    def with_vectors(self, known: WordVectors) -> Vocabulary:
         """The same with these vectors, and the words that only those know."""
         new = [word for word in known.words if word not in self._number and word not in SPECIAL]
         whole = Vocabulary([*self.units, *new])

@@ -140,7 +140,7 @@ def test_a_bad_line_of_a_text_is_named(tmp_path: Path) -> None:
 def test_a_vocabulary_learns_what_words_mean() -> None:
     vocabulary = Vocabulary([*SPECIAL, "good", "film"])
     known = WordVectors(["bad", "</s>", "good"], np.array([[1, 2], [3, 4], [5, 6]], np.float32))
-    more = vocabulary.knowing(known)
+    more = vocabulary.with_vectors(known)
     assert more.units == [*SPECIAL, "good", "film", "bad"]
     assert more.vectors is not None
     assert more.vectors[more.encode(["good", "bad"])].tolist() == [[5, 6], [1, 2]]

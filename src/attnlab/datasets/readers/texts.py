@@ -78,7 +78,7 @@ class FileSource(RowSource):
         have, own = set(known.words), {w for name in self.inputs for w in fitted[name].words}
         share = len(own & have) / max(len(own), 1)
         self.remarks["vectors"] = f"of {len(have)} words, {share:.0%} of those in training"
-        return fitted | {name: fitted[name].knowing(known) for name in self.inputs}
+        return fitted | {name: fitted[name].with_vectors(known) for name in self.inputs}
 
     def notes(self) -> dict[str, Any]:
         return super().notes() | self.remarks
