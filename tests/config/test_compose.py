@@ -77,8 +77,8 @@ def test_all_mistakes_are_shown_at_once() -> None:
         ("attnetion=dot", "attnetion: unknown key; did you mean 'attention'?"),
         ("trainer.lr=1", "trainer.lr: unknown key; did you mean 'trainer.optimizer.lr'?"),
         (
-            "trainer.ema.decay=0.9",
-            "trainer.ema.decay: unknown key; trainer.ema is null; try: +trainer.ema.decay=VALUE",
+            "trainer.callbacks.ema.decay=0.9",
+            "trainer.callbacks.ema.decay: unknown key; trainer.callbacks.ema is null; try: +trainer.callbacks.ema.decay=VALUE",
         ),
         (
             "attention.score.kind=aditive",

@@ -28,7 +28,7 @@ from attnlab.models.generator import Generator, shifted
 from attnlab.models.model import build_model
 from attnlab.objectives.attention import cross_entropy, reachable_gold
 from attnlab.stages.prepare import spelling
-from attnlab.training.learner import parameter_groups
+from attnlab.training.optimizers import parameter_groups
 from tests.models import pretrained
 
 SENTENCES = ["the unfriendly waiter says soup , and a warm cake", "my aunt", "dry friendliness !"]

@@ -75,10 +75,13 @@ def test_torchrun_starts_the_processes_of_several_machines(tmp_path: Path) -> No
     [
         ["trainer.precision=bf16-mixed"],
         ["trainer.accumulate=4", "trainer.clip_norm=0.1"],
-        ["trainer.ema={decay: 0.9}"],
+        ["trainer.callbacks.ema={decay: 0.9}"],
         ["trainer/schedule=inverse_sqrt"],
         ["trainer/schedule=constant"],
-        ["trainer.validate_every=0.5", "trainer.early_stopping={patience: 0, min_delta: 10.0}"],
+        [
+            "trainer.validate_every=0.5",
+            "trainer.callbacks.early_stopping={patience: 0, min_delta: 10.0}",
+        ],
         ["debug=overfit", "trainer.max_epochs=3"],
         ["debug=profile", "trainer.max_steps=5"],
     ],

@@ -20,6 +20,8 @@ RENAMED_KEYS = {
     "dataset.looks_at": "dataset.attended",
     "objective.attention": "objective.terms.attention",
     "objective.extra": "objective.terms",
+    "trainer.ema": "trainer.callbacks.ema",
+    "trainer.early_stopping": "trainer.callbacks.early_stopping",
     "objective.terms.*.on": "objective.terms.*.site",
 }
 # Old config group -> new one, as in `dataset/vectors=counted`.

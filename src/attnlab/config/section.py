@@ -33,7 +33,9 @@ from attnlab.errors import Mistake, UserError, suggest
 class Section(BaseModel):
     """A part of the config: fixed keys, no defaults (those stand in YAML), never changed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     def mistakes(self, config: Any) -> Iterator[Mistake]:
         """What does not go together with the rest of the config; called for every section of it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from attnlab.config.section import Section, Variant
 from attnlab.errors import Mistake
@@ -31,13 +31,13 @@ class Batches(Section):
     )
 
 
-class Optimizer(Section):
-    """AdamW (Loshchilov & Hutter 2019)."""
+class Optimizer(Variant, slot="optimizer"):
+    """How parameters move."""
 
     lr: float = Field(gt=0, description="highest learning rate")
-    betas: tuple[float, float] = Field(description="decay of the running means")
-    eps: float = Field(gt=0, description="added to the denominator")
-    weight_decay: float = Field(ge=0, description="decoupled weight decay of matrices")
+    weight_decay: float = Field(
+        ge=0, description="decoupled weight decay of matrices and embeddings"
+    )
 
 
 class Schedule(Variant, slot="lr_schedule"):
@@ -46,31 +46,8 @@ class Schedule(Variant, slot="lr_schedule"):
     warmup_steps: int = Field(ge=0, description="steps of linear rise at the start")
 
 
-class Constant(Schedule, kind="constant", target="attnlab.training.schedules:constant"):
-    """Stays at its height."""
-
-
-class Cosine(Schedule, kind="cosine", target="attnlab.training.schedules:cosine"):
-    """Falls along half a cosine to `floor` by the last step."""
-
-    floor: float = Field(ge=0, le=1, description="factor at the last step")
-
-
-class InverseSqrt(Schedule, kind="inverse_sqrt", target="attnlab.training.schedules:inverse_sqrt"):
-    """Falls with the square root of the step (Vaswani et al. 2017)."""
-
-
-class Ema(Section):
-    """An average of the weights over the steps, used for evaluation."""
-
-    decay: float = Field(gt=0, lt=1, description="share of the old average kept at each step")
-
-
-class EarlyStopping(Section):
-    """Stop when validation no longer improves."""
-
-    patience: int = Field(ge=0, description="validations without improvement before the stop")
-    min_delta: float = Field(ge=0, description="what counts as an improvement")
+class Callback(Variant, slot="callback"):
+    """What else happens while training."""
 
 
 class Checkpoints(Section):
@@ -92,12 +69,16 @@ class Trainer(Section):
         description="one process, copies of the model, or the model in shards (FSDP2)"
     )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(description="arithmetic")
-    threads: int | None = Field(description="CPU threads of each process; null leaves it to torch")
+    threads: int | None = Field(
+        ge=1, le=4096, description="CPU threads of each process; null leaves it to torch"
+    )
     max_epochs: int = Field(ge=-1, description="passes over the data; -1 is no limit")
     max_steps: int = Field(ge=-1, description="optimizer steps; -1 is no limit")
     validate_every: float = Field(gt=0, description="epochs between two validations")
     accumulate: int = Field(gt=0, description="batches to one optimizer step")
-    clip_norm: float | None = Field(description="largest norm of the gradient; null is no limit")
+    clip_norm: float | None = Field(
+        gt=0, description="largest norm of the gradient; null is no limit"
+    )
     deterministic: bool = Field(description="same numbers again for the same seed")
     compile: bool = Field(description="torch.compile the model; pays off in long runs only")
     log_every: int = Field(gt=0, description="steps between two logged points")
@@ -108,9 +89,35 @@ class Trainer(Section):
     batches: Batches
     optimizer: Optimizer
     schedule: Schedule
-    ema: Ema | None
-    early_stopping: EarlyStopping | None
+    callbacks: dict[str, Callback] = Field(
+        description="what else happens while training, by name; a name may stand for its kind"
+    )
     checkpoints: Checkpoints
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _usual_optimizer(cls, optimizer: Any) -> Any:
+        """Runs of a time when there was one optimizer do not name it."""
+        return {"kind": "adamw", **optimizer} if isinstance(optimizer, dict) else optimizer
+
+    @field_validator("callbacks", mode="before")
+    @classmethod
+    def _named_by_kind(cls, callbacks: Any) -> Any:
+        """Without those that are null; one without a kind is of the kind that its name says."""
+        if not isinstance(callbacks, dict):
+            return callbacks
+        return {
+            name: {"kind": name, **callback} if isinstance(callback, dict) else callback
+            for name, callback in callbacks.items()
+            if callback is not None
+        }
+
+    @field_validator("max_epochs", "max_steps")
+    @classmethod
+    def _not_nothing(cls, limit: int) -> int:
+        if limit == 0:
+            raise ValueError("0 would train nothing; -1 is no limit")
+        return limit
 
     def mistakes(self, config: Any) -> Iterator[Mistake]:
         if self.max_epochs < 0 and self.max_steps < 0:
@@ -121,7 +128,9 @@ class Trainer(Section):
         if self.precision == "16-mixed" and self.accelerator == "cpu":
             hint = "did you mean 'bf16-mixed'? allowed on CPU: 32-true, bf16-mixed"
             yield Mistake(".precision", "16-mixed is some 60 times slower on a CPU", hint)
-        if self.ema and self.strategy == "fsdp":
-            yield Mistake(".ema", "not with strategy fsdp", "set trainer.ema=null")
+        averages = [n for n, each in self.callbacks.items() if each.kind in ("ema", "swa")]
+        if averages and self.strategy == "fsdp":
+            hint = f"set trainer.callbacks.{averages[0]}=null"
+            yield Mistake(f".callbacks.{averages[0]}", "not with strategy fsdp", hint)
         if self.fast_dev_run and self.overfit_batches:
             yield Mistake(".overfit_batches", "not with fast_dev_run", "choose one of the two")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from attnlab.data.batch import Batch, collate
@@ -115,6 +116,7 @@ class Loader(DataLoader[Any]):
             num_workers=workers,
             pin_memory=pin,
             persistent_workers=False,
+            generator=torch.Generator(),  # draws nothing from the state that dropout draws from
         )
         self.order, self.change = order, change
 
@@ -145,4 +147,5 @@ def eval_loader(items: Sequence[Item] | Dataset[Item], size: int, pin: bool) -> 
         batch_size=size,
         collate_fn=collate,
         pin_memory=pin,
+        generator=torch.Generator(),  # a validation must not change what training draws
     )

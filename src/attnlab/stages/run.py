@@ -43,7 +43,12 @@ from attnlab.training.distributed import is_first_process
 
 FOLDER_VARIABLE = "ATTNLAB_RUN"  # tells the other processes of a distributed run where it lives
 # In a run that goes on, how long and by what it is trained.
-MAY_CHANGE = ("trainer.max_", "trainer.progress", "trainer.early_stopping", "trainer.threads")
+MAY_CHANGE = (
+    "trainer.max_",
+    "trainer.progress",
+    "trainer.callbacks.early_stopping",
+    "trainer.threads",
+)
 NOT_PART_OF_THE_RESULT = ("resume", "paths", "logger", "explain", "name", "hparams", "stages")
 
 

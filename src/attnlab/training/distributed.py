@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 RANKS = ("LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID")  # Lightning's, torchrun's, SLURM's
 
@@ -19,3 +22,14 @@ def part() -> None:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
+
+
+def gather(value: Value) -> list[Value]:
+    """The values of all processes in the order of their ranks; one where there is one process."""
+    import torch.distributed
+
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [value]
+    values: list[Value | None] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values  # type: ignore[return-value]

@@ -18,6 +18,7 @@ class History(Logger):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.folder = folder
+        self.columns: dict[Path, list[str]] = {}  # of the tables written so far
 
     @property
     def name(self) -> str:
@@ -49,23 +50,30 @@ class History(Logger):
             kept = [row for row in rows if int(row["step"]) < step]
             if len(kept) < len(rows):
                 path.unlink()
+                self.columns.pop(path, None)
                 for row in kept:
                     self._append(path, row)
 
     def _append(self, path: Path, row: dict[str, Any]) -> None:
         """Add a row; a column that is new makes the table be written anew."""
-        rows = read(path) if path.is_file() else []
-        columns = list(rows[0]) if rows else []
+        columns = self._columns(path)
         missing = [name for name in row if name not in columns]
-        if missing:
-            columns += missing
-            self.folder.mkdir(parents=True, exist_ok=True)
+        rows = read(path) if missing and path.is_file() else []
+        columns += missing
         with path.open("w" if missing else "a", newline="") as file:
             writer = csv.DictWriter(file, columns, restval="")
             if missing:
                 writer.writeheader()
                 writer.writerows(rows)
             writer.writerow(row)
+
+    def _columns(self, path: Path) -> list[str]:
+        """The columns of a table; its file is read once."""
+        if path not in self.columns:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            rows = read(path) if path.is_file() else []
+            self.columns[path] = list(rows[0]) if rows else []
+        return self.columns[path]
 
 
 def read(path: Path) -> list[dict[str, str]]:

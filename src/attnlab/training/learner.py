@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+import torch.distributed
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -20,6 +21,7 @@ from attnlab.models.activations import tapped
 from attnlab.objectives.terms import StepView, Term, TermLoss
 from attnlab.training.checkpoint import FORMAT
 from attnlab.training.evaluator import Evaluator
+from attnlab.training.optimizers import parameter_groups
 from attnlab.training.tasks import Task
 from attnlab.training.teacher import Teacher
 
@@ -53,10 +55,23 @@ class Learner(pl.LightningModule):
         total, figures = torch.zeros((), device=self.device), {}
         for name, term in active.items():
             loss: TermLoss = term(view)
-            total = total + term.weight_at(view.step) * loss.value
-            figures[name] = loss.value.detach()
+            value = loss.total / self._mean_count(loss.count)
+            total = total + term.weight_at(view.step) * value
+            figures[name] = value.detach()
             figures |= {f"{name}_{figure}": value for figure, value in loss.figures.items()}
         return total, figures
+
+    def _mean_count(self, count: Tensor) -> Tensor:
+        """What a sum is divided by: the mean of the counts of all processes.
+
+        The mean over processes, which is taken of gradients, is then that over all that counts.
+        """
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            count = count.detach().to(torch.float32, copy=True)
+            torch.distributed.all_reduce(count)
+            count = count / torch.distributed.get_world_size()
+            return torch.where(count > 0, count, 1.0)
+        return count.clamp_min(1)
 
     def _view(self, batch: Batch) -> tuple[StepView, dict[str, Term]]:
         """One forward pass as the terms see it, and the terms that count at this step."""
@@ -102,14 +117,10 @@ class Learner(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         settings = self.settings.optimizer
-        optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, settings.lr, settings.weight_decay),
-            lr=settings.lr,
-            betas=settings.betas,
-            eps=settings.eps,
-            # Lightning cannot clip what a fused optimizer unscales; shards have no fused one.
-            fused=self.settings.precision == "32-true" and self.settings.strategy != "fsdp",
-        )
+        groups = parameter_groups(self, settings.lr, settings.weight_decay)
+        # Lightning cannot clip what a fused optimizer unscales; shards have no fused one.
+        fused = self.settings.precision == "32-true" and self.settings.strategy != "fsdp"
+        optimizer = settings.build(groups, fused=fused)
         # Not Lightning's own estimate: it sets up the loader before its state is restored.
         factor = self.settings.schedule.build(self.total_steps)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
@@ -134,33 +145,6 @@ class Learner(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[FORMAT] = self.about
-
-
-def parameter_groups(model: nn.Module, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-    """What learns, by its learning rate; vectors do not decay.
-
-    A part of the model that was trained before has an `lr_factor`.
-    """
-    factors: dict[nn.Parameter, float] = {}
-    for module in model.modules():
-        factor: Any = getattr(module, "lr_factor", None)
-        if factor is not None:
-            factors.update((parameter, float(factor)) for parameter in module.parameters())
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            kind = factors.get(parameter, 1.0), parameter.dim() > 1
-            groups.setdefault(kind, []).append(parameter)
-    return [
-        {"params": members, "lr": lr * factor, "weight_decay": weight_decay if decays else 0.0}
-        for (factor, decays), members in sorted(groups.items(), key=_new_matrices_first)
-    ]
-
-
-def _new_matrices_first(group: tuple[tuple[float, bool], list[nn.Parameter]]) -> tuple[bool, bool]:
-    """Whose learning rate is logged."""
-    factor, decays = group[0]
-    return factor != 1.0, not decays
 
 
 def _has_many_parameters(module: nn.Module) -> bool:

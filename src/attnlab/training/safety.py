@@ -1,4 +1,4 @@
-"""Callbacks that keep a run from being lost: signals, broken numbers, full memory, random state."""
+"""Callbacks that keep a run from being lost: signals, NaN losses, full memory, random state."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 
 from attnlab.data.batch import Batch
 from attnlab.errors import RunError
+from attnlab.training.distributed import gather
 
 STEPS_TO_AGREE = 10
 
@@ -21,16 +23,23 @@ class InterruptedRunError(RunError):
     """Somebody asked the run to stop; its state is saved."""
 
 
-class StopOnSignal(pl.Callback):
-    """SIGTERM and Ctrl-C finish the step, save, say how to go on; a second Ctrl-C stops at once.
+class LastCheckpoint(Checkpoint):
+    """Keeps `last.ckpt`: every so many steps, and where SIGTERM or Ctrl-C stops the run.
 
-    A second SIGTERM changes nothing: schedulers send it to a process and to its group.
+    A second Ctrl-C stops at once; a second SIGTERM changes nothing, because schedulers send it to a
+    process and to its group.
+
+    The file always holds a finished step: after the callbacks before this one (averages), after
+    the last of accumulated batches, and, on a step that validates, after the validation, so that
+    a resumed run neither repeats nor loses it. It has to be the last of all callbacks.
     """
 
     LISTENED_TO = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self, checkpoint: Path, resume_command: str) -> None:
-        self.checkpoint, self.resume_command = checkpoint, resume_command
+    def __init__(self, path: Path, every_steps: int, resume_command: str) -> None:
+        self.path, self.every_steps, self.resume_command = path, every_steps, resume_command
+        self.saved_step = 0
+        self.waiting = False  # for the validation of the step at hand
         self.received = ""
         self.previous: dict[signal.Signals, Any] = {}
 
@@ -38,7 +47,8 @@ class StopOnSignal(pl.Callback):
         self.previous = {number: signal.getsignal(number) for number in self.LISTENED_TO}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Only now: before, Lightning would put its own handler round ours, which saves nothing."""
+        """Only now: before, Lightning would wrap this handler in its own, which saves nothing."""
+        self.saved_step = trainer.global_step
         for number in self.LISTENED_TO:
             signal.signal(number, self._receive)
 
@@ -47,19 +57,34 @@ class StopOnSignal(pl.Callback):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def on_train_batch_end(  # type: ignore[override]
-        self, trainer: pl.Trainer, *step: Any
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, idx: int
     ) -> None:
-        if not self._stopping(trainer):
+        if (idx + 1) % trainer.accumulate_grad_batches and not trainer.is_last_batch:
             return
-        trainer.save_checkpoint(self.checkpoint)
-        sender = self.received or "a signal to another process"
-        raise InterruptedRunError(
-            f"stopped by {sender} at step {trainer.global_step}; saved {self.checkpoint}"
-            f"\n  go on with: {self.resume_command}"
-        )
+        self.waiting = validates_after(trainer, idx)
+        if not self.waiting:
+            self._finish_step(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.waiting:
+            self.waiting = False
+            self._finish_step(trainer)
+
+    def _finish_step(self, trainer: pl.Trainer) -> None:
+        stopping = self._stopping(trainer)
+        due = trainer.global_step % self.every_steps == 0 and trainer.global_step > self.saved_step
+        if (due and not trainer.fast_dev_run) or stopping:
+            trainer.save_checkpoint(self.path)
+            self.saved_step = trainer.global_step
+        if stopping:
+            sender = self.received or "a signal to another process"
+            raise InterruptedRunError(
+                f"stopped by {sender} at step {trainer.global_step}; saved {self.path}"
+                f"\n  go on with: {self.resume_command}"
+            )
 
     def _stopping(self, trainer: pl.Trainer) -> bool:
-        """Processes of one run agree on it, now and then: asking one another takes time."""
+        """All ranks vote every `STEPS_TO_AGREE` steps; an all-reduce at each would be slow."""
         if trainer.world_size == 1:
             return bool(self.received)
         if trainer.global_step % STEPS_TO_AGREE:
@@ -72,8 +97,16 @@ class StopOnSignal(pl.Callback):
         self.previous = {}
 
 
+def validates_after(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Whether a validation follows this training batch."""
+    every = trainer.check_val_every_n_epoch or 1
+    if not trainer.enable_validation or (trainer.current_epoch + 1) % every:
+        return False
+    return (batch_idx + 1) % int(trainer.val_check_batch or 1) == 0
+
+
 class KeepFailedBatch(pl.Callback):
-    """A loss that is no number, or memory that does not suffice: the batch is kept to look at."""
+    """Keeps the batch of a loss that is NaN or infinite, or that memory does not suffice for."""
 
     def __init__(self, folder: Path, check_every: int) -> None:
         self.path, self.check_every = folder / "failed_batch.pt", check_every
@@ -87,9 +120,9 @@ class KeepFailedBatch(pl.Callback):
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *step: Any
     ) -> None:
-        # On a GPU each look at the loss waits for the device: not at every step.
-        look = pl_module.device.type == "cpu" or trainer.global_step % self.check_every == 0
-        if look and not torch.isfinite(outputs["loss"]):
+        # On a GPU reading the loss waits for the device: not at every step.
+        checked = pl_module.device.type == "cpu" or trainer.global_step % self.check_every == 0
+        if checked and not torch.isfinite(outputs["loss"]):
             raise RunError(
                 f"the loss is {outputs['loss'].item()} at step {trainer.global_step}; "
                 f"the batch is in {self._keep()}"
@@ -133,31 +166,43 @@ def out_of_memory(error: BaseException) -> RunError:
 
 
 class RandomState(pl.Callback):
-    """Carries the state of the random number generators, so that dropout goes on where it was."""
+    """Carries the state of the random number generators, so that dropout goes on where it was.
+
+    Every process has a state of its own; the checkpoint holds those of all ranks.
+    """
 
     def __init__(self) -> None:
-        self.restored: dict[str, Any] | None = None
+        self.restored: list[dict[str, Any]] = []
+        self.started = False
 
     def state_dict(self) -> dict[str, Any]:
         name, keys, *rest = np.random.get_state(legacy=True)
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        return {
+        own = {
             "torch": torch.get_rng_state(),
             "cuda": cuda,
             "numpy": [name, np.asarray(keys).tolist(), *rest],
             "python": random.getstate(),
         }
+        return {"ranks": gather(own)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.restored = state_dict
+        self.restored = state_dict.get("ranks", [state_dict])  # older ones hold the first rank's
 
-    def on_train_batch_start(self, *step: Any) -> None:  # type: ignore[override]
+    def on_train_batch_start(  # type: ignore[override]
+        self, trainer: pl.Trainer, *step: Any
+    ) -> None:
         """Only now: setting up the loaders draws random numbers that the first run drew earlier."""
-        if self.restored is None:
-            return
-        torch.set_rng_state(self.restored["torch"].cpu())
-        if self.restored["cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all([state.cpu() for state in self.restored["cuda"]])
-        np.random.set_state(tuple(self.restored["numpy"]))
-        random.setstate(self.restored["python"])
-        self.restored = None
+        rank = trainer.global_rank
+        if rank < len(self.restored):
+            self._restore(self.restored[rank])
+        elif rank and not self.started:  # all were seeded alike, to build the same model
+            torch.manual_seed(torch.initial_seed() + rank)
+        self.restored, self.started = [], True
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        torch.set_rng_state(state["torch"].cpu())
+        if state["cuda"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all([each.cpu() for each in state["cuda"]])
+        np.random.set_state(tuple(state["numpy"]))
+        random.setstate(state["python"])

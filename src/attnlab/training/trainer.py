@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    EMAWeightAveraging,
-    ModelCheckpoint,
-)
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.profilers import SimpleProfiler
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 from attnlab.config.trainer import Trainer as Settings
 from attnlab.training.checkpoint import AtomicCheckpointIO
-from attnlab.training.progress import progress
-from attnlab.training.safety import KeepFailedBatch, RandomState, StopOnSignal
+from attnlab.training.progress import Progress
+from attnlab.training.safety import KeepFailedBatch, LastCheckpoint, RandomState
 
 
 def seed_everything(seed: int, settings: Settings) -> None:
@@ -61,7 +55,7 @@ def build_trainer(
         gradient_clip_val=settings.clip_norm,
         deterministic="warn" if settings.deterministic else False,
         fast_dev_run=settings.fast_dev_run,
-        enable_progress_bar=settings.progress and sys.stderr.isatty(),
+        enable_progress_bar=False,  # `Progress` has one bar for the whole training
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=settings.log_every,
@@ -72,11 +66,14 @@ def build_trainer(
         default_root_dir=folder,
         callbacks=[
             RandomState(),
-            StopOnSignal(checkpoints / "last.ckpt", resume_command),
             KeepFailedBatch(folder, settings.log_every),
-            *_optional_callbacks(settings),
+            *(callback.build(settings) for callback in settings.callbacks.values()),
             *callbacks,
-            *_checkpoint_callbacks(settings, checkpoints),
+            *([Progress()] if settings.progress else []),
+            _best_checkpoint(settings, checkpoints),
+            LastCheckpoint(
+                checkpoints / "last.ckpt", settings.checkpoints.every_steps, resume_command
+            ),
         ],
     )
 
@@ -103,34 +100,10 @@ def _validation(every: float) -> dict[str, Any]:
     return {"check_val_every_n_epoch": 1, "val_check_interval": every}
 
 
-def _optional_callbacks(settings: Settings) -> list[Callback]:
-    callbacks: list[Callback] = []
-    if settings.ema:
-        callbacks.append(EMAWeightAveraging(decay=settings.ema.decay))
-    if settings.early_stopping:
-        mode: Literal["min", "max"] = settings.checkpoints.mode
-        stop = settings.early_stopping
-        callbacks.append(
-            EarlyStopping(
-                settings.checkpoints.monitor,
-                mode=mode,
-                patience=stop.patience,
-                min_delta=stop.min_delta,
-            )
-        )
-    if settings.progress:
-        callbacks.append(progress(settings.log_every))
-    return callbacks
-
-
-def _checkpoint_callbacks(settings: Settings, folder: Path) -> list[Callback]:
-    """`best.ckpt` by the monitored figure, `last.ckpt` every so many steps."""
-    shared: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False}
-    best = settings.checkpoints
-    return [
-        ModelCheckpoint(filename="best", monitor=best.monitor, mode=best.mode, **shared),
-        ModelCheckpoint(filename="last", every_n_train_steps=best.every_steps, **shared),
-    ]
+def _best_checkpoint(settings: Settings, folder: Path) -> ModelCheckpoint:
+    """`best.ckpt` by the monitored figure."""
+    monitor, mode = settings.checkpoints.monitor, settings.checkpoints.mode
+    return ModelCheckpoint(folder, "best", monitor=monitor, mode=mode, enable_version_counter=False)
 
 
 def _quieten() -> None:
@@ -147,5 +120,6 @@ def _quieten() -> None:
         ".*sync_dist.*",
         ".*FSDP2-wrapped module.*returned a view tensor.*",
         ".*could not find the monitored key.*",
+        ".*callbacks used to create the checkpoint.*",
     ):
         warnings.filterwarnings("ignore", message)

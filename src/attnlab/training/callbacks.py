@@ -1,0 +1,63 @@
+"""Optional callbacks of a training: `trainer.callbacks.NAME`, by kind.
+
+Each is built as `CLASS(trainer_settings, **own_settings)`. They run before checkpoints are written.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch import callbacks
+
+from attnlab.config.trainer import Trainer as Settings
+
+
+class Ema(callbacks.EMAWeightAveraging):
+    """An exponential moving average of the weights; it is validated and kept as the model."""
+
+    def __init__(self, trainer: Settings, *, decay: float) -> None:
+        super().__init__(decay=decay)
+
+
+class Swa(callbacks.WeightAveraging):
+    """The mean of the weights over the last part of training (Izmailov et al. 2018)."""
+
+    def __init__(self, trainer: Settings, *, start: float, every_steps: int) -> None:
+        super().__init__()
+        self.start, self.every_steps = start, every_steps
+        self.first = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.first = int(self.start * pl_module.total_steps)  # type: ignore[operator]
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        if step_idx is None:
+            return False
+        return step_idx >= self.first and (step_idx - self.first) % self.every_steps == 0
+
+
+class EarlyStopping(callbacks.EarlyStopping):
+    """Ends training when the monitored figure no longer improves."""
+
+    def __init__(self, trainer: Settings, *, patience: int, min_delta: float) -> None:
+        best = trainer.checkpoints
+        super().__init__(best.monitor, mode=best.mode, patience=patience, min_delta=min_delta)
+
+
+class GradientNorm(pl.Callback):
+    """Logs the norm of the gradient before it is clipped, as `train/grad_norm`."""
+
+    def __init__(self, trainer: Settings) -> None:
+        self.every = trainer.log_every
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any
+    ) -> None:
+        if trainer.global_step % self.every:
+            return
+        gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        for logger in trainer.loggers:
+            logger.log_metrics({"gradient/norm": norm}, trainer.global_step)

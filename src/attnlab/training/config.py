@@ -1,0 +1,89 @@
+"""The kinds of optimizers, learning-rate schedules and callbacks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from attnlab.config.trainer import Callback, Optimizer, Schedule
+
+OPTIMIZERS = "attnlab.training.optimizers"
+SCHEDULES = "attnlab.training.schedules"
+CALLBACKS = "attnlab.training.callbacks"
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Betas = tuple[Share, Share]
+
+
+class AdamW(Optimizer, kind="adamw", target=f"{OPTIMIZERS}:adamw"):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    betas: Betas = Field(description="decay of the running means")
+    eps: float = Field(gt=0, description="added to the denominator")
+
+
+class SGD(Optimizer, kind="sgd", target=f"{OPTIMIZERS}:sgd"):
+    """Stochastic gradient descent with momentum; its weight decay is not decoupled."""
+
+    momentum: Share = Field(description="part of the last step that is kept")
+    nesterov: bool = Field(description="look ahead along the momentum")
+
+
+class Adafactor(Optimizer, kind="adafactor", target=f"{OPTIMIZERS}:adafactor"):
+    """Second moments by rows and columns, which saves memory (Shazeer & Stern 2018)."""
+
+    beta2_decay: float = Field(
+        lt=0, description="exponent by which the second moment's decay falls"
+    )
+
+
+class Lion(Optimizer, kind="lion", target=f"{OPTIMIZERS}:Lion"):
+    """The sign of a momentum (Chen et al. 2023); a third to a tenth of AdamW's learning rate."""
+
+    betas: Betas = Field(description="decay within the step, and of the momentum")
+
+
+class Muon(Optimizer, kind="muon", target=f"{OPTIMIZERS}:Muon"):
+    """Orthogonalised momentum for matrices, AdamW for the rest (Jordan et al. 2024)."""
+
+    momentum: Share = Field(description="decay of the momentum of matrices")
+    betas: Betas = Field(description="those of AdamW for the other parameters")
+
+
+class Constant(Schedule, kind="constant", target=f"{SCHEDULES}:constant"):
+    """Stays at its height."""
+
+
+class Cosine(Schedule, kind="cosine", target=f"{SCHEDULES}:cosine"):
+    """Falls along half a cosine to `floor` by the last step."""
+
+    floor: float = Field(ge=0, le=1, description="factor at the last step")
+
+
+class InverseSqrt(Schedule, kind="inverse_sqrt", target=f"{SCHEDULES}:inverse_sqrt"):
+    """Falls with the square root of the step (Vaswani et al. 2017)."""
+
+
+class Ema(Callback, kind="ema", target=f"{CALLBACKS}:Ema"):
+    """An average of the weights over the steps, used for evaluation."""
+
+    decay: float = Field(gt=0, lt=1, description="share of the old average kept at each step")
+
+
+class Swa(Callback, kind="swa", target=f"{CALLBACKS}:Swa"):
+    """The mean of the weights over the last part of training (Izmailov et al. 2018)."""
+
+    start: float = Field(ge=0, lt=1, description="share of training before the first is counted")
+    every_steps: int = Field(gt=0, description="steps between two weights that are counted")
+
+
+class EarlyStopping(Callback, kind="early_stopping", target=f"{CALLBACKS}:EarlyStopping"):
+    """Stop when validation no longer improves."""
+
+    patience: int = Field(ge=0, description="validations without improvement before the stop")
+    min_delta: float = Field(ge=0, description="what counts as an improvement")
+
+
+class GradientNorm(Callback, kind="gradient_norm", target=f"{CALLBACKS}:GradientNorm"):
+    """Logs the norm of the gradient, before it is clipped, as gradient/norm."""
