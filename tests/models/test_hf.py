@@ -288,12 +288,8 @@ def test_what_is_frozen_does_not_learn_and_the_rest_learns_at_its_rate(
 ) -> None:
     model, _, _ = classifier(folders["bert"], "model.freeze=embeddings", "model.lr_factor=0.1")
     groups = parameter_groups(model, 1.0, 0.01)
-    assert [(g["lr"], g["weight_decay"]) for g in groups] == [
-        (1, 0.01),
-        (1, 0),
-        (0.1, 0.01),
-        (0.1, 0),
-    ]
+    rates = [(g["lr"], g["weight_decay"]) for g in groups]
+    assert list(dict.fromkeys(rates)) == [(1, 0.01), (1, 0), (0.1, 0.01), (0.1, 0)]
     learns = {id(p) for group in groups for p in group["params"]}
     frozen = [n for n, p in model.named_parameters() if id(p) not in learns]
     assert frozen and all("word_embeddings" in n or ".embedding." in n for n in frozen)

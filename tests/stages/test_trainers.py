@@ -82,6 +82,8 @@ def test_torchrun_starts_the_processes_of_several_machines(tmp_path: Path) -> No
             "trainer.validate_every=0.5",
             "trainer.callbacks.early_stopping={patience: 0, min_delta: 10.0}",
         ],
+        ["trainer/callbacks=[swa,gradient_norm]", "trainer/optimizer=muon"],
+        ["trainer/optimizer=lion", "trainer.progress=true"],
         ["debug=overfit", "trainer.max_epochs=3"],
         ["debug=profile", "trainer.max_steps=5"],
     ],

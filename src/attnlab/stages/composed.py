@@ -21,6 +21,7 @@ from attnlab.config import compose
 from attnlab.config.migrations import migrated_overrides
 from attnlab.config.schema import Config
 from attnlab.errors import ConfigError
+from attnlab.training.distributed import require_gpu
 
 SEARCH = "attnlab.stages.search"
 EXAMPLES = """attnlab: swap the attention, predict the attention, check the attention.
@@ -53,6 +54,8 @@ def run(module: str, arguments: list[str]) -> None:
     """Compose the config from the arguments, check it, and call `main` of a stage's module."""
 
     def go(config: Config, plain: dict[str, Any], overrides: list[str]) -> None:
+        if module == "attnlab.stages.train":
+            require_gpu(config.trainer.accelerator)
         search = config.hparams is not None and module == "attnlab.stages.train"
         importlib.import_module(SEARCH if search else module).main(config, plain, overrides)
 

@@ -33,9 +33,7 @@ class SGD(Optimizer, kind="sgd", target=f"{OPTIMIZERS}:sgd"):
 class Adafactor(Optimizer, kind="adafactor", target=f"{OPTIMIZERS}:adafactor"):
     """Second moments by rows and columns, which saves memory (Shazeer & Stern 2018)."""
 
-    beta2_decay: float = Field(
-        lt=0, description="exponent by which the second moment's decay falls"
-    )
+    beta2_decay: float = Field(lt=0, description="exponent of the decay of second moments")
 
 
 class Lion(Optimizer, kind="lion", target=f"{OPTIMIZERS}:Lion"):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 from typing import TypeVar
+
+from attnlab.errors import UserError
 
 Value = TypeVar("Value")
 
@@ -13,6 +17,15 @@ RANKS = ("LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID")  # Lightning's, torc
 def is_first_process() -> bool:
     """Whether this process is the only one of its run, or the first of several: it alone writes."""
     return all(int(os.environ.get(name, "0")) == 0 for name in RANKS)
+
+
+def require_gpu(accelerator: str) -> None:
+    """Raise a `UserError` where a GPU is asked for and there is none; torch is not imported."""
+    devices = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, Windows' subsystem
+    if accelerator != "gpu" or not sys.platform.startswith("linux"):
+        return
+    if not any(any(Path("/").glob(pattern.lstrip("/"))) for pattern in devices):
+        raise UserError("trainer.accelerator: no GPU on this machine; try: trainer=cpu")
 
 
 def part() -> None:

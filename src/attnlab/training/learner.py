@@ -22,6 +22,7 @@ from attnlab.objectives.terms import StepView, Term, TermLoss
 from attnlab.training.checkpoint import FORMAT
 from attnlab.training.evaluator import Evaluator
 from attnlab.training.optimizers import parameter_groups
+from attnlab.training.precision import cpu_has_bf16_recurrence, keep_recurrent_in_fp32
 from attnlab.training.tasks import Task
 from attnlab.training.teacher import Teacher
 
@@ -128,6 +129,11 @@ class Learner(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def setup(self, stage: str) -> None:
+        on_cpu = self.device.type == "cpu" and self.settings.precision == "bf16-mixed"
+        if on_cpu and not cpu_has_bf16_recurrence():
+            keep_recurrent_in_fp32(self.model)
 
     def configure_model(self) -> None:
         """Put the model in shards where the strategy asks for it (FSDP2).

@@ -1,0 +1,80 @@
+"""Every optimizer learns and goes on from its state; what decays and what does not."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from attnlab.config.compose import config_dir, load
+from attnlab.config.trainer import Callback, Optimizer
+from attnlab.training.optimizers import kinds_of_parameters, parameter_groups
+from tests.models.building import built, mechanisms, texts, with_mechanism
+
+CHOICES = sorted(path.stem for path in (config_dir() / "trainer" / "optimizer").glob("*.yaml"))
+EMBEDDED = nn.Sequential(nn.Embedding(7, 8), nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 1))
+
+
+def test_every_kind_has_its_yaml() -> None:
+    assert set(CHOICES) == set(Optimizer.kinds())
+    folder = config_dir() / "trainer" / "callbacks"
+    assert {path.stem for path in folder.glob("*.yaml")} == set(Callback.kinds())
+
+
+def optimizer_of(choice: str, model: nn.Module) -> Any:
+    config, _ = load([f"trainer/optimizer={choice}"])
+    settings = config.trainer.optimizer
+    return settings.build(parameter_groups(model, settings.lr, settings.weight_decay), fused=False)
+
+
+def step(model: nn.Module, optimizer: Any, seed: int) -> float:
+    generator = torch.Generator().manual_seed(seed)
+    words = torch.randint(7, (16,), generator=generator)
+    loss = (model(words).squeeze(-1) - words.float() / 7).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_it_learns_and_goes_on_from_its_state(choice: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(7, 8), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 1))
+    optimizer = optimizer_of(choice, model)
+    losses = [step(model, optimizer, seed) for seed in range(60)]
+    assert sum(losses[-5:]) < sum(losses[:5])
+    other = nn.Sequential(nn.Embedding(7, 8), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 1))
+    resumed = optimizer_of(choice, other)
+    resumed.load_state_dict(deepcopy(optimizer.state_dict()))
+    other.load_state_dict(model.state_dict())
+    for group in (*optimizer.param_groups, *resumed.param_groups):
+        group["lr"] = 1e-3  # as a schedule does
+    for seed in range(3):
+        assert step(model, optimizer, seed) == step(other, resumed, seed)
+
+
+def test_matrices_and_embeddings_decay_and_nothing_else() -> None:
+    kinds = list(kinds_of_parameters(EMBEDDED).values())
+    vectors = ["vector", "vector", "vector"]
+    assert kinds == ["embedding", "matrix", *vectors, "matrix", "vector"]
+    groups = parameter_groups(EMBEDDED, 1.0, 0.1)
+    assert [(g["kind"], g["weight_decay"]) for g in groups] == [
+        ("matrix", 0.1),
+        ("embedding", 0.1),
+        ("vector", 0.0),
+    ]
+
+
+@pytest.mark.parametrize("mechanism", mechanisms())
+def test_numbers_of_a_mechanism_that_are_no_matrices_never_decay(mechanism: str) -> None:
+    model, _, _ = built(with_mechanism(mechanism, "model.dim=16"), texts([3], [4]))
+    kinds = kinds_of_parameters(model)
+    for name, parameter in model.named_parameters():
+        one_dimension = sum(size > 1 for size in parameter.shape) <= 1
+        of_a_mechanism = "attention" in name or "mechanism" in name
+        if "bias" in name or (of_a_mechanism and one_dimension and not name.endswith("weight")):
+            assert kinds[parameter] == "vector", name
