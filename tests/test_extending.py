@@ -1,0 +1,81 @@
+"""Every example of docs/extending.md is run: its files are written, its commands are called."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from attnlab.cli import main
+from attnlab.config.section import SLOTS
+from attnlab.stages.run import FOLDER_VARIABLE
+from tests.commands import REPOSITORY
+
+PAGE = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
+SECTIONS = {
+    title: text
+    for title, _, text in (section.partition("\n") for section in PAGE.split("\n## ")[1:])
+    if "```python" in text
+}
+SMALL = [
+    "model.dim=16",
+    "trainer.batches.size=16",
+    "trainer.max_epochs=1",
+    "trainer.progress=false",
+    "logger=files",
+]
+FEW = {"dataset=files": [], "": ["dataset.train=64", "dataset.val=16", "dataset.test=16"]}
+REVIEWS = "\n\n".join(
+    f"text: it was {word} to watch\nlabel: {label}"
+    for word, label in (("good", "pos"), ("bad", "neg")) * 20
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A user's folder; what its files register is forgotten afterwards."""
+    before = {slot: dict(base.kinds()) for slot, base in SLOTS.items()}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    (tmp_path / "reviews.txt").write_text(REVIEWS)
+    yield tmp_path
+    for slot, kinds in before.items():
+        SLOTS[slot].choices.clear()
+        SLOTS[slot].choices.update(kinds)
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_example(title: str, folder: Path) -> None:
+    text = SECTIONS[title]
+    for block in blocks(text, "python") + blocks(text, "yaml"):
+        path = folder / block.partition("\n")[0].removeprefix("# ")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block)
+    [command] = blocks(text, "bash")
+    program, *words = shlex.split(command.replace("\\\n", " "))
+    if program == "python":
+        few = FEW["dataset=files" if "dataset=files" in words else ""]
+        # The command's own words come last, so that they win over what makes the run small.
+        assert main(["train", *SMALL, *few, *words[1:]]) == 0
+        assert list(folder.glob("runs/*/*/report.html"))
+    else:
+        assert main(["train", *SMALL, *FEW[""], "stages=[train]"]) == 0
+        [run] = folder.glob("runs/*/*")
+        assert main([str(run) if word == "RUN" else word for word in words]) == 0
+
+
+def test_every_slot_of_the_page_is_there() -> None:
+    used = set(re.findall(r'@register\("(\w+)"', PAGE))
+    assert used <= SLOTS.keys()
+    assert {"score", "normalizer", "structure", "position", "heads", "term", "stage"} <= used
