@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from attnlab.cli import main
+from attnlab.config.scanning import load_kinds
 from attnlab.config.section import SLOTS
 from attnlab.stages.run import FOLDER_VARIABLE
 from tests.commands import REPOSITORY
@@ -30,15 +31,16 @@ SMALL = [
 ]
 FEW = {"dataset=files": [], "": ["dataset.train=64", "dataset.val=16", "dataset.test=16"]}
 REVIEWS = "\n\n".join(
-    f"text: it was {word} to watch\nlabel: {label}"
-    for word, label in (("good", "pos"), ("bad", "neg")) * 20
+    f"text: film {number} was {'good' if number % 2 else 'bad'}\nlabel: {number % 2}"
+    for number in range(100)
 )
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A user's folder; what its files register is forgotten afterwards."""
-    before = {slot: dict(base.kinds()) for slot, base in SLOTS.items()}
+    load_kinds()
+    before = {slot: dict(base.choices) for slot, base in SLOTS.items()}
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
@@ -66,8 +68,7 @@ def test_example(title: str, folder: Path) -> None:
     program, *words = shlex.split(command.replace("\\\n", " "))
     if program == "python":
         few = FEW["dataset=files" if "dataset=files" in words else ""]
-        # The command's own words come last, so that they win over what makes the run small.
-        assert main(["train", *SMALL, *few, *words[1:]]) == 0
+        assert main(["train", *words[1:], *SMALL, *few]) == 0
         assert list(folder.glob("runs/*/*/report.html"))
     else:
         assert main(["train", *SMALL, *FEW[""], "stages=[train]"]) == 0
