@@ -78,6 +78,8 @@ class Attention(nn.Module):
         self.normalizer = config.normalizer.build(shape)
         self.structure = config.structure.build(shape)
         self.position = config.position.build(shape)
+        parts = (self.score, self.normalizer, self.structure)
+        self.recurrent = any(part.recurrent for part in parts)  # a map depends on earlier ones
         self.dropout = config.dropout
         self.output_dim = self.heads.output_dim
         self.kernels = KernelChoice(config)
@@ -87,11 +89,6 @@ class Attention(nn.Module):
     def parts(self) -> Parts:
         """The five parts."""
         return Parts(self.score, self.normalizer, self.structure, self.position, self.heads)
-
-    @property
-    def recurrent(self) -> bool:
-        """Whether the map of a query depends on those of earlier queries."""
-        return any((self.score.recurrent, self.normalizer.recurrent, self.structure.recurrent))
 
     def forward(
         self,

@@ -286,9 +286,12 @@ def at_least_fp32(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
+AS_IT_IS = nullcontext()  # one for all: a call enters it several times
+
+
 def full_precision(tensor: Tensor) -> AbstractContextManager[object]:
     """Without autocast on the tensor's device: products have the precision of their operands."""
     device = tensor.device.type
     if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
-        return nullcontext()
+        return AS_IT_IS
     return torch.autocast(device, enabled=False)
