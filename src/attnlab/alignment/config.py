@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from attnlab.config.compose import config_dir
+from attnlab.config.scanning import config_dir
 from attnlab.config.section import Section
 from attnlab.errors import ConfigError, Mistake, suggest
 
