@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from attnlab.attention.parts import full_precision, repeat_groups
 from attnlab.attention.probes.statistics import Statistics
 
 FORBIDDEN = -1e30  # logit of a key that a query may not attend to: finite, so that 0 * it is 0
 MASK_VALUE = -1e4  # what is added to forbidden logits is this or less, whatever the precision
+LEAST = -60.0  # exp of it is nothing beside 1; of much less it is a subnormal number, which is slow
 CPU_TILE, GPU_TILE = 2**19, 2**26  # weights in memory at once: what fits a core's cache, a GPU
 
 
@@ -31,6 +33,7 @@ class DotProductCall:
     causal: bool = False
     mask: Tensor | None = None  # broadcasts to batch x heads x queries x keys
     positions: Tensor | None = None  # queries: where they stand among all; None: 0, 1, 2, ...
+    clear: int = 0  # so many keys at the beginning lie after no query, and need no causal mask
     start: int | None = None  # of one sequence: which key the first of all queries is
 
     @property
@@ -132,7 +135,7 @@ class DotProductCall:
             logits = tile._logits(out=buffers[0, :size].view(shape))
             highest = logits.amax(-1, keepdim=True)
             empty = highest <= FORBIDDEN
-            logits.sub_(highest)
+            logits.sub_(highest).clamp_min_(LEAST)
             weights = torch.exp(logits, out=buffers[1, :size].view(shape))  # not yet divided
             total = weights.sum(-1, keepdim=True)  # examples x heads x rows x 1
             share = total.reciprocal().masked_fill_(empty, 0.0)
@@ -187,6 +190,7 @@ class DotProductCall:
                         key=key[:, :, :seen],
                         mask=mask,
                         positions=positions[part],
+                        clear=min(last[part]) + 1 if self.causal else 0,
                     ),
                 )
 
@@ -211,12 +215,18 @@ class DotProductCall:
                 logits = (
                     logits.clamp_min(FORBIDDEN) if out is None else logits.clamp_min_(FORBIDDEN)
                 )
+            if forbidden is not None:
+                logits = _filled(logits, forbidden)
             if self.causal:
-                seen = torch.arange(keys, device=key.device)
-                later = seen > self._positions()[:, None]  # queries x keys
-                forbidden = later if forbidden is None else forbidden | later
-            if forbidden is None:
-                return logits
-            if out is None and logits.requires_grad:
-                return logits.masked_fill(forbidden, FORBIDDEN)
-            return logits.masked_fill_(forbidden, FORBIDDEN)
+                later = torch.arange(self.clear, keys, device=key.device)
+                after = later > self._positions()[:, None]  # queries x keys
+                if logits.requires_grad:
+                    return _filled(logits, pad(after, (self.clear, 0)))
+                _filled(logits[..., self.clear :], after)
+            return logits
+
+
+def _filled(logits: Tensor, forbidden: Tensor) -> Tensor:
+    if logits.requires_grad:
+        return logits.masked_fill(forbidden, FORBIDDEN)
+    return logits.masked_fill_(forbidden, FORBIDDEN)
