@@ -14,6 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 import attnlab
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
+from attnlab.attention.probes import dot_product
 from attnlab.errors import UserError
 from tests.attention.mechanisms import named
 
@@ -224,6 +225,27 @@ def test_sampled_rows_estimate_the_received_mass() -> None:
     )
     with pytest.raises(UserError, match="maps=True"):
         _ = sampled.maps
+
+
+@pytest.mark.parametrize("rows", [None, 40])
+@pytest.mark.parametrize("mask", ["causal", "padding"])
+def test_statistics_of_many_tiles(
+    rows: int | None, mask: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dot_product, "CPU_TILE", 2048)  # of one example, a third of its rows
+    module, x = Plain(is_causal=mask == "causal"), states(3, 2, 50, 8)
+    allowed = (torch.arange(50) < torch.tensor([[50], [37], [9]]))[:, None, None]
+    given = allowed if mask == "padding" else None
+    with attnlab.watch(module, rows=rows, statistics=True) as seen:
+        module(x, x, given)
+    (figures,), (maps,) = seen.statistics.values(), seen.maps.values()
+    assert torch.allclose(figures.entropy, torch.special.entr(maps).sum(-1), **CLOSE)
+    real = maps * allowed[..., 0, seen.rows["Plain"], None] if mask == "padding" else maps
+    if rows is None:
+        assert torch.allclose(figures.received, real.sum(2), **CLOSE)
+    else:  # fifty rows, each of forty stands for one or two
+        lengths = (torch.arange(41) * 50 // 40).diff()[:, None]
+        assert torch.allclose(figures.received, (real * lengths).sum(2), **CLOSE)
 
 
 def test_replaced_by_a_tensor_and_for_some_heads() -> None:

@@ -124,6 +124,8 @@ class DotProductCall:
             (3, batch, heads, queries), dtype=self.dtype
         )
         received = self.query.new_zeros((batch, heads, self.keys), dtype=self.dtype)
+        if row_weight is not None:
+            row_weight = row_weight.to(received).expand(batch, queries)
         tile_size = GPU_TILE if self.query.is_cuda else CPU_TILE
         keys = torch.arange(self.keys, device=self.key.device)
         buffers = self.query.new_empty((2, 0), dtype=self.dtype)
