@@ -18,7 +18,7 @@ from attnlab.data.prepared import Prepared
 from attnlab.data.source import Split
 from attnlab.metrics.item_controls import ItemNeighbours
 from attnlab.metrics.recommendation import Recommendation, SampledRecommendation
-from attnlab.models.heads import candidates
+from attnlab.tasks.rank.head import candidates
 from benchmarks.runs import judged
 from benchmarks.tables import Tables, Trained, prepared, seconds, values
 

@@ -44,7 +44,11 @@ def reviews(data: str, trained: Trained) -> Iterator[str]:
 
 def sentences(data: str, trained: Trained) -> Iterator[str]:
     """SST-2, with the phrases of its trees in training: how good or bad they are, or whether."""
-    two = ("dataset=sst2_phrases", "task.counts_as=null", "trainer.max_epochs=4")  # as many steps
+    two = (
+        "dataset=sst2_phrases",
+        "task.merge_labels=null",
+        "trainer.max_epochs=4",
+    )  # as many steps
     rows = {
         "five degrees, from counted word vectors": trained.runs("sentences", "experiment=sst2"),
         "the same from none": trained.runs(

@@ -24,11 +24,11 @@ from attnlab.data.source import Split
 from attnlab.metrics.links import Path as BestPath
 from attnlab.metrics.path import matched
 from attnlab.models.audio import LogMel
-from attnlab.models.ctc import aligned
-from attnlab.models.generator import Generator
 from attnlab.stages.learners import load_learner
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
+from attnlab.tasks.generate.ctc import aligned
+from attnlab.tasks.generate.head import Generator
 from benchmarks.runs import figures
 from benchmarks.tables import Tables, Trained, prepared, seconds, values
 
@@ -142,7 +142,7 @@ def boundaries(run: Run) -> dict[str, float]:
         links = rule.links(tap.weights().mean(1), keys) > 0.5
         told["attention"] += zip(map_spans(links, step), gold, strict=True)
         if model.hearing is not None:
-            chances = said.heard.log_chances
+            chances = said.heard.log_probs
             told["ctc"] += zip(ctc_spans(chances, said.heard.mask, batch, step), gold, strict=True)
     return {name: boundary_f1(pairs) for name, pairs in told.items() if pairs}
 

@@ -24,8 +24,8 @@ from attnlab.allocator import keep_freed_memory
 from attnlab.config import compose
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run
+from attnlab.tasks.choice_loss import NOT_COUNTED
 from attnlab.training import tasks
-from attnlab.training.choice_loss import NOT_COUNTED
 from benchmarks.overhead import bare
 from benchmarks.results import now, record
 

@@ -188,15 +188,15 @@ def test_no_place_may_know_the_item_that_it_has_to_tell() -> None:
     assert mistakes(*every, "model.prediction=${attention}") == [
         "model.bidirectional: a state would contain the items that it has to predict; with "
         "task.learn=every_place try: model.bidirectional=false",
-        "model.prediction: predicts where one answer looks; task.learn=every_place has one for "
-        "each place; try: task.learn=answer",
+        "model.prediction: predicts the map of one answer; task.learn=every_place has many; "
+        "try: task.learn=answer",
         "objective: losses on maps are those of one answer; task.learn=every_place has many; try: "
         "objective=unsupervised, or task.learn=answer",
     ]
 
 
 def test_queries_that_tell_one_another_stand_in_no_order_and_in_no_picture() -> None:
-    said = "does not serve queries that tell one another what they found; try: task.rounds=1"
+    said = "does not serve queries that attend to one another; try: task.rounds=1"
     for mechanism, key in (("cbam", "score: 'spatial'"), ("coverage", "structure: 'coverage'")):
         given = ["experiment=canvas_locate", f"attention={mechanism}"]
         assert mistakes(*given) == [f"attention.{key} {said}"]
@@ -233,5 +233,5 @@ def test_what_a_convolution_of_steps_may_not_join() -> None:
 
 
 def test_labels_whose_names_are_numbers_need_no_quotes() -> None:
-    config, _ = compose.load(["experiment=reviews", "task.counts_as={1: 2, 3: null}"])
-    assert config.task.merges == {"1": "2", "3": None}
+    config, _ = compose.load(["experiment=reviews", "task.merge_labels={1: 2, 3: null}"])
+    assert config.task.merge_labels == {"1": "2", "3": None}

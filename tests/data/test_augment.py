@@ -19,6 +19,7 @@ from attnlab.data.map_layout import MapLayout
 from attnlab.data.target import AttentionTarget
 from attnlab.datasets.targets.spans import span_target
 from attnlab.errors import UserError
+from tests.forms import fitted
 
 STILL = {"turn": 0, "scale": 0, "shear": 0, "shift": 0}
 
@@ -51,7 +52,7 @@ def sounds(*lengths: int) -> list[Example]:
 
 
 def batched(examples: list[Example], patch: int = 2) -> tuple[Batch, Codec]:
-    codec = Codec.fit(examples).with_layout(MapLayout(patch=(patch, patch)))
+    codec = fitted(examples).with_layout(MapLayout(patch=(patch, patch)))
     return collate([codec.encode(each, i) for i, each in enumerate(examples)]), codec
 
 
@@ -155,7 +156,7 @@ def test_gold_times_follow_the_tempo() -> None:
         audio[: begin * 80], audio[end * 80 :] = 0, 0
         target = span_target([[(begin, end)]], len(audio) // 80)
         examples.append(replace(example, target=target))
-    codec = Codec.fit(examples).with_layout(MapLayout(stride=2))
+    codec = fitted(examples).with_layout(MapLayout(stride=2))
     batch = collate([codec.encode(each, i) for i, each in enumerate(examples)])
     changed = Augmenter(steps(tempo={"most": 0.3}), codec, 0)(batch, (0, 1, 0))
     audio, target = changed.inputs["audio"], changed.target

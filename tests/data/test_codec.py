@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from attnlab.config.compose import load
 from attnlab.data.batch import collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.data.map_layout import MapLayout
 from attnlab.data.vocabulary import EOS
 from attnlab.errors import UserError
+from tests.forms import dataset_of, fitted
 
 DATASETS = ["dates", "reviews", "canvas", "tones", "questions", "baskets", "recall"]
 VIEWS = ["classify", "locate", "segment", "attend", "caption", "point"]
@@ -25,14 +25,14 @@ ALL = [[f"dataset={name}"] for name in DATASETS] + [
 
 
 def examples_of(overrides: list[str], count: int = 200) -> list[Example]:
-    config, _ = load([*overrides, f"dataset.train={count}"])
-    return list(config.dataset.build().examples("train"))
+    dataset = dataset_of(*overrides, f"dataset.train={count}")
+    return list(dataset.build().examples("train"))
 
 
 @pytest.mark.parametrize("overrides", ALL, ids="-".join)
 def test_saved_and_loaded_says_the_same(overrides: list[str], tmp_path: Path) -> None:
     examples = examples_of(overrides)
-    codec = Codec.fit(examples)
+    codec = fitted(examples)
     codec.save(tmp_path)
     again = Codec.load(tmp_path)
     assert again.form == codec.form
@@ -49,7 +49,7 @@ def test_gold_stays_gold_at_every_grain(overrides: list[str]) -> None:
     """Marks stay marks, mass stays mass; batches have as many keys as gold counts."""
     codec, examples = None, examples_of(overrides)
     for layout in (MapLayout(), MapLayout((4, 4), 2), MapLayout((5, 5), 4)):
-        codec = Codec.fit(examples).with_layout(layout)
+        codec = fitted(examples).with_layout(layout)
         items = [codec.encode(example, i) for i, example in enumerate(examples[:8])]
         batch = collate(items)
         assert batch.target.weights.shape[2] == max(item.keys for item in items)
@@ -65,7 +65,7 @@ def test_gold_stays_gold_at_every_grain(overrides: list[str]) -> None:
 
 
 def test_answers_read_as_they_were_given() -> None:
-    codec = Codec.fit(examples_of(["dataset=dates"]))
+    codec = fitted(examples_of(["dataset=dates"]))
     example = examples_of(["dataset=dates"])[3]
     item = codec.encode(example, 0)
     assert item.answer[-1] == EOS
@@ -74,7 +74,7 @@ def test_answers_read_as_they_were_given() -> None:
 
 def test_keys_without_gold_are_still_counted() -> None:
     examples = examples_of(["dataset=tones"])
-    codec = Codec.fit(examples).with_layout(MapLayout(stride=2))
+    codec = fitted(examples).with_layout(MapLayout(stride=2))
     with_gold = codec.encode(examples[0], 0)
     without = codec.encode(replace(examples[0], target=None), 0)
     assert (without.queries, without.keys) == (with_gold.queries, with_gold.keys)
@@ -83,7 +83,7 @@ def test_keys_without_gold_are_still_counted() -> None:
 def test_more_boxes_than_training_has_keep_their_answer_and_lose_their_map() -> None:
     picture = np.zeros((1, 16, 16), np.float32)
     one = Example("a", {"image": picture}, np.zeros((1, 5), np.float32), attended="image")
-    codec = Codec.fit([one])
+    codec = fitted([one])
     item = codec.encode(replace(one, answer=np.zeros((3, 5), np.float32)), 0)
     assert len(item.answer) == 3
     assert item.queries == 1
@@ -92,33 +92,36 @@ def test_more_boxes_than_training_has_keep_their_answer_and_lose_their_map() -> 
 STARS = {"*": "**", "***": None, "*****": "****"}
 
 
-def starred(counts_as: dict[str, str | None]) -> Codec:
+def starred(merge_labels: dict[str, str | None]) -> Codec:
     """Reviews of one star to five."""
     examples = [Example(str(n), {"text": ["a"]}, "*" * n) for n in range(1, 6)]
-    return Codec.fit(examples).with_layout(MapLayout(counts_as=counts_as))
+    codec = fitted(examples)
+    return replace(codec, answers=codec.answers.merging(merge_labels))
 
 
 def test_labels_may_be_said_as_others() -> None:
     codec = starred(STARS)
     assert [codec.text([label]) for label in range(5)] == ["**", "**", "***", "****", "****"]
-    assert codec.answers.said_as == [1, 1, None, 3, 3]  # type: ignore[attr-defined]
+    assert codec.answers.merged == [1, 1, None, 3, 3]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
-    ("counts_as", "told"),
+    ("merge_labels", "told"),
     [
         (
             {"*": "****+"},
-            "task.counts_as: the data have no label '****+'; did you mean '****'? "
+            "task.merge_labels: the data have no label '****+'; did you mean '****'? "
             "allowed: *, **, ***, ****, *****",
         ),
         (
             {"*": "**", "**": "***"},
-            "task.counts_as.*: '**' is not said itself; try: task.counts_as.*=***",
+            "task.merge_labels.*: '**' is not predicted itself; try: task.merge_labels.*=***",
         ),
     ],
 )
-def test_labels_that_cannot_be_said_are_told(counts_as: dict[str, str | None], told: str) -> None:
+def test_labels_that_cannot_be_said_are_told(
+    merge_labels: dict[str, str | None], told: str
+) -> None:
     with pytest.raises(UserError) as error:
-        starred(counts_as)
+        starred(merge_labels)
     assert str(error.value) == told

@@ -9,11 +9,11 @@ import torch
 
 from attnlab.config.compose import load
 from attnlab.data.batch import collate
-from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.data.missing import lacking, without
 from attnlab.errors import UserError
 from attnlab.stages.prepare import prepared_data
+from tests.forms import fitted
 
 INPUTS = ("image", "question")
 
@@ -56,7 +56,7 @@ def test_name_that_is_no_input() -> None:
 
 def test_what_is_missing_is_masked_in_a_batch() -> None:
     examples = questions(3)
-    codec = Codec.fit(examples)
+    codec = fitted(examples)
     some = [examples[0], without(examples[1], ["image"]), without(examples[2], ["question"])]
     batch = collate([codec.encode(example, i) for i, example in enumerate(some)])
     assert batch.inputs["image"].mask.any(1).tolist() == [True, False, True]
@@ -73,7 +73,7 @@ def test_bytes_stay_bytes_beside_a_picture_that_is_missing() -> None:
     examples = questions(2)
     for example in examples:
         example.inputs["image"] = (255 * example.inputs["image"]).astype("uint8")  # type: ignore[operator]
-    codec = Codec.fit(examples)
+    codec = fitted(examples)
     some = [without(examples[0], ["image"]), examples[1]]
     batch = collate([codec.encode(example, i) for i, example in enumerate(some)])
     assert batch.inputs["image"].values.dtype == torch.uint8

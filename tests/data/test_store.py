@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.data.items import Items
 from attnlab.data.store import Store, Stored
 from attnlab.data.supervision import supervised
 from attnlab.data.target import AttentionTarget
 from attnlab.errors import UserError
+from tests.forms import fitted
 
 NAMES = ["grüße", "a", "b", "c", "d", "e", "f", "g", "h"]
 
@@ -74,7 +74,7 @@ def test_a_split_that_was_not_written_is_named(folder: Path) -> None:
 @pytest.mark.parametrize("targets", ["gold", "permuted"])
 def test_items_are_the_same_however_many_are_kept(folder: Path, kept: int, targets: str) -> None:
     stored = Stored(folder, "train")
-    codec = Codec.fit(stored)
+    codec = fitted(stored)
     changed = supervised(stored, 0.5, targets)  # type: ignore[arg-type]
     items = Items(changed, codec, kept)
     assert items.sizes.tolist() == [[1 + i % 9, 1] for i in range(20)]

@@ -27,6 +27,7 @@ from attnlab.data.tokenizers import (
     vocabulary_of,
 )
 from attnlab.data.vocabulary import EOS, SPECIAL, UNKNOWN, Vocabulary
+from tests.forms import fitted
 
 TEXTS = [
     line.split()
@@ -132,7 +133,7 @@ def test_training_meets_words_in_other_pieces() -> None:
 
 def test_items_vary_by_epoch_and_place_and_nothing_else() -> None:
     vocabulary, example = varied(0.5), links_example()
-    codec = Codec.fit([example], {"text": vocabulary, ANSWER: vocabulary})
+    codec = fitted([example], {"text": vocabulary, ANSWER: vocabulary})
     assert codec.varies
     items, again = (VariedItems([example] * 5, codec, seed=3) for _ in range(2))
     epochs = []
@@ -212,7 +213,7 @@ def links_example() -> Example:
 
 def test_the_codec_brings_gold_to_units_on_both_sides(tmp_path: Path) -> None:
     vocabulary, example = TOKENIZERS["characters"].fit(TEXTS), links_example()
-    codec = Codec.fit([example], {"text": vocabulary, ANSWER: vocabulary})
+    codec = fitted([example], {"text": vocabulary, ANSWER: vocabulary})
     codec.save(tmp_path)
     item = Codec.load(tmp_path).encode(example, 0)
     assert (item.queries, item.keys) == (2 + 6 + 7 + 1, 7 + 7)  # a mark each, and the end
@@ -226,7 +227,7 @@ def test_the_codec_brings_gold_to_units_on_both_sides(tmp_path: Path) -> None:
 
 def test_a_map_over_units_is_shown_over_words() -> None:
     vocabulary, example = TOKENIZERS["characters"].fit(TEXTS), links_example()
-    codec = Codec.fit([example], {"text": vocabulary, ANSWER: vocabulary})
+    codec = fitted([example], {"text": vocabulary, ANSWER: vocabulary})
     target = codec.encode(example, 0).target
     assert target is not None and example.target is not None
     over_words = codec.over_words(example, target.distribution())

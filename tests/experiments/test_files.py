@@ -72,7 +72,7 @@ def test_stars_are_learned_apart_and_said_as_good_or_bad(tmp_path: Path) -> None
         tmp_path,
         *rows(tmp_path, [each for each in stars if each["label"] != "3"] * 6),
         "task=classify",
-        "task.counts_as={1: 2, 4: 5}",
+        "task.merge_labels={1: 2, 4: 5}",
         "objective=unsupervised",
         "metrics.figures=[]",
         "model.dim=16",

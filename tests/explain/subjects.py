@@ -27,7 +27,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "transformer generate": (*MULTIHEAD, "task=generate"),
     "text and question": (*MULTIHEAD, "task=classify"),
     "recurrent text and question": ("model=recurrent", "task=classify"),
-    "merged classify": ("model=recurrent", "task=classify", "task.counts_as={no:yes}"),
+    "merged classify": ("model=recurrent", "task=classify", "task.merge_labels={no:yes}"),
     "two looks classify": ("model=recurrent", "task=classify", "task.hops=2"),
     "picture": (*MULTIHEAD, *PICTURE, "task=classify"),
     "picture and question": (*MULTIHEAD, *PICTURE, "task=classify"),
@@ -41,8 +41,8 @@ def subject(case: str, lengths: tuple[int, ...] = LENGTHS) -> Subject:
     """One of the cases above; its examples have texts of these lengths."""
     words = [*CASES[case], *(("task.max_length=4",) if case in GENERATED else ())]
     config = small_config(*words)
-    model, batch, _ = built(config, examples(case, lengths))
-    found = Subject.of(model.double(), config.task.map, in_double(batch))
+    model, batch, codec = built(config, examples(case, lengths))
+    found = Subject.of(model.double(), config.task.build(codec), in_double(batch))
     return replace(found, at_once=7)
 
 

@@ -26,7 +26,7 @@ def on_cuda(case: str) -> Subject:
     asked = subject(case)
     answer = asked.batch.answer
     moved = Subject.of(
-        asked.model.to("cuda"), asked.site, asked.batch.to("cuda"), asked.batch.to("cuda").answer
+        asked.model.to("cuda"), asked.task, asked.batch.to("cuda"), asked.batch.to("cuda").answer
     )
     assert moved.decisions.sum() == answer.mask.sum()
     return replace(moved, at_once=7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -15,8 +16,9 @@ from attnlab.config.schema import Config
 from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
-from attnlab.models.model import build_model
 from attnlab.stages.prepare import layout_of
+from attnlab.tasks.model import build_model
+from tests.forms import fitted
 
 SMALL = [
     "~experiment",
@@ -34,10 +36,29 @@ def mechanisms() -> list[str]:
     return sorted(path.stem for path in (config_dir() / "attention").glob("*.yaml"))
 
 
+# Datasets whose answers are of the form that a task learns.
+DATASETS = {
+    "classify": ["dataset=reviews"],
+    "rank": ["dataset=baskets"],
+    "extract": ["dataset=files", "dataset/answer=mark"],
+    "attend": ["dataset=canvas", "dataset.task_view=attend"],
+    "locate": ["dataset=canvas", "dataset.task_view=locate"],
+    "segment": ["dataset=canvas", "dataset.task_view=segment"],
+}
+
+
 @cache
 def small_config(*overrides: str) -> Config:
-    config, _ = load([*SMALL, *overrides])
+    config, _ = load([*SMALL, *_dataset(overrides), *overrides])
     return config
+
+
+def _dataset(overrides: Sequence[str]) -> list[str]:
+    """What a dataset is chosen by, where the overrides name a task and no dataset."""
+    if any(override.startswith("dataset=") for override in overrides):
+        return []
+    tasks = [each.removeprefix("task=") for each in overrides if each.startswith("task=")]
+    return DATASETS.get(tasks[-1], []) if tasks else []
 
 
 def with_mechanism(name: str, *overrides: str) -> Config:
@@ -47,7 +68,7 @@ def with_mechanism(name: str, *overrides: str) -> Config:
 
 @cache
 def _plain(*overrides: str) -> dict[str, Any]:
-    return resolve(compose([*SMALL, *overrides]))
+    return resolve(compose([*SMALL, *_dataset(overrides), *overrides]))
 
 
 def text_example(name: str, length: int, answer: object, random: np.random.Generator) -> Example:
@@ -101,6 +122,7 @@ def asked_about() -> list[Example]:
 def built(config: Config, examples: list[Example]) -> tuple[nn.Module, Batch, Codec]:
     """A model for the examples with random weights, the examples as a batch, their codec."""
     torch.manual_seed(0)
-    codec = Codec.fit(examples).with_layout(layout_of(config))
+    codec = fitted(examples).with_layout(layout_of(config))
+    codec = replace(codec, answers=config.task.adapt_answers(codec.answers))
     batch = collate([codec.encode(example, i) for i, example in enumerate(examples)])
     return build_model(config, codec).eval(), batch, codec

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from attnlab.models.decoding import Beam, Greedy
 from torch import Tensor
 
 from attnlab.attention.probes import Tap, sites
@@ -13,7 +14,6 @@ from attnlab.config.schema import Config
 from attnlab.data.vocabulary import BOS, SPECIAL, Vocabulary
 from attnlab.errors import UserError
 from attnlab.models.causal_decoder import CausalDecoder, rest_of
-from attnlab.models.decoding import Beam, Greedy
 from attnlab.models.memory import Memory
 from tests.models.building import small_config, with_mechanism
 

@@ -7,7 +7,7 @@ import torch
 
 from attnlab.config.schema import Config
 from attnlab.errors import ConfigError
-from attnlab.models.generator import shifted
+from attnlab.tasks.generate.head import shifted
 from tests.models.building import built, mechanisms, small_config, texts, with_mechanism
 
 DECODERS = {

@@ -24,12 +24,14 @@ from attnlab.data.target import AttentionTarget
 from attnlab.errors import ConfigError, UserError
 from attnlab.explain.methods import explained, maps
 from attnlab.explain.subject import Subject
-from attnlab.models.generator import Generator, shifted
-from attnlab.models.model import build_model
 from attnlab.objectives.attention import cross_entropy, reachable_gold
 from attnlab.stages.prepare import spelling
 from attnlab.training.optimizers import parameter_groups
+from attnlab.tasks.generate.head import Generator, shifted
+from attnlab.tasks.model import build_model
+from tests.forms import fitted
 from tests.models import pretrained
+from tests.models.building import DATASETS
 
 SENTENCES = ["the unfriendly waiter says soup , and a warm cake", "my aunt", "dry friendliness !"]
 READERS: dict[str, Callable[[Path], Path]] = {
@@ -53,13 +55,18 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def config_of(folder: Path, *overrides: str) -> Config:
     everything = ["~experiment", "model=hf", f"model.name={folder}", "logger=files", *overrides]
-    return load(everything)[0]
+    return load([*everything, *DATASETS.get(task_of(overrides), [])])[0]
+
+
+def task_of(overrides: tuple[str, ...]) -> str:
+    tasks = [each.removeprefix("task=") for each in overrides if each.startswith("task=")]
+    return tasks[-1] if tasks else "generate"
 
 
 def built(config: Config, answers: list[Any]) -> tuple[nn.Module, Batch, Codec]:
     pairs = zip(SENTENCES, answers, strict=True)
     examples = [Example(str(i), {"text": s.split()}, answer) for i, (s, answer) in enumerate(pairs)]
-    codec = Codec.fit(examples)
+    codec = fitted(examples)
     spelled = spelling(config)
     assert spelled is not None
     codec = codec.spelled(*spelled)
@@ -222,14 +229,16 @@ METHODS = {"attention": maps.attention, "rollout": maps.rollout, "chefer": maps.
 
 @pytest.mark.parametrize("method", METHODS)
 def test_explanations_reach_through_the_backbone(folders: dict[str, Path], method: str) -> None:
-    model, batch, _ = classifier(folders["bert"])
+    model, batch, codec = classifier(folders["bert"])
+    task = config_of(folders["bert"], "task=classify").task.build(codec)
     keys = batch.inputs["text"].mask
-    found = explained(METHODS[method], Subject.of(model, "pooling", batch))
+    found = explained(METHODS[method], Subject.of(model, task, batch))
     assert found.shape == (3, 1, keys.shape[1])
     assert found[~keys[:, None]].abs().max() == 0
     assert (found.sum(-1) > 0).all()
-    writes, batch, _ = writer(folders["bart"])
-    found = explained(METHODS[method], Subject.of(writes, "decoder.cross.-1", batch, batch.answer))
+    writes, batch, codec = writer(folders["bart"])
+    writing = config_of(folders["bart"], "attention=multihead").task.build(codec)
+    found = explained(METHODS[method], Subject.of(writes, writing, batch, batch.answer))
     assert found.shape == (*batch.answer.values.shape, batch.inputs["text"].values.shape[1])
     assert found.isfinite().all() and (found.sum(-1)[batch.answer.mask] > 0).all()
 
@@ -250,13 +259,13 @@ def test_the_first_piece_of_a_word_answers_for_it(folders: dict[str, Path], crf:
     answers = model.answer(batch)  # type: ignore[operator]
     assert ((answers > 0).sum(1) <= torch.tensor(words)).all()
     metrics = task.metrics()
-    task.judge(metrics, batch, scores, answers)
+    task.update_metrics(metrics, batch, scores, answers)
     assert 0 <= metrics[1].compute()["token_accuracy"] <= 1
     with Tap(model, "tagger.self.0") as tap:
         model(batch)
     over_words = batch.over_words(tap.weights()[:, 0])
     assert over_words.shape == (3, max(words), max(words))
-    found = explained(maps.rollout, Subject.of(model, "tagger.self.0", batch))
+    found = explained(maps.rollout, Subject.of(model, task, batch))
     assert found.shape == (3, max(words), batch.inputs["text"].values.shape[1])
 
 
@@ -327,7 +336,7 @@ def test_what_cannot_be_is_said_in_a_line(folders: dict[str, Path], tmp_path: Pa
     ):
         examples = [Example("0", inputs, "good", attended=next(iter(inputs)))]
         with pytest.raises(UserError, match=f"^model.kind: 'hf' reads {problem}.*; try: model="):
-            build_model(config, Codec.fit(examples).spelled(*spelled))
+            build_model(config, fitted(examples).spelled(*spelled))
     said = fails("task=classify", folder=tmp_path)
     assert said.startswith(
         f"model.name: no tokenizer in '{tmp_path}', neither a folder nor on the hub"

@@ -14,6 +14,7 @@ from attnlab.report.encoding import pack
 from attnlab.report.examples import ShownExample
 from attnlab.report.head_maps import Heads
 from attnlab.report.page import ReportedRun
+from tests.forms import fitted
 
 ATTENTION = {"mass_on_gold": 0.7, "pointing_accuracy": 0.8}
 
@@ -29,7 +30,7 @@ def reported(
     chosen = resolve(compose([*settings, f"dataset.test={count}"]))["dataset"]
     source = Dataset.model_validate(chosen).build()
     examples = list(source.examples("test"))
-    codec = Codec.fit([*source.examples("train"), *examples])  # so few lack some label otherwise
+    codec = fitted([*source.examples("train"), *examples])  # so few lack some label otherwise
     random = np.random.default_rng(seed)
     shown = [_shown(example, codec, random) for example in examples]
     for i in range(0, count, 3):

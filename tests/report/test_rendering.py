@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.report.examples import load_examples, save_examples
 from attnlab.report.map_pictures import draw_map
 from attnlab.report.rendering import Regions, mask_address, picture_address, pixels_at
+from tests.forms import fitted
 from tests.report.reported import reported
 
 DARK = np.zeros((1, 8, 8), np.float32)
@@ -43,10 +43,10 @@ def test_classes_have_colours_and_the_background_none() -> None:
 
 def test_boxes_that_nobody_would_believe_are_left_out() -> None:
     gold = Example("0", {"image": DARK}, np.array([[1, 2, 3, 4, 0]], np.float32), attended="image")
-    codec = Codec.fit([gold])
+    codec = fitted([gold])
     found = Regions.of(np.array([[1, 2, 3, 4, 0, 0.7], [0, 0, 8, 8, 0, 0.001]]), codec)
     assert found is not None and found.boxes == [[1, 2, 3, 4, 0, 0.7]]
-    label = Codec.fit([Example("0", {"image": DARK}, "yes", attended="image")])
+    label = fitted([Example("0", {"image": DARK}, "yes", attended="image")])
     assert Regions.of(np.array([0]), label) is None
 
 

@@ -37,7 +37,7 @@ def test_memory_that_does_not_suffice(tmp_path: Path, monkeypatch: pytest.Monkey
     def demand(self: object, batch: object) -> torch.Tensor:
         return torch.empty(10**15)  # more than any machine has
 
-    monkeypatch.setattr("attnlab.models.model.Generator.forward", demand)
+    monkeypatch.setattr("attnlab.tasks.generate.head.Generator.forward", demand)
     with pytest.raises(RunError) as caught:
         train_small(tmp_path, f"paths.run={tmp_path / 'run'}")
     kept = tmp_path / "run" / "failed_batch.pt"

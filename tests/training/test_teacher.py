@@ -17,9 +17,9 @@ from attnlab.data.example import Example
 from attnlab.errors import UserError
 from attnlab.models.activations import ActivationTap
 from attnlab.stages import train
+from attnlab.tasks.task import Task
 from attnlab.training.evaluator import Evaluator
 from attnlab.training.learner import Learner
-from attnlab.training.tasks import Task
 from attnlab.training.teacher import Teacher
 from tests.models.building import built, small_config
 from tests.runs import SHORT, figures, ran

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from attnlab.config.section import Variant
+from attnlab.config.task import AnswerForm
 from attnlab.errors import Mistake, UserError
 
 Share = Annotated[float, Field(ge=0, le=1)]
-# What the answer of every example is: a text or tags in units, one label, one item, the number of
-# a unit of the input, boxes, a class for each pixel, one or several numbers, or nothing.
-AnswerForm = Literal["units", "label", "item", "place", "boxes", "pixels", "numbers", "nothing"]
 
 
 class Augment(Variant, slot="augment"):
@@ -23,7 +21,7 @@ class Augment(Variant, slot="augment"):
 class Dataset(Variant, slot="dataset"):
     """What every dataset has, whether it is read from files or made on the spot."""
 
-    answers: ClassVar[AnswerForm | None] = None  # of every dataset of a kind
+    answers: ClassVar[str | None] = None  # of every dataset of a kind
 
     name: str = Field(min_length=1, description="what reports and prepared files call it")
     supervision: Share = Field(
@@ -46,16 +44,16 @@ class Dataset(Variant, slot="dataset"):
     )
 
     @property
-    def answer_form(self) -> AnswerForm:
+    def answer_form(self) -> str:
         """The form of the answers; a class that is registered as a dataset states its own.
 
         Raises:
             UserError: for a registered class without a valid `answer_form`.
         """
         form = self.answers or getattr(self.target, "answer_form", None)
-        if form not in get_args(AnswerForm):
+        if form not in AnswerForm.kinds():
             name = getattr(self.target, "__name__", self.target)
-            allowed = " | ".join(get_args(AnswerForm))
+            allowed = " | ".join(AnswerForm.kinds())
             problem = f"{name}.answer_form is {form!r}" if form else f"{name} has no answer_form"
             raise UserError(f"dataset.kind: '{self.kind}': {problem}; allowed: {allowed}")
         return form

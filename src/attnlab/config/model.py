@@ -13,6 +13,7 @@ from pydantic import Field
 from attnlab.config import combinations
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.section import Variant
+from attnlab.config.task import Task
 from attnlab.errors import Mistake
 
 
@@ -75,8 +76,8 @@ class Model(Variant, slot="model"):
         Args:
             config: the whole `Config`, whose task may add to what the model does.
         """
-        own = "self" if config.task.kind == "tag" else "cross"
-        return {"attention": {"causal" if config.task.causal else own}}
+        task = config.task
+        return {"attention": {"causal"} if task.causal else set(task.attention_roles)}
 
     def mistakes(self, config: Any) -> Iterator[Mistake]:
         for where, roles in self.roles(config).items():
@@ -97,12 +98,7 @@ class Model(Variant, slot="model"):
     def _prediction_mistakes(self, config: Any) -> Iterator[Mistake]:
         if self.prediction is None:
             return
-        answered = ("generate", "classify", "rank")
-        if config.task.kind not in answered:
+        if not config.task.predicts_attention:
+            allowed = [kind for kind, each in Task.kinds().items() if each.predicts_attention]
             problem = f"task '{config.task.kind}' answers from the input's own states"
-            yield Mistake("model.prediction", problem, f"allowed with: {', '.join(answered)}")
-        if config.task.looks > 1:
-            problem = (
-                "each hop depends on the context of those before it, which nothing can predict"
-            )
-            yield Mistake("task.hops", problem, "try: task.hops=1, or model.prediction=null")
+            yield Mistake("model.prediction", problem, f"allowed with: {', '.join(allowed)}")

@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attnlab.config.dataset import Augment
-from attnlab.data.answers import Boxes, Pixels
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.codec import Codec
 from attnlab.data.inputs import Input, Picture, Sound, light
@@ -60,7 +59,7 @@ class Augmenter:
                     f"dataset.augment.{name}: '{steps[name].kind}' changes a {step.form}; "
                     f"there is: {', '.join(sorted(forms))}"
                 )
-            if isinstance(step, Moving) and isinstance(codec.answers, Boxes | Pixels):
+            if isinstance(step, Moving) and codec.answers.marks_picture:
                 raise UserError(
                     f"dataset.augment.{name}: '{steps[name].kind}' would move the picture away "
                     f"from its answer ({codec.form}); allowed: light, noise"

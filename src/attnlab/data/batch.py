@@ -22,6 +22,14 @@ class Padded(NamedTuple):
     values: Tensor  # batch x length (x ...); sentences: batch x sentences x words
     mask: Tensor  # batch x length, bool: True where real
 
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Padded:
+        values = self.values.to(device, non_blocking=non_blocking)
+        return Padded(values, self.mask.to(device, non_blocking=non_blocking))
+
+    def select(self, examples: Tensor) -> Padded:
+        """Those of some of the examples."""
+        return Padded(self.values[examples], self.mask[examples])
+
 
 @dataclass(frozen=True)
 class WordMaps:
@@ -76,18 +84,27 @@ class Batch:
         return len(self.index)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        def move(padded: Padded) -> Padded:
-            values = padded.values.to(device, non_blocking=non_blocking)
-            return Padded(values, padded.mask.to(device, non_blocking=non_blocking))
-
         return Batch(
-            {name: move(padded) for name, padded in self.inputs.items()},
-            move(self.answer),
+            {name: padded.to(device, non_blocking) for name, padded in self.inputs.items()},
+            self.answer.to(device, non_blocking),
             self.target.to(device, non_blocking),
             self.index.to(device, non_blocking=non_blocking),
             self.words and self.words.to(device),
             self.references,
             self.choices,
+        )
+
+    def select(self, examples: Tensor) -> Batch:
+        """Some of the examples, an example as often as it is named."""
+        numbers = examples.tolist()
+        return Batch(
+            {name: padded.select(examples) for name, padded in self.inputs.items()},
+            self.answer.select(examples),
+            self.target.select(examples),
+            self.index[examples],
+            self.words and self.words.select(examples),
+            tuple(self.references[i] for i in numbers if self.references),
+            tuple(self.choices[i] for i in numbers if self.choices),
         )
 
     def pin_memory(self) -> Batch:

@@ -18,11 +18,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from attnlab.data.answers import Answer, Label, Units, answer_of, fit_answer
-from attnlab.data.example import Example, absent, named
+from attnlab.data.answer import Answer, answer_form
+from attnlab.data.example import Example, absent
 from attnlab.data.groups import Groups
 from attnlab.data.inputs import Input, Sentences, Text, fit_input, input_of
-from attnlab.data.map_layout import OWN, MapLayout, at_groups, at_hops, first_rows
+from attnlab.data.map_layout import IDENTITY, MapLayout, at_groups, at_hops, first_rows
 from attnlab.data.pretrained import PretrainedPieces
 from attnlab.data.source import ANSWER
 from attnlab.data.target import AttentionTarget
@@ -66,7 +66,7 @@ class Codec:
     inputs: dict[str, Input]
     answers: Answer
     attended: str  # the input whose units are the keys of gold
-    layout: MapLayout = OWN
+    layout: MapLayout = IDENTITY
 
     @property
     def form(self) -> str:
@@ -88,32 +88,29 @@ class Codec:
     def fit(
         cls,
         examples: Iterable[Example],
+        form: str,
         vocabularies: Mapping[str, Vocabulary] | None = None,
         others: Iterable[Example] = (),
     ) -> Codec:
-        """What the training examples hold; they are gone through several times.
+        """What the training examples hold, whose answers are of a form; they are read repeatedly.
 
         `vocabularies` are those of inputs, and of the ANSWER, that are more than the units that
         occur; `others` are the examples of the other splits.
         """
         given, first = vocabularies or {}, next(iter(examples))
         inputs = {name: fit_input(name, examples, given.get(name)) for name in first.inputs}
-        answers = fit_answer(examples, inputs, given.get(ANSWER), others)
+        answers = answer_form(form).fit(examples, inputs, given.get(ANSWER), others)
         return cls(inputs, answers, first.attended)
 
     def with_layout(self, layout: MapLayout) -> Codec:
-        """The same for a model of another layout."""
-        answers = self.answers
-        if isinstance(answers, Label):
-            answers = answers.counting(layout.counts_as)
-        return replace(self, answers=answers, layout=layout)
+        """The same for a model and a task with this map layout."""
+        return replace(self, layout=layout)
 
     def spelled(self, pieces: PretrainedPieces, answers: bool) -> Codec:
         """The same for a model with a tokenizer of its own, which may spell answers as well."""
         inputs = {n: Text(pieces) if isinstance(i, Text) else i for n, i in self.inputs.items()}
-        if answers and isinstance(self.answers, Units):
-            return replace(self, inputs=inputs, answers=Units(pieces.bare()))
-        return replace(self, inputs=inputs)
+        respelled = self.answers.respelled(pieces.bare()) if answers else self.answers
+        return replace(self, inputs=inputs, answers=respelled)
 
     def varied(self, random: Random) -> Codec:
         """The same, with texts in the pieces that training meets this time."""
@@ -123,17 +120,13 @@ class Codec:
             else i
             for name, i in self.inputs.items()
         }
-        answers = self.answers
-        if isinstance(answers, Units):
-            answers = Units(answers.vocabulary.varied(random))
-        return replace(self, inputs=inputs, answers=answers)
+        return replace(self, inputs=inputs, answers=self.answers.resampled(random))
 
     @property
     def varies(self) -> bool:
         """Whether training meets texts in other pieces each time."""
-        written = [self.answers.vocabulary] if isinstance(self.answers, Units) else []
-        known = *self.vocabularies.values(), *written
-        return any(isinstance(vocabulary, VariedPieces) for vocabulary in known)
+        vocabularies = *self.vocabularies.values(), self.answers.vocabulary
+        return any(isinstance(vocabulary, VariedPieces) for vocabulary in vocabularies)
 
     def encode(self, example: Example, index: int) -> Item:
         """The example's numbers, with gold over the units that the model attends to."""
@@ -149,7 +142,7 @@ class Codec:
             *shape,
             self.words(example),
             references=example.references,
-            choices=self.choices(example),
+            choices=self.answers.choices(example),
             missing=absent(example),
         )
 
@@ -158,7 +151,7 @@ class Codec:
         words = self.words(example) if self._tags_pieces else None
         answer, keys = torch.zeros(1).long(), len(self.groups(example))
         shape = self.queries(answer), keys
-        others = {"choices": self.choices(example), "missing": absent(example)}
+        others = {"choices": self.answers.choices(example), "missing": absent(example)}
         return Item(self.seen(example), answer, None, index, *shape, words, **others)
 
     def seen(self, example: Example) -> dict[str, Tensor]:
@@ -170,21 +163,17 @@ class Codec:
         }
 
     @property
-    def at_once(self) -> bool:
-        """Whether an answer is given as a whole, after so many looks, not unit by unit."""
-        return self.layout.whole or isinstance(self.answers, Label)
-
-    def choices(self, example: Example) -> Sequence[str]:
-        """What can be said, where it is one of the units that are looked at."""
-        return named(example.inputs[self.attended]) if self.form == "place" else ()
+    def rows_are_hops(self) -> bool:
+        """Whether an answer is given as a whole, after some hops, not unit by unit."""
+        return self.layout.rows == "hops" or self.answers.whole
 
     def queries(self, answer: Tensor) -> int:
         """How many rows the map of an encoded answer has."""
-        return self.layout.hops if self.at_once else self.answers.queries(answer)
+        return self.layout.hops if self.rows_are_hops else self.answers.rows(answer)
 
     def gold(self, example: Example) -> AttentionTarget | None:
-        """The example's gold as it counts, with a row for each look at what leads to a label."""
-        if example.target is None or not self.at_once:
+        """The example's gold, with a row for each hop where the answer is given as a whole."""
+        if example.target is None or not self.rows_are_hops:
             return example.target
         return at_hops(example.target, self.layout.hops)
 
@@ -209,11 +198,9 @@ class Codec:
 
         The tag of a word has the rows of the word's pieces.
         """
-        if not isinstance(self.answers, Units) or self.layout.whole:
+        if self.rows_are_hops:
             return None
-        if self._tags_pieces:
-            return self.groups(example)
-        return self.answers.vocabulary.groups(example.answer)  # type: ignore[arg-type]
+        return self.groups(example) if self._tags_pieces else self.answers.word_groups(example)
 
     def over_words(self, example: Example, weights: Map, rows: Groups | None = None) -> Map:
         """A map over units of texts as one over their words; rows beyond the answer are left out.
@@ -250,12 +237,7 @@ class Codec:
     @property
     def _tags_pieces(self) -> bool:
         """Whether answers are tags of words that the model sees in pieces."""
-        looked_at = self.texts.get(self.attended)
-        return (
-            isinstance(looked_at, Pieces)
-            and isinstance(self.answers, Units)
-            and not isinstance(self.answers.vocabulary, Pieces)
-        )
+        return self.layout.rows == "input" and isinstance(self.texts.get(self.attended), Pieces)
 
     def _in_pieces(self, example: Example) -> bool:
         keys = self.groups(example)
@@ -280,7 +262,7 @@ class Codec:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
         inputs = {name: input_of(i.pop("form"), i) for name, i in content["inputs"].items()}
         answer = content["answer"]
-        codec = cls(inputs, answer_of(answer.pop("form"), answer), content["attended"])
+        codec = cls(inputs, answer_form(answer.pop("form")).from_plain(answer), content["attended"])
         for name, vocabulary in codec.vocabularies.items():
             path = folder / VECTORS.format(name)
             if path.is_file():  # read when a model is made: most who load a codec make none

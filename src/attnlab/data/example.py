@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from attnlab.config.dataset import AnswerForm
 from attnlab.data.target import AttentionTarget
 
 Text: TypeAlias = list[str]  # units: characters, words or items, as the dataset splits them
@@ -57,18 +55,3 @@ class Example:
     attended: str = "text"
     references: list[str] = field(default_factory=list)  # texts that a prediction is compared with
     meta: dict[str, Any] = field(default_factory=dict)  # shown in reports, never seen by a model
-
-
-def has_form(answer: Value, form: AnswerForm) -> bool:
-    """Whether an answer is what a dataset that declares this form yields."""
-    array = isinstance(answer, np.ndarray) and answer.ndim == 2
-    if form == "units":
-        return isinstance(answer, list) and all(isinstance(unit, str) for unit in answer)
-    if form in ("label", "item"):
-        return isinstance(answer, str)
-    if form in ("boxes", "pixels"):
-        return array and (form == "pixels" or answer.shape[1] == 5)
-    if form == "numbers":
-        numbers = answer if isinstance(answer, list) else [answer]
-        return all(isinstance(n, float | int) and math.isfinite(n) for n in numbers)
-    return answer is None if form == "nothing" else type(answer) is int

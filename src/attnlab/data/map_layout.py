@@ -1,41 +1,39 @@
-"""`MapLayout`: how many input units share one attention key, and gold maps regrouped to that.
+"""`MapLayout`: how many input units share one attention key, and what a row of a map belongs to.
 
-A gold map counts words, pixels or frames of sound. A model may attend to cells of several pixels
-or steps of several frames: its layout says which of the one make one of the other.
+A gold map counts words, pixels or frames of sound. A model may attend to patches of several pixels
+or steps of several frames, and answer after several hops: gold maps are regrouped to that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from attnlab.config.task import MapRows
 from attnlab.data.groups import Groups
 from attnlab.data.target import AttentionTarget
 
 
 @dataclass(frozen=True)
 class MapLayout:
-    """How many units of the data, each way, make one that the model attends to."""
+    """How the units of the data become the keys and rows of a model's maps."""
 
-    patch: tuple[int, int] = (1, 1)  # pixels of a cell: height and width
-    stride: int = 1  # frames of a step
-    hops: int = 1  # looks, one after the other, before a label is given
-    whole: bool = False  # an answer in units is chosen as one, so that its looks are a label's
-    # labels that are learned apart and said as another, or never
-    counts_as: Mapping[str, str | None] = field(default_factory=dict)
+    patch: tuple[int, int] = (1, 1)  # pixels of a key: height and width
+    stride: int = 1  # frames of a key
+    rows: MapRows = "answer"  # what a row belongs to
+    hops: int = 1  # rows of an answer that is given as a whole
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of cells in a picture; the last ones may be cut off by its edge."""
+        """Rows and columns of patches in a picture; the last ones may be cut off by its edge."""
         return -(-height // self.patch[0]), -(-width // self.patch[1])
 
 
-OWN = MapLayout()  # that of the data themselves
+IDENTITY = MapLayout()  # keys and rows are the units of the data
 
 
 @lru_cache(maxsize=1024)
 def picture_groups(height: int, width: int, patch: tuple[int, int]) -> Groups:
-    """Pixels to cells."""
+    """Pixels to patches."""
     return Groups.of_patches(height, width, patch)
 
 
@@ -46,22 +44,22 @@ def sound_groups(frames: int, stride: int) -> Groups:
 
 
 def at_groups(target: AttentionTarget, groups: Groups) -> AttentionTarget:
-    """Gold over the model's units; as it was where they are those of the data."""
+    """Gold over the model's keys; as it was where they are the units of the data."""
     return target if len(groups) == groups.old else target.regroup_keys(groups)
 
 
 @lru_cache(maxsize=1024)
 def hop_groups(rows: int, hops: int) -> Groups:
-    """Rows of gold, in the order in which they are needed, to looks.
+    """Rows of gold, in the order in which they are needed, to hops.
 
-    With fewer rows than looks the last look stays where it was; with more it takes in the rest.
+    With fewer rows than hops the last hop stays where it was; with more it takes in the rest.
     """
-    looks = [(min(hop, rows - 1),) for hop in range(hops - 1)]
-    return Groups(rows, (*looks, tuple(range(min(hops, rows) - 1, rows))))
+    single = [(min(hop, rows - 1),) for hop in range(hops - 1)]
+    return Groups(rows, (*single, tuple(range(min(hops, rows) - 1, rows))))
 
 
 def at_hops(target: AttentionTarget, hops: int) -> AttentionTarget:
-    """Gold of one answer, however many units it has, with a row for each look."""
+    """Gold of one answer, however many units it has, with a row for each hop."""
     rows = len(target.query_mask)
     return target if rows == hops else target.regroup_queries(hop_groups(rows, hops))
 

@@ -9,6 +9,7 @@ import reprlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +17,11 @@ from typing import Any, NamedTuple
 from attnlab import __version__
 from attnlab.config.dataset import Dataset
 from attnlab.config.section import Section, Variant
+from attnlab.data.answer import Answer, answer_form
 from attnlab.data.codec import Codec
 from attnlab.data.dependencies import dependencies
-from attnlab.data.example import Example, has_form
-from attnlab.data.map_layout import OWN, MapLayout
+from attnlab.data.example import Example
+from attnlab.data.map_layout import IDENTITY, MapLayout
 from attnlab.data.missing import lacking
 from attnlab.data.pretrained import PretrainedPieces
 from attnlab.data.source import SPLITS, Source, Split
@@ -44,11 +46,13 @@ class Prepared:
     def __init__(
         self,
         folder: Path,
-        layout: MapLayout = OWN,
+        layout: MapLayout = IDENTITY,
         spelling: Spelling | None = None,
+        adapt_answers: Callable[[Answer], Answer] | None = None,
         missing: Mapping[str, float] | None = None,
     ) -> None:
         self.folder, self.layout, self.spelling = folder, layout, spelling
+        self.adapt_answers = adapt_answers  # to what the task learns
         self.missing = missing or {}  # share of the examples that lack an input, by its name
         path = folder / "meta.json"
         if not path.is_file():
@@ -57,17 +61,26 @@ class Prepared:
 
     @cached_property
     def codec(self) -> Codec:
-        """The forms and vocabularies of the data, for a model of the layout asked for."""
+        """The forms and vocabularies of the data, for this map layout, spelling and task."""
         codec = Codec.load(self.folder).with_layout(self.layout)
-        return codec if self.spelling is None else codec.spelled(*self.spelling)
+        if self.spelling is not None:
+            codec = codec.spelled(*self.spelling)
+        if self.adapt_answers is not None:
+            codec = replace(codec, answers=self.adapt_answers(codec.answers))
+        return codec
 
-    def with_layout(self, layout: MapLayout, spelling: Spelling | None = None) -> Prepared:
-        """The same data for a model with this map layout and spelling."""
-        return Prepared(self.folder, layout, spelling, self.missing)
+    def with_layout(
+        self,
+        layout: MapLayout,
+        spelling: Spelling | None = None,
+        adapt_answers: Callable[[Answer], Answer] | None = None,
+    ) -> Prepared:
+        """The same data for a model with this map layout and spelling, and for its task."""
+        return Prepared(self.folder, layout, spelling, adapt_answers, self.missing)
 
     def lacking(self, missing: Mapping[str, float]) -> Prepared:
         """The same data, of which shares of the examples lack inputs."""
-        return Prepared(self.folder, self.layout, self.spelling, missing)
+        return Prepared(self.folder, self.layout, self.spelling, self.adapt_answers, missing)
 
     @property
     def digest(self) -> str:
@@ -81,7 +94,8 @@ class Prepared:
 
 def fingerprint(dataset: Dataset) -> str:
     """Changes with the settings that make the data, the code that does, and the files read."""
-    made_by = (part.implementation().__module__ for part in _variants(dataset))
+    made_by = [part.implementation().__module__ for part in _variants(dataset)]
+    made_by.append(answer_form(dataset.answer_form).__module__)
     files = dependencies([*made_by, *WRITERS], without=NO_DATA_FROM)
     source = b"".join(path.read_bytes() for path in files.values())
     settings = json.dumps(dataset.settings(), sort_keys=True, default=str)
@@ -155,7 +169,8 @@ def _write(dataset: Dataset, folder: Path, mark: str, say: Callable[[str], None]
         for split in SPLITS
     }
     training, others = Stored(folder, "train"), Stored(folder, "val", "test")
-    Codec.fit(training, source.vocabularies(training), others).save(folder)
+    vocabularies = source.vocabularies(training)
+    Codec.fit(training, dataset.answer_form, vocabularies, others).save(folder)
     notes = source.notes()
     for about, note in notes.items():
         say(f"  {about}: {note}")
@@ -177,9 +192,10 @@ def _write(dataset: Dataset, folder: Path, mark: str, say: Callable[[str], None]
 def _checked(examples: Iterable[Example], split: str, dataset: Dataset) -> Iterable[Example]:
     """The examples as they are, if there are any and each answer has the form that is declared."""
     empty, form = True, dataset.answer_form
+    answers = answer_form(form)
     for example in examples:
         empty = False
-        if not has_form(example.answer, form):
+        if not answers.accepts(example.answer):
             raise UserError(
                 f"dataset: '{dataset.kind}' declares answers of form '{form}', but that of "
                 f"{example.id} is {reprlib.repr(example.answer)}"

@@ -58,7 +58,7 @@ def magnitude_taus(one: Tensor, other: Tensor, subject: Subject) -> tuple[list[f
 
     It is not defined where one side is the same for all units.
     """
-    taus = kendall(one.abs(), other.abs(), subject.places)  # batch x queries
+    taus = kendall(one.abs(), other.abs(), subject.cells)  # batch x queries
     defined = subject.decisions & ~taus.isnan()
     total = torch.where(defined, taus, 0.0).sum(1) / defined.sum(1)
     return total.tolist(), int((subject.decisions & taus.isnan()).sum())

@@ -33,7 +33,7 @@ def bytes_per_example(subject: Subject) -> int:
         return tensor
 
     with differentiable(), torch.autograd.graph.saved_tensors_hooks(count, same):
-        one.log_odds(one.seen.values.detach().requires_grad_())
+        one.evidence(one.embedded.values.detach().requires_grad_())
     return sum(kept.values())
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-from attnlab.data.answers import Units
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example, named
 from attnlab.data.inputs import Sentences, Text
@@ -81,16 +80,13 @@ class Explanations:
             "answer": self.codec.text(answer),
             "queries": self._queries(answer),
             "keys": named(value) if isinstance(looked, Text | Sentences) else None,
-            "grid": subject.seen.grid,
+            "grid": subject.embedded.grid,
             "scores": {n: _rounded(each[i, :rows, :keys]) for n, each in scores.items()},
         }
 
     def _queries(self, answer: list[int]) -> list[str]:
         """What each decision chose."""
-        if isinstance(self.codec.answers, Units):
-            units = self.codec.answers.vocabulary.units
-            return [units[number] for number in answer]
-        return [self.codec.text(answer)]
+        return self.codec.answers.decisions(answer)
 
 
 def _plain(value: Interval) -> dict[str, float]:

@@ -25,6 +25,7 @@ from attnlab.explain.trust.battery import Named, Report, battery
 from attnlab.explain.trust.findings import Finding
 from attnlab.explain.trust.importance import JUDGES
 from attnlab.explain.trust.known import Known
+from attnlab.tasks.task import Task
 
 MOST_AT_ONCE = 512  # variants of examples in one pass; more do not make it faster
 MOST_IN_BATCH = 64  # examples explained together
@@ -40,12 +41,12 @@ class Study:
     def __init__(
         self,
         model: nn.Module,
-        site: str,
+        task: Task,
         prepared: Prepared,
         settings: Explain,
         device: torch.device,
     ) -> None:
-        self.model, self.site, self.device = model, site, device
+        self.model, self.task, self.device = model, task, device
         self.prepared, self.settings = prepared, settings
         self.examples = prepared.examples("test")[: settings.examples]
         self.items = [prepared.codec.encode(e, i) for i, e in enumerate(self.examples)]
@@ -112,7 +113,7 @@ class Study:
         step("adversarial training")
         batches = self._training_batches()
         settings = self.settings.trust.training
-        train_adversary(self.model, fresh.to(self.device), self.site, batches, settings)
+        train_adversary(self.task, self.model, fresh.to(self.device), batches, settings)
         return other_model(self.subjects, fresh)
 
     def _batches(self) -> Iterator[tuple[Subject, list[Example]]]:
@@ -128,7 +129,7 @@ class Study:
             yield collate([items[i] for i in drawn.tolist()]).to(self.device)
 
     def _subject(self, items: Sequence[Item]) -> Subject:
-        return Subject.of(self.model, self.site, collate(items).to(self.device))
+        return Subject.of(self.model, self.task, collate(items).to(self.device))
 
 
 def _orders(maps: Named, subject: Subject) -> Named:

@@ -42,6 +42,20 @@ class ExactMatch(TextMetric):
         return ratio(sums[..., 0], sums[..., 1])[..., None]
 
 
+class Changed(PooledMetric):
+    """How far answers differ from the model's own when another map replaces its map."""
+
+    higher_is_better = None
+    figures = ("changed",)
+
+    def update(self, changed: torch.Tensor) -> None:
+        """From 0, the same answer, to 1: batch."""
+        self.keep(torch.stack([changed, torch.ones_like(changed)], -1))
+
+    def score(self, sums: Values) -> Values:
+        return ratio(sums[..., 0], sums[..., 1])[..., None]
+
+
 class CharacterError(TextMetric):
     """Edits (insert, delete, replace) a reference character, pooled; may exceed 1.
 

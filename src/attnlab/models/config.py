@@ -44,7 +44,7 @@ class FromScratch(Model):
     def mistakes(self, config: Config) -> Iterator[Mistake]:
         yield from super().mistakes(config)
         dataset = config.dataset
-        items = config.task.kind == "rank"  # which reads items and ranks items
+        items = dataset.answer_form == "item"  # inputs and answers are the same items
         if self.tie == "all" and not dataset.one_vocabulary and not items:
             problem = f"'all' needs one vocabulary for all texts; '{dataset.name}' has several"
             hint = "did you mean 'output'? or: dataset.tokenizer.joint=true"
@@ -141,7 +141,7 @@ class Transformer(FromScratch, kind="transformer", target="attnlab.models.transf
         return self
 
     def roles(self, config: Config) -> Mapping[str, set[str]]:
-        generates = config.task.kind == "generate" or config.task.causal
+        generates = config.task.decodes or config.task.causal
         own = ({"self"} if self.encoder_layers else set()) | ({"causal"} if generates else set())
         own = own or {"self"}
         if self.self_attention is None:
@@ -199,12 +199,12 @@ class HuggingFace(Model, kind="hf", target="attnlab.models.hf:HuggingFace"):
             problem = "its states see later items as well as earlier ones"
             hint = "with task.learn=every_place try: model=transformer"
             yield Mistake("model.kind", problem, hint)
-        if config.task.kind != "generate":
+        if not config.task.decodes:
             return
         attention = config.attention
         if any(getattr(attention, part).kind != kind for part, kind in OWN_TO_BACKBONES.items()):
             problem = f"'{attention.name}' does not take the place of the backbone's own"
-            yield Mistake("attention", problem, "with task 'generate' try: attention=multihead")
+            yield Mistake("attention", problem, "try: attention=multihead")
         if self.prediction is not None:
             problem = "the backbone's decoder attends to its encoder, not to a prediction"
             yield Mistake("model.prediction", problem, "try: model.prediction=null")

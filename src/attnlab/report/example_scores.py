@@ -16,7 +16,7 @@ from torch import nn
 
 from attnlab.metrics.intervals import Values, resampled_sums
 from attnlab.metrics.pooled import PooledMetric, ratio
-from attnlab.metrics.text import ExactMatch
+from attnlab.metrics.text import Changed
 
 PER_EXAMPLE, RESAMPLES = "per_example.csv", "resamples.csv"
 DRAWS = 1000
@@ -29,7 +29,7 @@ def save_scores(
     ids: Sequence[str],
     losses: Sequence[tuple[float, float]],
     metrics: Iterable[nn.Module],
-    changed: Mapping[str, ExactMatch],
+    changed: Mapping[str, Changed],
 ) -> None:
     """Both tables. A loss is the sum over an example's places and how many those are; `changed`
     compares the answers under other maps with the model's own.
@@ -45,8 +45,8 @@ def save_scores(
         for metric in pooled:
             figures = metric.score(drawn(metric.statistics()))  # rows x figures
             table |= {figure: figures[:, i] for i, figure in enumerate(metric.figures)}
-        for change, same in changed.items():
-            table[f"trust/{change}"] = 1 - same.score(drawn(same.statistics()))[:, 0]
+        for change, metric in changed.items():
+            table[f"trust/{change}"] = metric.score(drawn(metric.statistics()))[:, 0]
         write_table(table, folder / name)
 
 

@@ -89,9 +89,7 @@ class ShownExample:
 
 def gold_text(example: Example, codec: Codec) -> str:
     """The right answer in words; where it is a unit of the input, that unit."""
-    if isinstance(example.answer, int):
-        return _keys(example, codec)[example.answer]
-    return codec.text(codec.answers.encode(example).tolist())
+    return codec.answers.gold_text(example, _keys(example, codec))
 
 
 def _beside(example: Example) -> dict[str, str]:
@@ -101,18 +99,13 @@ def _beside(example: Example) -> dict[str, str]:
 
 def _queries(example: Example, codec: Codec) -> list[str]:
     """The units of the answer, the classes of its boxes, or the one thing that is answered."""
-    answer, hops = example.answer, codec.layout.hops
-    if codec.at_once and hops > 1:
-        return [f"look {number + 1}" for number in range(hops)]
-    if codec.layout.whole:
+    hops = codec.layout.hops
+    if codec.rows_are_hops and hops > 1:
+        return [f"hop {number + 1}" for number in range(hops)]
+    if codec.rows_are_hops and not codec.answers.whole:  # a text that is chosen, not written
         return [""]
-    if isinstance(answer, list):
-        return named(answer)
-    if isinstance(answer, np.ndarray) and answer.ndim == 2 and answer.shape[1] == 5:
-        return [str(int(box[4])) for box in answer]
     gold = codec.gold(example)
-    rows = 1 if gold is None else len(gold.query_mask)
-    return ["" if isinstance(answer, np.ndarray | int | None) else str(answer)] * rows
+    return codec.answers.row_names(example, 1 if gold is None else len(gold.query_mask))
 
 
 def _keys(example: Example, codec: Codec) -> list[str]:

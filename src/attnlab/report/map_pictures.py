@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from attnlab.data.answers import SURE
 from attnlab.report.encoding import unpack
 from attnlab.report.examples import Rows, ShownExample
 from attnlab.report.head_maps import Heads
 from attnlab.report.rendering import Regions, pixels_at
+from attnlab.tasks.locate.answer import CONFIDENT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -162,7 +162,7 @@ def _mark(axes: Axes, regions: Regions, whole: tuple[float, float, float, float]
     if regions.mask is not None:
         axes.imshow(pixels_at(regions.mask), extent=whole, alpha=0.6)
     for left, top, right, bottom, kind, *sure in regions.boxes:
-        if sure and sure[0] < SURE:
+        if sure and sure[0] < CONFIDENT:
             continue
         corner, colour = (left - 0.5, top - 0.5), ANSWER if sure else GOLD
         box = Rectangle(corner, right - left, bottom - top, fill=False, edgecolor=colour)

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from attnlab.data.answers import WORTH_A_WORD, Boxes, Pixels
 from attnlab.data.codec import Codec
 
 Map = npt.NDArray[np.float32]
@@ -34,12 +33,12 @@ class Regions:
     @classmethod
     def of(cls, answer: Any, codec: Codec) -> Regions | None:
         """The regions of an encoded answer; None for answers of other forms."""
-        if isinstance(codec.answers, Boxes):
-            rows = np.round(np.asarray(answer, np.float64), 3).tolist()
-            return cls(boxes=[row for row in rows if len(row) == 5 or row[5] >= WORTH_A_WORD])
-        if isinstance(codec.answers, Pixels):
-            return cls(mask=mask_address(np.asarray(answer), codec.answers.classes))
-        return None
+        marks = codec.answers.marks(np.asarray(answer))
+        if marks is None:
+            return None
+        boxes = [] if marks.boxes is None else np.round(marks.boxes, 3).tolist()
+        mask = None if marks.classes is None else mask_address(marks.classes, marks.count)
+        return cls(boxes, mask)
 
 
 def picture_address(pixels: npt.NDArray[Any]) -> str:

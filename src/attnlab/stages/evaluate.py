@@ -31,7 +31,7 @@ from attnlab.metrics.controls import PositionPrior, controls
 from attnlab.metrics.facts import facts
 from attnlab.metrics.intervals import Interval, defined
 from attnlab.metrics.plausibility import map_metrics
-from attnlab.metrics.text import ExactMatch
+from attnlab.metrics.text import Changed
 from attnlab.report.dvc_plots import save_figures
 from attnlab.report.example_scores import save_scores
 from attnlab.report.examples import ShownExample, save_examples
@@ -41,9 +41,9 @@ from attnlab.report.summary import draw_panels
 from attnlab.stages.learners import device, load_learner
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run, with_changes
+from attnlab.tasks.task import Task
 from attnlab.training.evaluator import Evaluator
 from attnlab.training.learner import Learner
-from attnlab.training.tasks import Task
 
 COMMAND = "evaluate a run on its test split"
 EXAMPLES = """examples:
@@ -135,13 +135,12 @@ class Evaluation:
         self.examples = prepared.examples("test")
         known = (prepared.codec.judged(example) for example in prepared.examples("train")[:2000])
         self.prior = PositionPrior.fit(target for target in known if target is not None)
-        learner.task.know(prepared.examples("train"))
+        learner.task.fit(prepared.examples("train"))
         self.evaluator = self._new_evaluator()
         self.controls: dict[str, Evaluator] = {}  # by name, of control maps
         self.answer_controls: dict[str, list[Metric]] = {}  # by name, of control answers
-        # Where the map is the answer, there is no answer that another map could change.
-        changes = {} if prepared.codec.form == "nothing" else MAP_CHANGES
-        self.unchanged = {name: ExactMatch() for name in changes}
+        changes = MAP_CHANGES if run.config.task.map_decides else {}
+        self.changed = {name: Changed() for name in changes}
         self.heads = HeadMaps()
         self.shown: list[ShownExample] = []
         self.losses: list[tuple[float, float]] = []  # of each example: its sum, how many units
@@ -160,7 +159,7 @@ class Evaluation:
         self.heads.keep(probes, _rows(task, scores, batch))
         weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
         weights = task.as_gold(weights, scores, batch)
-        answers = model.answer(batch)  # type: ignore[operator]
+        answers = task.answer(model, batch)
         self.evaluator.update(batch, scores, answers, weights)
         self.losses += zip(*(side.tolist() for side in task.losses(scores, batch)), strict=True)
         for name, map_ in controls(batch.judged, self.prior, seed=number).items():
@@ -168,15 +167,15 @@ class Evaluation:
             if name == "oracle":
                 control.update_best(batch.judged)
             else:
-                control.look(map_, batch.judged)
+                control.update_maps(map_, batch.judged)
         texts = task.texts(answers, batch)
         for name, (control_scores, control_answers) in task.controls(batch, scores).items():
             metrics = self.answer_controls.setdefault(name, task.metrics())
-            task.judge(metrics, batch, control_scores, control_answers)
-        for name in self.unchanged:
+            task.update_metrics(metrics, batch, control_scores, control_answers)
+        for name in self.changed:
             with Intervention(model, task.map, MAP_CHANGES[name]):
-                changed = model.answer(batch)  # type: ignore[operator]
-            self.unchanged[name].update(texts, task.texts(changed, batch))
+                other = task.answer(model, batch)
+            self.changed[name].update(task.changed(answers, other, batch))
         self._show(batch, texts, weights, answers)
 
     def _show(self, batch: Batch, texts: list[str], weights: Tensor, answers: Tensor) -> None:
@@ -193,7 +192,7 @@ class Evaluation:
         self.heads.save(folder)
         ids = [example.id for example in self.examples]
         metrics = [*self.evaluator.answers, *self.evaluator.maps]
-        save_scores(folder, ids, self.losses, metrics, self.unchanged)
+        save_scores(folder, ids, self.losses, metrics, self.changed)
         drawn = self.shown[: self.run.config.logger.maps_examples]
         draw_maps(drawn, folder / "maps")
         draw_head_grids(drawn, self.heads.examples, folder / "maps")
@@ -204,7 +203,7 @@ class Evaluation:
         return {
             "answer": {name: value for name, value in computed.items() if "/" not in name},
             "attention": self.evaluator.compute_maps(),
-            "trust": {n: 1 - m.compute()["exact_match"] for n, m in self.unchanged.items()},
+            "trust": {n: m.compute()["changed"] for n, m in self.changed.items()},
             "controls": {name: each.compute_maps() for name, each in self.controls.items()},
             "answer_controls": {n: _computed(each) for n, each in self.answer_controls.items()},
             "intervals": {name: [i.low, i.high] for name, i in self._intervals()},
@@ -213,9 +212,8 @@ class Evaluation:
     def _intervals(self) -> Iterator[tuple[str, Interval]]:
         for metric in (*self.evaluator.answers, *self.evaluator.maps):
             yield from metric.intervals().items()  # type: ignore[operator]
-        for name, metric in self.unchanged.items():
-            same = metric.intervals()["exact_match"]
-            yield f"trust/{name}", Interval(1 - same.mean, 1 - same.high, 1 - same.low)
+        for name, metric in self.changed.items():
+            yield f"trust/{name}", metric.intervals()["changed"]
 
 
 def _rows(task: Task, scores: Any, batch: Batch) -> Iterator[list[int]]:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:  # heavy: imported when the settings are known to be right
 
 COMMAND = "explain a run's answers, and test its maps"
 
-DECIDE = ("classify", "generate", "rank", "tag")
 EXAMPLES = """examples:
   attnlab explain runs/dates-recurrent-additive/20260101-120000
   attnlab explain RUN examples=50 trust.permutations=20     fewer of both
@@ -65,10 +64,11 @@ def main(arguments: list[str]) -> None:
 
 def _not_explained(task: Task) -> Mistake | None:
     """Why answers of this task have no explanations, if so."""
-    if task.kind not in DECIDE:
-        problem = f"'{task.kind}' makes no choice that could be explained"
-        return Mistake("task.kind", problem, f"tasks that do: {', '.join(DECIDE)}")
-    return None
+    if task.explains:
+        return None
+    explained = [kind for kind, each in Task.kinds().items() if each.explains]
+    problem = f"'{task.kind}' makes no decision that could be explained"
+    return Mistake("task.kind", problem, f"tasks that do: {', '.join(sorted(explained))}")
 
 
 def explain(run: Run) -> None:
@@ -85,8 +85,8 @@ def explain(run: Run) -> None:
     seed_everything(config.seed + 1, config.trainer)  # an adversary must not begin as the model did
     plain = replace(run, config=_uncompiled(run))
     prepared = prepared_data(config)
-    model = load_learner(plain, prepared).to(device(config)).model
-    study = Study(model, config.task.map, prepared, config.explain, device(config))
+    learner = load_learner(plain, prepared).to(device(config))
+    study = Study(learner.model, learner.task, prepared, config.explain, device(config))
     console = Console()
     console.width = max(console.width, 100)
     console.print(study.estimate, soft_wrap=True)

@@ -8,9 +8,8 @@ from attnlab.config.schema import Config
 from attnlab.data.prepared import Prepared
 from attnlab.errors import RunError, UserError
 from attnlab.metrics.plausibility import map_metrics
-from attnlab.models.generator import Generator
-from attnlab.models.model import build_model
 from attnlab.stages.run import Run, open_run
+from attnlab.tasks.model import build_model
 from attnlab.training.checkpoint import provenance, read_checkpoint
 from attnlab.training.evaluator import Evaluator
 from attnlab.training.learner import Learner
@@ -41,8 +40,7 @@ def load_learner(run: Run, prepared: Prepared) -> Learner:
         raise RunError(
             f"{best}: does not fit the model of {run.folder}/config.yaml: {reason}"
         ) from None
-    if isinstance(learner.model, Generator):
-        learner.model.decoding = run.config.task.decoding.build()  # type: ignore[attr-defined]
+    learner.task.use_decoding()
     return learner.eval()
 
 

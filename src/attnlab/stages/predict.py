@@ -15,37 +15,34 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-import torch
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.progress import Progress
-from torch import Tensor
 
-from attnlab.attention.probes import Tap
 from attnlab.config.compose import check, config_dir
-from attnlab.config.decoding import Decoding
-from attnlab.data.batch import Batch, Padded, collate
-from attnlab.data.codec import Map
+from attnlab.config.dataset import Dataset
+from attnlab.data.batch import Batch, collate
+from attnlab.data.codec import Codec, Map
 from attnlab.data.example import Example, named
 from attnlab.data.groups import Groups
 from attnlab.data.prepared import Prepared
-from attnlab.data.vocabulary import EOS
+from attnlab.data.vocabulary import Vocabulary
+from attnlab.datasets.readers.row import BadRowError
 from attnlab.errors import UserError, suggest
-from attnlab.models.generator import Generator
-from attnlab.models.heads import Classifier
 from attnlab.report.examples import gold_text
 from attnlab.stages.learners import device, load_learner
 from attnlab.stages.prepare import prepared_data
-from attnlab.stages.replies import Replies, replies_of
-from attnlab.stages.requests import Question, asked
+from attnlab.stages.requests import Question, asked, in_units, wording_of
 from attnlab.stages.run import Run, open_run
+from attnlab.tasks.generate.config import Decoding
+from attnlab.tasks.task import Prediction
 from attnlab.training.learner import Learner
 
 COMMAND = "answer, with scores and maps, as JSONL"
@@ -54,25 +51,33 @@ TOGETHER = 20  # batches that are sorted by length together
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """One answer to one question."""
+class Answered:
+    """One answer to one request."""
 
     answer: str
-    map: Map  # rows of the answer x what is looked at
+    map: Map  # rows of the answer x attended units
     score: float | None = None
-    words: list[str] = field(default_factory=list)  # what the rows belong to, if the answer is text
+    words: list[str] = field(default_factory=list)  # what the rows belong to, in a text
+
+    @classmethod
+    def of(cls, prediction: Prediction, example: Example, codec: Codec) -> Answered:
+        """The prediction with its map over whole words, without the padding."""
+        weights = prediction.map.cpu().numpy()[:, : len(codec.groups(example))]
+        rows = Groups.same(len(weights)) if prediction.rows is None else prediction.rows
+        over_words = codec.over_words(example, weights, rows)
+        return cls(prediction.text, over_words, prediction.score, list(prediction.words))
 
     def described(self, with_map: bool, keys: list[str]) -> dict[str, Any]:
         """As JSON has it."""
-        said: dict[str, Any] = {"answer": self.answer}
+        content: dict[str, Any] = {"answer": self.answer}
         if self.score is not None:
-            said["score"] = round(self.score, 6)
+            content["score"] = round(self.score, 6)
         if self.words and keys:
-            looked = self.map[:, : len(keys)].argmax(1)
-            said["alignment"] = " ".join(f"{i}-{j}" for j, i in enumerate(looked.tolist()))
+            attended = self.map[:, : len(keys)].argmax(1)
+            content["alignment"] = " ".join(f"{i}-{j}" for j, i in enumerate(attended.tolist()))
         if with_map:
-            said["map"] = [[round(w, 4) for w in row] for row in self.map.tolist()]
-        return said
+            content["map"] = [[round(w, 4) for w in row] for row in self.map.tolist()]
+        return content
 
 
 def main(arguments: list[str]) -> None:
@@ -82,13 +87,13 @@ def main(arguments: list[str]) -> None:
     prepared = prepared_data(run.config)
     questions = asked(chosen.input, chosen.split, run.config, prepared)
     learner = load_learner(run, prepared).to(device(run.config))
-    replies = replies_of(chosen.replies, learner.model, run.config.dataset, prepared)
+    _offer_replies(learner, chosen.replies, run.config.dataset, prepared)
     output = chosen.output or str(run.folder / "predictions.jsonl")
     faults = 0
     with _opened(output) as file, _progress() as progress:
         task = progress.add_task("predicting", total=None)
         for question, predictions in _answered(
-            islice(questions, chosen.limit), learner, prepared, run, chosen.n_best or 1, replies
+            islice(questions, chosen.limit), learner, prepared, run, chosen.n_best or 1
         ):
             faults += bool(question.problem)
             line = _line(question, predictions, prepared, chosen.maps)
@@ -172,97 +177,66 @@ def _answered(
     prepared: Prepared,
     run: Run,
     n_best: int,
-    replies: Replies | None,
-) -> Iterator[tuple[Question, list[Prediction]]]:
+) -> Iterator[tuple[Question, list[Answered]]]:
     """Questions in their order with their answers; some at a time, those of a length together."""
     codec, size = prepared.codec, run.config.trainer.batches.eval_size
     while chunk := list(islice(questions, TOGETHER * size)):
         items = [(q.example and codec.question(q.example, i)) for i, q in enumerate(chunk)]
         order = sorted((i for i in items if i is not None), key=lambda item: item.keys)
-        found: dict[int, list[Prediction]] = {}
+        found: dict[int, list[Answered]] = {}
         for start in range(0, len(order), size):
             batch = collate(order[start : start + size]).to(learner.device)
             examples = [chunk[i].example for i in batch.index.tolist()]
-            predictions = predict(learner, batch, examples, prepared, n_best, replies)  # type: ignore[arg-type]
+            predictions = _predicted(learner, batch, examples, codec, n_best)  # type: ignore[arg-type]
             found |= zip(batch.index.tolist(), predictions, strict=True)
         yield from ((question, found.get(i, [])) for i, question in enumerate(chunk))
 
 
-@torch.no_grad()
-def predict(
-    learner: Learner,
-    batch: Batch,
-    examples: list[Example],
-    prepared: Prepared,
-    n_best: int,
-    replies: Replies | None = None,
-) -> list[list[Prediction]]:
-    """For each example its answers, the best first."""
-    model = learner.model
-    if isinstance(model, Generator):
-        return _written(model, batch, examples, prepared)
-    with Tap(model, learner.task.map) as tap:
-        if replies is not None:
-            found = _chosen(replies.scores(batch), n_best, replies.texts.__getitem__)
-        elif isinstance(model, Classifier):
-            found = _chosen(model.choices(batch), n_best, lambda p: prepared.codec.text([p]))
-        else:
-            texts = learner.task.texts(model.answer(batch), batch)  # type: ignore[operator]
-            found = [[(text, None)] for text in texts]
-    maps = tap.weights().mean(1).float().cpu().numpy()
-    shown = [_shown(prepared, e, m) for e, m in zip(examples, maps, strict=True)]
+def _predicted(
+    learner: Learner, batch: Batch, examples: Sequence[Example], codec: Codec, most: int
+) -> list[list[Answered]]:
+    """For each example its answers, the best first, with maps over whole words."""
+    found = learner.task.predict(learner.model, batch, most)
     return [
-        [Prediction(text, m, chance) for text, chance in answers]
-        for answers, m in zip(found, shown, strict=True)
+        [Answered.of(each, example, codec) for each in predictions]
+        for predictions, example in zip(found, examples, strict=True)
     ]
 
 
-def _chosen(
-    scores: Tensor, most: int, name: Callable[[int], str]
-) -> list[list[tuple[str, float | None]]]:
-    """For each row of scores the best choices with their chances; those that may not be, never."""
-    chances = scores.float().softmax(-1)
-    best, places = chances.topk(min(most, chances.shape[1]))
-    allowed = scores.isfinite().sum(1).clamp_max(most).tolist()
-    rows = zip(places.tolist(), best.tolist(), allowed, strict=True)
-    return [
-        [(name(p), chance) for p, chance in zip(where[:n], some[:n], strict=True)]
-        for where, some, n in rows
-    ]
+def _offer_replies(
+    learner: Learner, file: str | None, dataset: Dataset, prepared: Prepared
+) -> None:
+    """Let the task choose among the lines of a file, or among all answers of training."""
+    task = learner.task
+    if file and task.chooses_among_texts:
+        vocabulary = prepared.codec.answers.vocabulary
+        assert vocabulary is not None
+        task.choose_among(learner.model, _reply_lines(Path(file), dataset, vocabulary))
+    elif file:
+        raise UserError("--replies: this run does not choose among texts; try it without")
+    elif task.chooses_among_texts:
+        task.choose_among(learner.model, _training_answers(prepared))
 
 
-def _shown(prepared: Prepared, example: Example, weights: Map, rows: Groups | None = None) -> Map:
-    """Without the padding, over words; `rows` are from the units of the answer to its words."""
-    rows = Groups.same(len(weights)) if rows is None else rows
-    real = weights[:, : len(prepared.codec.groups(example))]
-    return prepared.codec.over_words(example, real, rows)
+def _training_answers(prepared: Prepared) -> Iterator[Iterable[str]]:
+    """The answers of the training examples."""
+    return (example.answer for example in prepared.examples("train"))  # type: ignore[misc]
 
 
-def _written(
-    model: Generator, batch: Batch, examples: list[Example], prepared: Prepared
-) -> list[list[Prediction]]:
-    """Texts, each with the map of a pass that reads it as if it were gold."""
-    decoded = model.decode(batch)
-    vocabulary = prepared.codec.answers.vocabulary  # type: ignore[attr-defined]
-    found: list[list[Prediction]] = [[] for _ in examples]
-    for place in range(decoded.units.shape[1]):
-        units = decoded.units[:, place]
-        ended = (units == EOS).cumsum(1) - (units == EOS).long()
-        given = replace(batch, answer=Padded(units, ended == 0))
-        with Tap(model, model.map) as tap:
-            model(given)
-        maps = tap.weights().mean(1).float().cpu().numpy()
-        for i, example in enumerate(examples):
-            words, rows = vocabulary.read(units[i].tolist())
-            map_ = _shown(prepared, example, maps[i], rows)
-            score = float(decoded.scores[i, place])
-            if score > float("-inf"):
-                found[i].append(Prediction(vocabulary.joint.join(words), map_, score, words))
-    return found
+def _reply_lines(file: Path, dataset: Dataset, vocabulary: Vocabulary) -> Iterator[list[str]]:
+    """The lines of a file as the words of answers."""
+    if not file.is_file():
+        raise UserError(f"--replies: no file {file}")
+    wording = wording_of(dataset)
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            yield in_units(line, wording, vocabulary, "line")
+        except BadRowError as error:
+            raise UserError(f"--replies: {file}:{number}: {error}") from None
 
 
 def _line(
-    question: Question, predictions: Iterable[Prediction], prepared: Prepared, with_map: bool
+    question: Question, predictions: Iterable[Answered], prepared: Prepared, with_map: bool
 ) -> dict[str, Any]:
     """What is written of one question."""
     line: dict[str, Any] = {"id": question.id}

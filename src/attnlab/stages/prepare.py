@@ -26,14 +26,14 @@ def prepared_data(config: Config) -> Prepared:
     """The prepared data of a config, made now if need be, with gold over what its model sees."""
     name = f"{config.dataset.name}-{fingerprint(config.dataset)}"
     prepared = prepare(config.dataset, Path(config.paths.prepared) / name, say=print)
-    return prepared.lacking(config.dataset.missing).with_layout(layout_of(config), spelling(config))
+    prepared = prepared.lacking(config.dataset.missing)
+    return prepared.with_layout(layout_of(config), spelling(config), config.task.adapt_answers)
 
 
 def layout_of(config: Config) -> MapLayout:
-    """How coarse what the model attends to is, and what it says."""
+    """How many input units share one attention key, and what a row of a map belongs to."""
     side, task = config.model.image.stride, config.task
-    patch, stride = (side, side), config.model.audio.stride
-    return MapLayout(patch, stride, task.looks, task.chosen_whole, task.merges)
+    return MapLayout((side, side), config.model.audio.stride, task.map_rows, task.map_hops)
 
 
 def spelling(config: Config) -> Spelling | None:
@@ -42,4 +42,4 @@ def spelling(config: Config) -> Spelling | None:
     if not isinstance(model, HuggingFace):
         return None
     pieces = pretrained_pieces(model.name, model.revision, "model.name")
-    return Spelling(pieces, answers=config.task.kind == "generate")
+    return Spelling(pieces, answers=config.task.decodes)

@@ -11,7 +11,7 @@ from torchmetrics import MeanMetric
 from attnlab.data.batch import Batch
 from attnlab.data.target_batch import TargetBatch
 from attnlab.metrics.pooled import MapMetric
-from attnlab.training.tasks import Task
+from attnlab.tasks.task import Task
 
 
 class Evaluator(nn.Module):
@@ -28,11 +28,11 @@ class Evaluator(nn.Module):
         """Scores and answers as the model gives them, weights batch x queries x keys."""
         sums, places = self.task.losses(scores, batch)
         self.loss.update(sums.sum() / places.sum().clamp_min(1), places.sum())
-        self.task.judge(self.answers, batch, scores, answers)
-        self.look(batch.over_words(weights), batch.judged)
+        self.task.update_metrics(self.answers, batch, scores, answers)
+        self.update_maps(batch.over_words(weights), batch.judged)
 
-    def look(self, weights: Tensor, gold: TargetBatch) -> None:
-        """Evaluator maps alone."""
+    def update_maps(self, weights: Tensor, gold: TargetBatch) -> None:
+        """Update the figures of maps alone."""
         for metric in self.maps:
             metric.update(weights, gold)  # type: ignore[operator]
 

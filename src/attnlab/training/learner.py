@@ -19,11 +19,11 @@ from attnlab.config.trainer import Trainer as TrainerSettings
 from attnlab.data.batch import Batch
 from attnlab.models.activations import tapped
 from attnlab.objectives.terms import StepView, Term, TermLoss
+from attnlab.tasks.task import Task
 from attnlab.training.checkpoint import FORMAT
 from attnlab.training.evaluator import Evaluator
 from attnlab.training.optimizers import parameter_groups
 from attnlab.training.precision import cpu_has_bf16_recurrence, keep_recurrent_in_fp32
-from attnlab.training.tasks import Task
 from attnlab.training.teacher import Teacher
 
 
@@ -110,7 +110,7 @@ class Learner(pl.LightningModule):
             scores = self.task.run(self.model, batch)
         weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
         weights = self.task.as_gold(weights, scores, batch)
-        self.evaluator.update(batch, scores, self.model.answer(batch), weights)  # type: ignore[operator]
+        self.evaluator.update(batch, scores, self.task.answer(self.model, batch), weights)
 
     def on_validation_epoch_end(self) -> None:
         self.log_dict({f"val/{name}": value for name, value in self.evaluator.compute().items()})

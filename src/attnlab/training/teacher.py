@@ -14,7 +14,7 @@ from attnlab.data.target_batch import TargetBatch
 from attnlab.errors import UserError
 from attnlab.models.activations import tapped
 from attnlab.objectives.terms import TeacherView
-from attnlab.training.tasks import Task
+from attnlab.tasks.task import Task
 
 
 class Teacher:

@@ -15,7 +15,7 @@ from attnlab.data.batch import Batch, Padded
 from attnlab.data.vocabulary import PAD
 from attnlab.explain.methods import erasure
 from attnlab.explain.subject import Subject
-from attnlab.models.heads import Classifier
+from attnlab.tasks.classify.head import Classifier
 from tests.explain.subjects import CASES, subject
 
 TEXTS = [case for case in CASES if not case.startswith("picture")]
@@ -65,7 +65,7 @@ def test_occlusion_by_hand() -> None:
 
 def test_windows_in_a_picture_are_squares() -> None:
     explained = subject("picture")
-    assert explained.seen.grid == (3, 3)
+    assert explained.embedded.grid == (3, 3)
     near = erasure.neighbours(explained, reach=1)
     assert near[4].all()  # the middle one
     assert near[0].view(3, 3).tolist() == [[True, True, False]] * 2 + [[False] * 3]
@@ -92,7 +92,7 @@ def test_shapley_values_are_exact_where_all_coalitions_are_seen() -> None:
 def test_sampled_shapley_values_sum_to_the_whole_and_come_near() -> None:
     explained = subject("transformer classify", (9, 7))
     exact, drawn = erasure.shap(explained, samples=510), erasure.shap(explained, samples=200)
-    ends = explained.log_odds() - explained.log_odds(explained.blank)
+    ends = explained.evidence() - explained.evidence(explained.blank)
     torch.testing.assert_close(drawn.sum(-1), ends)
     assert not torch.equal(exact, drawn)
     assert torch.corrcoef(torch.stack([exact.flatten(), drawn.flatten()]))[0, 1] > 0.9
@@ -100,7 +100,7 @@ def test_sampled_shapley_values_sum_to_the_whole_and_come_near() -> None:
 
 def test_a_single_unit_has_the_whole_value() -> None:
     explained = subject("transformer classify", (1, 2))
-    ends = explained.log_odds() - explained.log_odds(explained.blank)
+    ends = explained.evidence() - explained.evidence(explained.blank)
     torch.testing.assert_close(erasure.shap(explained, samples=8)[0, 0, 0], ends[0, 0])
 
 

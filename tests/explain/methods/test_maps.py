@@ -16,7 +16,7 @@ from attnlab.attention.probes.selectors import sites
 from attnlab.config.compose import load
 from attnlab.config.explain import Explain
 from attnlab.errors import UserError
-from attnlab.explain.methods import attribute, explained, flow, maps, methods
+from attnlab.explain.methods import explained, flow, maps, methods
 from attnlab.explain.subject import Subject
 from tests.explain.subjects import CASES, subject
 
@@ -32,7 +32,7 @@ def settings() -> Explain:
 def own(explained_: Subject) -> dict[str, Tensor]:
     """All maps as probes see them: batch x heads x queries x keys."""
     with Probe(explained_.model, list(sites(explained_.model))) as probe:
-        explained_.scores()
+        explained_.outcomes()
     return probe.maps()
 
 
@@ -59,7 +59,7 @@ def test_every_method_explains_every_model(case: str, name: str) -> None:
 def test_one_signature() -> None:
     whole = subject("recurrent classify")
     method = methods(settings())["leave_one_out"]
-    found = attribute(method, whole.model, whole.site, whole.batch, whole.batch.answer)
+    found = explained(method, whole)
     torch.testing.assert_close(found, explained(method, whole))
 
 
@@ -73,7 +73,7 @@ def test_with_a_single_map_all_map_methods_are_that_map(case: str) -> None:
 
 def test_a_map_over_something_else_is_refused() -> None:
     whole = subject("predicted")
-    other = Subject.of(whole.model, "decoder.self.0", whole.batch, whole.batch.answer)
+    other = Subject.of(whole.model, whole.task, whole.batch, whole.batch.answer, "decoder.self.0")
     with pytest.raises(UserError, match=r"task.map: decoder.self.0 looks at"):
         maps.attention(other)
 
@@ -133,7 +133,7 @@ def slopes(whole: Subject, query: int) -> dict[str, Tensor]:
                     torch.no_grad(),
                     Intervention(whole.model, site, lambda w, _, m=moved, s=sign: w + s * m),
                 ):
-                    ends.append(whole.log_odds()[:, query])
+                    ends.append(whole.evidence()[:, query])
             slope[:, *place] = (ends[0] - ends[1]) / 2e-5
         found[site] = slope
     return found

@@ -23,8 +23,9 @@ from attnlab.data.example import Example
 from attnlab.data.target import AttentionTarget
 from attnlab.explain.subject import Subject
 from attnlab.models.memory import Memory
-from attnlab.models.model import build_model
-from attnlab.training.tasks import Generate
+from attnlab.tasks.generate.task import Generate
+from attnlab.tasks.model import build_model
+from tests.forms import fitted
 from tests.models.building import small_config
 
 KINDS = {
@@ -79,7 +80,7 @@ def trained(kind: str, deciding: bool) -> tuple[nn.Module, Codec]:
     own.append("attention/position=sinusoidal")
     config = small_config(*KINDS[kind], *own, "model.dim=32", "task.max_length=5")
     examples = copies(1500, seed=0)
-    codec = Codec.fit(examples)
+    codec = fitted(examples)
     model = build_model(config, codec)
     reader = model.reader
     reader.encoder = Apart() if deciding else Together(reader.encoder)  # type: ignore[union-attr]
@@ -87,9 +88,14 @@ def trained(kind: str, deciding: bool) -> tuple[nn.Module, Codec]:
     return model.eval(), codec
 
 
-def _teach(model: nn.Module, codec: Codec, examples: list[Example]) -> None:
+def copying(codec: Codec) -> Generate:
+    """The task."""
     shared = {"map": "decoder.cross.-1", "label_smoothing": 0.0}
-    task = Generate(codec, max_length=5, figures=None, decoding=None, ctc=0.0, **shared)
+    return Generate(codec, max_length=5, figures=None, decoding=None, ctc=0.0, **shared)  # type: ignore[arg-type]
+
+
+def _teach(model: nn.Module, codec: Codec, examples: list[Example]) -> None:
+    task = copying(codec)
     items = [codec.encode(example, i) for i, example in enumerate(examples)]
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for _ in range(400):
@@ -105,4 +111,4 @@ def subject(kind: str, deciding: bool, count: int = 40) -> tuple[Subject, Batch]
     model, codec = trained(kind, deciding)
     examples = copies(count, seed=1)
     batch = collate([codec.encode(example, i) for i, example in enumerate(examples)])
-    return replace(Subject.of(model, "decoder.cross.-1", batch), at_once=256), batch
+    return replace(Subject.of(model, copying(codec), batch), at_once=256), batch

@@ -36,7 +36,7 @@ def trained_away(kind: str, deciding: bool) -> tuple[float, float]:
     for seed in range(2):
         twin = _twin(explained.model, seed)
         batches = itertools.repeat(batch)
-        train_adversary(explained.model, twin, explained.site, batches, SETTINGS)
+        train_adversary(explained.task, explained.model, twin, batches, SETTINGS)
         divergence, answers = other_model([explained], twin)
         share.append(divergence.value.mean / float(divergence_limit(explained).mean()))
         changed.append(answers.value.mean)
@@ -58,6 +58,6 @@ def test_the_first_model_is_left_as_it_was() -> None:
     before = [p.clone() for p in explained.model.parameters()]
     twin = copy.deepcopy(explained.model)
     one_step = SETTINGS.model_copy(update={"steps": 1})
-    train_adversary(explained.model, twin, explained.site, itertools.repeat(batch), one_step)
+    train_adversary(explained.task, explained.model, twin, itertools.repeat(batch), one_step)
     for parameter, old in zip(explained.model.parameters(), before, strict=True):
         assert torch.equal(parameter, old)

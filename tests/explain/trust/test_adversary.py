@@ -33,12 +33,12 @@ def test_the_search_finds_what_a_grid_finds() -> None:
     with torch.no_grad():
         explained.model.output.weight.mul_(8.0)  # type: ignore[union-attr, operator]
     own = decided.own_maps(explained).weights
-    before = explained.distributions().detach()
+    before = explained.outcomes().detach()
     best = torch.zeros(3, dtype=torch.double)
     for share in np.linspace(0, 1, 2001):
         map_ = torch.tensor([share, 1 - share]).expand_as(own)
         with torch.no_grad():
-            moved = decided.total_variation(before, decided.under(explained, Given(map_)))[:, 0]
+            moved = explained.task.distance(before, decided.under(explained, Given(map_)))[:, 0]
         apart = jensen_shannon(map_, own)[:, 0, 0]
         best = torch.where((moved <= 0.05) & (apart > best), apart, best)
     found = adversary.divergence_reached(explained, SETTINGS)

@@ -25,9 +25,9 @@ def probability(explained: Subject, example: int, query: int, kept: list[int]) -
     """Of one decision, with some keys' vectors replaced by those of the empty input."""
     one = explained.select(torch.tensor([example]))
     values = one.blank.clone()
-    values[:, kept] = one.seen.values[:, kept]
+    values[:, kept] = one.embedded.values[:, kept]
     with torch.no_grad():
-        return float(one.probabilities(values)[0, query])
+        return float(one.confidence(values)[0, query])
 
 
 def random_scores(explained: Subject) -> torch.Tensor:

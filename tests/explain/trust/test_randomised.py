@@ -31,7 +31,7 @@ def test_likeness_is_scipys() -> None:
         for parameter in other.parameters():
             parameter.add_(torch.randn(parameter.shape, dtype=torch.double))
     alike, _ = likeness(explained, other)
-    again = Subject.of(other, explained.site, explained.batch, explained.batch.answer)
+    again = Subject.of(other, explained.task, explained.batch, explained.batch.answer)
     for i, found in enumerate(alike):
         keys, rows = explained.keys[i], explained.decisions[i]
         pairs = zip(attention(explained)[i, rows], attention(again)[i, rows], strict=True)

@@ -100,16 +100,16 @@ def test_a_model_given_its_own_maps_answers_as_before(case: str) -> None:
     own = decided.own_maps(explained)
     with torch.no_grad():
         again = decided.under(explained, Given(own.weights))
-        torch.testing.assert_close(again, explained.distributions())
+        torch.testing.assert_close(again, explained.outcomes())
         with decided.remembered(explained):
             again = decided.under(explained, Given(own.weights))
-            torch.testing.assert_close(again, explained.distributions())
+            torch.testing.assert_close(again, explained.outcomes())
     torch.testing.assert_close(own.weights.mean(1), attention(explained).double())
 
 
 def test_any_other_decision_is_another_answer() -> None:
     explained = subject("transformer generate")
-    before = explained.distributions().detach()
+    before = explained.outcomes().detach()
     after = before.clone()
     last = int(explained.decisions[1].sum()) - 1
     after[1, last] = after[1, last].flip(-1)

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from attnlab.config.dataset import AnswerForm, Dataset, Share
+from attnlab.config.dataset import Dataset, Share
 
 Size = Annotated[int, Field(ge=0)]
 GeneratedT = TypeVar("GeneratedT", bound="Generated")
@@ -35,7 +35,7 @@ def _in_order(section: GeneratedT, low: str, high: str) -> GeneratedT:
 class Dates(Generated, kind="dates", target="attnlab.datasets.generators.dates:Dates"):
     """Dates as people write them, in many languages, to be rewritten as YYYY-MM-DD."""
 
-    answers: ClassVar[AnswerForm | None] = "units"
+    answers: ClassVar[str | None] = "units"
 
     locales: list[str] = Field(
         min_length=1, description="languages (and countries) by CLDR name: en, pt, en_GB, zh_Hant"
@@ -73,7 +73,7 @@ class Dates(Generated, kind="dates", target="attnlab.datasets.generators.dates:D
 class Reviews(Generated, kind="reviews", target="attnlab.datasets.generators.reviews:Reviews"):
     """Reviews whose verdict is said in a few known words, to be judged positive or negative."""
 
-    answers: ClassVar[AnswerForm | None] = "label"
+    answers: ClassVar[str | None] = "label"
 
     min_sentences: int = Field(ge=1, description="shortest review, in sentences")
     max_sentences: int = Field(ge=1, description="longest review, in sentences")
@@ -117,7 +117,7 @@ class Induction(
 class Support(Generated, kind="support", target="attnlab.datasets.generators.support:Support"):
     """Talks with customer service, whose last reply is to be written or found."""
 
-    answers: ClassVar[AnswerForm | None] = "units"
+    answers: ClassVar[str | None] = "units"
 
     digits: int = Field(ge=1, le=8, description="digits of an order's number")
     asides: int = Field(
@@ -128,7 +128,7 @@ class Support(Generated, kind="support", target="attnlab.datasets.generators.sup
 class Recall(Generated, kind="recall", target="attnlab.datasets.generators.recall:Recall"):
     """Which value stood beside this key, somewhere in a long sequence?"""
 
-    answers: ClassVar[AnswerForm | None] = "label"
+    answers: ClassVar[str | None] = "label"
 
     length: int = Field(ge=4, description="symbols in a sequence, the question included")
     pairs: int = Field(ge=1, description="keys with a value in each sequence")
@@ -148,7 +148,7 @@ class Recall(Generated, kind="recall", target="attnlab.datasets.generators.recal
 class Baskets(Generated, kind="baskets", target="attnlab.datasets.generators.baskets:Baskets"):
     """Item sequences in which a few known items decide what comes next."""
 
-    answers: ClassVar[AnswerForm | None] = "item"
+    answers: ClassVar[str | None] = "item"
 
     min_length: int = Field(ge=1, description="shortest basket, in items")
     max_length: int = Field(ge=1, description="longest basket, in items")
@@ -184,7 +184,7 @@ class Scattered(Generated):
         return _in_order(self, "min_digits", "max_digits")
 
 
-VIEWS: dict[str, AnswerForm] = {
+VIEWS: dict[str, str] = {
     "classify": "label",
     "locate": "boxes",
     "segment": "pixels",
@@ -208,7 +208,7 @@ class Canvas(Scattered, kind="canvas", target="attnlab.datasets.generators.canva
     )
 
     @property
-    def answer_form(self) -> AnswerForm:
+    def answer_form(self) -> str:
         return VIEWS[self.task_view]
 
 
@@ -217,7 +217,7 @@ class Questions(
 ):
     """Questions about a canvas, such as which digit is next left of the 3."""
 
-    answers: ClassVar[AnswerForm | None] = "label"
+    answers: ClassVar[str | None] = "label"
 
     relations: list[Literal["left", "right", "above", "below"]] = Field(
         min_length=1, description="the relations that are asked about"
@@ -237,7 +237,7 @@ class Questions(
 class Tones(Generated, kind="tones", target="attnlab.datasets.generators.tones:Tones"):
     """Telephone keypad tones in noise, to be written down as the keys pressed."""
 
-    answers: ClassVar[AnswerForm | None] = "units"
+    answers: ClassVar[str | None] = "units"
 
     keys: str = Field(
         min_length=1, pattern=r"^[0-9A-D*#]+$", description="the keys that may be pressed"

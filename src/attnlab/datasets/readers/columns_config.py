@@ -6,7 +6,6 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from attnlab.config.dataset import AnswerForm
 from attnlab.config.section import Variant
 from attnlab.datasets.readers.formats_config import READERS, Column
 
@@ -14,13 +13,13 @@ from attnlab.datasets.readers.formats_config import READERS, Column
 class Answer(Variant, slot="answer"):
     """Which column holds the answer, and of what form it is."""
 
-    form: ClassVar[AnswerForm]
+    form: ClassVar[str]
 
 
 class LabelAnswer(Answer, kind="label", target=f"{READERS}.answer_columns:LabelColumn"):
     """One label (task classify), or one item where an input is named `items` (task rank)."""
 
-    form: ClassVar[AnswerForm] = "label"
+    form: ClassVar[str] = "label"
 
     column: Column = Field(description="holds the label")
 
@@ -28,7 +27,7 @@ class LabelAnswer(Answer, kind="label", target=f"{READERS}.answer_columns:LabelC
 class TextAnswer(Answer, kind="text", target=f"{READERS}.answer_columns:TextColumn"):
     """A text (task generate)."""
 
-    form: ClassVar[AnswerForm] = "units"
+    form: ClassVar[str] = "units"
 
     column: Column = Field(description="holds the text")
 
@@ -36,7 +35,7 @@ class TextAnswer(Answer, kind="text", target=f"{READERS}.answer_columns:TextColu
 class TextsAnswer(Answer, kind="texts", target=f"{READERS}.answer_columns:FirstText"):
     """The first of several texts that say the same; `references` may name them all."""
 
-    form: ClassVar[AnswerForm] = "units"
+    form: ClassVar[str] = "units"
 
     column: Column = Field(description="holds a list of texts")
 
@@ -44,7 +43,7 @@ class TextsAnswer(Answer, kind="texts", target=f"{READERS}.answer_columns:FirstT
 class MarkAnswer(Answer, kind="mark", target=f"{READERS}.answer_columns:MarkColumn"):
     """One of the words or sentences that are looked at (task extract)."""
 
-    form: ClassVar[AnswerForm] = "place"
+    form: ClassVar[str] = "position"
 
     column: Column = Field(description="holds 0 or 1 for each of them, and 1 once")
 
@@ -52,7 +51,7 @@ class MarkAnswer(Answer, kind="mark", target=f"{READERS}.answer_columns:MarkColu
 class TagsAnswer(Answer, kind="tags", target=f"{READERS}.answer_columns:TagsColumn"):
     """A tag for each word (task tag): a list, or text with spaces in between."""
 
-    form: ClassVar[AnswerForm] = "units"
+    form: ClassVar[str] = "units"
 
     column: Column = Field(description="holds the tags")
 
@@ -82,19 +81,19 @@ class ObjectsAnswer(Answer):
 class BoxesAnswer(ObjectsAnswer, kind="boxes", target=f"{READERS}.objects:BoxesColumn"):
     """A box and a category for each object (task locate); they are gold maps as well."""
 
-    form: ClassVar[AnswerForm] = "boxes"
+    form: ClassVar[str] = "boxes"
 
 
 class MasksAnswer(ObjectsAnswer, kind="masks", target=f"{READERS}.objects:MasksColumn"):
     """A category for each pixel (task segment); what is marked is the gold map as well."""
 
-    form: ClassVar[AnswerForm] = "pixels"
+    form: ClassVar[str] = "pixels"
 
 
 class NoAnswer(Answer, kind="none", target=f"{READERS}.answer_columns:NoColumn"):
     """The map is the answer (task attend)."""
 
-    form: ClassVar[AnswerForm] = "nothing"
+    form: ClassVar[str] = "nothing"
 
 
 class Gold(Variant, slot="gold"):

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from attnlab.config.dataset import AnswerForm, Dataset, Share
+from attnlab.config.dataset import Dataset, Share
 from attnlab.config.section import Section, Variant
 from attnlab.data.config import Tokenizer, Words
 from attnlab.datasets.readers.columns_config import (
@@ -152,7 +152,7 @@ class Files(Rows, kind="files", target=f"{READERS}.texts:FileSource"):
     vectors: Vectors | None
 
     @property
-    def answer_form(self) -> AnswerForm:
+    def answer_form(self) -> str:
         form = self.answer.form
         return "item" if form == "label" and "items" in self.inputs else form
 
@@ -235,7 +235,7 @@ class Titles(Section):
 class Interactions(Dataset, kind="interactions", target=f"{READERS}.interactions:Interactions"):
     """A log of who chose what. A history's last item is the test, the last but one validation."""
 
-    answers: ClassVar[AnswerForm | None] = "item"
+    answers: ClassVar[str | None] = "item"
 
     folder: str = Field(description="what the files below are relative to")
     file: str = Field(min_length=1, description="the log (or part-*.csv), or a split on the hub")

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from attnlab.config.dataset import AnswerForm
 from attnlab.config.section import Section, Variant
 from attnlab.datasets.readers.columns_config import (
     Answer,
@@ -62,7 +61,7 @@ class Media(Rows):
     answer: Answer
 
     @property
-    def answer_form(self) -> AnswerForm:
+    def answer_form(self) -> str:
         return self.answer.form
 
     @model_validator(mode="after")
@@ -154,7 +153,7 @@ class Connected(Sounds, kind="connected", target=f"{READERS}.sounds:ConnectedSou
     seed: int = Field(ge=0, description="what is drawn of recordings, silences and noise")
 
     @property
-    def answer_form(self) -> AnswerForm:
+    def answer_form(self) -> str:
         return "units"
 
     def settings(self) -> dict[str, Any]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from attnlab.config.explain import Explain
-from attnlab.data.batch import Batch, Padded
 from attnlab.explain.methods import erasure, flow, gradients, maps
 from attnlab.explain.subject import Subject
 
@@ -33,17 +32,9 @@ def methods(settings: Explain) -> dict[str, Method]:
     return {name: known[name] for name in settings.methods}
 
 
-def attribute(
-    method: Method, model: nn.Module, site: str, batch: Batch, answer: Padded | None = None
-) -> Tensor:
-    """Scores of the input's units for each decision: batch x queries x keys, zero in the padding.
-
-    `site` is the map that is judged; the model's own answers are explained unless others are
-    given. Scores may be negative: such a unit speaks against the answer.
-    """
-    return explained(method, Subject.of(model, site, batch, answer))
-
-
 def explained(method: Method, subject: Subject) -> Tensor:
-    """The same for a subject: batch x queries x keys."""
-    return method(subject).detach().float() * subject.places
+    """Scores of the input's units for each decision: batch x decisions x keys, 0 in the padding.
+
+    Scores may be negative: such a unit speaks against the answer.
+    """
+    return method(subject).detach().float() * subject.cells

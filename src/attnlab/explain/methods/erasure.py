@@ -36,9 +36,9 @@ def occlusion(subject: Subject, reach: int) -> Tensor:
 def neighbours(subject: Subject, reach: int) -> Tensor:
     """Which units are at most `reach` apart, each way: keys x keys."""
     places = torch.arange(subject.keys.shape[1], device=subject.keys.device)
-    if subject.seen.grid is None:
+    if subject.embedded.grid is None:
         return (places[:, None] - places).abs() <= reach
-    rows, columns = places // subject.seen.grid[1], places % subject.seen.grid[1]
+    rows, columns = places // subject.embedded.grid[1], places % subject.embedded.grid[1]
     across = (columns[:, None] - columns).abs() <= reach
     return across & ((rows[:, None] - rows).abs() <= reach)
 
@@ -55,7 +55,7 @@ def lime(subject: Subject, samples: int) -> Tensor:
     kept[:, 0] = True
     share = (kept & subject.keys[:, None]).sum(-1) / subject.keys.sum(-1, keepdim=True)
     weight = torch.exp(-((1 - share.double().sqrt()) ** 2) / (2 * 0.25**2))  # batch x samples
-    found = subject.where_kept(kept, Subject.log_odds).double()
+    found = subject.where_kept(kept, Subject.evidence).double()
     return _ridge(kept.double(), found, weight, penalty=1.0)
 
 
@@ -68,7 +68,7 @@ def shap(subject: Subject, samples: int) -> Tensor:
     kept, weight = _coalitions(subject.keys, samples)
     ends = torch.stack([torch.zeros_like(subject.keys), subject.keys], 1)
     variants = torch.cat([ends, kept], 1)
-    found = subject.where_kept(variants, Subject.log_odds).double()
+    found = subject.where_kept(variants, Subject.evidence).double()
     nothing, everything = found[:, 0], found[:, 1]  # batch x queries
     gained = found[:, 2:] - nothing[:, None]
     return _shares(kept.double(), gained, weight, everything - nothing, subject.keys)
@@ -80,7 +80,7 @@ def _drops(subject: Subject, kept: Tensor) -> Tensor:
     kept is batch x variants x keys; gives batch x queries x variants.
     """
     whole = torch.ones_like(kept[:, :1])
-    found = subject.where_kept(torch.cat([whole, kept], 1), Subject.log_odds)
+    found = subject.where_kept(torch.cat([whole, kept], 1), Subject.evidence)
     drops = (found[:, :1] - found[:, 1:]).transpose(1, 2)
     erased = (~kept & subject.keys[:, None]).any(-1)  # batch x variants
     return drops * erased[:, None]

@@ -24,8 +24,8 @@ def flow(subject: Subject) -> Tensor:
     Unlike in rollout, what meets at a state is not mixed in fixed shares. batch x queries x keys.
     """
     steps = rolled(subject)
-    found = torch.zeros_like(subject.places, dtype=torch.double)
-    places = subject.places.cpu().numpy()
+    found = torch.zeros_like(subject.cells, dtype=torch.double)
+    places = subject.cells.cpu().numpy()
     for i, real in enumerate(places):
         found[i] = torch.from_numpy(_flows(steps, i, real)).to(found)
     return found

@@ -16,8 +16,8 @@ def gradient_input(subject: Subject) -> Tensor:
 
     batch x queries x keys.
     """
-    change = subject.seen.values - subject.blank
-    return _along(subject, subject.seen.values, change)
+    change = subject.embedded.values - subject.blank
+    return _along(subject, subject.embedded.values, change)
 
 
 def integrated_gradients(subject: Subject, steps: int) -> Tensor:
@@ -26,8 +26,8 @@ def integrated_gradients(subject: Subject, steps: int) -> Tensor:
     Midpoint rule. Over all units the scores sum to the log odds less those of the empty input.
     batch x queries x keys.
     """
-    change = subject.seen.values - subject.blank
-    total = torch.zeros_like(subject.places, dtype=change.dtype)
+    change = subject.embedded.values - subject.blank
+    total = torch.zeros_like(subject.cells, dtype=change.dtype)
     for step in range(steps):
         total += _along(subject, subject.blank + (step + 0.5) / steps * change, change)
     return total / steps
@@ -37,11 +37,11 @@ def _along(subject: Subject, values: Tensor, change: Tensor) -> Tensor:
     """The slope of every decision at `values`, unit by unit in the direction of `change`."""
     values = values.detach().requires_grad_()
     with differentiable():
-        log_odds = subject.log_odds(values)  # batch x queries
+        evidence = subject.evidence(values)  # batch x queries
         slopes = [
             # Only the unit's own decision counts: examples do not see each other.
             (torch.autograd.grad(each.sum(), values, retain_graph=True)[0] * change).sum(-1)
-            for each in log_odds.unbind(1)
+            for each in evidence.unbind(1)
         ]
     return torch.stack(slopes, 1)
 

@@ -20,9 +20,9 @@ from attnlab.explain.subject import Subject
 def attention(subject: Subject) -> Tensor:
     """The map itself, the mean of its heads: batch x queries x keys."""
     with Tap(subject.model, subject.site) as tap:
-        subject.scores()
+        subject.outcomes()
     weights = subject.of_decisions(tap.weights().mean(1))
-    if weights.shape != subject.places.shape:
+    if weights.shape != subject.cells.shape:
         raise UserError(
             f"task.map: {subject.site} looks at {weights.shape[2]} states from "
             f"{weights.shape[1]} places, not at the input's units for each decision; "
@@ -72,7 +72,7 @@ def rollout(subject: Subject) -> Tensor:
 def rolled(subject: Subject) -> Network:
     """The steps of rollout and of attention flow."""
     with UsedMaps(subject.model) as used:
-        subject.scores()
+        subject.outcomes()
     return network(subject, {site: m.mean(1) for site, m in used.maps().items()}, Rollout())
 
 
@@ -115,10 +115,10 @@ def _by_decision(
 ) -> Tensor:
     """Weigh the maps by the gradient of one decision after the other, and follow them."""
     with differentiable(), UsedMaps(subject.model) as used:
-        log_odds = subject.log_odds()
+        evidence = subject.evidence()
         maps = used.maps()
         rows: list[Tensor] = []
-        for place, decision in enumerate(log_odds.unbind(1)):
+        for place, decision in enumerate(evidence.unbind(1)):
             slopes = used.slopes(decision.sum())
             brought = {s: weighed(maps[s].detach(), slopes[s]) for s in maps}
             rows.append(follow(brought)[:, place])

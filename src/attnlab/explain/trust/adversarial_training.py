@@ -21,12 +21,13 @@ from attnlab.explain.trust import decided
 from attnlab.explain.trust.adversary import FAR, divergence_limit
 from attnlab.explain.trust.findings import LITTLE, Finding, over_examples, percent
 from attnlab.metrics.divergence import jensen_shannon
+from attnlab.tasks.task import Task
 
 
 def train_adversary(
+    task: Task,
     base: nn.Module,
     fresh: nn.Module,
-    site: str,
     batches: Iterator[Batch],
     settings: AdversarialTraining,
 ) -> nn.Module:
@@ -39,7 +40,7 @@ def train_adversary(
     fresh.train()
     optimizer = torch.optim.Adam(fresh.parameters(), lr=settings.rate)
     for _, batch in zip(range(settings.steps), batches, strict=False):
-        loss = _loss(base, fresh, site, batch, settings.divergence)
+        loss = _loss(task, base, fresh, batch, settings.divergence)
         optimizer.zero_grad()
         loss.backward()
         clip_grad_norm_(fresh.parameters(), 1.0)
@@ -54,7 +55,7 @@ def other_model(subjects: Sequence[Subject], adversary: nn.Module) -> list[Findi
     with torch.no_grad():
         for subject in subjects:
             again = replace(subject, model=adversary)
-            differs = decided.changed(subject.distributions(), again.distributions(), subject)
+            differs = decided.changed(subject.outcomes(), again.outcomes(), subject)
             answers.append(differs)
             apart = _apart(decided.own_maps(subject).weights, decided.own_maps(again).weights)
             maps.append(decided.mean_decision(apart, subject))
@@ -76,15 +77,15 @@ def other_model(subjects: Sequence[Subject], adversary: nn.Module) -> list[Findi
     ]
 
 
-def _loss(base: nn.Module, fresh: nn.Module, site: str, batch: Batch, divergence: float) -> Tensor:
-    with torch.no_grad(), Tap(base, site) as tap:
-        answers = base(batch).softmax(-1)
+def _loss(task: Task, base: nn.Module, fresh: nn.Module, batch: Batch, divergence: float) -> Tensor:
+    with torch.no_grad(), Tap(base, task.map) as tap:
+        answers = task.outcomes(base, batch)
         own = tap.weights()
-    with Tap(fresh, site) as tap:
-        others = fresh(batch).softmax(-1)
+    with Tap(fresh, task.map) as tap:
+        others = task.outcomes(fresh, batch)
         apart = _apart(own, tap.weights())
     real = batch.answer.mask
-    moved = decided.total_variation(answers, others)
+    moved = task.distance(answers, others)
     return ((moved - divergence * apart) * real).sum() / real.sum().clamp_min(1)
 
 

@@ -73,7 +73,7 @@ def _search(subject: Subject, own: decided.OwnMaps, start: Tensor, settings: Adv
     whole = own.weights.sum(-1, keepdim=True).clamp_min(1e-30)
     base = own.weights / whole  # batch x heads x queries x keys
     best = base.new_zeros(len(subject))
-    answers = subject.distributions().detach()
+    answers = subject.outcomes().detach()
     logits = start.requires_grad_()
     optimizer = torch.optim.Adam([logits], lr=settings.rate)
     for _ in range(settings.steps):
@@ -81,7 +81,7 @@ def _search(subject: Subject, own: decided.OwnMaps, start: Tensor, settings: Adv
         apart = jensen_shannon(maps, base).mean(1)  # batch x queries
         divergence = decided.mean_decision(apart, subject)
         other = decided.under(subject, Given(maps * whole))
-        moved = decided.total_variation(answers, other) * subject.decisions
+        moved = subject.task.distance(answers, other) * subject.decisions
         same = (moved <= settings.epsilon).all(1)
         best = torch.where(same & (divergence > best), divergence.detach(), best)
         too_far = (moved - settings.epsilon).clamp_min(0).sum(1)

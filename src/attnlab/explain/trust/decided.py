@@ -36,24 +36,19 @@ def own_maps(subject: Subject) -> OwnMaps:
         return taken
 
     with Intervention(subject.model, subject.site, keep):
-        subject.scores()
+        subject.outcomes()
     return OwnMaps(joined(weights), joined(allowed))
 
 
 def under(subject: Subject, change: MapChange) -> Tensor:
-    """Distributions over the choices, with the map changed: batch x queries x choices."""
+    """What the decisions are made from, with the map changed: batch x decisions x width."""
     with Intervention(subject.model, subject.site, change):
-        return subject.distributions()
-
-
-def total_variation(one: Tensor, other: Tensor) -> Tensor:
-    """Half the summed difference of two distributions: batch x queries."""
-    return (one - other).abs().sum(-1) / 2
+        return subject.outcomes()
 
 
 def changed(one: Tensor, other: Tensor, subject: Subject) -> Tensor:
     """Whether any decision of an example is another one: batch, bool."""
-    differs = one.argmax(-1) != other.argmax(-1)
+    differs = subject.task.differs(one, other)
     return (differs & subject.decisions).any(1)
 
 

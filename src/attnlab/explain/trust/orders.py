@@ -33,7 +33,7 @@ class Decisions:
 
     def where_kept(self, kept: Tensor) -> Tensor:
         """Probability of each decision: decisions x variants x keys -> decisions x variants."""
-        found = self.subject.where_kept(kept, Subject.probabilities)
+        found = self.subject.where_kept(kept, Subject.confidence)
         rows = self.query[:, None, None].expand(-1, kept.shape[1], 1)
         return found.gather(2, rows)[..., 0]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -55,8 +56,8 @@ def likeness(subject: Subject, other: nn.Module) -> tuple[list[float], int]:
 
     And for how many decisions there is none, one map being constant.
     """
-    again = Subject.of(other, subject.site, subject.batch, subject.batch.answer)
-    values = spearman(attention(subject), attention(again), subject.places)  # batch x queries
+    again = replace(subject, model=other)
+    values = spearman(attention(subject), attention(again), subject.cells)  # batch x queries
     defined = subject.decisions & ~values.isnan()
     total = torch.where(defined, values, 0.0).sum(1) / defined.sum(1)
     return total.tolist(), int((subject.decisions & values.isnan()).sum())

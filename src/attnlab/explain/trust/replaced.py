@@ -28,13 +28,13 @@ def permutation(subjects: Sequence[Subject], times: int) -> list[Finding]:
     medians: list[Tensor] = []
     changes: list[Tensor] = []
     for number, subject in enumerate(subjects):
-        own, change = subject.distributions(), Permuted(seed=number)
+        own, change = subject.outcomes(), Permuted(seed=number)
         moved: list[Tensor] = []
         differs: list[Tensor] = []
         with decided.remembered(subject):
             for _ in range(times):
                 other = decided.under(subject, change)
-                moved.append(decided.total_variation(own, other))
+                moved.append(subject.task.distance(own, other))
                 differs.append(decided.changed(own, other, subject).double())
         median = torch.stack(moved).median(0).values  # batch x queries
         medians.append(decided.mean_decision(median, subject))
@@ -122,10 +122,10 @@ def _replaced(
     changes: list[Tensor] = []
     distances: list[Tensor] = []
     for subject in subjects:
-        own = subject.distributions()
+        own = subject.outcomes()
         other = decided.under(subject, makes(subject))
         changes.append(decided.changed(own, other, subject))
-        moved = decided.total_variation(own, other)
+        moved = subject.task.distance(own, other)
         distances.append(decided.mean_decision(moved, subject))
     share = over_examples(changes)
     return [

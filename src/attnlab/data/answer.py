@@ -1,0 +1,122 @@
+"""`Answer`: what an answer is made of. The forms stand with their tasks, in `tasks/NAME/`.
+
+A form turns an answer into a tensor and a prediction into text, and says how many rows a gold map
+of such an answer has.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, ClassVar, Self
+
+import numpy.typing as npt
+from torch import Tensor
+
+from attnlab.config.task import AnswerForm
+from attnlab.data.example import Example
+from attnlab.data.inputs import Input
+from attnlab.data.vocabulary import Vocabulary
+from attnlab.errors import UserError, suggest
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What an answer marks in a picture."""
+
+    boxes: npt.NDArray[Any] | None = None  # boxes x 5 or 6: edges, class, confidence
+    classes: npt.NDArray[Any] | None = None  # height x width
+    count: int = 0  # classes in all
+
+
+class Answer(ABC):
+    """One form of answer, with what the training data hold of it."""
+
+    form: ClassVar[str]
+    whole: ClassVar[bool] = False
+    """Whether an answer has the rows of hops, however many units its gold map counts."""
+    marks_picture: ClassVar[bool] = False
+    """Whether an answer is a place in a picture, which moves when the picture is moved."""
+    vocabulary: Vocabulary | None = None
+
+    @classmethod
+    def accepts(cls, answer: Any) -> bool:
+        """Whether an example's answer is of this form."""
+        return True
+
+    @classmethod
+    @abstractmethod
+    def fit(
+        cls,
+        examples: Iterable[Example],
+        inputs: Mapping[str, Input],
+        vocabulary: Vocabulary | None,
+        others: Iterable[Example],
+    ) -> Self:
+        """What the answers of training examples, and those of other splits, hold.
+
+        A choice that only other splits have is a choice too: never learned, it counts as the error
+        that it is. The examples are gone through more than once.
+        """
+
+    @classmethod
+    @abstractmethod
+    def from_plain(cls, content: dict[str, Any]) -> Self:
+        """What `describe` wrote down."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """As plain values."""
+
+    @abstractmethod
+    def encode(self, example: Example) -> Tensor: ...
+
+    @abstractmethod
+    def text(self, answer: Any) -> str:
+        """An encoded answer or a prediction, as nested lists, in one line for people."""
+
+    def rows(self, answer: Tensor) -> int:
+        """How many rows the gold map of an encoded answer has."""
+        return 1
+
+    def decisions(self, answer: Any) -> list[str]:
+        """The names of the decisions that an encoded answer consists of."""
+        return [self.text(answer)]
+
+    def row_names(self, example: Example, rows: int) -> list[str]:
+        """What each of the rows of the example's map belongs to."""
+        return [str(example.answer)] * rows
+
+    def gold_text(self, example: Example, keys: Sequence[str]) -> str:
+        """The right answer in words; `keys` name what is attended to."""
+        return self.text(self.encode(example).tolist())
+
+    def choices(self, example: Example) -> Sequence[str]:
+        """The texts of which one is the answer, where they are units of the input."""
+        return ()
+
+    def marks(self, answer: npt.NDArray[Any]) -> Marks | None:
+        """What an encoded answer or a prediction marks in a picture."""
+        return None
+
+    def respelled(self, vocabulary: Vocabulary) -> Answer:
+        """The same form written in the units of another vocabulary, if it is written in units."""
+        return self
+
+    def resampled(self, random: Random) -> Answer:
+        """The same form with texts in pieces that are sampled anew."""
+        return self
+
+    def word_groups(self, example: Example) -> Any:
+        """From the words of the example's answer to its units; None where it has no words."""
+        return None
+
+
+def answer_form(form: str) -> type[Answer]:
+    """The class of a form of answer, by its name."""
+    kinds = AnswerForm.kinds()
+    if form not in kinds:
+        raise UserError(f"no form of answer '{form}'; {suggest(form, kinds)}")
+    return kinds[form].model_construct(kind=form).implementation()

@@ -1,0 +1,1 @@
+"""Tasks, a package each: schema, form of answer, head, loss, metrics and controls."""

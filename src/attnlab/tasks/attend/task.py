@@ -1,0 +1,72 @@
+"""`Attend`: the answer is the map itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from attnlab.attention.probes import Tap
+from attnlab.config.attention import AttentionConfig
+from attnlab.data.batch import Batch
+from attnlab.metrics.saliency import CorrelationCoefficient, KullbackLeibler
+from attnlab.models.builder import ModelBuilder
+from attnlab.models.pooling import Pooling
+from attnlab.models.reader import Reader
+from attnlab.objectives.attention import as_shares, cross_entropy, entropy, reachable_gold
+from attnlab.tasks.attend.answer import MapOnly
+from attnlab.tasks.task import HeadContext, Task
+
+
+class Attender(nn.Module):
+    """Answers with its map: gaze, saliency."""
+
+    def __init__(
+        self, reader: Reader, builder: ModelBuilder, attention: AttentionConfig, rows: int
+    ) -> None:
+        super().__init__()
+        self.reader = reader
+        self.pooling = Pooling(builder, attention, rows)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logarithm of the weights: batch x heads x rows x keys."""
+        reading = self.reader(batch)
+        with Tap(self, "pooling") as tap:
+            self.pooling(reading.memory, reading.query_seed)
+        return tap.log_weights()
+
+    @torch.no_grad()
+    def answer(self, batch: Batch) -> Tensor:
+        """The weights, averaged over heads: batch x rows x keys."""
+        return self(batch).exp().mean(1)
+
+
+class Attend(Task):
+    """The loss is the divergence of the map from gold."""
+
+    def head(self, context: HeadContext) -> nn.Module:
+        assert isinstance(self.codec.answers, MapOnly)
+        rows = self.codec.answers.map_rows
+        return Attender(context.reader, context.builder, context.attention, rows)
+
+    def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Scores are log weights: batch x heads x rows x keys."""
+        log_weights = as_shares(scores.float())
+        gold, rows = reachable_gold(log_weights, batch.target), batch.target.rows()
+        divergence = (cross_entropy(log_weights, gold) - entropy(gold)).mean(1)  # batch x rows
+        return (divergence * rows).sum(1), rows.sum(1)
+
+    def metrics(self) -> list[Metric]:
+        return [CorrelationCoefficient(), KullbackLeibler()]
+
+    def update_metrics(
+        self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor
+    ) -> None:
+        for metric in metrics:
+            metric.update(batch.over_words(answers), batch.judged)
+
+    def texts(self, answers: Tensor, batch: Batch) -> list[str]:
+        return [""] * len(batch)

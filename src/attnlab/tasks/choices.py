@@ -1,0 +1,83 @@
+"""`ChoiceTask`: answers that are choices, at one position or at many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypedDict, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from attnlab.data.batch import Batch
+from attnlab.data.codec import Codec
+from attnlab.tasks.choice_loss import NOT_COUNTED, choice_loss
+from attnlab.tasks.task import Prediction, Task
+
+
+class ChoiceSettings(TypedDict):
+    """The settings of every task whose answers are choices."""
+
+    map: str
+    label_smoothing: float
+
+
+class ChoiceTask(Task):
+    """The loss is the cross-entropy of the right choice; scores are batch x positions x choices."""
+
+    def __init__(self, codec: Codec, **shared: Unpack[ChoiceSettings]) -> None:
+        super().__init__(codec, map=shared["map"])
+        self.label_smoothing = shared["label_smoothing"]
+
+    def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        return self.cross_entropy(scores, self.gold(batch))
+
+    def cross_entropy(self, scores: Tensor, gold: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums and counts of each example, for the right choices: batch x positions."""
+        choices = scores.flatten(0, 1)  # of batch x positions x choices
+        losses = choice_loss(choices, gold.flatten(), self.label_smoothing)
+        return losses.view(gold.shape).sum(1), (gold != NOT_COUNTED).sum(1)
+
+    def gold(self, batch: Batch) -> Tensor:
+        """The right choice at each position."""
+        gold, mask = batch.answer
+        return gold.masked_fill(~mask, NOT_COUNTED)
+
+    def outcomes(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Scores of all choices; -inf for what may not be chosen."""
+        return model(batch)
+
+    def evidence(self, outcomes: Tensor, decisions: Tensor) -> Tensor:
+        """Log odds, which do not saturate as a probability does."""
+        chosen = decisions[..., None]
+        others = outcomes.scatter(-1, chosen, -torch.inf).logsumexp(-1)
+        return outcomes.gather(-1, chosen)[..., 0] - others
+
+    def confidence(self, outcomes: Tensor, decisions: Tensor) -> Tensor:
+        """The probability of each decision."""
+        return outcomes.softmax(-1).gather(-1, decisions[..., None])[..., 0]
+
+    def distance(self, one: Tensor, other: Tensor) -> Tensor:
+        """Total variation of the distributions over choices."""
+        return (one.softmax(-1) - other.softmax(-1)).abs().sum(-1) / 2
+
+    def differs(self, one: Tensor, other: Tensor) -> Tensor:
+        return one.argmax(-1) != other.argmax(-1)
+
+
+def best_choices(
+    scores: Tensor, maps: Tensor, most: int, name: Callable[[int], str]
+) -> list[list[Prediction]]:
+    """The best choices of each row of scores (batch x choices) with their probabilities.
+
+    Maps are batch x rows x keys. A choice with a score of -inf is never made.
+    """
+    probabilities = scores.float().softmax(-1)
+    best, numbers = probabilities.topk(min(most, probabilities.shape[1]))
+    allowed = scores.isfinite().sum(1).clamp_max(most).tolist()
+    rows: Sequence[tuple[list[int], list[float], int, Tensor]] = list(
+        zip(numbers.tolist(), best.tolist(), allowed, maps, strict=True)
+    )
+    return [
+        [Prediction(name(i), p, map_) for i, p in zip(which[:n], chances[:n], strict=True)]
+        for which, chances, n, map_ in rows
+    ]

@@ -1,0 +1,89 @@
+"""`Label`: an answer that is one of the labels that occur."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from attnlab.data.answer import Answer
+from attnlab.data.example import Example
+from attnlab.data.inputs import Input
+from attnlab.data.vocabulary import Vocabulary
+from attnlab.errors import UserError, suggest
+
+
+@dataclass(frozen=True)
+class Label(Answer):
+    """One of the labels; some may be learned apart and predicted as one, or never predicted."""
+
+    labels: list[str]
+    merges: Mapping[str, str | None] = field(default_factory=dict)
+    form = "label"
+    whole = True
+
+    @classmethod
+    def accepts(cls, answer: Any) -> bool:
+        return isinstance(answer, str)
+
+    @classmethod
+    def fit(
+        cls,
+        examples: Iterable[Example],
+        inputs: Mapping[str, Input],
+        vocabulary: Vocabulary | None,
+        others: Iterable[Example],
+    ) -> Self:
+        return cls(sorted({str(e.answer) for split in (examples, others) for e in split}))
+
+    @classmethod
+    def from_plain(cls, content: dict[str, Any]) -> Self:
+        return cls(content["labels"])
+
+    def describe(self) -> dict[str, Any]:
+        return {"labels": self.labels}
+
+    def encode(self, example: Example) -> Tensor:
+        """1."""
+        label = str(example.answer)
+        if label not in self.labels:
+            raise UserError(f"example {example.id}: label '{label}' does not occur in the data")
+        return torch.tensor([self.labels.index(label)])
+
+    def text(self, answer: Sequence[int]) -> str:
+        """As it is predicted; a label that never is has its own name."""
+        merged = self.merged[answer[0]]
+        return self.labels[answer[0] if merged is None else merged]
+
+    def merging(self, merges: Mapping[str, str | None]) -> Label:
+        """The same labels, some of which are predicted as another."""
+        for name in (*merges, *merges.values()):
+            if name is not None and name not in self.labels:
+                hint = suggest(name, self.labels)
+                raise UserError(f"task.merge_labels: the data have no label '{name}'; {hint}")
+        for name, merged in merges.items():
+            if merged is not None and merges.get(merged, merged) != merged:
+                raise UserError(
+                    f"task.merge_labels.{name}: '{merged}' is not predicted itself; "
+                    f"try: task.merge_labels.{name}={merges[merged] or 'null'}"
+                )
+        return replace(self, merges=merges)
+
+    @cached_property
+    def merged(self) -> list[int | None]:
+        """For each label the number of the one that is predicted in its stead."""
+        merged = (self.merges.get(label, label) for label in self.labels)
+        return [None if label is None else self.labels.index(label) for label in merged]
+
+    @property
+    def members(self) -> dict[int, list[int]]:
+        """For each label that is predicted the numbers of those merged into it."""
+        members: dict[int, list[int]] = {}
+        for number, merged in enumerate(self.merged):
+            if merged is not None:
+                members.setdefault(merged, []).append(number)
+        return members

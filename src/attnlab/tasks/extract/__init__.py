@@ -1,0 +1,1 @@
+"""Answers that are units of the input."""

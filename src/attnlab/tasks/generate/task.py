@@ -1,0 +1,146 @@
+"""`Generate`: the answer is a sequence of units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Unpack
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from attnlab.attention.probes import Tap
+from attnlab.data.batch import Batch, Padded
+from attnlab.data.codec import Codec
+from attnlab.data.vocabulary import EOS
+from attnlab.metrics.text import (
+    CharacterError,
+    ExactMatch,
+    HeardCharacterError,
+    HeardWordError,
+    WordError,
+)
+from attnlab.metrics.translation import Bleu, Chrf, Rouge
+from attnlab.tasks.choices import ChoiceSettings, ChoiceTask
+from attnlab.tasks.generate.answer import Units
+from attnlab.tasks.generate.config import Decoding as DecodingConfig
+from attnlab.tasks.generate.ctc import CtcHead
+from attnlab.tasks.generate.decoding import Decoding, Greedy
+from attnlab.tasks.generate.head import Generator, JointScores
+from attnlab.tasks.task import HeadContext, Prediction
+
+TEXT_FIGURES: dict[str, Callable[[], Metric]] = {
+    "bleu": partial(Bleu, "none"),
+    "chrf": partial(Chrf, word_order=0),
+    "rouge": partial(Rouge, stem=False),
+    "word_error": WordError,
+    "character_error": CharacterError,
+    "exact_match": ExactMatch,
+}
+DEFAULT_FIGURES = {  # of answers in words, and of others
+    True: ("bleu", "chrf", "word_error", "exact_match"),
+    False: ("exact_match", "character_error"),
+}
+
+
+class Generate(ChoiceTask):
+    """A choice of a unit at every position, given the units before it."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        *,
+        max_length: int,
+        figures: list[str] | None,
+        ctc: float,
+        decoding: DecodingConfig,
+        **shared: Unpack[ChoiceSettings],
+    ) -> None:
+        super().__init__(codec, **shared)
+        self.figures, self.ctc, self.max_length = figures, ctc, max_length
+        self.decoding_config = decoding
+        self.decoding: Decoding = Greedy()
+
+    @property
+    def units(self) -> Units:
+        """The form of the answers."""
+        assert isinstance(self.codec.answers, Units)
+        return self.codec.answers
+
+    def head(self, context: HeadContext) -> nn.Module:
+        builder, size = context.builder, len(self.units.vocabulary)
+        decoder = builder.decoder(size, context.attention)
+        ctc = CtcHead(builder.dim, size) if self.ctc else None
+        prediction = context.prediction(self.max_length)
+        return Generator(
+            context.reader, prediction, decoder, self.max_length, builder.unit_dropout, ctc
+        )
+
+    def run(self, model: nn.Module, batch: Batch) -> Tensor | JointScores:
+        return model(batch, ctc=True) if self.ctc else model(batch)
+
+    def losses(self, scores: Tensor | JointScores, batch: Batch) -> tuple[Tensor, Tensor]:
+        if isinstance(scores, Tensor):
+            return super().losses(scores, batch)
+        decoded, counts = super().losses(scores.decoder, batch)
+        return (1 - self.ctc) * decoded + self.ctc * scores.ctc.losses(batch.answer), counts
+
+    def use_decoding(self) -> None:
+        self.decoding = self.decoding_config.build()
+
+    @torch.no_grad()
+    def answer(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The best answer: batch x length, ending with the end mark."""
+        assert isinstance(model, Generator)
+        return model.decode(batch, self.decoding, Tap(model, self.map)).units[:, 0]
+
+    @torch.no_grad()
+    def predict(self, model: nn.Module, batch: Batch, most: int) -> list[list[Prediction]]:
+        """Texts, each with the map of a pass that reads it as if it were gold."""
+        assert isinstance(model, Generator)
+        decoded = model.decode(batch, self.decoding, Tap(model, self.map))
+        vocabulary = self.units.vocabulary
+        predictions: list[list[Prediction]] = [[] for _ in range(len(batch))]
+        for rank in range(min(decoded.units.shape[1], most)):
+            units = decoded.units[:, rank]
+            with Tap(model, self.map) as tap:
+                model(replace(batch, answer=Padded(units, before_end(units))))
+            maps = tap.weights().float().mean(1)
+            for i, score in enumerate(decoded.scores[:, rank].tolist()):
+                if score > float("-inf"):
+                    words, rows = vocabulary.read(units[i].tolist())
+                    text = vocabulary.joint.join(words)
+                    predictions[i].append(Prediction(text, score, maps[i], words, rows))
+        return predictions
+
+    def metrics(self) -> list[Metric]:
+        in_words = bool(self.units.vocabulary.joint)
+        decoded = [TEXT_FIGURES[name]() for name in self.figures or DEFAULT_FIGURES[in_words]]
+        of_steps = HeardWordError if in_words else HeardCharacterError
+        return [*decoded, of_steps()] if self.ctc else decoded
+
+    def update_metrics(
+        self,
+        metrics: Iterable[Any],
+        batch: Batch,
+        scores: Tensor | JointScores,
+        answers: Tensor,
+    ) -> None:
+        of_steps = HeardWordError | HeardCharacterError
+        decoded = [metric for metric in metrics if not isinstance(metric, of_steps)]
+        super().update_metrics(decoded, batch, scores, answers)
+        if isinstance(scores, JointScores):
+            ctc = [metric for metric in metrics if isinstance(metric, of_steps)]
+            super().update_metrics(ctc, batch, scores, scores.ctc.units())
+
+    def decide(self, model: nn.Module, batch: Batch) -> Padded:
+        units = self.answer(model, batch)
+        return Padded(units, before_end(units))
+
+
+def before_end(units: Tensor) -> Tensor:
+    """Which units belong to an answer, its end mark included: batch x length, bool."""
+    ends = (units == EOS).long()
+    return ends.cumsum(1) - ends == 0

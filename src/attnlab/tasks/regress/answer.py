@@ -1,0 +1,73 @@
+"""`Numbers`: an answer that is one number, or several."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attnlab.data.answer import Answer
+from attnlab.data.example import Example
+from attnlab.data.inputs import Input
+from attnlab.data.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Numbers(Answer):
+    """So many numbers, with their mean and spread in the training data."""
+
+    means: list[float]
+    spreads: list[float]  # standard deviations; 1 where all training answers are equal
+    form = "numbers"
+
+    @classmethod
+    def accepts(cls, answer: Any) -> bool:
+        numbers = answer if isinstance(answer, list) else [answer]
+        real = (isinstance(n, float | int) and math.isfinite(n) for n in numbers)
+        return bool(numbers) and all(real)
+
+    @classmethod
+    def fit(
+        cls,
+        examples: Iterable[Example],
+        inputs: Mapping[str, Input],
+        vocabulary: Vocabulary | None,
+        others: Iterable[Example],
+    ) -> Self:
+        answers = np.array([numbers_of(example) for example in examples], np.float64)
+        spreads = np.where(answers.std(0) > 0, answers.std(0), 1.0)
+        return cls(answers.mean(0).tolist(), spreads.tolist())
+
+    @classmethod
+    def from_plain(cls, content: dict[str, Any]) -> Self:
+        return cls(**content)
+
+    def describe(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def encode(self, example: Example) -> Tensor:
+        """numbers."""
+        return torch.tensor(numbers_of(example), dtype=torch.float32)
+
+    def text(self, answer: Sequence[float]) -> str:
+        return " ".join(f"{number:.4g}" for number in answer)
+
+    def rows(self, answer: Tensor) -> int:
+        return len(answer)
+
+    def decisions(self, answer: Sequence[float]) -> list[str]:
+        return [f"{number:.4g}" for number in answer]
+
+    def row_names(self, example: Example, rows: int) -> list[str]:
+        return self.decisions(numbers_of(example))
+
+
+def numbers_of(example: Example) -> list[float]:
+    """The answer as a list, also where it is one number."""
+    answer: Any = example.answer
+    return [float(n) for n in answer] if isinstance(answer, list) else [float(answer)]

@@ -1,0 +1,1 @@
+"""Answers that are a tag for each unit of the input."""
