@@ -109,8 +109,8 @@ def test_every_look_is_a_row_that_its_gold_trains(attention: str) -> None:
     log_weights = tap.log_weights()
     assert log_weights.shape[2:] == (2, 3) == batch.target.weights.shape[1:]
     (log_weights[0, :, 1, 2]).sum().backward()
-    assert network.pooling.moves[0].weight.grad.abs().sum() > 0, "the first hop shifts the second"
-    assert network.pooling.moves[1].weight.grad is None, "what the second found is for the answer"
+    assert network.pooling.updates[0].weight.grad.abs().sum() > 0, "the first hop shifts the second"
+    assert network.pooling.updates[1].weight.grad is None, "what the second found is for the answer"
 
 
 def test_looks_cannot_be_predicted_before_they_are_made() -> None:
@@ -125,7 +125,7 @@ def test_looks_cannot_be_predicted_before_they_are_made() -> None:
             ]
         )
     assert str(raised.value).startswith(
-        "task.hops: each hop depends on the context of those before it, which nothing can predict; "
+        "task.hops: each hop depends on those before it, which a prediction cannot know; "
         "try: task.hops=1, or model.prediction=null"
     )
 
@@ -133,10 +133,10 @@ def test_looks_cannot_be_predicted_before_they_are_made() -> None:
 def test_a_sentence_can_be_erased() -> None:
     """Explanations show a model what its embedder sees in an empty sentence."""
     config = small_config("task=classify", "task.hops=2")
-    network, batch, _ = built(config, stories([3, 5, 2], [4]))
-    subject = Subject.of(network, "pooling", batch)
-    assert subject.seen.values.shape[:2] == (2, 3) == subject.blank.shape[:2]
+    network, batch, codec = built(config, stories([3, 5, 2], [4]))
+    subject = Subject.of(network, config.task.build(codec), batch)
+    assert subject.embedded.values.shape[:2] == (2, 3) == subject.blank.shape[:2]
     kept = ~torch.eye(3, dtype=torch.bool).expand(2, -1, -1)
-    found = subject.where_kept(kept, Subject.log_odds)
+    found = subject.where_kept(kept, Subject.evidence)
     assert found.shape == (2, 3, 1)
     assert found[0].std() > 0

@@ -122,7 +122,7 @@ def test_fewer_queries_than_boxes_are_refused() -> None:
     with pytest.raises(UserError) as refused:
         built(small_config("task=locate", "task.queries=1"), pictures(GOLD_BOXES))
     assert str(refused.value) == (
-        "task.queries: 1 find less than a picture of dataset 'dates' has, 2 boxes; "
+        "task.queries: 1 are fewer than the 2 boxes that a picture of dataset 'canvas' has; "
         "try: task.queries=4"
     )
 
@@ -207,7 +207,7 @@ def test_task_that_does_not_go_with_the_answers_is_refused(
 
 
 def test_places_in_a_text_are_refused() -> None:
-    with pytest.raises(UserError, match="looks at a picture; 'text' is a text"):
+    with pytest.raises(UserError, match="needs a picture; 'text' is a text"):
         built(small_config("task=locate"), labelled([boxes([0, 0, 1, 1, 0]), boxes()]))
 
 

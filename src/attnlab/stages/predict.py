@@ -34,7 +34,7 @@ from attnlab.data.example import Example, named
 from attnlab.data.groups import Groups
 from attnlab.data.prepared import Prepared
 from attnlab.data.vocabulary import Vocabulary
-from attnlab.datasets.readers.row import BadRowError
+from attnlab.datasets.readers.files import BadRowError
 from attnlab.errors import UserError, suggest
 from attnlab.report.examples import gold_text
 from attnlab.stages.learners import device, load_learner

@@ -14,7 +14,7 @@ from attnlab.data.vocabulary import EOS, PAD
 from attnlab.errors import ConfigError
 from attnlab.tasks.generate.config import Beam as BeamConfig
 from attnlab.tasks.generate.config import Sample as SampleConfig
-from attnlab.tasks.generate.decoding import Beam, Decoded, Greedy, Sample
+from attnlab.tasks.generate.decoding import Beam, Decoded, Decoding, Greedy, Sample
 from attnlab.tasks.generate.head import Generator, shifted
 from tests.models.building import built, small_config, texts
 
@@ -25,6 +25,7 @@ DECODERS = {
     "transformer": ["model=transformer", "model.feedforward_dim=16", "attention=multihead"],
 }
 LONGEST = 3
+MAP = "decoder.cross.-1"
 
 
 def model_and_batch(decoder: str, longest: int = LONGEST) -> tuple[Generator, Batch]:
@@ -44,11 +45,16 @@ def sample(answers: int = 1, temperature: float = 1.0, top_k: int = 0, top_p: fl
     return Sample(answers=answers, temperature=temperature, top_k=top_k, top_p=top_p, seed=0)
 
 
+def decoded(model: Generator, batch: Batch, decoding: Decoding | None = None) -> Decoded:
+    """Answers by a way of decoding, greedy unless another is given."""
+    return model.decode(batch, decoding or Greedy(), Tap(model, MAP))
+
+
 @torch.no_grad()
 def looked_up(model: Generator, batch: Batch, units: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Log probability, length and coverage of answers batch x length, all steps at once."""
     memory = model.memory(model.reader(batch), units.shape[1])
-    with Tap(model, model.map) as tap:
+    with Tap(model, MAP) as tap:
         chances = model.decoder(shifted(units), memory).log_softmax(-1)
     ended = (units == EOS).cumsum(1) - (units == EOS).long() > 0  # after the end mark
     chosen = chances.gather(2, units[..., None])[..., 0].masked_fill(ended, 0.0)
@@ -79,8 +85,8 @@ def test_a_beam_wide_enough_finds_the_best_of_all_answers(
 ) -> None:
     model, batch = model_and_batch(decoder)
     choices = model.decoder.output.out_features  # type: ignore[union-attr]
-    search = model.decoding = beam(choices**2, 5, *penalties)
-    units, scores = model.decode(batch)
+    search = beam(choices**2, 5, *penalties)
+    units, scores = decoded(model, batch, search)
     answers = all_answers(choices)
     for i in range(len(batch)):
         one = Batch(
@@ -103,10 +109,10 @@ def test_a_beam_wide_enough_finds_the_best_of_all_answers(
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_the_scores_of_a_narrow_beam_are_those_of_its_answers(decoder: str, size: int) -> None:
-    """What is kept between steps moves with the beginnings that it belongs to."""
+    """What is kept between steps moves with the prefixes that it belongs to."""
     model, batch = model_and_batch(decoder, longest=9)
-    search = model.decoding = beam(size, size, length=1.0, coverage=0.2)
-    units, scores = model.decode(batch)
+    search = beam(size, size, length=1.0, coverage=0.2)
+    units, scores = decoded(model, batch, search)
     for place in range(size):
         right = final(model, batch, units[:, place], search)
         torch.testing.assert_close(scores[:, place], right, atol=1e-4, rtol=1e-4)
@@ -117,10 +123,7 @@ def test_the_scores_of_a_narrow_beam_are_those_of_its_answers(decoder: str, size
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_one_beam_is_greedy(decoder: str) -> None:
     model, batch = model_and_batch(decoder, longest=9)
-    model.decoding = Greedy()
-    greedy = model.decode(batch)
-    model.decoding = beam(1)
-    one = model.decode(batch)
+    greedy, one = decoded(model, batch), decoded(model, batch, beam(1))
     length = greedy.units.shape[2]
     assert one.units[:, :, :length].tolist() == greedy.units.tolist()
     assert (one.units[:, :, length:] == PAD).all()
@@ -129,7 +132,7 @@ def test_one_beam_is_greedy(decoder: str) -> None:
 
 def test_greedy_is_the_likeliest_unit_of_each_step() -> None:
     model, batch = model_and_batch("transformer", longest=9)
-    units, scores = model.decode(batch)
+    units, scores = decoded(model, batch)
     with torch.no_grad():
         best = model.decoder(shifted(units[:, 0]), model.memory(model.reader(batch), 9)).argmax(-1)
     for row, answer in zip(best.tolist(), units[:, 0].tolist(), strict=True):
@@ -142,15 +145,15 @@ def test_greedy_is_the_likeliest_unit_of_each_step() -> None:
 @pytest.mark.parametrize("decoding", [Greedy(), beam(3)])
 def test_an_input_is_answered_the_same_beside_others(decoding: Greedy | Beam) -> None:
     model, batch = model_and_batch("transformer", longest=9)
-    model.decoding = decoding
-    together = model.answer(batch)
+    together = decoded(model, batch, decoding).units[:, 0]
     for i in range(len(batch)):
         length = int(batch.inputs["text"].mask[i].sum())
         inputs = {
             n: type(p)(p.values[i : i + 1, :length], p.mask[i : i + 1, :length])
             for n, p in batch.inputs.items()
         }
-        alone = model.answer(Batch(inputs, batch.answer, batch.target, batch.index[i : i + 1]))
+        one = Batch(inputs, batch.answer, batch.target, batch.index[i : i + 1])
+        alone = decoded(model, one, decoding).units[:, 0]
         assert _said(alone[0]) == _said(together[i])
 
 
@@ -161,8 +164,7 @@ def _said(units: Tensor) -> list[int]:
 
 def test_draws_are_as_likely_as_the_model_says() -> None:
     model, batch = model_and_batch("recurrent")
-    model.decoding = sample(answers=4000)
-    units, scores = model.decode(batch)
+    units, scores = decoded(model, batch, sample(answers=4000))
     with torch.no_grad():
         first = model.decoder(shifted(units[:, 0]), model.memory(model.reader(batch), LONGEST))[
             :, 0
@@ -175,14 +177,10 @@ def test_draws_are_as_likely_as_the_model_says() -> None:
 
 def test_draws_among_one_are_greedy_and_the_seed_decides_the_others() -> None:
     model, batch = model_and_batch("recurrent", longest=9)
-    greedy = model.answer(batch)
+    greedy = decoded(model, batch).units.tolist()
     for narrow in (sample(top_k=1), sample(top_p=1e-6), sample(temperature=1e-4)):
-        model.decoding = narrow
-        assert model.answer(batch).tolist() == greedy.tolist()
-    drawn: list[Decoded] = []
-    for _ in range(2):
-        model.decoding = sample(answers=3)
-        drawn.append(model.decode(batch))
+        assert decoded(model, batch, narrow).units.tolist() == greedy
+    drawn = [decoded(model, batch, sample(answers=3)) for _ in range(2)]
     assert drawn[0].units.tolist() == drawn[1].units.tolist()
     assert len({tuple(u) for u in drawn[0].units[0].tolist()}) > 1
 
@@ -194,8 +192,8 @@ def test_only_the_likeliest_are_drawn() -> None:
     assert sample(top_k=3).kept(scores.flip(1)).isfinite().tolist() == [[False, True, True, True]]
 
 
-def test_more_answers_than_beginnings_are_refused() -> None:
-    with pytest.raises(ValueError, match="5 answers from 3 beginnings; raise size"):
+def test_more_answers_than_prefixes_are_refused() -> None:
+    with pytest.raises(ValueError, match="5 answers from 3 prefixes; raise size"):
         BeamConfig(kind="beam", size=3, answers=5, length_penalty=1, coverage_penalty=0)
     with pytest.raises(ValueError, match="less than or equal to 1"):
         SampleConfig(kind="sample", answers=1, temperature=1, top_k=0, top_p=2, seed=0)

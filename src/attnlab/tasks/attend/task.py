@@ -9,14 +9,16 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from attnlab.attention.parts import entropy
 from attnlab.attention.probes import Tap
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch
-from attnlab.metrics.saliency import CorrelationCoefficient, KullbackLeibler
+from attnlab.metrics.divergence import KullbackLeibler
+from attnlab.metrics.saliency import CorrelationCoefficient
 from attnlab.models.builder import ModelBuilder
 from attnlab.models.pooling import Pooling
 from attnlab.models.reader import Reader
-from attnlab.objectives.attention import as_shares, cross_entropy, entropy, reachable_gold
+from attnlab.objectives.attention import as_shares, cross_entropy, reachable_gold
 from attnlab.tasks.attend.answer import MapOnly
 from attnlab.tasks.task import HeadContext, Task
 

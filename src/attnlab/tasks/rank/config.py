@@ -58,7 +58,6 @@ class Rank(Task, Smoothed, kind="rank", target="attnlab.tasks.rank.task:Rank"):
         if config.model.prediction is not None:
             problem = f"predicts the map of one answer; task.learn={self.learn} has many"
             yield Mistake("model.prediction", problem, "try: task.learn=answer")
-        objective = config.objective
-        if objective.attention is not None or objective.extra:
+        if config.objective.on_maps:
             problem = f"losses on maps are those of one answer; task.learn={self.learn} has many"
             yield Mistake("objective", problem, "try: objective=unsupervised, or task.learn=answer")

@@ -77,7 +77,7 @@ class WithMaskAtEnd(nn.Module):
 
     def __init__(self, builder: ModelBuilder, encoder: nn.Module) -> None:
         super().__init__()
-        self.encoder, self.positions = encoder, builder.places()
+        self.encoder, self.positions = encoder, builder.add_positions()
         width = builder.embedding_width
         self.mask_vector = nn.Parameter(torch.randn(width) * width**-0.5)
 
