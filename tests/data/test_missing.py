@@ -7,19 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from attnlab.config.compose import load
 from attnlab.data.batch import collate
 from attnlab.data.example import Example
 from attnlab.data.missing import lacking, without
 from attnlab.errors import UserError
 from attnlab.stages.prepare import prepared_data
-from tests.forms import fitted
+from tests.forms import fitted, load_fitting
 
 INPUTS = ("image", "question")
 
 
 def questions(count: int = 200) -> list[Example]:
-    config, _ = load(["dataset=questions", f"dataset.train={count}"])
+    config, _ = load_fitting(["dataset=questions", f"dataset.train={count}"])
     return list(config.dataset.build().examples("train"))
 
 

@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import pytest
 import torch
-from attnlab.models.decoding import Beam, Greedy
 from torch import Tensor
 
 from attnlab.attention.probes import Tap, sites
@@ -15,6 +14,7 @@ from attnlab.data.vocabulary import BOS, SPECIAL, Vocabulary
 from attnlab.errors import UserError
 from attnlab.models.causal_decoder import CausalDecoder, rest_of
 from attnlab.models.memory import Memory
+from attnlab.tasks.generate.decoding import Beam, Greedy
 from tests.models.building import small_config, with_mechanism
 
 TRANSFORMER = ["model=transformer", "model.feedforward_dim=16"]

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from attnlab.attention.probes import Tap, sites
+from attnlab.config.compose import load
 from attnlab.data.example import Example
 from attnlab.data.target import AttentionTarget
-from attnlab.errors import UserError
+from attnlab.errors import ConfigError, UserError
 from attnlab.tasks.locate.head import centres
 from tests.models.building import SIZE, built, pictures, small_config, texts
 
@@ -195,15 +196,20 @@ def test_ranker_names_items_best_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "answers", "meant"),
-    [("generate", ["x", "y"], "classify"), ("classify", [["x"], ["y"]], "generate"),
-     ("rank", ["x", "y"], "classify"), ("segment", [None, None], "attend")],
-)  # fmt: skip
+    ("task", "dataset", "meant"),
+    [
+        ("generate", "reviews", "classify"),
+        ("classify", "dates", "generate or retrieve or tag"),
+        ("rank", "reviews", "classify"),
+        ("segment", "canvas", "classify"),
+    ],
+)
 def test_task_that_does_not_go_with_the_answers_is_refused(
-    task: str, answers: list[object], meant: str
+    task: str, dataset: str, meant: str
 ) -> None:
-    with pytest.raises(UserError, match=f"did you mean '{meant}"):
-        built(small_config(f"task={task}"), labelled(answers))
+    """Before anything is prepared."""
+    with pytest.raises(ConfigError, match=f"does not go with .*did you mean '{meant}'"):
+        load(["~experiment", f"task={task}", f"dataset={dataset}"])
 
 
 def test_places_in_a_text_are_refused() -> None:

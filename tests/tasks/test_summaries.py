@@ -83,11 +83,6 @@ def test_without_references_what_is_said_is_compared_with_the_right_sentence() -
     assert oracle == pytest.approx(dict.fromkeys(oracle, 1.0))
 
 
-def test_labels_are_not_places() -> None:
-    with pytest.raises(UserError, match=r"answers of form 'place' .*did you mean 'extract'"):
-        built(small_config("task=classify"), abstracts())
-
-
 def test_written_summaries_are_judged_by_the_figures_asked_for(tmp_path: Path) -> None:
     made = prepared(files(tmp_path, "dataset/answer=texts", "dataset.answer.column=said"), tmp_path)
     config, _ = load(["~experiment", "task=generate", "task.figures=[rouge,exact_match]"])

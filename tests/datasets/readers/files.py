@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from attnlab.config.compose import load
 from attnlab.data.example import Example
 from attnlab.data.prepared import Prepared, prepare
 from attnlab.data.source import Split
 from attnlab.datasets.readers.config import Files
 from tests.commands import REPOSITORY
+from tests.forms import load_fitting
 
 SHARED = REPOSITORY.parent / "shared" / "data"
 
@@ -28,7 +28,7 @@ def shared(folder: str) -> Path:
 
 def dataset(folder: Path, *overrides: str) -> Files:
     """`conf/dataset/files.yaml` over a folder, as a user would set it up."""
-    config, _ = load(["dataset=files", f"dataset.folder={folder}", *overrides])
+    config, _ = load_fitting(["dataset=files", f"dataset.folder={folder}", *overrides])
     assert isinstance(config.dataset, Files)
     return config.dataset
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from attnlab.config.compose import load
 from attnlab.datasets.readers.media_config import Pictures, Sounds
+from tests.forms import load_fitting
 
 
 def dataset(kind: str, folder: Path, *overrides: str) -> Pictures | Sounds:
     words = [f"dataset={kind}", "task=classify", "objective=unsupervised"]
-    config, _ = load([*words, f"dataset.folder={folder}", *overrides])
+    config, _ = load_fitting([*words, f"dataset.folder={folder}", *overrides])
     assert isinstance(config.dataset, Pictures | Sounds)
     return config.dataset
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnlab.config.compose import load
 from attnlab.data.example import Example
 from attnlab.datasets.readers.sounds import ConnectedSource
 from attnlab.errors import UserError
 from tests.datasets.readers.files import shared
 from tests.datasets.readers.media import LOUD, spoken
+from tests.forms import load_fitting
 
 RATE, HOP = 8000, 80
 SIZES = "dataset.sounds={train: 30, val: 10, test: 10}"
@@ -21,7 +21,7 @@ SIZES = "dataset.sounds={train: 30, val: 10, test: 10}"
 def source(folder: Path, *overrides: str) -> ConnectedSource:
     spoken(folder)
     words = ["dataset=fsdd_connected", f"paths.data={folder}", "dataset.loudness=null", SIZES]
-    return load([*words, "dataset.snr_db=[60, 60]", *overrides])[0].dataset.build()
+    return load_fitting([*words, "dataset.snr_db=[60, 60]", *overrides])[0].dataset.build()
 
 
 def spans(example: Example) -> list[tuple[int, int]]:
@@ -97,7 +97,7 @@ def test_range_the_wrong_way_round(tmp_path: Path) -> None:
 
 def test_official_split_of_the_real_recordings() -> None:
     data = shared("fsdd")
-    made = load(["dataset=fsdd_connected", f"paths.data={data}", SIZES])[0].dataset.build()
+    made = load_fitting(["dataset=fsdd_connected", f"paths.data={data}", SIZES])[0].dataset.build()
     examples = list(made.examples("test"))
     files = [row.split()[0] for e in examples for row in e.meta["rows"]]  # type: ignore[union-attr]
     assert {file.rsplit("_", 1)[1] for file in files} == {f"{take}.wav" for take in range(5)}

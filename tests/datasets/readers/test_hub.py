@@ -12,10 +12,11 @@ import datasets
 import pytest
 from datasets import ClassLabel, List, Value
 
-from attnlab.config.compose import config_dir, load
+from attnlab.config.compose import config_dir
 from attnlab.datasets.readers.config import Files
 from attnlab.errors import UserError
 from tests.datasets.readers.files import dataset, plain, read, whole, write
+from tests.forms import load_fitting
 
 SHIPPED = sorted(path.stem for path in (config_dir() / "dataset").glob("*_hub.yaml"))
 TEXT, TEXTS = Value("string"), List(Value("string"))
@@ -163,7 +164,7 @@ HUB = {
 def test_shipped_ones_are_read_as_the_hub_has_them(name: str, tmp_path: Path) -> None:
     there = HUB[name]
     overrides = [f"dataset={name}", f"dataset.folder={tmp_path}"]
-    given = load(["~experiment", *overrides, whole("train")])[0].dataset
+    given = load_fitting(["~experiment", *overrides, whole("train")])[0].dataset
     assert isinstance(given, Files)
     folder = tmp_path / given.reader.id  # type: ignore[attr-defined]
     folder.mkdir(parents=True)

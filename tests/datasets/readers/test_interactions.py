@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from attnlab.config.compose import load
 from attnlab.config.dataset import Dataset
 from attnlab.data.example import Example
 from attnlab.data.source import Split
 from attnlab.errors import ConfigError, UserError
 from tests.datasets.readers.files import shared, write
+from tests.forms import load_fitting
 
 LOG = [
     "user,item,time,stars",
@@ -29,7 +29,9 @@ LOG = [
 
 def dataset(folder: Path, *overrides: str) -> Dataset:
     words = ["dataset=interactions", "task=rank", "dataset.file=log.csv", "dataset.fewest=4"]
-    config, _ = load([*words, f"dataset.folder={folder}", "objective=unsupervised", *overrides])
+    config, _ = load_fitting(
+        [*words, f"dataset.folder={folder}", "objective=unsupervised", *overrides]
+    )
     return config.dataset
 
 
@@ -90,7 +92,7 @@ def test_settings_that_do_not_fit_are_told_before_anything_is_read(tmp_path: Pat
 
 
 def test_movielens_has_a_history_for_every_user() -> None:
-    given = load(["experiment=ml_100k", f"paths.data={shared('ml_100k')}"])[0].dataset
+    given = load_fitting(["experiment=ml_100k", f"paths.data={shared('ml_100k')}"])[0].dataset
     source = given.build()
     found = list(source.examples("test"))
     assert len(found) == 943

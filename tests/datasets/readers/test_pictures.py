@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnlab.config.compose import load
 from attnlab.data.example import Example
 from attnlab.data.prepared import prepare
 from attnlab.datasets.readers.parallel import read_idx
 from attnlab.errors import ConfigError, UserError
 from tests.datasets.readers.files import shared, write
 from tests.datasets.readers.media import dataset, save_picture, write_idx
+from tests.forms import load_fitting
 
 ONE = "dataset.splits={train: '*/*.png', val: '*/*.png', test: '*/*.png'}"
 
@@ -141,11 +141,15 @@ def test_fixations_become_a_blurred_map_over_the_picture_as_prepared(tmp_path: P
 
 
 def test_real_pictures() -> None:
-    given = load(["experiment=mnist", f"paths.data={shared('mnist')}", "dataset.limit=200"])[0]
+    given = load_fitting(
+        ["experiment=mnist", f"paths.data={shared('mnist')}", "dataset.limit=200"]
+    )[0]
     source = given.dataset.build()
     sizes = {split: len(list(source.examples(split))) for split in ("train", "val", "test")}
     assert sizes["train"] + sizes["val"] == 200 and sizes["test"] == 200
-    looked = load(["experiment=osie", f"paths.data={shared('osie')}", "dataset.limit=10"])[0]
+    looked = load_fitting(["experiment=osie", f"paths.data={shared('osie')}", "dataset.limit=10"])[
+        0
+    ]
     found = list(looked.dataset.build().examples("train"))
     assert found[0].inputs["image"].shape == (3, 120, 160)  # type: ignore[union-attr]
     assert all(e.target is not None and e.target.points is not None for e in found)

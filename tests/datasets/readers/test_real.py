@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from attnlab.cli import main
-from attnlab.config.compose import config_dir, load
+from attnlab.config.compose import config_dir
 from attnlab.config.schema import Config
 from attnlab.data.source import SPLITS
 from attnlab.datasets.readers.config import Files
 from attnlab.datasets.readers.texts import FileSource
 from tests.datasets.readers.files import prepared, shared
+from tests.forms import load_fitting
 
 FOLDERS = {  # of each experiment, among those of the data sets
     **dict.fromkeys(("atis", "atis_intent"), "atis"),
@@ -32,7 +33,7 @@ EXPERIMENTS = sorted(FOLDERS)
 
 @cache
 def composed(experiment: str, *overrides: str) -> Config:
-    return load([f"experiment={experiment}", *overrides])[0]
+    return load_fitting([f"experiment={experiment}", *overrides])[0]
 
 
 def source(experiment: str, *overrides: str) -> FileSource:

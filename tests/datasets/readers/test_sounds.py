@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnlab.config.compose import load
 from attnlab.data.example import Example
 from attnlab.errors import UserError
 from tests.datasets.readers.files import shared
 from tests.datasets.readers.media import dataset, wav, zipped
+from tests.forms import load_fitting
 
 SOUND = 0.5 * np.sin(2 * np.pi * 200 * np.arange(800) / 8000)
 ANY_END = ["dataset.reader.pattern='{label}/{id}.{kind}'"]
@@ -103,7 +103,7 @@ def test_packed_sound_without_its_reader(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_real_recordings_are_split_by_their_numbers() -> None:
-    given = load(["experiment=fsdd", f"paths.data={shared('fsdd')}"])[0].dataset
+    given = load_fitting(["experiment=fsdd", f"paths.data={shared('fsdd')}"])[0].dataset
     source = given.build()
     test = list(source.examples("test"))
     assert len(test) == 200

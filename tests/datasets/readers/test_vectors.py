@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import nn
 
-from attnlab.config.compose import load
 from attnlab.data.codec import Codec
 from attnlab.data.vocabulary import SPECIAL, UNKNOWN, Vocabulary, WordVectors
 from attnlab.datasets.readers.vectors import CountedVectors, VectorFile, near_pairs
@@ -19,6 +18,7 @@ from attnlab.datasets.readers.words import Wording
 from attnlab.errors import ConfigError, UserError
 from attnlab.tasks.model import build_model
 from tests.datasets.readers.files import dataset, prepared, whole, write
+from tests.forms import load_fitting
 
 WORDING = Wording("spaces", lowercase=True)
 PUBLISHED = "good 1 0 0.5\nbad -1 0 0.5\nNew York 0 3 1\n"
@@ -172,7 +172,7 @@ def test_embeddings_start_from_them(tmp_path: Path, vectors: list[str], kind: st
     width = "model.dim=3" if transformer else "model.embedding_dim=3"
     attention = ["attention=scaled_dot"] if transformer else ["model.embedding_std=0.5"]
     given = [f"dataset.folder={tmp_path}", *vectors, f"model={kind}", "model.encoder_layers=1"]
-    config, _ = load(["dataset=files", "task=classify", *given, width, *attention])
+    config, _ = load_fitting(["dataset=files", "task=classify", *given, width, *attention])
     codec = prepared(config.dataset, tmp_path).codec  # type: ignore[arg-type]
     assert isinstance(codec, Codec)
     words = codec.texts["text"]
@@ -188,7 +188,7 @@ def test_embeddings_start_from_them(tmp_path: Path, vectors: list[str], kind: st
 
 def test_vectors_of_another_width(tmp_path: Path, vectors: list[str]) -> None:
     given = [f"dataset.folder={tmp_path}", *vectors, "model.embedding_dim=8", "model=recurrent"]
-    config, _ = load(["dataset=files", "task=classify", *given])
+    config, _ = load_fitting(["dataset=files", "task=classify", *given])
     codec = prepared(config.dataset, tmp_path).codec  # type: ignore[arg-type]
     with pytest.raises(UserError) as error:
         build_model(config, codec)

@@ -74,12 +74,12 @@ def test_both_losses_and_both_errors_of_one_run() -> None:
     task = config.task.build(codec)
     both = task.run(model, batch)
     written, places = (
-        config.task.model_copy(update={"ctc": 0.0}).build(codec).losses(both.scores, batch)
+        config.task.model_copy(update={"ctc": 0.0}).build(codec).losses(both.decoder, batch)
     )
     sums, same = task.losses(both, batch)
     assert places.tolist() == same.tolist()
-    torch.testing.assert_close(sums, 0.7 * written + 0.3 * both.heard.losses(batch.answer))
-    torch.testing.assert_close(both.scores, model(batch))
+    torch.testing.assert_close(sums, 0.7 * written + 0.3 * both.ctc.losses(batch.answer))
+    torch.testing.assert_close(both.decoder, model(batch))
     metrics = task.metrics()
     task.update_metrics(metrics, batch, both, batch.answer.values)
     found = {name: value for metric in metrics for name, value in metric.compute().items()}

@@ -174,7 +174,7 @@ def test_losses_are_of_what_was_hidden_and_of_the_answer() -> None:
     items, mask = batch.inputs["items"]
     assert said.masked.any()
     assert not (said.masked & ~mask).any()
-    gold = task.filled_in(said.masked, batch)
+    gold = task.masked_items(said.masked, batch)
     for row, length in enumerate(mask.sum(1).tolist()):
         assert gold[row, length] == batch.answer.values[row, 0]
         hidden = said.masked[row, :length]

@@ -30,7 +30,7 @@ def test_scores_do_not_depend_on_who_else_is_in_the_batch(name: str) -> None:
     scores = model(batch)
     assert scores.shape == (3, 1, 3)
     said = Padded(batch.answer.values[1:2, :3], batch.answer.mask[1:2, :3])  # without the padding
-    alone = model.scores(model.asked(batch), model.said(said))
+    alone = model.scores(model.questions(batch), model.replies(said))
     torch.testing.assert_close(scores[:, 0, 1:2], alone)
 
 
