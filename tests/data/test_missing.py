@@ -82,8 +82,8 @@ def test_prepared_data_are_the_same_with_and_without(tmp_path: Path) -> None:
     """A control that never sees the picture knows the same forms, from the same files."""
     given = ["dataset=questions", "dataset.train=20", "dataset.val=2", "dataset.test=2"]
     given += ["logger=files", f"paths.prepared={tmp_path}"]
-    whole = prepared_data(load(given)[0])
-    blind = prepared_data(load([*given, "+dataset.missing.image=1"])[0])
+    whole = prepared_data(load_fitting(given)[0])
+    blind = prepared_data(load_fitting([*given, "+dataset.missing.image=1"])[0])
     assert blind.folder == whole.folder
     for name, found in whole.codec.inputs.items():
         assert blind.codec.inputs[name].describe() == found.describe()
