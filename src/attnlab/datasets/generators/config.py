@@ -93,7 +93,7 @@ class Reviews(Generated, kind="reviews", target="attnlab.datasets.generators.rev
 class Ratings(Generated, kind="ratings", target="attnlab.datasets.generators.ratings:Ratings"):
     """Reviews with scores, of which the writer's own have to be averaged."""
 
-    answers: ClassVar[AnswerForm | None] = "numbers"
+    answers: ClassVar[str | None] = "numbers"
 
     scores: int = Field(ge=1, description="most scores that the writer gives; one at least")
     distractors: int = Field(ge=0, description="most other sentences with a number")
@@ -105,7 +105,7 @@ class Induction(
 ):
     """Texts in which what followed a key before follows it again."""
 
-    answers: ClassVar[AnswerForm | None] = "nothing"
+    answers: ClassVar[str | None] = "nothing"
 
     length: int = Field(ge=4, description="units of a text")
     pairs: int = Field(ge=1, description="different keys, each with a value in each text")

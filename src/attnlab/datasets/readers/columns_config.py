@@ -59,7 +59,7 @@ class TagsAnswer(Answer, kind="tags", target=f"{READERS}.answer_columns:TagsColu
 class NumberAnswer(Answer, kind="number", target=f"{READERS}.answer_columns:NumberColumn"):
     """One number (task regress)."""
 
-    form: ClassVar[AnswerForm] = "numbers"
+    form: ClassVar[str] = "numbers"
 
     column: Column = Field(description="holds the number")
 
@@ -67,7 +67,7 @@ class NumberAnswer(Answer, kind="number", target=f"{READERS}.answer_columns:Numb
 class NumbersAnswer(Answer, kind="numbers", target=f"{READERS}.answer_columns:NumberColumns"):
     """Several numbers (task regress)."""
 
-    form: ClassVar[AnswerForm] = "numbers"
+    form: ClassVar[str] = "numbers"
 
     columns: list[Column] = Field(min_length=1, description="hold a number each")
 

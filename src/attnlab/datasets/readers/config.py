@@ -200,7 +200,7 @@ class Files(Rows, kind="files", target=f"{READERS}.texts:FileSource"):
 class PlainText(Dataset, kind="text", target=f"{READERS}.plain:PlainText"):
     """Long texts cut into windows, to be learned as they stand (task language_model)."""
 
-    answers: ClassVar[AnswerForm | None] = "nothing"
+    answers: ClassVar[str | None] = "nothing"
 
     folder: str = Field(description="what the paths below are relative to")
     splits: Splits

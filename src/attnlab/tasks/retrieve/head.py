@@ -39,9 +39,12 @@ class Retriever(nn.Module):
 
         Equal answers are one choice: the others like it cannot win.
         """
-        scores = self.scores(self.questions(batch), self.replies(batch.answer))
-        twins = same_rows(batch.answer).fill_diagonal_(False)
-        return scores.masked_fill(twins, -torch.inf)[:, None]
+        return self.compare(self.questions(batch), self.replies(batch.answer), batch.answer)
+
+    def compare(self, questions: Tensor, texts: Tensor, answers: Padded) -> Tensor:
+        """The same from vectors of both, each batch x width."""
+        twins = same_rows(answers).fill_diagonal_(False)
+        return self.scores(questions, texts).masked_fill(twins, -torch.inf)[:, None]
 
     def scores(self, questions: Tensor, texts: Tensor) -> Tensor:
         """questions x width and texts x width: questions x texts."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torchmetrics import Metric
 from attnlab.attention.probes import Tap
 from attnlab.data.batch import Batch, Padded, pad
 from attnlab.data.inputs import Text
-from attnlab.metrics.recommendation import Recommendation
+from attnlab.metrics.recommendation import RetrievalRanking, text_keys
 from attnlab.tasks.choices import ChoiceTask, best_choices
 from attnlab.tasks.generate.answer import Units
 from attnlab.tasks.retrieve.head import Retriever
@@ -22,11 +22,19 @@ CUTOFFS = (1, 10)  # ranks at which a ranking is evaluated
 TEXTS_TOGETHER = 256  # texts that are encoded in one pass
 
 
-class Retrieve(ChoiceTask):
-    """The answer is the right one among the texts of its batch (Henderson et al. 2019).
+class Compared(NamedTuple):
+    """Scores within a batch, and the vectors that they are made of."""
 
-    So `trainer.batches.eval_size` says how many there are to choose from: 100 of them give what is
-    known as 1-of-100 accuracy, here hr@1.
+    scores: Tensor  # batch x 1 x batch
+    questions: Tensor  # batch x width
+    texts: Tensor  # batch x width
+
+
+class Retrieve(ChoiceTask):
+    """Training tells the right text from the others of its batch (Henderson et al. 2019).
+
+    Evaluation ranks it among all different answers of the split, whose number is the figure
+    `candidates`.
     """
 
     chooses_among_texts = True
@@ -47,14 +55,24 @@ class Retrieve(ChoiceTask):
         """The number of each question's own answer in the batch: batch x 1."""
         return torch.arange(len(batch), device=batch.index.device)[:, None]
 
+    def run(self, model: nn.Module, batch: Batch) -> Tensor | Compared:
+        if model.training:
+            return model(batch)
+        assert isinstance(model, Retriever)
+        questions, texts = model.questions(batch), model.replies(batch.answer)
+        return Compared(model.compare(questions, texts, batch.answer), questions, texts)
+
+    def losses(self, scores: Tensor | Compared, batch: Batch) -> tuple[Tensor, Tensor]:
+        return super().losses(scores.scores if isinstance(scores, Compared) else scores, batch)
+
     def metrics(self) -> list[Metric]:
-        return [Recommendation(CUTOFFS)]
+        return [RetrievalRanking(CUTOFFS)]
 
     def update_metrics(
-        self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor
+        self, metrics: Iterable[Any], batch: Batch, scores: Compared, answers: Tensor
     ) -> None:
         for metric in metrics:
-            metric.update(scores[:, 0], self.gold(batch)[:, 0])
+            metric.update(scores.questions, scores.texts, text_keys(*batch.answer))
 
     @torch.no_grad()
     def choose_among(self, model: nn.Module, texts: Iterable[Sequence[str]]) -> None:
