@@ -26,9 +26,9 @@ from attnlab.explain.methods import explained, maps
 from attnlab.explain.subject import Subject
 from attnlab.objectives.attention import cross_entropy, reachable_gold
 from attnlab.stages.prepare import spelling
-from attnlab.training.optimizers import parameter_groups
 from attnlab.tasks.generate.head import Generator, shifted
 from attnlab.tasks.model import build_model
+from attnlab.training.optimizers import parameter_groups
 from tests.forms import fitted
 from tests.models import pretrained
 from tests.models.building import DATASETS
