@@ -78,15 +78,14 @@ def test_all_mistakes_are_shown_at_once() -> None:
         ("trainer.lr=1", "trainer.lr: unknown key; did you mean 'trainer.optimizer.lr'?"),
         (
             "trainer.callbacks.ema.decay=0.9",
-            "trainer.callbacks.ema.decay: unknown key; trainer.callbacks.ema is null; "
-            "try: +trainer.callbacks.ema.decay=VALUE",
+            "trainer.callbacks.ema.decay: unknown key",
         ),
         (
             "attention.score.kind=aditive",
             "attention.score.kind: unknown kind 'aditive'; did you mean",
         ),
-        ("trainer.optimizer.lr=.inf", "trainer.optimizer.lr: inf is not allowed; should be a fin"),
-        ("trainer.optimizer.lr=.nan", "trainer.optimizer.lr: nan is not allowed; should be a fin"),
+        ("trainer.optimizer.lr=inf", "trainer.optimizer.lr: inf is not allowed; should be a fin"),
+        ("trainer.optimizer.lr=nan", "trainer.optimizer.lr: nan is not allowed; should be a fin"),
         ("trainer.optimizer.betas=[0.9,1]", "trainer.optimizer.betas.1: 1 is not allowed"),
         ("trainer.clip_norm=-1", "trainer.clip_norm: -1 is not allowed"),
         ("trainer.threads=-2", "trainer.threads: -2 is not allowed"),

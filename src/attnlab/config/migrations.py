@@ -57,7 +57,7 @@ def migrated(plain: Mapping[str, Any]) -> dict[str, Any]:
         (same if new_path == path else changed)[new_path] = new_value
         if new_path != path:
             _say(*_renamed_part(path))
-        elif new_value != value:
+        elif new_value is not value:  # not `!=`, which NaN always is
             _say(f"{'.'.join(map(str, path))}={value}", str(new_value))
     new: dict[str, Any] = {}
     for path, value in (same | changed).items():
