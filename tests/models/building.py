@@ -119,10 +119,12 @@ def asked_about() -> list[Example]:
     return [replace(e, inputs=e.inputs | {"question": w}) for e, w in pairs]
 
 
-def built(config: Config, examples: list[Example]) -> tuple[nn.Module, Batch, Codec]:
+def built(
+    config: Config, examples: list[Example], codec: Codec | None = None
+) -> tuple[nn.Module, Batch, Codec]:
     """A model for the examples with random weights, the examples as a batch, their codec."""
     torch.manual_seed(0)
-    codec = fitted(examples).with_layout(layout_of(config))
+    codec = (codec or fitted(examples)).with_layout(layout_of(config))
     codec = replace(codec, answers=config.task.adapt_answers(codec.answers))
     batch = collate([codec.encode(example, i) for i, example in enumerate(examples)])
     return build_model(config, codec).eval(), batch, codec

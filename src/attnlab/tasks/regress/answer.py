@@ -57,8 +57,19 @@ class Numbers(Answer):
     def text(self, answer: Sequence[float]) -> str:
         return " ".join(f"{number:.4g}" for number in answer)
 
+    def __len__(self) -> int:
+        return len(self.means)
+
+    def standardize(self, numbers: Tensor) -> Tensor:
+        """... x numbers in standard deviations from the mean of the training answers."""
+        return (numbers - numbers.new_tensor(self.means)) / numbers.new_tensor(self.spreads)
+
+    def restore(self, numbers: Tensor) -> Tensor:
+        """Standardised numbers, ... x numbers, in the units of the data."""
+        return numbers * numbers.new_tensor(self.spreads) + numbers.new_tensor(self.means)
+
     def rows(self, answer: Tensor) -> int:
-        return len(answer)
+        return len(self)
 
     def decisions(self, answer: Sequence[float]) -> list[str]:
         return [f"{number:.4g}" for number in answer]

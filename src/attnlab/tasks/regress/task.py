@@ -1,0 +1,98 @@
+"""`Regress`: the answer is a number, or several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from attnlab.data.batch import Batch
+from attnlab.data.codec import Codec
+from attnlab.metrics.regression import Regression
+from attnlab.tasks.regress.answer import Numbers
+from attnlab.tasks.regress.head import Regressor
+from attnlab.tasks.task import HeadContext, Task
+
+SAME_NUMBER = 0.1  # standard deviations of the training answers within which a number is the same
+
+
+class Regress(Task):
+    """Scores are standardised numbers, batch x numbers; answers are in the units of the data."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        *,
+        map: str,  # noqa: A002 - the key in YAML
+        loss: str,
+        huber_delta: float,
+    ) -> None:
+        super().__init__(codec, map=map)
+        self.kind_of_loss, self.huber_delta = loss, huber_delta
+
+    @property
+    def numbers(self) -> Numbers:
+        """The form of the answers."""
+        assert isinstance(self.codec.answers, Numbers)
+        return self.codec.answers
+
+    def head(self, context: HeadContext) -> nn.Module:
+        prediction = context.prediction(len(self.numbers))
+        parts = context.reader, prediction, context.builder, context.attention
+        return Regressor(*parts, self.numbers)
+
+    def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        predicted, (answers, mask) = scores.float(), batch.answer
+        gold = self.numbers.standardize(answers)
+        if self.kind_of_loss == "mse":
+            errors = F.mse_loss(predicted, gold, reduction="none")
+        elif self.kind_of_loss == "absolute":
+            errors = F.l1_loss(predicted, gold, reduction="none")
+        else:
+            errors = F.huber_loss(predicted, gold, reduction="none", delta=self.huber_delta)
+        return errors.sum(1), mask.sum(1)
+
+    def metrics(self) -> list[Metric]:
+        return [Regression()]
+
+    def update_metrics(
+        self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor
+    ) -> None:
+        for metric in metrics:
+            metric.update(answers, batch.answer.values)
+
+    def changed(self, own: Tensor, other: Tensor, batch: Batch) -> Tensor:
+        """The share of numbers that move by more than a tenth of the training spread."""
+        return self.differs(own[..., None], other[..., None]).float().mean(1)
+
+    def controls(self, batch: Batch, scores: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """The mean of the training answers every time."""
+        mean = torch.zeros_like(scores)  # standardised
+        return {"mean": (mean, self.numbers.restore(mean.float()))}
+
+    def outcomes(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The predicted numbers: batch x numbers x 1."""
+        return self.numbers.restore(model(batch).float())[..., None]
+
+    def evidence(self, outcomes: Tensor, decisions: Tensor) -> Tensor:
+        """The number itself, standardised."""
+        return self.numbers.standardize(outcomes[..., 0])
+
+    def confidence(self, outcomes: Tensor, decisions: Tensor) -> Tensor:
+        """1 where the number is predicted again; e^-1 where it is one spread away."""
+        return (-self._apart(outcomes[..., 0], decisions)).exp()
+
+    def distance(self, one: Tensor, other: Tensor) -> Tensor:
+        """0 for equal numbers; 1 - e^-1 for numbers that are one spread apart."""
+        return 1 - (-self._apart(one[..., 0], other[..., 0])).exp()
+
+    def differs(self, one: Tensor, other: Tensor) -> Tensor:
+        return self._apart(one[..., 0], other[..., 0]) > SAME_NUMBER
+
+    def _apart(self, one: Tensor, other: Tensor) -> Tensor:
+        """The distance of numbers in standard deviations of the training answers."""
+        return (self.numbers.standardize(one) - self.numbers.standardize(other)).abs()
