@@ -183,13 +183,13 @@ def test_plugin_that_does_not_exist() -> None:
 
 
 def test_no_place_may_know_the_item_that_it_has_to_tell() -> None:
-    every = ["experiment=baskets", "task.learn=every_place"]
+    every = ["experiment=baskets", "task.learn=every_position"]
     assert mistakes(*every, "model.prediction=${attention}") == [
         "model.bidirectional: a state would contain the items that it has to predict; with "
-        "task.learn=every_place try: model.bidirectional=false",
-        "model.prediction: predicts the map of one answer; task.learn=every_place has many; "
+        "task.learn=every_position try: model.bidirectional=false",
+        "model.prediction: predicts the map of one answer; task.learn=every_position has many; "
         "try: task.learn=answer",
-        "objective: losses on maps are those of one answer; task.learn=every_place has many; try: "
+        "objective: losses on maps are those of one answer; task.learn=every_position has many; try: "
         "objective=unsupervised, or task.learn=answer",
     ]
 
@@ -218,9 +218,9 @@ def test_one_matrix_for_all_texts_takes_one_vocabulary_and_one_width() -> None:
 def test_what_a_convolution_of_steps_may_not_join() -> None:
     given = ["experiment=baskets", "model=transformer", "attention=multihead", "model.kernel=3"]
     compose.load(given)
-    assert mistakes(*given, "objective=unsupervised", "task.learn=every_place") == [
+    assert mistakes(*given, "objective=unsupervised", "task.learn=every_position") == [
         "model.kernel: a state would contain the items that it has to predict; with "
-        "task.learn=every_place try: model.kernel=null"
+        "task.learn=every_position try: model.kernel=null"
     ]
     assert mistakes(*given, "model.packed=true") == [
         "model.kernel: would join the examples that stand in one row; with model.packed=true try: "

@@ -92,12 +92,12 @@ def log(folder: Path) -> list[str]:
     random = np.random.default_rng(0)
     rows = [f"{u},{i},{t}" for u in range(24) for t, i in enumerate(random.permutation(20)[:8])]
     write(folder / "log.csv", "user,item,time", *rows)
-    words = ["dataset=interactions", "task=rank", "task.learn=every_place", "task.repeats=false"]
+    words = ["dataset=interactions", "task=rank", "task.learn=every_position", "task.repeats=false"]
     return [*words, "model=transformer", "attention=rope", "model.feedforward_dim=16"]
 
 
 def hidden_log(folder: Path) -> list[str]:
-    return [*log(folder), "task.learn=hidden_places"]
+    return [*log(folder), "task.learn=hidden_positions"]
 
 
 KINDS = {

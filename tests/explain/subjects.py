@@ -22,7 +22,12 @@ CASES: dict[str, tuple[str, ...]] = {
     "coverage generate": ("model=recurrent", "task=generate", "attention=coverage"),
     "transformer classify": (*MULTIHEAD, "task=classify"),
     "transformer rank": (*MULTIHEAD, "task=rank"),
-    "cloze rank": (*MULTIHEAD, "task=rank", "task.learn=hidden_places", "objective=unsupervised"),
+    "cloze rank": (
+        *MULTIHEAD,
+        "task=rank",
+        "task.learn=hidden_positions",
+        "objective=unsupervised",
+    ),
     "transformer tag": (*MULTIHEAD, "task=tag"),
     "transformer generate": (*MULTIHEAD, "task=generate"),
     "text and question": (*MULTIHEAD, "task=classify"),

@@ -13,7 +13,7 @@ from attnlab.data.example import Example
 from attnlab.errors import ConfigError
 from tests.models.building import SIZE, built, small_config
 
-EVERY_PLACE = ["task=rank", "task.learn=every_place", "objective=unsupervised"]
+EVERY_PLACE = ["task=rank", "task.learn=every_position", "objective=unsupervised"]
 TRANSFORMER = ["model=transformer", "model.feedforward_dim=16"]
 ONE_WAY = ["model=recurrent", "model.bidirectional=false"]
 MODELS = {

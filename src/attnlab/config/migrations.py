@@ -18,6 +18,7 @@ Path = tuple[str, ...]
 # Old dotted key -> new one, with all that stands below it; `*` is any one name, and stays.
 RENAMED_KEYS = {
     "dataset.looks_at": "dataset.attended",
+    "task.counts_as": "task.merge_labels",
     "objective.attention": "objective.terms.attention",
     "objective.extra": "objective.terms",
     "trainer.ema": "trainer.callbacks.ema",
@@ -30,7 +31,11 @@ RENAMED_GROUPS: dict[str, str] = {
     "objective/attention/schedule": "objective/terms/attention/schedule",
 }
 # New key or group -> its old values (kinds, options) -> new ones.
-RENAMED_VALUES: dict[str, dict[str, str]] = {}
+RENAMED_VALUES: dict[str, dict[str, str]] = {
+    "task.learn": {"every_place": "every_position", "hidden_places": "hidden_positions"},
+}
+# Keys that a kind has no more: (section, kind) -> their names.
+REMOVED_KEYS = {("task", "attend"): ("label_smoothing",)}
 # What a parameter's name held, as a regular expression, -> what stands there now.
 RENAMED_PARAMETERS = {
     r"\breader\.fronts\.": "reader.embedders.",
@@ -41,6 +46,15 @@ RENAMED_PARAMETERS = {
     r"\bposition\.place$": "position.position_bias",
     r"\bstructure\.place$": "structure.center",  # local-p
     r"^baseline\.": "terms.reinforce.baseline.",
+    r"\bhearing\.": "ctc.",
+    r"\bpooling\.moves\.": "pooling.updates.",
+    r"\b(rounds\.\d+)\.told\.": r"\1.self_attention.",  # of boxes
+    r"\b(rounds\.\d+)\.look\.": r"\1.cross_attention.",
+    r"\b(rounds\.\d+)\.think\.": r"\1.mlp.",
+    r"\b(steps\.\d+)\.known\.": r"\1.project.",  # of pixels
+    r"\b(steps\.\d+\.gate)\.asked\.": r"\1.query.",
+    r"\b(steps\.\d+\.gate)\.seen\.": r"\1.key.",
+    r"\bencoder\.mark$": "encoder.mask_vector",  # of masked items
 }
 
 
@@ -51,7 +65,7 @@ def migrated(plain: Mapping[str, Any]) -> dict[str, Any]:
     """
     same: dict[Path, Any] = {}
     changed: dict[Path, Any] = {}
-    for path, value in _leaves(plain):
+    for path, value in _leaves(_without_removed(plain)):
         new_path = _migrated_path(path)
         new_value = _migrated_value(".".join(map(str, new_path)), value)
         (same if new_path == path else changed)[new_path] = new_value
@@ -99,6 +113,15 @@ def _filled(
         elif isinstance(value, dict) and isinstance(old[key], dict):
             filled[key] = _filled(old[key], value, f"{prefix}{key}.", added)
     return filled
+
+
+def _without_removed(plain: Mapping[str, Any]) -> dict[str, Any]:
+    kept = dict(plain)
+    for (section, kind), names in REMOVED_KEYS.items():
+        inner = kept.get(section)
+        if isinstance(inner, Mapping) and inner.get("kind") == kind:
+            kept[section] = {key: value for key, value in inner.items() if key not in names}
+    return kept
 
 
 def _migrated_path(path: Path) -> Path:

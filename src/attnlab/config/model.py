@@ -92,7 +92,7 @@ class Model(Variant, slot="model"):
             yield Mistake("attention", problem, "try: model.co_attention=0")
         if self.co_attention and config.task.causal:
             problem = "other inputs would attend to later items and hand them back to earlier ones"
-            hint = "with task.learn=every_place try: model.co_attention=0"
+            hint = "with task.learn=every_position try: model.co_attention=0"
             yield Mistake("model.co_attention", problem, hint)
 
     def _prediction_mistakes(self, config: Any) -> Iterator[Mistake]:

@@ -84,7 +84,7 @@ class Recurrent(RecurrentDecoder, kind="recurrent", target="attnlab.models.recur
     def mistakes(self, config: Config) -> Iterator[Mistake]:
         yield from super().mistakes(config)
         if config.task.causal and self.encoder_layers and self.bidirectional:
-            hint = "with task.learn=every_place try: model.bidirectional=false"
+            hint = "with task.learn=every_position try: model.bidirectional=false"
             yield Mistake("model.bidirectional", SEES_THE_ANSWER, hint)
 
 
@@ -156,7 +156,7 @@ class Transformer(FromScratch, kind="transformer", target="attnlab.models.transf
             yield from combinations.packable(own or config.attention, where)
         if self.kernel is not None and config.task.causal:
             # A convolution of the encoder's steps sees what stands on both sides of each.
-            hint = "with task.learn=every_place try: model.kernel=null"
+            hint = "with task.learn=every_position try: model.kernel=null"
             yield Mistake("model.kernel", SEES_THE_ANSWER, hint)
         if self.kernel is not None and self.packed:
             problem = "would join the examples that stand in one row"
@@ -197,7 +197,7 @@ class HuggingFace(Model, kind="hf", target="attnlab.models.hf:HuggingFace"):
         yield from super().mistakes(config)
         if config.task.causal:
             problem = "its states see later items as well as earlier ones"
-            hint = "with task.learn=every_place try: model=transformer"
+            hint = "with task.learn=every_position try: model=transformer"
             yield Mistake("model.kind", problem, hint)
         if not config.task.decodes:
             return

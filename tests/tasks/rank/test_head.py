@@ -18,7 +18,7 @@ from attnlab.tasks.rank.head import Ranker
 from attnlab.tasks.rank.task import ClozeScores, Rank
 from tests.models.building import WORDS, built, small_config
 
-EVERY = ["task=rank", "task.learn=every_place", "task.repeats=false", "objective=unsupervised"]
+EVERY = ["task=rank", "task.learn=every_position", "task.repeats=false", "objective=unsupervised"]
 MODELS = {
     "sasrec": ["model=transformer", "attention=rope", "model.feedforward_dim=16"],
     "narm": ["model=recurrent", "attention=additive", "model.bidirectional=false"],
@@ -73,7 +73,7 @@ def test_what_follows_each_place_is_the_next_item_and_at_last_the_answer() -> No
     sums.sum().backward()
 
 
-@pytest.mark.parametrize("learn", ["every_place", "answer", "hidden_places"])
+@pytest.mark.parametrize("learn", ["every_position", "answer", "hidden_positions"])
 @pytest.mark.parametrize("repeats", [True, False])
 def test_what_a_place_has_seen_is_no_wrong_choice_where_none_comes_twice(
     learn: str, repeats: bool
@@ -83,13 +83,13 @@ def test_what_a_place_has_seen_is_no_wrong_choice_where_none_comes_twice(
     given = small_config(*EVERY, *MODELS["sasrec"], f"task.learn={learn}", repeating)
     _, batch, codec = built(given, histories(4, 2))
     items, mask = batch.inputs["items"]
-    places = {"every_place": 4, "answer": 1, "hidden_places": 5}[learn]
+    places = {"every_position": 4, "answer": 1, "hidden_positions": 5}[learn]
     scores = torch.zeros(2, places, len(codec.answers.vocabulary))  # type: ignore[attr-defined]
     scores[0, :, items[0, 0]] = 50.0
     scores.requires_grad_()
     hidden = torch.zeros_like(mask)
     hidden[0, 2] = True
-    said = ClozeScores(scores, hidden) if learn == "hidden_places" else scores
+    said = ClozeScores(scores, hidden) if learn == "hidden_positions" else scores
     sums, counted = given.task.build(codec).losses(said, batch)
     assert (sums[0].item() > 40 * counted[0].item()) == repeats
     sums.sum().backward()
@@ -133,7 +133,7 @@ def test_a_run_is_beside_what_most_people_chose_and_what_most_chose_next() -> No
         assert answer > UNKNOWN, "marks are no items"
 
 
-HIDDEN = ["task=rank", "task.learn=hidden_places", "objective=unsupervised"]
+HIDDEN = ["task=rank", "task.learn=hidden_positions", "objective=unsupervised"]
 READERS = {
     "bert4rec": MODELS["sasrec"],
     "recurrent": ["model=recurrent", "attention=additive"],

@@ -26,12 +26,12 @@ class Rank(Task, Smoothed, kind="rank", target="attnlab.tasks.rank.task:Rank"):
     explains = True
     predicts_attention = True
 
-    learn: Literal["answer", "every_place", "hidden_places"] = Field(
+    learn: Literal["answer", "every_position", "hidden_positions"] = Field(
         description="what training predicts: each example's answer; or also, at every position of "
         "its items, the next one, so that no state depends on later ones (SASRec, Kang & McAuley "
         "2018); or also items that are masked at random (BERT4Rec, Sun et al. 2019)"
     )
-    hidden: Share = Field(description="share of the items that learn=hidden_places masks")
+    hidden: Share = Field(description="share of the items that learn=hidden_positions masks")
     repeats: bool = Field(
         description="whether the answer may be one of the example's own items; if not, those are "
         "left out of rankings, and of the loss"
@@ -48,7 +48,7 @@ class Rank(Task, Smoothed, kind="rank", target="attnlab.tasks.rank.task:Rank"):
 
     @property
     def causal(self) -> bool:
-        return self.learn == "every_place"
+        return self.learn == "every_position"
 
     def mistakes(self, config: Config) -> Iterator[Mistake]:
         """A map that is predicted or trained is that of one answer."""

@@ -50,8 +50,8 @@ class Rank(OneChoice):
         **shared: Unpack[ChoiceSettings],
     ) -> None:
         super().__init__(codec, **shared)
-        self.repeats, self.every_position = repeats, learn == "every_place"
-        self.masked = hidden if learn == "hidden_places" else None  # share of the items
+        self.repeats, self.every_position = repeats, learn == "every_position"
+        self.masked = hidden if learn == "hidden_positions" else None  # share of the items
         self.item_controls: dict[str, ItemControl] = {}
 
     @property
@@ -67,7 +67,7 @@ class Rank(OneChoice):
     def check_inputs(self, names: Sequence[str]) -> None:
         if self.masked is not None:
             raise UserError(
-                "task.learn: 'hidden_places' reads items alone, and the data hold "
+                "task.learn: 'hidden_positions' reads items alone, and the data hold "
                 f"{', '.join(names)}; try: task.learn=answer"
             )
 
