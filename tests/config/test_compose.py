@@ -189,8 +189,8 @@ def test_no_place_may_know_the_item_that_it_has_to_tell() -> None:
         "task.learn=every_position try: model.bidirectional=false",
         "model.prediction: predicts the map of one answer; task.learn=every_position has many; "
         "try: task.learn=answer",
-        "objective: losses on maps are those of one answer; task.learn=every_position has many; try: "
-        "objective=unsupervised, or task.learn=answer",
+        "objective: losses on maps are those of one answer; task.learn=every_position has many; "
+        "try: objective=unsupervised, or task.learn=answer",
     ]
 
 
