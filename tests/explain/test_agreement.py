@@ -10,10 +10,10 @@ from sklearn.metrics import average_precision_score
 
 from attnlab.data.target import AttentionTarget
 from attnlab.data.target_batch import collate_targets
-from attnlab.explain.agreement import Agreement, fitted
+from attnlab.explain.agreement import Agreement, with_rows
 from attnlab.explain.methods import explained
-from attnlab.explain.methods.erasure import leave_one_out
 from attnlab.explain.methods.gradients import gradient_input
+from attnlab.explain.methods.perturbation import leave_one_out
 from tests.explain.subjects import subject
 
 
@@ -63,6 +63,6 @@ def test_without_gold_there_is_no_agreement_with_it() -> None:
 
 def test_rows_are_added_or_left_out() -> None:
     scores = torch.ones(2, 3, 4)
-    assert fitted(scores, 5)[:, 3:].sum() == 0
-    assert fitted(scores, 5).shape == (2, 5, 4)
-    assert fitted(scores, 2).shape == (2, 2, 4)
+    assert with_rows(scores, 5)[:, 3:].sum() == 0
+    assert with_rows(scores, 5).shape == (2, 5, 4)
+    assert with_rows(scores, 2).shape == (2, 2, 4)

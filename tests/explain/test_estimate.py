@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from attnlab.explain.estimate import bytes_per_example, passes
 from attnlab.explain.methods import explained, methods
+from attnlab.explain.study import bytes_per_example, passes
 from attnlab.explain.subject import Subject
 from tests.explain.methods.test_maps import settings
 from tests.explain.subjects import subject

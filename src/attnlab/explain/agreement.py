@@ -23,8 +23,8 @@ Scores = Mapping[str, Tensor]  # by method: batch x queries x keys
 class Agreement:
     """Average precision against gold, and Kendall's tau between every two methods.
 
-    What speaks for the answer comes first in the order that is held against gold; tau compares
-    how much units count, whether for or against. Both are kept example by example.
+    Average precision ranks units by their signed scores; tau compares absolute scores. Both keep
+    one value an example.
     """
 
     gold: dict[str, AveragePrecision] = field(default_factory=dict)
@@ -34,17 +34,17 @@ class Agreement:
     def update(self, scores: Scores, subject: Subject, target: TargetBatch) -> None:
         for name, values in scores.items():
             metric = self.gold.setdefault(name, AveragePrecision())
-            metric.update(fitted(values, target.weights.shape[1]), target)
+            metric.update(with_rows(values, target.weights.shape[1]), target)
         for pair in combinations(scores, 2):
             self._compare(pair, scores, subject)
 
     def against_gold(self) -> dict[str, Interval]:
-        """Average precision by method; nothing where no example has gold."""
+        """Average precision by method; empty where no example has gold."""
         figures = {n: m.intervals()["average_precision"] for n, m in self.gold.items()}
         return {name: each for name, each in figures.items() if np.isfinite(each.mean)}
 
     def between(self) -> dict[tuple[str, str], tuple[Interval, int]]:
-        """Tau of each pair, with the number of decisions for which there is none."""
+        """Tau of each pair, with the number of decisions without one."""
         return {pair: (interval_of(taus), self.undefined[pair]) for pair, taus in self.taus.items()}
 
     def _compare(self, pair: tuple[str, str], scores: Scores, subject: Subject) -> None:
@@ -54,9 +54,9 @@ class Agreement:
 
 
 def magnitude_taus(one: Tensor, other: Tensor, subject: Subject) -> tuple[list[float], int]:
-    """Tau-b of the absolute scores: each example's mean, and for how many decisions it is NaN.
+    """Tau-b of the absolute scores: the mean of each example, and the number of NaN decisions.
 
-    It is not defined where one side is the same for all units.
+    Tau is not defined where one side is constant.
     """
     taus = kendall(one.abs(), other.abs(), subject.cells)  # batch x queries
     defined = subject.decisions & ~taus.isnan()
@@ -66,11 +66,11 @@ def magnitude_taus(one: Tensor, other: Tensor, subject: Subject) -> tuple[list[f
 
 def interval_of(values: list[float]) -> Interval:
     """The mean over the examples that have a value, and its bootstrap interval."""
-    known = [value for value in values if np.isfinite(value)]
-    return bootstrap(known) if known else Interval(float("nan"), float("nan"), float("nan"))
+    finite = [value for value in values if np.isfinite(value)]
+    return bootstrap(finite) if finite else Interval(float("nan"), float("nan"), float("nan"))
 
 
-def fitted(scores: Tensor, rows: int) -> Tensor:
-    """So many rows, so that row n of an answer stands beside row n of gold."""
+def with_rows(scores: Tensor, rows: int) -> Tensor:
+    """Scores cut or padded to as many rows as gold has."""
     missing = rows - scores.shape[1]
     return torch.nn.functional.pad(scores, (0, 0, 0, missing))  # a negative padding cuts

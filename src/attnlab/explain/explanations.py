@@ -1,4 +1,4 @@
-"""`Explanations`: every method over a split, as one file for reports."""
+"""`Explanations`: the scores of every method over a split, for explanations.json."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from attnlab.explain.subject import Subject
 from attnlab.metrics.intervals import Interval
 from attnlab.metrics.rationale import AveragePrecision
 
-DIGITS = 4  # significant ones that are written: scores are looked at, and ranked
+DIGITS = 4  # significant digits that are written
 
 
 @dataclass
 class Explanations:
-    """Scores of every batch, and how far they agree."""
+    """Scores of every batch, and their agreement with gold and with one another."""
 
     methods: Mapping[str, Method]
     codec: Codec
@@ -40,7 +40,7 @@ class Explanations:
         target: TargetBatch,
         timed: Callable[[str, Callable[[], Tensor]], Tensor],
     ) -> None:
-        """One batch by every method; `timed` runs one of them."""
+        """Explain one batch by every method; `timed` runs a method and measures its time."""
         scores: dict[str, Tensor] = {}
         for name, method in self.methods.items():
             scores[name] = timed(name, lambda method=method: explained(method, subject))
@@ -51,17 +51,17 @@ class Explanations:
         ]
 
     def control(self, maps: Mapping[str, Tensor], target: TargetBatch) -> None:
-        """Maps that know nothing, or all, held against gold as explanations are."""
+        """Compare control maps (uninformed ones, the oracle) with gold as explanations are."""
         for name, weights in maps.items():
             self.controls.setdefault(name, AveragePrecision()).update(weights, target)
 
     def figures(self) -> dict[str, Any]:
         """Agreement with gold and between methods, with controls."""
         gold = self.agreement.against_gold()
-        known = {n: m.compute()["average_precision"] for n, m in self.controls.items()}
+        controls = {n: m.compute()["average_precision"] for n, m in self.controls.items()}
         return {
             "average_precision": {name: _plain(each) for name, each in gold.items()},
-            "controls": known if gold else {},
+            "controls": controls if gold else {},
             "kendall": [
                 {"methods": list(pair), **_plain(value), "undefined": undefined}
                 for pair, (value, undefined) in self.agreement.between().items()
@@ -74,18 +74,18 @@ class Explanations:
         rows, keys = int(subject.decisions[i].sum()), int(subject.keys[i].sum())
         answer = subject.batch.answer.values[i, :rows].tolist()
         value = example.inputs[self.codec.attended]
-        looked = self.codec.inputs[self.codec.attended]
+        attended = self.codec.inputs[self.codec.attended]
         return {
             "id": example.id,
             "answer": self.codec.text(answer),
             "queries": self._queries(answer),
-            "keys": named(value) if isinstance(looked, Text | Sentences) else None,
+            "keys": named(value) if isinstance(attended, Text | Sentences) else None,
             "grid": subject.embedded.grid,
             "scores": {n: _rounded(each[i, :rows, :keys]) for n, each in scores.items()},
         }
 
     def _queries(self, answer: list[int]) -> list[str]:
-        """What each decision chose."""
+        """The unit or label that each decision chose."""
         return self.codec.answers.decisions(answer)
 
 

@@ -1,4 +1,4 @@
-"""`Study`: the first examples of a test split, explained and put to the tests."""
+"""`Study`: explains the first examples of a test split, then tests the map."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from attnlab.data.codec import Item
 from attnlab.data.example import Example
 from attnlab.data.items import Items
 from attnlab.data.prepared import Prepared
-from attnlab.explain.agreement import fitted
-from attnlab.explain.estimate import MIB, bytes_per_example, passes
+from attnlab.explain.agreement import with_rows
 from attnlab.explain.explanations import Explanations
 from attnlab.explain.methods import explained, methods
+from attnlab.explain.methods.gradients import differentiable
 from attnlab.explain.subject import Subject
 from attnlab.explain.trust.adversarial_training import other_model, train_adversary
 from attnlab.explain.trust.battery import Named, Report, battery
 from attnlab.explain.trust.findings import Finding
-from attnlab.explain.trust.importance import JUDGES
-from attnlab.explain.trust.known import Known
+from attnlab.explain.trust.importance import MEASURES
+from attnlab.explain.trust.uninformed import UninformedMaps
 from attnlab.tasks.task import Task
 
-MOST_AT_ONCE = 512  # variants of examples in one pass; more do not make it faster
-MOST_IN_BATCH = 64  # examples explained together
-ORDERS = ("gradient_input", "leave_one_out")  # beside the map, what erasure follows
-NO_CONTROL = ("uniform", "random", "permuted")  # as orders all the same: random
+MIB = 2**20
+MAX_VARIANTS = 512  # variants of examples in one pass; more are no faster
+MAX_BATCH = 64  # examples explained together
+ORDERS = ("gradient_input", "leave_one_out")  # orders of erasure beside the map's
+RANDOM_ORDERS = ("uniform", "random", "permuted")  # controls whose order is random
 
-Step = Callable[[str], None]  # told what is being done
+Step = Callable[[str], None]  # called with the name of each step as it begins
 
 
 class Study:
-    """A model, examples, and what has been made of them so far."""
+    """A model and the examples that are explained, in batches that all tests share."""
 
     def __init__(
         self,
@@ -53,16 +54,16 @@ class Study:
         longest = max(self.items, key=lambda item: item.keys)
         self.bytes_each = bytes_per_example(self._subject([longest]))
         room = settings.memory * MIB // max(self.bytes_each, 1)
-        self.at_once = min(max(room, 1), MOST_AT_ONCE)
-        # Explanations of one batch are compared by every test: the same batches throughout.
-        size = min(self.at_once, MOST_IN_BATCH)
+        self.at_once = min(max(room, 1), MAX_VARIANTS)
+        # Every test compares explanations of one batch: the batches stay the same throughout.
+        size = min(self.at_once, MAX_BATCH)
         self.parts = [self.items[i : i + size] for i in range(0, len(self.items), size)]
         self.subjects = [replace(self._subject(part), at_once=self.at_once) for part in self.parts]
-        self.orders: list[Named] = []  # for each batch, what erasure follows beside the map
+        self.orders: list[Named] = []  # for each batch, further orders of erasure
 
     @property
     def estimate(self) -> str:
-        """What it will take, in one line."""
+        """What explaining will cost, in one line."""
         keys = sum(item.keys for item in self.items) / len(self.items)
         named = self.settings.methods
         each = passes(named, round(keys), self.settings.samples, self.settings.steps)
@@ -73,29 +74,30 @@ class Study:
         )
 
     def explanations(self, step: Step) -> Explanations:
-        """Every method on every batch; `step` is told each method as it begins."""
+        """Run every method on every batch; `step` is called with each method's name."""
         codec = self.prepared.codec
-        found = Explanations(methods(self.settings), codec)
-        known = Known.fit(self.prepared.examples("train"), codec)
+        explanations = Explanations(methods(self.settings), codec)
+        uninformed = UninformedMaps.fit(self.prepared.examples("train"), codec)
 
         def timed(name: str, run: Callable[[], Tensor]) -> Tensor:
             step(name)
             started = time.monotonic()
             scores = run()
-            found.seconds[name] = found.seconds.get(name, 0.0) + time.monotonic() - started
+            seconds = time.monotonic() - started
+            explanations.seconds[name] = explanations.seconds.get(name, 0.0) + seconds
             return scores
 
         for number, (subject, examples) in enumerate(self._batches()):
             target = subject.batch.target
-            found.explain(subject, examples, target, timed)
-            maps = known.maps(target, examples, codec, seed=number)
-            found.control(maps, target)
+            explanations.explain(subject, examples, target, timed)
+            maps = uninformed.maps(target, examples, codec, seed=number)
+            explanations.control(maps, target)
             self.orders.append(_orders(maps, subject))
-        return found
+        return explanations
 
     def report(self, explanations: Explanations, step: Step) -> Report:
-        """Every test of the map; what it needs and was not asked for is explained now."""
-        wanted = ["attention", *JUDGES]
+        """Run every test of the map, and first the methods they need that were not asked for."""
+        wanted = ["attention", *MEASURES]
         missing = [name for name in wanted if name not in self.settings.methods]
         extra = methods(self.settings.model_copy(update={"methods": missing}))
         scores: list[Named] = []
@@ -103,13 +105,13 @@ class Study:
             more = {name: explained(method, subject) for name, method in extra.items()}
             scores.append({**named, **more})
         orders = [
-            {**known, **{name: named[name].abs() for name in ORDERS}}
-            for known, named in zip(self.orders, scores, strict=True)
+            {**controls, **{name: named[name].abs() for name in ORDERS}}
+            for controls, named in zip(self.orders, scores, strict=True)
         ]
         return battery(self.subjects, scores, orders, self.settings.trust, step)
 
     def trained_adversary(self, fresh: nn.Module, step: Step) -> list[Finding]:
-        """Train `fresh`, a new model of the same kind, to look elsewhere; see how well it does."""
+        """Train `fresh`, a new model of the same kind, to give the same answers by other maps."""
         step("adversarial training")
         batches = self._training_batches()
         settings = self.settings.trust.training
@@ -121,11 +123,11 @@ class Study:
             yield subject, [self.examples[item.index] for item in part]
 
     def _training_batches(self) -> Iterator[Batch]:
-        """Examples of the training split at random, without end."""
+        """Batches of random training examples, without end."""
         random = torch.Generator().manual_seed(0)
         items = Items(self.prepared.examples("train"), self.prepared.codec, kept=0)
         while True:
-            drawn = torch.randint(len(items), (MOST_IN_BATCH,), generator=random)
+            drawn = torch.randint(len(items), (MAX_BATCH,), generator=random)
             yield collate([items[i] for i in drawn.tolist()]).to(self.device)
 
     def _subject(self, items: Sequence[Item]) -> Subject:
@@ -133,11 +135,47 @@ class Study:
 
 
 def _orders(maps: Named, subject: Subject) -> Named:
-    """The controls that say something as an order; gold only where there is some."""
+    """Controls as orders of erasure; the oracle only where there is gold."""
     rows = subject.decisions.shape[1]
     gold = bool(subject.batch.target.rows().any())
     return {
-        name: fitted(each, rows)
+        name: with_rows(each, rows)
         for name, each in maps.items()
-        if name not in NO_CONTROL and (gold or name != "oracle")
+        if name not in RANDOM_ORDERS and (gold or name != "oracle")
     }
+
+
+def bytes_per_example(subject: Subject) -> int:
+    """Memory that a forward pass of one example keeps for its gradients, without the model.
+
+    Measured on the longest example, with every unit of the input under observation.
+    """
+    longest = subject.keys.sum(1).argmax()
+    one = subject.select(longest[None])
+    parameters = {p.untyped_storage().data_ptr() for p in subject.model.parameters()}
+    kept: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    def same(tensor: Tensor) -> Tensor:
+        return tensor
+
+    with differentiable(), torch.autograd.graph.saved_tensors_hooks(count, same):
+        one.evidence(one.embedded.values.detach().requires_grad_())
+    return sum(kept.values())
+
+
+def passes(methods: Sequence[str], keys: int, samples: int, steps: int) -> int:
+    """Forward passes for one example with so many units."""
+    costs = {
+        "integrated_gradients": steps,
+        "leave_one_out": keys + 1,
+        "occlusion": keys + 1,
+        "lime": samples,
+        "shap": samples + 2,
+    }
+    return sum(costs.get(name, 1) for name in methods)

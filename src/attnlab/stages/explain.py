@@ -1,4 +1,4 @@
-"""`attnlab explain RUN`: why did it answer so, and is it the attention that decides?"""
+"""`attnlab explain RUN`: explains answers and tests whether the attention decides them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from attnlab.metrics.intervals import defined
 from attnlab.stages import params
 from attnlab.stages.run import Run, open_run
 
-if TYPE_CHECKING:  # heavy: imported when the settings are known to be right
+if TYPE_CHECKING:  # heavy: imported only once the settings are checked
     from attnlab.explain.explanations import Explanations
     from attnlab.explain.study import Step
 
@@ -37,7 +37,7 @@ EXAMPLES = """examples:
 
 
 def main(arguments: list[str]) -> None:
-    """Explain a run that is trained."""
+    """Explain a trained run."""
     parser = argparse.ArgumentParser(
         prog="attnlab explain",
         description=__doc__,
@@ -47,15 +47,15 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("run", help="folder of the run")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="see conf/explain")
     parser.add_argument("--params", type=Path, metavar="FILE", help="a params.yaml with settings")
-    given = parser.parse_intermixed_args(arguments)
-    run = open_run(given.run)
-    if given.params:
-        run = replace(run, plain={**run.plain, "explain": params.read(given.params).explain})
-    run = _with_settings(run, given.settings)
+    options = parser.parse_intermixed_args(arguments)
+    run = open_run(options.run)
+    if options.params:
+        run = replace(run, plain={**run.plain, "explain": params.read(options.params).explain})
+    run = _with_settings(run, options.settings)
     mistake = _not_explained(run.config.task)
     if mistake is None:
         explain(run)
-    elif given.params:  # a stage of DVC leaves its files for every task
+    elif options.params:  # a stage of DVC leaves its files for every task
         print(replace(mistake, hint=""))
         _leave_nothing(run)
     else:
@@ -72,7 +72,7 @@ def _not_explained(task: Task) -> Mistake | None:
 
 
 def explain(run: Run) -> None:
-    """Write explanations.json and trust.json, show what they say, and add it to the W&B run."""
+    """Write explanations.json and trust.json, print both as tables, add them to the W&B run."""
     from attnlab.explain.study import Study
     from attnlab.explain.trust.battery import TESTS
     from attnlab.stages.explain_tables import show
@@ -82,7 +82,7 @@ def explain(run: Run) -> None:
     from attnlab.training.wandb_run import closed_at_end, connect
 
     config = run.config
-    seed_everything(config.seed + 1, config.trainer)  # an adversary must not begin as the model did
+    seed_everything(config.seed + 1, config.trainer)  # an adversary must start from other weights
     plain = replace(run, config=_uncompiled(run))
     prepared = prepared_data(config)
     learner = load_learner(plain, prepared).to(device(config))
@@ -111,7 +111,7 @@ def explain(run: Run) -> None:
 
 
 def _leave_nothing(run: Run) -> None:
-    """The same files as `explain` leaves, with nothing in them."""
+    """Write the files of `explain` without content."""
     from attnlab.report.summary import FOLDER as PANELS
     from attnlab.report.summary import draw_rows
 
@@ -146,7 +146,7 @@ def _explanations(run: Run, explanations: Explanations) -> dict[str, Any]:
 
 
 def _with_settings(run: Run, settings: list[str]) -> Run:
-    """The run with some values of its `explain` section set anew."""
+    """The run with some values of its `explain` section replaced."""
     given = OmegaConf.from_dotlist([f"explain.{setting}" for setting in settings])
     merged = OmegaConf.merge(OmegaConf.create(run.plain), given)
     assert isinstance(merged, DictConfig)
@@ -155,14 +155,14 @@ def _with_settings(run: Run, settings: list[str]) -> Run:
 
 
 def _uncompiled(run: Run) -> Any:
-    """Changed maps and erased units would be compiled anew each time."""
+    """The config without compilation, which every changed map would trigger again."""
     trainer = run.config.trainer.model_copy(update={"compile": False})
     return run.config.model_copy(update={"trainer": trainer})
 
 
 @contextmanager
 def _progress(title: str, steps: int, shown: bool) -> Iterator[Step]:
-    """A bar that names what is being done; it moves when the next thing begins."""
+    """A progress bar that shows the name of the current step."""
     columns = (
         TextColumn(title),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""What `attnlab explain` shows: how explanations agree, what each test says."""
+"""Tables that `attnlab explain` prints: agreement of explanations, findings of the tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attnlab.stages.run import Run
 
 
 def show(console: Console, run: Run, explanations: Explanations, report: Report) -> None:
-    """How explanations agree, what each test says, and where everything is."""
+    """Print both tables, the verdicts and the files."""
     figures = explanations.figures()
     console.print(_agreement_table(explanations.seconds, figures))
     console.print(_trust_table(report))
@@ -27,7 +27,7 @@ def show(console: Console, run: Run, explanations: Explanations, report: Report)
 
 
 def _agreement_table(seconds: dict[str, float], figures: dict[str, Any]) -> Table:
-    """Each method beside gold and beside the map."""
+    """The agreement of each method with gold and with the map."""
     table = _table(
         "Explanations", "method", "seconds", "AP with gold", "95% interval", "tau with map"
     )
@@ -42,11 +42,11 @@ def _agreement_table(seconds: dict[str, float], figures: dict[str, Any]) -> Tabl
 
 
 def _trust_table(report: Report) -> Table:
-    table = _table("Trust", "test", "figure", "value", "95% interval", "beside it")
+    table = _table("Trust", "test", "figure", "value", "95% interval", "controls")
     for finding in report.findings:
-        known = "  ".join(f"{name} {_number(value)}" for name, value in finding.known.items())
+        controls = "  ".join(f"{name} {_number(value)}" for name, value in finding.known.items())
         value = {"value": finding.value.mean, "low": finding.value.low, "high": finding.value.high}
-        table.add_row(finding.test, finding.figure, *_with_interval(value), known)
+        table.add_row(finding.test, finding.figure, *_with_interval(value), controls)
     return table
 
 

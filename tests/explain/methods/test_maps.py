@@ -74,7 +74,7 @@ def test_with_a_single_map_all_map_methods_are_that_map(case: str) -> None:
 def test_a_map_over_something_else_is_refused() -> None:
     whole = subject("predicted")
     other = Subject.of(whole.model, whole.task, whole.batch, whole.batch.answer, "decoder.self.0")
-    with pytest.raises(UserError, match=r"task.map: decoder.self.0 looks at"):
+    with pytest.raises(UserError, match=r"task.map: decoder.self.0 has"):
         maps.attention(other)
 
 

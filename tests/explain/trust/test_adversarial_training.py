@@ -4,43 +4,38 @@ from __future__ import annotations
 
 import copy
 import itertools
-import statistics
 
 import pytest
 import torch
 from torch import nn
 
 from attnlab.config.explain import AdversarialTraining
+from attnlab.explain.trust.adversarial_maps import divergence_limit
 from attnlab.explain.trust.adversarial_training import other_model, train_adversary
-from attnlab.explain.trust.adversary import divergence_limit
 from tests.explain.trust import constructed
 
-SETTINGS = AdversarialTraining(steps=150, rate=0.01, divergence=1.0)
+# Long enough that the adversary of an idle map changes 1 % of the answers, far from the limit
+# below, whatever the CPU's instructions (tried: AVX-512, AVX2 alone) and the seed (tried: three).
+SETTINGS = AdversarialTraining(steps=300, rate=0.01, divergence=1.0)
 
 
 @pytest.mark.parametrize("kind", constructed.KINDS)
-def test_where_the_map_decides_looking_elsewhere_costs_answers_or_comes_less_far(kind: str) -> None:
-    share, changed = {}, {}
-    for deciding in (True, False):
-        share[deciding], changed[deciding] = trained_away(kind, deciding)
-    assert share[False] > 0.4
-    assert changed[False] < 0.1
-    assert share[True] < share[False] - 0.2 or changed[True] > changed[False] + 0.2
+def test_an_adversary_comes_far_at_no_cost_only_where_the_map_is_idle(kind: str) -> None:
+    idle_share, idle_changed = trained_adversary(kind, deciding=False)
+    assert idle_share > 0.6
+    assert idle_changed < 0.1
+    share, changed = trained_adversary(kind, deciding=True)
+    assert share * (1 - changed) < idle_share * (1 - idle_changed) - 0.15
 
 
-def trained_away(kind: str, deciding: bool) -> tuple[float, float]:
-    """How far adversaries look elsewhere, in parts of what is possible, and which share of answers
-    it costs: means of two, since one may come further than the other."""
+def trained_adversary(kind: str, deciding: bool, seed: int = 0) -> tuple[float, float]:
+    """How far its maps are, as a share of what is possible, and the share of answers it changes."""
     explained, batch = constructed.subject(kind, deciding)
-    share, changed = [], []
-    for seed in range(2):
-        twin = _twin(explained.model, seed)
-        batches = itertools.repeat(batch)
-        train_adversary(explained.task, explained.model, twin, batches, SETTINGS)
-        divergence, answers = other_model([explained], twin)
-        share.append(divergence.value.mean / float(divergence_limit(explained).mean()))
-        changed.append(answers.value.mean)
-    return statistics.mean(share), statistics.mean(changed)
+    twin = _twin(explained.model, seed)
+    train_adversary(explained.task, explained.model, twin, itertools.repeat(batch), SETTINGS)
+    divergence, answers = other_model([explained], twin)
+    possible = float(divergence_limit(explained).mean())
+    return divergence.value.mean / possible, answers.value.mean
 
 
 def _twin(model: nn.Module, seed: int) -> nn.Module:

@@ -12,7 +12,7 @@ from attnlab.config.compose import load
 from attnlab.explain.methods import explained, methods
 from attnlab.explain.methods.maps import attention
 from attnlab.explain.trust.battery import TESTS, Report, battery
-from attnlab.explain.trust.importance import JUDGES
+from attnlab.explain.trust.importance import MEASURES
 from tests.explain.trust import constructed
 
 KINDS = list(constructed.KINDS)
@@ -23,7 +23,7 @@ def report_of(kind: str, deciding: bool) -> Report:
     config, _ = load(
         [
             "~experiment",
-            f"explain.methods=[{','.join(('attention', *JUDGES))}]",
+            f"explain.methods=[{','.join(('attention', *MEASURES))}]",
             "explain.steps=16",
             "explain.trust.permutations=20",
             "explain.trust.limits=8",
@@ -81,7 +81,7 @@ def test_a_map_that_cannot_decide(kind: str) -> None:
     assert changed["permuted"] == changed["uniform"] == changed["frozen"] == 0
     assert figures(report, "median change of the output")["permuted"] < 1e-6
     assert report.verdict == (
-        "A permuted map in the place of the model's changes 0% of the answers: "
+        "A permuted map in place of the model's changes 0% of the answers: "
         "the attention is not what decides."
     )
     assert any("the map is one explanation among many" in f.verdict for f in report.findings)

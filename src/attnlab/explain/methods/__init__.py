@@ -8,7 +8,7 @@ from functools import partial
 from torch import Tensor
 
 from attnlab.config.explain import Explain
-from attnlab.explain.methods import erasure, flow, gradients, maps
+from attnlab.explain.methods import flow, gradients, maps, perturbation
 from attnlab.explain.subject import Subject
 
 Method = Callable[[Subject], Tensor]  # -> batch x queries x keys
@@ -24,10 +24,10 @@ def methods(settings: Explain) -> dict[str, Method]:
         "gmar": maps.gmar,
         "gradient_input": gradients.gradient_input,
         "integrated_gradients": partial(gradients.integrated_gradients, steps=settings.steps),
-        "leave_one_out": erasure.leave_one_out,
-        "occlusion": partial(erasure.occlusion, reach=settings.reach),
-        "lime": partial(erasure.lime, samples=settings.samples),
-        "shap": partial(erasure.shap, samples=settings.samples),
+        "leave_one_out": perturbation.leave_one_out,
+        "occlusion": partial(perturbation.occlusion, reach=settings.reach),
+        "lime": partial(perturbation.lime, samples=settings.samples),
+        "shap": partial(perturbation.shap, samples=settings.samples),
     }
     return {name: known[name] for name in settings.methods}
 

@@ -1,4 +1,4 @@
-"""What a model's maps say: as they are, followed through the layers, and weighed by gradients."""
+"""Explanations from maps: as they are, through the layers, weighed by gradients."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from torch import Tensor
 
 from attnlab.attention.probes import Tap
 from attnlab.errors import UserError
-from attnlab.explain.methods.gradients import differentiable
-from attnlab.explain.methods.network import Maps, Network, network
-from attnlab.explain.methods.used import UsedMaps
+from attnlab.explain.methods.gradients import DifferentiableMaps, differentiable
+from attnlab.explain.methods.map_stack import Maps, MapStack, map_stack
 from attnlab.explain.subject import Subject
 
 
@@ -24,22 +23,21 @@ def attention(subject: Subject) -> Tensor:
     weights = subject.of_decisions(tap.weights().mean(1))
     if weights.shape != subject.cells.shape:
         raise UserError(
-            f"task.map: {subject.site} looks at {weights.shape[2]} states from "
-            f"{weights.shape[1]} places, not at the input's units for each decision; "
-            "name the map that does"
+            f"task.map: {subject.site} has {weights.shape[1]} queries and {weights.shape[2]} keys, "
+            "not the input's units as keys of each decision; name the map that has"
         )
     return weights
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """Maps and residual connections weigh alike; rows sum to one (Abnar & Zuidema 2020)."""
+    """Maps and residual connections have equal weight; rows sum to one (Abnar & Zuidema 2020)."""
 
     def around(self, weights: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
         whole = weights.sum(-1, keepdim=True) + 1
         return weights / whole, kept / whole
 
-    def settled(self, relevance: Tensor) -> Tensor:
+    def normalized(self, relevance: Tensor) -> Tensor:
         return relevance
 
 
@@ -47,15 +45,15 @@ class Rollout:
 class Relevance:
     """R grows by A R at every map (Chefer et al. 2021, ICCV, equations 5 to 10).
 
-    Their cross-attention is also carried along what the queries had mixed before. In a decoder
-    that sees only what came before, this would hand a row what later rows saw: it is left out.
+    They also carry cross-attention along what the queries had mixed before. In a causal decoder
+    this would give a row what later rows saw: it is left out.
     """
 
     def around(self, weights: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
         return weights, kept
 
-    def settled(self, relevance: Tensor) -> Tensor:
-        """What was mixed is brought to rows that sum to one, beside each state's own share."""
+    def normalized(self, relevance: Tensor) -> Tensor:
+        """Mixed parts as rows that sum to one, added to each state's own share."""
         eye = torch.eye(relevance.shape[-1], dtype=relevance.dtype, device=relevance.device)
         mixed = relevance - eye
         whole = mixed.sum(-1, keepdim=True)
@@ -64,16 +62,15 @@ class Relevance:
 
 def rollout(subject: Subject) -> Tensor:
     """Maps multiplied along the layers (Abnar & Zuidema 2020): batch x queries x keys."""
-    found = rolled(subject).relevance(Rollout())
-    return found / found.sum(-1, keepdim=True).clamp_min(1e-300)
+    return _rows_to_one(rollout_steps(subject).relevance(Rollout()))
 
 
 @torch.no_grad()
-def rolled(subject: Subject) -> Network:
-    """The steps of rollout and of attention flow."""
-    with UsedMaps(subject.model) as used:
+def rollout_steps(subject: Subject) -> MapStack:
+    """The layers of rollout and of attention flow."""
+    with DifferentiableMaps(subject.model) as used:
         subject.outcomes()
-    return network(subject, {site: m.mean(1) for site, m in used.maps().items()}, Rollout())
+    return map_stack(subject, {site: m.mean(1) for site, m in used.maps().items()}, Rollout())
 
 
 def chefer(subject: Subject) -> Tensor:
@@ -83,7 +80,7 @@ def chefer(subject: Subject) -> Tensor:
         return (weights * slope).clamp_min(0).mean(1)
 
     def follow(maps: Maps) -> Tensor:
-        return network(subject, maps, Relevance()).relevance(Relevance())
+        return map_stack(subject, maps, Relevance()).relevance(Relevance())
 
     return _by_decision(subject, weighed, follow)
 
@@ -102,8 +99,7 @@ def gmar(subject: Subject) -> Tensor:
         return (share[:, :, None, None] * weights).sum(1)
 
     def follow(maps: Maps) -> Tensor:
-        found = network(subject, maps, Rollout()).relevance(Rollout())
-        return found / found.sum(-1, keepdim=True).clamp_min(1e-300)
+        return _rows_to_one(map_stack(subject, maps, Rollout()).relevance(Rollout()))
 
     return _by_decision(subject, weighed, follow)
 
@@ -113,13 +109,17 @@ def _by_decision(
     weighed: Callable[[Tensor, Tensor], Tensor],
     follow: Callable[[Maps], Tensor],
 ) -> Tensor:
-    """Weigh the maps by the gradient of one decision after the other, and follow them."""
-    with differentiable(), UsedMaps(subject.model) as used:
+    """Weigh the maps by the gradient of each decision, and follow them to the input."""
+    with differentiable(), DifferentiableMaps(subject.model) as used:
         evidence = subject.evidence()
         maps = used.maps()
         rows: list[Tensor] = []
-        for place, decision in enumerate(evidence.unbind(1)):
+        for number, decision in enumerate(evidence.unbind(1)):
             slopes = used.slopes(decision.sum())
-            brought = {s: weighed(maps[s].detach(), slopes[s]) for s in maps}
-            rows.append(follow(brought)[:, place])
+            merged = {s: weighed(maps[s].detach(), slopes[s]) for s in maps}
+            rows.append(follow(merged)[:, number])
     return torch.stack(rows, 1)
+
+
+def _rows_to_one(relevance: Tensor) -> Tensor:
+    return relevance / relevance.sum(-1, keepdim=True).clamp_min(1e-300)

@@ -1,1 +1,1 @@
-"""Tests of whether a map decides, and whether it points to what does."""
+"""Tests of whether a map decides the answer, and whether it points to the units that do."""

@@ -1,7 +1,7 @@
-"""A second model that answers as the first does and looks elsewhere (Wiegreffe & Pinter 2019).
+"""A second model with the same answers and other maps (Wiegreffe & Pinter 2019).
 
-Maps found example by example need not come from any model. If one model can be trained to have
-them, the first one's maps are no unique explanation.
+Adversarial maps of single examples need not come from any model. If a model can be trained to have
+other maps for all examples, those of the first are no unique explanation.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from attnlab.attention.probes import Tap
 from attnlab.config.explain import AdversarialTraining
 from attnlab.data.batch import Batch
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust import decided
-from attnlab.explain.trust.adversary import FAR, divergence_limit
+from attnlab.explain.trust import changed_maps
+from attnlab.explain.trust.adversarial_maps import FAR, divergence_limit
 from attnlab.explain.trust.findings import LITTLE, Finding, over_examples, percent
 from attnlab.metrics.divergence import jensen_shannon
 from attnlab.tasks.task import Task
@@ -33,8 +33,8 @@ def train_adversary(
 ) -> nn.Module:
     """Train `fresh` to give the answers of `base` with other maps.
 
-    Their loss, total variation less a weight times the divergence of the maps, with Jensen and
-    Shannon's divergence in the place of Kullback and Leibler's, which has no upper limit.
+    The paper's loss, total variation less a weight times the divergence of the maps, with the
+    Jensen-Shannon divergence in place of the Kullback-Leibler divergence, which has no upper limit.
     """
     base.eval()
     fresh.train()
@@ -49,16 +49,17 @@ def train_adversary(
 
 
 def other_model(subjects: Sequence[Subject], adversary: nn.Module) -> list[Finding]:
-    """How far its answers and its maps are from the first model's."""
+    """How much its answers and its maps differ from the first model's."""
     answers: list[Tensor] = []
     maps: list[Tensor] = []
     with torch.no_grad():
         for subject in subjects:
             again = replace(subject, model=adversary)
-            differs = decided.changed(subject.outcomes(), again.outcomes(), subject)
+            differs = changed_maps.changed(subject.outcomes(), again.outcomes(), subject)
             answers.append(differs)
-            apart = _apart(decided.own_maps(subject).weights, decided.own_maps(again).weights)
-            maps.append(decided.mean_decision(apart, subject))
+            own, other = (changed_maps.own_maps(each).weights for each in (subject, again))
+            apart = _apart(own, other)
+            maps.append(changed_maps.mean_decision(apart, subject))
     share, divergence = over_examples(answers), over_examples(maps)
     limit = over_examples([divergence_limit(subject) for subject in subjects]).mean
     same = share.mean < LITTLE and divergence.mean > FAR * limit
@@ -68,9 +69,9 @@ def other_model(subjects: Sequence[Subject], adversary: nn.Module) -> list[Findi
             "trained adversary",
             "divergence of the maps",
             divergence,
-            f"A model trained to answer alike and look elsewhere has maps {divergence.mean:.2f} of "
-            f"at most {limit:.2f} nats away and changes {percent(share.mean)} of the answers: "
-            f"{says}.",
+            f"A model trained for the same answers and other maps has maps "
+            f"{divergence.mean:.2f} of at most {limit:.2f} nats away and changes "
+            f"{percent(share.mean)} of the answers: {says}.",
             {"limit": limit},
         ),
         Finding("trained adversary", "answers changed", share),

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from attnlab.config.explain import Trust
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust.adversary import adversarial_maps
-from attnlab.explain.trust.erased import OWN, RANDOM, Curves, erasure
+from attnlab.explain.trust.adversarial_maps import adversarial_maps
+from attnlab.explain.trust.erasure import OWN, RANDOM, Curves, erasure
 from attnlab.explain.trust.findings import Finding, percent, who_decides
 from attnlab.explain.trust.importance import importance
 from attnlab.explain.trust.limits import normalised
-from attnlab.explain.trust.randomised import Cascade, randomisation
-from attnlab.explain.trust.replaced import frozen_maps, permutation, uniform_maps
+from attnlab.explain.trust.randomisation import Cascade, randomisation
+from attnlab.explain.trust.replacement import frozen_maps, permutation, uniform_maps
 
 Named = Mapping[str, Tensor]  # by name: batch x queries x keys
 TESTS = (
@@ -34,7 +34,7 @@ TESTS = (
 
 @dataclass
 class Report:
-    """What all tests found."""
+    """The findings of all tests."""
 
     findings: list[Finding] = field(default_factory=list)
     curves: dict[str, Curves] = field(default_factory=dict)
@@ -42,11 +42,11 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """Whether the map decides, from the milder of two maps that know nothing."""
+        """Whether the map decides, from the milder of two uninformed maps."""
         shares = {f.test: f.value.mean for f in self.findings if f.figure == "answers changed"}
         least = min(("permuted", "uniform"), key=lambda name: shares[name])
         return (
-            f"A {least} map in the place of the model's changes {percent(shares[least])} of the "
+            f"A {least} map in place of the model's changes {percent(shares[least])} of the "
             f"answers: {who_decides(shares[least])}."
         )
 
@@ -79,10 +79,14 @@ def battery(
     settings: Trust,
     say: Callable[[str], None] = lambda test: None,
 ) -> Report:
-    """Run every test; `say` is told the name of each as it begins.
+    """Run every test.
 
-    `scores` are explanations of each subject, the map among them as `attention`; `orders` what
-    erasure follows besides it, such as controls.
+    Args:
+        subjects: the examples, in batches.
+        scores: explanations of each subject by method, the map among them as `attention`.
+        orders: further orders of erasure of each subject, such as controls.
+        settings: of the tests.
+        say: called with the name of each test as it begins.
     """
     report = Report()
     random = [{RANDOM: torch.zeros_like(named[OWN])} for named in scores]

@@ -1,4 +1,4 @@
-"""`Finding`: what one test found, in figures and in one plain sentence."""
+"""`Finding`: a figure of one test, with its verdict in a sentence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Finding:
     value: Interval
     verdict: str = ""  # of the test, beside the first of its figures
     known: dict[str, float] = field(default_factory=dict)  # the same figure for controls and limits
-    undefined: int = 0  # decisions for which there is no such figure
+    undefined: int = 0  # decisions without such a figure
 
 
 def over_examples(values: Sequence[Tensor]) -> Interval:
@@ -34,7 +34,7 @@ def over_examples(values: Sequence[Tensor]) -> Interval:
 
 
 def who_decides(share: float) -> str:
-    """What a share of changed answers says."""
+    """The verdict on a share of changed answers."""
     if share < LITTLE:
         return "the attention is not what decides"
     if share < MUCH:
@@ -43,5 +43,5 @@ def who_decides(share: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as people say it."""
+    """A share in percent."""
     return f"{100 * share:.0f}%" if share == 0 or share >= 0.01 else f"{100 * share:.1f}%"

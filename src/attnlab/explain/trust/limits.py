@@ -1,7 +1,7 @@
-"""Areas between the least and the most that any order of this model and input could reach.
+"""Areas between the least and the greatest that any order of erasure reaches.
 
-Raw areas are not to be compared between models: one may not be able to reach what another one
-does. The normalised area can (Edin et al. 2025, arXiv 2408.08137).
+Raw areas of two models are not comparable, since their limits differ. Normalised areas are
+(Edin et al. 2025, arXiv 2408.08137).
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ import torch
 from torch import Tensor
 
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust.erased import OWN, RANDOM, Orders
+from attnlab.explain.trust.erasure import OWN, RANDOM, Decisions, Orders, ranks, sizes
 from attnlab.explain.trust.findings import UNKNOWN, Finding, over_examples
-from attnlab.explain.trust.orders import Decisions, ranks, sizes
 
-MOST_UNITS = 128  # the search takes passes by the thousand: longer inputs are left out
-STEPS = 10  # erasures in all: units one by one where there are no more, else in groups
+MAX_UNITS = 128  # longer inputs are left out: the search would take thousands of passes
+STEPS = 10  # at most so many erasures: of single units in short inputs, else of groups
 
 
 class Limits(NamedTuple):
-    """The least and the most that an order was found to reach: decisions each."""
+    """The least and the greatest area of the orders tried: decisions each."""
 
     low: Tensor
     high: Tensor
@@ -35,7 +34,7 @@ def normalised(
     shares: dict[str, list[Tensor]] = {}
     left, too_long = examples, 0
     for subject, named in zip(subjects, orders, strict=True):
-        short = subject.keys.sum(1) <= MOST_UNITS
+        short = subject.keys.sum(1) <= MAX_UNITS
         too_long += int((~short).sum())
         some = short.nonzero()[:left, 0]
         left -= len(some)
@@ -45,18 +44,18 @@ def normalised(
             for name, share in _shares(decisions, rows, beam).items():
                 shares.setdefault(name, []).append(share)
     if not shares:
-        verdict = f"No input is of at most {MOST_UNITS} units: the limits were not searched."
+        verdict = f"No input is of at most {MAX_UNITS} units: the limits were not searched."
         return [Finding("between limits", "comprehensiveness", UNKNOWN, verdict, {}, too_long)]
     return _findings(shares, too_long)
 
 
 def _shares(decisions: Decisions, rows: dict[str, Tensor], beam: int) -> dict[str, Tensor]:
-    """Where each order is between the limits, followed down and up: decisions each."""
+    """The area of each order between the limits, followed down and up: decisions each."""
     areas = {f"{name} down": area(decisions, row) for name, row in rows.items()}
     areas |= {f"{name} up": area(decisions, -row) for name, row in rows.items()}
     low, high = searched(decisions, beam, list(areas.values()))
     spread = torch.where(high > low, high - low, torch.nan)
-    return {name: (found - low) / spread for name, found in areas.items()}
+    return {name: (each - low) / spread for name, each in areas.items()}
 
 
 def _findings(shares: dict[str, list[Tensor]], too_long: int) -> list[Finding]:
@@ -65,7 +64,7 @@ def _findings(shares: dict[str, list[Tensor]], too_long: int) -> list[Finding]:
     down, up = means[f"{OWN} down"], means[f"{OWN} up"]
     by_chance = {RANDOM: means[f"{RANDOM} down"].mean}
     verdict = (
-        f"Of all orders of erasing, the worst being 0 and the best 1, this map's is at "
+        f"Between the worst order of erasing (0) and the best (1), this map's is at "
         f"{down.mean:.2f}, a random one at {by_chance[RANDOM]:.2f}."
     )
     known = {RANDOM: means[f"{RANDOM} up"].mean}
@@ -81,14 +80,14 @@ def area(decisions: Decisions, scores: Tensor) -> Tensor:
     place = ranks(scores, keys)
     kept = torch.stack([place >= size[:, None] for size in _grid(keys)], 1)
     whole = torch.ones_like(kept[:, :1])
-    found = decisions.where_kept(torch.cat([whole, kept], 1))
-    return (found[:, :1] - found[:, 1:]).mean(1)
+    chances = decisions.where_kept(torch.cat([whole, kept], 1))  # decisions x 1 + steps
+    return (chances[:, :1] - chances[:, 1:]).mean(1)
 
 
 def searched(decisions: Decisions, beam: int, known: Sequence[Tensor] = ()) -> Limits:
-    """The limits by beam search, or those among the areas already known if they are wider.
+    """The limits by beam search, or of the areas already known where these are wider.
 
-    With a beam as wide as there are orders, and units erased one by one, the limits are exact.
+    Exact if the beam is as wide as the number of orders and units are erased one by one.
     """
     high = _beam(decisions, beam, sign=1.0)
     low = -_beam(decisions, beam, sign=-1.0)
@@ -97,17 +96,17 @@ def searched(decisions: Decisions, beam: int, known: Sequence[Tensor] = ()) -> L
 
 
 def _grid(keys: Tensor) -> list[Tensor]:
-    """How many units are erased after each step: one list entry a step, each decisions."""
+    """The number of erased units after each step: a list entry a step, each decisions."""
     steps = min(STEPS, int(keys.sum(1).max()))
     return [sizes(keys, (step + 1) / steps) for step in range(steps)]
 
 
 def _beam(decisions: Decisions, width: int, sign: float) -> Tensor:
-    """sign x the area of the best order that was found: decisions."""
+    """sign x the area of the best order of the search: decisions."""
     keys = decisions.subject.keys
     count, length = keys.shape
     full = decisions.where_kept(torch.ones_like(keys)[:, None])  # decisions x 1
-    kept = keys[:, None].clone()  # decisions x beam x keys: what each order has left
+    kept = keys[:, None].clone()  # decisions x beam x keys: units left by each order
     total = full.new_zeros(count, 1)
     before = torch.zeros_like(keys[:, 0], dtype=torch.long)
     grid = _grid(keys)
@@ -136,7 +135,7 @@ def _one_less(decisions: Decisions, kept: Tensor) -> Tensor:
 
 
 def _best(kept: Tensor, total: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """The orders that have come farthest; the same set of units need not be followed twice."""
+    """The orders with the greatest total; of equal sets of units only one is followed."""
     same = (kept[:, :, None] == kept[:, None]).all(-1)  # decisions x beam x beam
     better = (total[:, None] > total[:, :, None]) | (
         (total[:, None] == total[:, :, None]) & _earlier(total.shape[1], total.device)

@@ -1,4 +1,4 @@
-"""Orders that know nothing of the model: where things usually are, how rare they are, and gold."""
+"""Maps that are made without the model: from positions, from frequencies, from gold."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ FITTED_ON = 2000  # examples of the training split
 
 
 @dataclass(frozen=True)
-class Known:
-    """What training examples say about where one looks."""
+class UninformedMaps:
+    """Control maps, fitted on training examples."""
 
     prior: PositionPrior | None
     frequency: KeyFrequency | None
 
     @classmethod
-    def fit(cls, examples: Sequence[Example], codec: Codec) -> Known:
-        """From training examples; no prior without gold, no frequency where units have no name."""
+    def fit(cls, examples: Sequence[Example], codec: Codec) -> UninformedMaps:
+        """Fit on training examples: a prior if there is gold, frequencies if units are words."""
         some = examples[:FITTED_ON]
         targets = [target for e in some if (target := codec.target(e)) is not None]
         named = _units(some, codec)
@@ -41,7 +41,7 @@ class Known:
 
 
 def _units(examples: Iterable[Example], codec: Codec) -> list[list[str]] | None:
-    """The units of the input that is looked at; None where it is no text."""
+    """The units of the attended input; None where it is no text."""
     if codec.attended not in codec.texts:
         return None
     return [list(e.inputs[codec.attended]) for e in examples]  # type: ignore[arg-type]

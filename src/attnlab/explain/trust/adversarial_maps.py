@@ -1,4 +1,4 @@
-"""How different a map may be while the answers stay as they are."""
+"""How different a map may be while the answers stay the same."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from attnlab.attention.probes.map_changes import Given
 from attnlab.config.explain import Adversary
 from attnlab.explain.methods.gradients import differentiable
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust import decided
+from attnlab.explain.trust import changed_maps
 from attnlab.explain.trust.findings import Finding, over_examples, percent
 from attnlab.metrics.divergence import jensen_shannon
 
-FAR = 0.5  # share of the possible divergence from which a map counts as another one
+FAR = 0.5  # share of the possible divergence beyond which a map counts as different
 PENALTY = 500.0  # of what exceeds epsilon, beside the divergence (Jain & Wallace 2019)
 
 
@@ -44,32 +44,34 @@ def adversarial_maps(subjects: Sequence[Subject], settings: Adversary) -> list[F
 
 @torch.no_grad()
 def divergence_limit(subject: Subject) -> Tensor:
-    """How far any map can be from the model's own: batch.
+    """The greatest divergence of any map from the model's own: batch.
 
-    The divergence is convex: the farthest map has all weight on the key that has least of it.
+    The divergence is convex: the farthest map has all weight on the key with the least.
     """
-    own = decided.own_maps(subject)
+    own = changed_maps.own_maps(subject)
     base = own.weights / own.weights.sum(-1, keepdim=True).clamp_min(1e-30)
     apart = jensen_shannon(_least(own), base).mean(1)  # batch x queries
-    return decided.mean_decision(apart, subject)
+    return changed_maps.mean_decision(apart, subject)
 
 
 def divergence_reached(subject: Subject, settings: Adversary) -> Tensor:
-    """The mean Jensen-Shannon divergence of the farthest maps that were found: batch.
+    """The mean Jensen-Shannon divergence of the farthest maps of two searches: batch.
 
-    Of all steps of both searches in which every decision stays within epsilon in total variation,
-    the farthest counts, so that what is found is possible, if not the most.
+    Only steps count whose decisions all stay within epsilon in total variation: the result is
+    a lower bound of what is possible.
     """
-    own = decided.own_maps(subject)
+    own = changed_maps.own_maps(subject)
     best = own.weights.new_zeros(len(subject))
-    with differentiable(), _still(subject), decided.remembered(subject):
+    with differentiable(), _frozen_parameters(subject), changed_maps.inputs_read_once(subject):
         for start in (_near(own), _opposite(own)):
             best = torch.maximum(best, _search(subject, own, start, settings))
     return best
 
 
-def _search(subject: Subject, own: decided.OwnMaps, start: Tensor, settings: Adversary) -> Tensor:
-    """Adam on the logits of the map, from a start: the farthest that was met, batch."""
+def _search(
+    subject: Subject, own: changed_maps.OwnMaps, start: Tensor, settings: Adversary
+) -> Tensor:
+    """The greatest divergence on the path of Adam on the map's logits: batch."""
     whole = own.weights.sum(-1, keepdim=True).clamp_min(1e-30)
     base = own.weights / whole  # batch x heads x queries x keys
     best = base.new_zeros(len(subject))
@@ -79,8 +81,8 @@ def _search(subject: Subject, own: decided.OwnMaps, start: Tensor, settings: Adv
     for _ in range(settings.steps):
         maps = logits.masked_fill(~own.allowed, -1e9).softmax(-1)
         apart = jensen_shannon(maps, base).mean(1)  # batch x queries
-        divergence = decided.mean_decision(apart, subject)
-        other = decided.under(subject, Given(maps * whole))
+        divergence = changed_maps.mean_decision(apart, subject)
+        other = changed_maps.under(subject, Given(maps * whole))
         moved = subject.task.distance(answers, other) * subject.decisions
         same = (moved <= settings.epsilon).all(1)
         best = torch.where(same & (divergence > best), divergence.detach(), best)
@@ -91,32 +93,32 @@ def _search(subject: Subject, own: decided.OwnMaps, start: Tensor, settings: Adv
     return best
 
 
-def _near(own: decided.OwnMaps) -> Tensor:
+def _near(own: changed_maps.OwnMaps) -> Tensor:
     """The model's own map, where the divergence has no slope, with noise."""
     random = torch.Generator().manual_seed(0)
     noise = torch.randn(own.weights.shape, generator=random).to(own.weights)
     return own.weights.clamp_min(1e-4).log() + noise
 
 
-def _opposite(own: decided.OwnMaps) -> Tensor:
-    """Nearly all weight on the key that has least of it."""
+def _opposite(own: changed_maps.OwnMaps) -> Tensor:
+    """Nearly all weight on the key with the least."""
     return 10 * _least(own)
 
 
-def _least(own: decided.OwnMaps) -> Tensor:
-    """All weight on the key that has least of it."""
+def _least(own: changed_maps.OwnMaps) -> Tensor:
+    """All weight on the key with the least."""
     least = own.weights.masked_fill(~own.allowed, torch.inf).argmin(-1, keepdim=True)
     return torch.zeros_like(own.weights).scatter(-1, least, 1.0)
 
 
 @contextmanager
-def _still(subject: Subject) -> Iterator[None]:
-    """The model's parameters take no part in gradients."""
-    learned = [p for p in subject.model.parameters() if p.requires_grad]
-    for parameter in learned:
+def _frozen_parameters(subject: Subject) -> Iterator[None]:
+    """Without gradients of the model's parameters."""
+    trainable = [p for p in subject.model.parameters() if p.requires_grad]
+    for parameter in trainable:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in learned:
+        for parameter in trainable:
             parameter.requires_grad_(True)

@@ -11,7 +11,7 @@ from attnlab.attention.probes import Intervention
 from attnlab.attention.probes.map_changes import Given, Permuted
 from attnlab.explain.methods.maps import attention
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust import decided, replaced
+from attnlab.explain.trust import changed_maps, replacement
 from tests.explain.subjects import GENERATED, subject
 
 CASES = ["recurrent classify", "transformer tag", *GENERATED]
@@ -35,7 +35,7 @@ def answers(explained: Subject, example: int, weights: Tensor) -> np.ndarray:
 @pytest.mark.parametrize("case", CASES)
 def test_frozen_maps_by_hand(case: str) -> None:
     explained = subject(case)
-    own = decided.own_maps(explained).weights.numpy()
+    own = changed_maps.own_maps(explained).weights.numpy()
     heads, queries, keys = own.shape[1:]
     mean = np.zeros((heads, queries, keys))
     for place in np.ndindex(heads, queries, keys):
@@ -50,7 +50,7 @@ def test_frozen_maps_by_hand(case: str) -> None:
         real = explained.decisions[i].numpy()
         changes.append((before.argmax(-1) != after.argmax(-1))[real].any())
         distances.append((np.abs(before - after).sum(-1) / 2)[real].mean())
-    changed, moved = replaced.frozen_maps([explained])
+    changed, moved = replacement.frozen_maps([explained])
     assert changed.value.mean == pytest.approx(np.mean(changes), abs=1e-6)
     assert moved.value.mean == pytest.approx(np.mean(distances), abs=1e-6)
 
@@ -58,14 +58,14 @@ def test_frozen_maps_by_hand(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_uniform_maps_by_hand(case: str) -> None:
     explained = subject(case)
-    own = decided.own_maps(explained).weights
+    own = changed_maps.own_maps(explained).weights
     distances = []
     for i in range(3):
-        allowed = decided.own_maps(explained).allowed[i].double()
+        allowed = changed_maps.own_maps(explained).allowed[i].double()
         flat = allowed / allowed.sum(-1, keepdim=True)
         moved = np.abs(answers(explained, i, own[i]) - answers(explained, i, flat)).sum(-1) / 2
         distances.append(moved[explained.decisions[i].numpy()].mean())
-    _, distance = replaced.uniform_maps([explained])
+    _, distance = replacement.uniform_maps([explained])
     assert distance.value.mean == pytest.approx(np.mean(distances), abs=1e-6)
 
 
@@ -81,13 +81,13 @@ def test_permutation_takes_the_median_of_all_orders() -> None:
         moved.append(((before - after).abs().sum(-1) / 2).numpy())
     median = np.median(np.stack(moved), 0)
     expected = [m[r].mean() for m, r in zip(median, explained.decisions.numpy(), strict=True)]
-    _, distance = replaced.permutation([explained], times=9)
+    _, distance = replacement.permutation([explained], times=9)
     assert distance.value.mean == pytest.approx(np.mean(expected), abs=1e-6)
 
 
 def test_permuted_weights_are_the_same_weights_on_allowed_keys() -> None:
     explained = subject("transformer generate")
-    own = decided.own_maps(explained)
+    own = changed_maps.own_maps(explained)
     moved = Permuted(seed=3)(own.weights, own.allowed)
     assert (moved[~own.allowed] == 0).all()
     torch.testing.assert_close(moved.sort(-1).values, own.weights.sort(-1).values)
@@ -97,12 +97,12 @@ def test_permuted_weights_are_the_same_weights_on_allowed_keys() -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_a_model_given_its_own_maps_answers_as_before(case: str) -> None:
     explained = subject(case)
-    own = decided.own_maps(explained)
+    own = changed_maps.own_maps(explained)
     with torch.no_grad():
-        again = decided.under(explained, Given(own.weights))
+        again = changed_maps.under(explained, Given(own.weights))
         torch.testing.assert_close(again, explained.outcomes())
-        with decided.remembered(explained):
-            again = decided.under(explained, Given(own.weights))
+        with changed_maps.inputs_read_once(explained):
+            again = changed_maps.under(explained, Given(own.weights))
             torch.testing.assert_close(again, explained.outcomes())
     torch.testing.assert_close(own.weights.mean(1), attention(explained).double())
 
@@ -113,4 +113,4 @@ def test_any_other_decision_is_another_answer() -> None:
     after = before.clone()
     last = int(explained.decisions[1].sum()) - 1
     after[1, last] = after[1, last].flip(-1)
-    assert decided.changed(before, after, explained).tolist() == [False, True, False]
+    assert changed_maps.changed(before, after, explained).tolist() == [False, True, False]

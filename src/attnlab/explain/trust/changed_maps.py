@@ -1,4 +1,4 @@
-"""What becomes of the decisions under another map."""
+"""Decisions under a changed map."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from attnlab.attention.probes import Intervention
 from attnlab.attention.probes.map_changes import MapChange
-from attnlab.explain.methods.used import joined
+from attnlab.explain.methods.gradients import joined
 from attnlab.explain.subject import Subject, reader_of
 from attnlab.models.reader import Reading
 
 
 class OwnMaps(NamedTuple):
-    """What the model's own maps are, and where they might be other than zero."""
+    """The model's own maps, and where they may be other than zero."""
 
     weights: Tensor  # batch x heads x queries x keys
     allowed: Tensor  # the same shape, bool
@@ -25,7 +25,7 @@ class OwnMaps(NamedTuple):
 
 @torch.no_grad()
 def own_maps(subject: Subject) -> OwnMaps:
-    """The maps that the model's answers come from."""
+    """The maps behind the model's answers."""
     weights: list[Tensor] = []
     allowed: list[Tensor] = []
 
@@ -59,8 +59,8 @@ def mean_decision(values: Tensor, subject: Subject) -> Tensor:
 
 
 @contextmanager
-def remembered(subject: Subject) -> Iterator[None]:
-    """The input is read once, for many passes that change only a map above the encoder."""
+def inputs_read_once(subject: Subject) -> Iterator[None]:
+    """Read the input once, for many passes that change only a map above the encoder."""
     if subject.site.startswith("encoder"):
         yield
         return
@@ -75,7 +75,7 @@ def remembered(subject: Subject) -> Iterator[None]:
 
 
 class _Read(nn.Module):
-    """Stands where a reader was."""
+    """Placeholder that replaces the reader by its output."""
 
     def __init__(self, reader: nn.Module, reading: Reading) -> None:
         super().__init__()

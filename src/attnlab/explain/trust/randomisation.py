@@ -1,7 +1,7 @@
-"""Does the map show what was learned? Shuffle the weights, from the answer down to the input.
+"""Does the map depend on the learned weights? Shuffle them, from the output down to the input.
 
-Model parameter randomisation (Adebayo et al. 2018): a map that stays as it was shows the input,
-not the model.
+Model parameter randomisation (Adebayo et al. 2018): a map that stays the same shows the input, not
+the model.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from attnlab.explain.subject import Subject
 from attnlab.explain.trust.findings import Finding
 from attnlab.metrics.correlation import spearman
 
-Cascade = list[tuple[str, float]]  # after each part: its name, and how alike the maps still are
+Cascade = list[tuple[str, float]]  # each shuffled part, and the rank correlation after it
 
 
 def randomisation(subjects: Sequence[Subject]) -> tuple[list[Finding], Cascade]:
-    """How alike the maps are before and after, over all examples, and part by part."""
+    """The rank correlation of the maps before and after, in all and part by part."""
     shuffled = copy.deepcopy(subjects[0].model)
     cascade: Cascade = []
-    alike: list[float] = []
+    correlations: list[float] = []
     undefined = 0
     for name in _shuffle_parts(shuffled):
-        rows = [likeness(subject, shuffled) for subject in subjects]
-        alike = [value for values, _ in rows for value in values]
+        rows = [rank_correlation(subject, shuffled) for subject in subjects]
+        correlations = [value for values, _ in rows for value in values]
         undefined = sum(missing for _, missing in rows)
-        cascade.append((name, interval_of(alike).mean))
-    value = interval_of(alike)
+        cascade.append((name, interval_of(correlations).mean))
+    value = interval_of(correlations)
     says = (
         "it shows the input more than what was learned"
         if value.mean > 0.5
@@ -51,10 +51,11 @@ def randomisation(subjects: Sequence[Subject]) -> tuple[list[Finding], Cascade]:
 
 
 @torch.no_grad()
-def likeness(subject: Subject, other: nn.Module) -> tuple[list[float], int]:
-    """Spearman's correlation of the maps of two models for the same answers, by example.
+def rank_correlation(subject: Subject, other: nn.Module) -> tuple[list[float], int]:
+    """Spearman's correlation of the maps of two models for the same answers.
 
-    And for how many decisions there is none, one map being constant.
+    Returns:
+        The mean of each example, and the number of decisions without one, a map being constant.
     """
     again = replace(subject, model=other)
     values = spearman(attention(subject), attention(again), subject.cells)  # batch x queries
@@ -64,7 +65,7 @@ def likeness(subject: Subject, other: nn.Module) -> tuple[list[float], int]:
 
 
 def _shuffle_parts(model: nn.Module) -> Iterator[str]:
-    """Shuffle one part after the other, the one nearest to the answer first; names them."""
+    """Shuffle one part after the other, from the output down, and yield its name."""
     random = torch.Generator().manual_seed(0)
     parts: dict[str, list[Tensor]] = {}
     for name, parameter in model.named_parameters():

@@ -1,4 +1,4 @@
-"""Does the map decide? Put another one in its place and see which answers change."""
+"""Does the map decide? Replace it and count the answers that change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 
 from attnlab.attention.probes.map_changes import Given, MapChange, Permuted, uniform
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust import decided
+from attnlab.explain.trust import changed_maps
 from attnlab.explain.trust.findings import (
     LITTLE,
     Finding,
@@ -24,20 +24,20 @@ Makes = Callable[[Subject], MapChange]
 
 @torch.no_grad()
 def permutation(subjects: Sequence[Subject], times: int) -> list[Finding]:
-    """Weights in random order, many times over (Jain & Wallace 2019)."""
+    """Random orders of the weights, medians over many (Jain & Wallace 2019)."""
     medians: list[Tensor] = []
     changes: list[Tensor] = []
     for number, subject in enumerate(subjects):
         own, change = subject.outcomes(), Permuted(seed=number)
         moved: list[Tensor] = []
         differs: list[Tensor] = []
-        with decided.remembered(subject):
+        with changed_maps.inputs_read_once(subject):
             for _ in range(times):
-                other = decided.under(subject, change)
+                other = changed_maps.under(subject, change)
                 moved.append(subject.task.distance(own, other))
-                differs.append(decided.changed(own, other, subject).double())
+                differs.append(changed_maps.changed(own, other, subject).double())
         median = torch.stack(moved).median(0).values  # batch x queries
-        medians.append(decided.mean_decision(median, subject))
+        medians.append(changed_maps.mean_decision(median, subject))
         changes.append(torch.stack(differs).mean(0))
     share, distance = over_examples(changes), over_examples(medians)
     who = who_decides(share.mean)
@@ -46,7 +46,7 @@ def permutation(subjects: Sequence[Subject], times: int) -> list[Finding]:
             "permuted",
             "answers changed",
             share,
-            f"Putting this map's weights in random order changes {percent(share.mean)} of the "
+            f"A random order of this map's weights changes {percent(share.mean)} of the "
             f"answers: {who}.",
         ),
         Finding(
@@ -58,7 +58,7 @@ def permutation(subjects: Sequence[Subject], times: int) -> list[Finding]:
 
 
 def uniform_maps(subjects: Sequence[Subject]) -> list[Finding]:
-    """Every unit alike (Wiegreffe & Pinter 2019)."""
+    """Equal weights for all units (Wiegreffe & Pinter 2019)."""
 
     def verdict(share: float) -> str:
         return (
@@ -70,15 +70,15 @@ def uniform_maps(subjects: Sequence[Subject]) -> list[Finding]:
 
 
 def frozen_maps(subjects: Sequence[Subject]) -> list[Finding]:
-    """One map for all examples: the mean of theirs, place by place.
+    """One map for all examples: the mean of theirs at each position.
 
-    Where it does as well, the map may decide and yet be a matter of place, blind to the input.
+    Where answers stay the same, the map may decide, but depends on positions alone.
     """
     mean = mean_map(subjects)
 
     def verdict(share: float) -> str:
         little = share < LITTLE
-        says = "the map need not see the input" if little else "the map follows the input"
+        says = "the map need not depend on the input" if little else "the map depends on the input"
         return (
             f"Freezing this map to the mean of all examples changes {percent(share)} of the "
             f"answers: {says}."
@@ -89,13 +89,13 @@ def frozen_maps(subjects: Sequence[Subject]) -> list[Finding]:
 
 @torch.no_grad()
 def mean_map(subjects: Sequence[Subject]) -> Tensor:
-    """Heads x queries x keys: the mean weight of each place, over the examples that have it."""
+    """The mean weight of each cell over the examples that have it: heads x queries x keys."""
     queries = max(subject.decisions.shape[1] for subject in subjects)
     keys = max(subject.keys.shape[1] for subject in subjects)
     sums: Tensor | None = None
     counts: Tensor | None = None
     for subject in subjects:
-        own = decided.own_maps(subject)
+        own = changed_maps.own_maps(subject)
         real = subject.decisions[:, None, :, None] & own.allowed
         margin = (0, keys - real.shape[3], 0, queries - real.shape[2])
         total, count = pad((own.weights * real).sum(0), margin), pad(real.sum(0), margin)
@@ -107,8 +107,8 @@ def mean_map(subjects: Sequence[Subject]) -> Tensor:
 
 
 def frozen(subject: Subject, mean: Tensor) -> Given:
-    """The mean map for these examples, with as much weight in each row as the model gives."""
-    own = decided.own_maps(subject)
+    """The mean map for these examples; each row keeps its sum of weights."""
+    own = changed_maps.own_maps(subject)
     rows, keys = own.weights.shape[2:]
     some = mean[None, :, :rows, :keys] * own.allowed
     share = some / some.sum(-1, keepdim=True).clamp_min(1e-30)
@@ -123,10 +123,10 @@ def _replaced(
     distances: list[Tensor] = []
     for subject in subjects:
         own = subject.outcomes()
-        other = decided.under(subject, makes(subject))
-        changes.append(decided.changed(own, other, subject))
+        other = changed_maps.under(subject, makes(subject))
+        changes.append(changed_maps.changed(own, other, subject))
         moved = subject.task.distance(own, other)
-        distances.append(decided.mean_decision(moved, subject))
+        distances.append(changed_maps.mean_decision(moved, subject))
     share = over_examples(changes)
     return [
         Finding(test, "answers changed", share, verdict(share.mean)),

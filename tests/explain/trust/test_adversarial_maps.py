@@ -11,7 +11,7 @@ from scipy.spatial.distance import jensenshannon
 
 from attnlab.attention.probes.map_changes import Given
 from attnlab.config.explain import Adversary
-from attnlab.explain.trust import adversary, decided
+from attnlab.explain.trust import adversarial_maps, changed_maps
 from attnlab.metrics.divergence import jensen_shannon
 from tests.explain.subjects import subject
 from tests.explain.trust import constructed
@@ -32,37 +32,39 @@ def test_the_search_finds_what_a_grid_finds() -> None:
     explained = subject("recurrent classify", (2, 2, 2))
     with torch.no_grad():
         explained.model.output.weight.mul_(8.0)  # type: ignore[union-attr, operator]
-    own = decided.own_maps(explained).weights
+    own = changed_maps.own_maps(explained).weights
     before = explained.outcomes().detach()
     best = torch.zeros(3, dtype=torch.double)
     for share in np.linspace(0, 1, 2001):
         map_ = torch.tensor([share, 1 - share]).expand_as(own)
         with torch.no_grad():
-            moved = explained.task.distance(before, decided.under(explained, Given(map_)))[:, 0]
+            moved = explained.task.distance(before, changed_maps.under(explained, Given(map_)))[
+                :, 0
+            ]
         apart = jensen_shannon(map_, own)[:, 0, 0]
         best = torch.where((moved <= 0.05) & (apart > best), apart, best)
-    found = adversary.divergence_reached(explained, SETTINGS)
+    found = adversarial_maps.divergence_reached(explained, SETTINGS)
     assert (found <= best + 1e-4).all()
     assert (found > 0.8 * best).all()
 
 
 def test_no_map_is_farther_than_the_limit() -> None:
     explained = subject("transformer generate")
-    limit = adversary.divergence_limit(explained)
+    limit = adversarial_maps.divergence_limit(explained)
     assert (limit <= math.log(2)).all()
-    own = decided.own_maps(explained)
+    own = changed_maps.own_maps(explained)
     random = torch.Generator().manual_seed(0)
     for _ in range(50):
         logits = 5 * torch.randn(own.weights.shape, generator=random, dtype=torch.double)
         maps = logits.masked_fill(~own.allowed, -1e9).softmax(-1)
         apart = jensen_shannon(maps, own.weights).mean(1)
-        assert (decided.mean_decision(apart, explained) <= limit).all()
+        assert (changed_maps.mean_decision(apart, explained) <= limit).all()
 
 
 def test_the_model_is_left_as_it_was() -> None:
     explained = subject("recurrent generate")
     before = [p.clone() for p in explained.model.parameters()]
-    adversary.divergence_reached(explained, SETTINGS)
+    adversarial_maps.divergence_reached(explained, SETTINGS)
     for parameter, old in zip(explained.model.parameters(), before, strict=True):
         assert parameter.requires_grad
         assert parameter.grad is None
@@ -72,5 +74,5 @@ def test_the_model_is_left_as_it_was() -> None:
 @pytest.mark.parametrize("kind", constructed.KINDS)
 def test_where_the_map_cannot_matter_the_limit_is_reached(kind: str) -> None:
     explained, _ = constructed.subject(kind, deciding=False, count=10)
-    reached = adversary.divergence_reached(explained, SETTINGS)
-    assert (reached > 0.98 * adversary.divergence_limit(explained)).all()
+    reached = adversarial_maps.divergence_reached(explained, SETTINGS)
+    assert (reached > 0.98 * adversarial_maps.divergence_limit(explained)).all()

@@ -1,9 +1,8 @@
-"""How a model's maps are stacked: from the units of the input up to the decisions.
+"""`MapStack`: the maps of a model as steps from the units of the input up to the decisions.
 
-`layers` lists one matrix for each step, from the input upwards; entry (i, j) is what state i
-after the step takes from state j before it. States of the input and, where a text is written, of
-the text so far stand side by side. Only what maps show is here: what a recurrent cell carries
-from place to place is seen by no map.
+A step is a matrix whose entry (i, j) is what state i after it takes from state j before it. States
+of the input and, where a text is written, of the text so far stand side by side. Maps show no
+recurrence: what a cell carries from step to step is left out.
 """
 
 from __future__ import annotations
@@ -18,59 +17,59 @@ from torch import Tensor
 from attnlab.explain.subject import Subject, reader_of
 from attnlab.models.prediction import SITE as PREDICTION
 
-Maps = dict[str, Tensor]  # site -> batch x queries x keys, heads already brought together
+Maps = dict[str, Tensor]  # site -> batch x queries x keys, heads merged
 
 
 class Rule(Protocol):
-    """What a residual connection keeps, beside what a map brings."""
+    """How a residual connection and a map add up."""
 
     def around(self, weights: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
         """The factors of both: weights (... queries x keys) and kept (queries x queries)."""
         ...
 
-    def settled(self, relevance: Tensor) -> Tensor:
-        """What has come together below a decoder or head: batch x states x inputs."""
+    def normalized(self, relevance: Tensor) -> Tensor:
+        """The product of the encoder's steps, for what stands above: batch x states x inputs."""
         ...
 
 
 @dataclass(frozen=True)
-class Network:
+class MapStack:
     """The steps of one batch: below a memory, and from the memory to the decisions."""
 
     encoder: list[Tensor]  # each batch x states x states
-    memory: Tensor  # batch x keys: where the looked-at units stand among the states
+    memory: Tensor  # batch x keys: the states of the attended units
     readers: list[Tensor]  # each batch x after x before
     queries: int
 
     def relevance(self, rule: Rule) -> Tensor:
         """The product of all steps: batch x queries x keys."""
         states = self.states
-        found = torch.eye(states, dtype=self.readers[0].dtype, device=self.memory.device)
-        found = found.expand(len(self.memory), -1, -1)
+        product = torch.eye(states, dtype=self.readers[0].dtype, device=self.memory.device)
+        product = product.expand(len(self.memory), -1, -1)
         for step in self.encoder:
-            found = step @ found
+            product = step @ product
         rows = self.memory[:, :, None].expand(-1, -1, states)
-        memory = rule.settled(found).gather(1, rows)  # batch x keys x states
+        memory = rule.normalized(product).gather(1, rows)  # batch x keys x states
         columns = self.memory[:, None, :].expand(-1, memory.shape[1], -1)
-        found = memory.gather(2, columns)  # batch x keys x keys
+        product = memory.gather(2, columns)  # batch x keys x keys
         for step in self.readers:
-            below = step.shape[-1] - found.shape[1]  # the text so far starts with nothing
-            found = step @ torch.nn.functional.pad(found, (0, 0, below, 0))
-        return found[:, : self.queries]
+            below = step.shape[-1] - product.shape[1]  # states of the text so far start at zero
+            product = step @ torch.nn.functional.pad(product, (0, 0, below, 0))
+        return product[:, : self.queries]
 
     @property
     def states(self) -> int:
-        """Of all inputs together, or, where none looks at another, as many as it takes."""
+        """How many states all inputs have together."""
         return self.encoder[0].shape[-1] if self.encoder else int(self.memory.max()) + 1
 
 
-def network(subject: Subject, maps: Maps, rule: Rule) -> Network:
-    """The steps that a model's maps make."""
+def map_stack(subject: Subject, maps: Maps, rule: Rule) -> MapStack:
+    """The steps of a model, from its maps."""
     readers = list(_readers(subject, maps, rule))
     layers = [maps[site].double() for site in _layers(maps, "encoder.self")]
-    return Network(
+    return MapStack(
         [_residual(each, rule) for each in layers],
-        _places(subject),
+        _positions(subject),
         readers,
         subject.decisions.shape[1],
     )
@@ -81,7 +80,7 @@ def _readers(subject: Subject, maps: Maps, rule: Rule) -> Iterator[Tensor]:
     if PREDICTION in maps:
         yield maps[PREDICTION].double()
     if "pooling" in maps:
-        yield maps["pooling"].double().mean(1, keepdim=True)  # several looks count alike
+        yield maps["pooling"].double().mean(1, keepdim=True)  # hops have equal weight
     if "tagger.self.0" in maps:
         step = _residual(maps["tagger.self.0"].double(), rule)
         yield subject.of_decisions(step)
@@ -120,15 +119,15 @@ def _crossed(cross: Tensor, rule: Rule) -> Tensor:
 
 
 def _layers(maps: Maps, stem: str) -> list[str]:
-    found = [site for site in maps if site.startswith(f"{stem}.")]
-    return sorted(found, key=lambda site: int(site.rpartition(".")[2]))
+    sites = [site for site in maps if site.startswith(f"{stem}.")]
+    return sorted(sites, key=lambda site: int(site.rpartition(".")[2]))
 
 
 @torch.no_grad()
-def _places(subject: Subject) -> Tensor:
-    """Where the looked-at units stand among the encoder's states: batch x keys.
+def _positions(subject: Subject) -> Tensor:
+    """The positions of the attended units among the encoder's states: batch x keys.
 
-    Several inputs are read as one sequence, the real units of all of them first.
+    Several inputs are one sequence, whose real units come first.
     """
     reader = reader_of(subject.model)
     masks = {
@@ -136,6 +135,6 @@ def _places(subject: Subject) -> Tensor:
         for name, embedder in zip(reader.names, reader.embedders, strict=True)
     }
     order = (~torch.cat(list(masks.values()), 1)).long().argsort(dim=1, stable=True)
-    back = order.argsort(1)  # place in the list of inputs -> place among the states
+    back = order.argsort(1)  # position in the list of inputs -> position among the states
     widths = [mask.shape[1] for mask in masks.values()]
     return back.split(widths, 1)[reader.names.index(reader.attended)]

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from attnlab.explain.methods.maps import attention
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust.randomised import likeness, randomisation
+from attnlab.explain.trust.randomisation import randomisation, rank_correlation
 from tests.explain.subjects import subject
 
 
@@ -19,7 +19,7 @@ def test_a_model_is_like_itself_and_left_as_it_was() -> None:
     randomisation([explained])
     for parameter, old in zip(explained.model.parameters(), before, strict=True):
         assert torch.equal(parameter, old)
-    alike, undefined = likeness(explained, explained.model)
+    alike, undefined = rank_correlation(explained, explained.model)
     np.testing.assert_allclose(alike, 1.0)
     assert undefined == 0
 
@@ -30,7 +30,7 @@ def test_likeness_is_scipys() -> None:
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.add_(torch.randn(parameter.shape, dtype=torch.double))
-    alike, _ = likeness(explained, other)
+    alike, _ = rank_correlation(explained, other)
     again = Subject.of(other, explained.task, explained.batch, explained.batch.answer)
     for i, found in enumerate(alike):
         keys, rows = explained.keys[i], explained.decisions[i]

@@ -1,13 +1,14 @@
-"""Does the map point to what the answer needs? Erase it, or keep nothing else.
+"""Does the map point to the units that the answer needs? Erase these, or keep only these.
 
 Comprehensiveness and sufficiency of ERASER (DeYoung et al. 2020), as means over several shares of
-the units (the area over the perturbation curve), for this map and for orders that know nothing or
-something else.
+the units (the area over the perturbation curve), for this map and for other orders, such as
+uninformed ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,13 +16,46 @@ from torch import Tensor
 from attnlab.explain.agreement import interval_of
 from attnlab.explain.subject import Subject
 from attnlab.explain.trust.findings import Finding
-from attnlab.explain.trust.orders import Decisions, ranks, sizes
 from attnlab.metrics.intervals import Interval
 
 Orders = Mapping[str, Tensor]  # by name: batch x queries x keys; the greatest is erased first
 Curves = dict[str, list[float]]  # by name: for each fraction the mean over examples
 OWN, RANDOM = "attention", "random"
-CLEAR = 0.02  # a difference of probability that is worth a word
+CLEAR = 0.02  # the least difference of probability that a verdict counts
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Some decisions of a batch, each beside its example."""
+
+    subject: Subject  # one example for each decision
+    query: Tensor  # decisions: number of the decision among its example's
+    example: Tensor  # decisions: number of the example in the batch
+
+    @classmethod
+    def some(cls, subject: Subject, at_most: int, seed: int = 0) -> Decisions:
+        """At most `at_most` decisions of each example, drawn at random."""
+        random = torch.Generator().manual_seed(seed)
+        noise = torch.rand(subject.decisions.shape, generator=random).to(subject.keys.device)
+        rank = noise.masked_fill(~subject.decisions, 2.0).argsort(1).argsort(1)
+        example, query = (subject.decisions & (rank < at_most)).nonzero(as_tuple=True)
+        return cls(subject.select(example), query, example)
+
+    def rows(self, scores: Tensor) -> Tensor:
+        """Each decision's row of an explanation of the batch: decisions x keys."""
+        return scores[self.example, self.query]
+
+    def where_kept(self, kept: Tensor) -> Tensor:
+        """Probability of each decision: decisions x variants x keys -> decisions x variants."""
+        found = self.subject.where_kept(kept, Subject.confidence)
+        rows = self.query[:, None, None].expand(-1, kept.shape[1], 1)
+        return found.gather(2, rows)[..., 0]
+
+    def means(self, values: Tensor, examples: int) -> Tensor:
+        """The mean over each example's decisions: decisions -> examples; NaN where it has none."""
+        total = values.new_zeros(examples).index_add(0, self.example, values)
+        count = values.new_zeros(examples).index_add(0, self.example, torch.ones_like(values))
+        return total / count
 
 
 def erasure(
@@ -30,7 +64,7 @@ def erasure(
     fractions: Sequence[float],
     at_most: int,
 ) -> tuple[list[Finding], dict[str, Curves]]:
-    """Both figures with their controls, and the curves that they are means of."""
+    """Both figures with their controls, and the curves whose means they are."""
     rows: dict[str, list[Tensor]] = {}
     kept_rows: dict[str, list[Tensor]] = {}
     for subject, named in zip(subjects, orders, strict=True):
@@ -51,7 +85,7 @@ def erasure(
 def falls(
     decisions: Decisions, scores: Tensor, fractions: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
-    """How far the probability falls when the first units are erased, and when only they are kept.
+    """The fall of the probability when the first units are erased, and when only they are kept.
 
     scores is decisions x keys; both are decisions x fractions.
     """
@@ -77,33 +111,31 @@ def _curves(values: Mapping[str, Tensor]) -> Curves:
 def _comprehensiveness(values: Mapping[str, Tensor]) -> list[Finding]:
     more = _beyond(values)
     points = more.low > 0 and more.mean > CLEAR
-    says = "it points to what the answer needs" if points else "it points to no more than chance"
+    says = "it points to what the answer needs" if points else "no more than chance would"
     return _findings(
         "comprehensiveness",
         values,
         more,
-        f"Erasing what this map points to costs the answer {more.mean:+.2f} of probability against "
-        f"erasing at random: {says}.",
+        f"Erasing the units that this map points to costs the answer {more.mean:+.2f} of "
+        f"probability against erasing at random: {says}.",
     )
 
 
 def _sufficiency(values: Mapping[str, Tensor]) -> list[Finding]:
     more = _beyond(values)
     points = more.high < 0 and more.mean < -CLEAR
-    says = (
-        "it points to what the answer can do with" if points else "that helps no more than chance"
-    )
+    says = "they are enough for the answer" if points else "they help no more than chance would"
     return _findings(
         "sufficiency",
         values,
         more,
-        f"Keeping only what this map points to costs the answer {more.mean:+.2f} of probability "
-        f"against keeping as many at random: {says}.",
+        f"Keeping only the units that this map points to costs the answer {more.mean:+.2f} of "
+        f"probability against keeping as many at random: {says}.",
     )
 
 
 def _beyond(values: Mapping[str, Tensor]) -> Interval:
-    """This map less the random order, example by example."""
+    """This map less the random order, by example."""
     return interval_of((values[OWN] - values[RANDOM]).mean(1).tolist())
 
 
@@ -116,3 +148,20 @@ def _findings(
         Finding(test, "area beyond random", more, verdict),
         Finding(test, "area", areas[OWN], known=known),
     ]
+
+
+def ranks(scores: Tensor, keys: Tensor, seed: int = 0) -> Tensor:
+    """The rank of each unit from the greatest score down, both decisions x keys.
+
+    Ties are broken at random, so that a constant map erases at random; padding comes last.
+    """
+    random = torch.Generator().manual_seed(seed)
+    shuffled = torch.rand(scores.shape, generator=random).to(scores.device).argsort(1)
+    hidden = scores.double().masked_fill(~keys, -torch.inf).gather(1, shuffled)
+    order = shuffled.gather(1, hidden.argsort(dim=1, descending=True, stable=True))
+    return order.argsort(1)
+
+
+def sizes(keys: Tensor, fraction: float) -> Tensor:
+    """The number of units in a share of each row's, at least one: decisions."""
+    return torch.ceil(keys.sum(1) * fraction - 1e-6).long().clamp_min(1)

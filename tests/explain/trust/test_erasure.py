@@ -12,9 +12,8 @@ import torch
 
 from attnlab.explain.methods.maps import attention
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust.erased import erasure
+from attnlab.explain.trust.erasure import Decisions, erasure, ranks
 from attnlab.explain.trust.limits import area, normalised, searched
-from attnlab.explain.trust.orders import Decisions, ranks
 from tests.explain.subjects import subject
 
 FRACTIONS = [0.1, 0.5]

@@ -1,4 +1,4 @@
-"""What happens to the answer when units are erased."""
+"""Explanations by erasing units: leave-one-out, occlusion, LIME, SHAP."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Chosen = npt.NDArray[np.bool_]
 
 
 def leave_one_out(subject: Subject) -> Tensor:
-    """How far the log odds fall when this unit alone is erased: batch x queries x keys."""
+    """The fall of the log odds when one unit is erased: batch x queries x keys."""
     keys = subject.keys.shape[1]
     kept = ~torch.eye(keys, dtype=torch.bool, device=subject.keys.device)
     return _drops(subject, kept.expand(len(subject), -1, -1))
@@ -46,8 +46,8 @@ def neighbours(subject: Subject, reach: int) -> Tensor:
 def lime(subject: Subject, samples: int) -> Tensor:
     """Weights of a linear model of the log odds near the example (Ribeiro et al. 2016).
 
-    Random halves of the units are kept; a ridge regression is fitted, in which a sample counts
-    the more the more it keeps (their kernel for text: cosine distance, width 0.25).
+    A ridge regression on random halves of the units, whose samples weigh more the more units they
+    keep (their kernel for text: cosine distance, width 0.25).
     """
     random = torch.Generator().manual_seed(0)
     drawn = torch.rand(len(subject), samples, subject.keys.shape[1], generator=random) < 0.5
@@ -62,8 +62,8 @@ def lime(subject: Subject, samples: int) -> Tensor:
 def shap(subject: Subject, samples: int) -> Tensor:
     """Shapley values by weighted least squares (KernelSHAP, Lundberg & Lee 2017).
 
-    All coalitions where there are no more than `samples`, which is exact; else as many, partly
-    drawn with the Shapley kernel, each with its complement (Covert & Lee 2021).
+    Exact, over all coalitions, where there are at most `samples`; else over as many, partly drawn
+    by the Shapley kernel, each with its complement (Covert & Lee 2021).
     """
     kept, weight = _coalitions(subject.keys, samples)
     ends = torch.stack([torch.zeros_like(subject.keys), subject.keys], 1)
@@ -75,7 +75,7 @@ def shap(subject: Subject, samples: int) -> Tensor:
 
 
 def _drops(subject: Subject, kept: Tensor) -> Tensor:
-    """How far the log odds fall in each variant, zero where nothing real was erased.
+    """The fall of the log odds in each variant, zero where no real unit is erased.
 
     kept is batch x variants x keys; gives batch x queries x variants.
     """
@@ -100,8 +100,8 @@ def _shares(kept: Tensor, gained: Tensor, weight: Tensor, whole: Tensor, keys: T
     """Least squares whose solution sums to `whole` over the real keys: batch x queries x keys."""
     weighted = (weight[..., None] * kept).transpose(1, 2)  # batch x keys x samples
     batch, count = keys.shape
-    # Karush-Kuhn-Tucker: the last row and column hold the sum. The ridge settles what is open:
-    # padding, and keys that too few coalitions tell apart.
+    # Karush-Kuhn-Tucker: the last row and column hold the sum. The ridge makes the solution unique
+    # for padding and for keys that too few coalitions tell apart.
     system = kept.new_zeros(batch, count + 1, count + 1)
     ridge = 1e-10 * torch.eye(count, dtype=kept.dtype, device=kept.device)
     system[:, :count, :count] = weighted @ kept + ridge
@@ -128,8 +128,8 @@ def _coalitions_of(
 ) -> tuple[Chosen, npt.NDArray[np.float64]]:
     """Coalitions x players, neither empty nor whole, and the weight of each.
 
-    Sizes whose coalitions can all be had are taken whole, the smallest and largest first, where
-    the kernel is heaviest; what is left of `samples` is drawn from the sizes between.
+    Takes all coalitions of the smallest and largest sizes, where the kernel is heaviest, as long
+    as `samples` suffice; draws the rest from the sizes between.
     """
     kernel = {s: 1 / (s * (players - s)) for s in range(1, players)}  # of all of a size together
     chosen, weights = [np.zeros((0, players), bool)], [np.zeros(0)]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.vocabulary import PAD
-from attnlab.explain.methods import erasure
+from attnlab.explain.methods import perturbation
 from attnlab.explain.subject import Subject
 from attnlab.tasks.classify.head import Classifier
 from tests.explain.subjects import CASES, subject
@@ -41,7 +41,7 @@ def choices(model: nn.Module, batch: Batch) -> Tensor:
 @pytest.mark.parametrize("case", TEXTS)
 def test_leave_one_out_by_hand(case: str) -> None:
     explained = subject(case)
-    found = erasure.leave_one_out(explained)
+    found = perturbation.leave_one_out(explained)
     for i, places in enumerate(explained.places):
         whole = by_hand(explained, i, [])
         for key in explained.keys[i].nonzero()[:, 0].tolist():
@@ -52,7 +52,7 @@ def test_leave_one_out_by_hand(case: str) -> None:
 
 def test_occlusion_by_hand() -> None:
     explained = subject("transformer generate")
-    found = erasure.occlusion(explained, reach=1)
+    found = perturbation.occlusion(explained, reach=1)
     for i, length in enumerate(explained.keys.sum(1).tolist()):
         whole = by_hand(explained, i, [])
         windows = [[k for k in (c - 1, c, c + 1) if 0 <= k < length] for c in range(length)]
@@ -66,14 +66,14 @@ def test_occlusion_by_hand() -> None:
 def test_windows_in_a_picture_are_squares() -> None:
     explained = subject("picture")
     assert explained.embedded.grid == (3, 3)
-    near = erasure.neighbours(explained, reach=1)
+    near = perturbation.neighbours(explained, reach=1)
     assert near[4].all()  # the middle one
     assert near[0].view(3, 3).tolist() == [[True, True, False]] * 2 + [[False] * 3]
 
 
 def test_shapley_values_are_exact_where_all_coalitions_are_seen() -> None:
     explained = subject("transformer generate")
-    found = erasure.shap(explained, samples=30)
+    found = perturbation.shap(explained, samples=30)
     for i, length in enumerate(explained.keys.sum(1).tolist()):
         value = {
             kept: by_hand(explained, i, [k for k in range(length) if k not in kept])
@@ -91,7 +91,10 @@ def test_shapley_values_are_exact_where_all_coalitions_are_seen() -> None:
 
 def test_sampled_shapley_values_sum_to_the_whole_and_come_near() -> None:
     explained = subject("transformer classify", (9, 7))
-    exact, drawn = erasure.shap(explained, samples=510), erasure.shap(explained, samples=200)
+    exact, drawn = (
+        perturbation.shap(explained, samples=510),
+        perturbation.shap(explained, samples=200),
+    )
     ends = explained.evidence() - explained.evidence(explained.blank)
     torch.testing.assert_close(drawn.sum(-1), ends)
     assert not torch.equal(exact, drawn)
@@ -101,7 +104,7 @@ def test_sampled_shapley_values_sum_to_the_whole_and_come_near() -> None:
 def test_a_single_unit_has_the_whole_value() -> None:
     explained = subject("transformer classify", (1, 2))
     ends = explained.evidence() - explained.evidence(explained.blank)
-    torch.testing.assert_close(erasure.shap(explained, samples=8)[0, 0, 0], ends[0, 0])
+    torch.testing.assert_close(perturbation.shap(explained, samples=8)[0, 0, 0], ends[0, 0])
 
 
 def test_limes_regression_is_scikit_learns() -> None:
@@ -110,7 +113,7 @@ def test_limes_regression_is_scikit_learns() -> None:
     kept[:, :, 5] = 1.0  # padding
     found = torch.randn(2, 40, 3, generator=random).double()
     weight = torch.rand(2, 40, generator=random).double()
-    ours = erasure._ridge(kept, found, weight, penalty=1.0)
+    ours = perturbation._ridge(kept, found, weight, penalty=1.0)
     for i in range(2):
         theirs = Ridge(alpha=1.0).fit(kept[i], found[i], sample_weight=weight[i])
         torch.testing.assert_close(ours[i], torch.from_numpy(theirs.coef_), atol=1e-9, rtol=1e-9)
@@ -120,8 +123,8 @@ def test_limes_regression_is_scikit_learns() -> None:
 def test_units_that_add_up_have_their_own_effect() -> None:
     """Uniform attention over embeddings, two labels: the log odds are a sum over units."""
     explained = subject("summed classify", (9, 8))
-    effect = erasure.leave_one_out(explained)
-    torch.testing.assert_close(erasure.shap(explained, 40), effect * explained.places)
-    lime = erasure.lime(explained, 200)  # its ridge draws everything towards zero alike
+    effect = perturbation.leave_one_out(explained)
+    torch.testing.assert_close(perturbation.shap(explained, 40), effect * explained.places)
+    lime = perturbation.lime(explained, 200)  # its ridge draws everything towards zero alike
     for one, other, keys in zip(lime[:, 0], effect[:, 0], explained.keys, strict=True):
         assert torch.corrcoef(torch.stack([one[keys], other[keys]]))[0, 1] > 0.99
