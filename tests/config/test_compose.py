@@ -185,8 +185,8 @@ def test_plugin_that_does_not_exist() -> None:
 def test_no_place_may_know_the_item_that_it_has_to_tell() -> None:
     every = ["experiment=baskets", "task.learn=every_position"]
     assert mistakes(*every, "model.prediction=${attention}") == [
-        "model.bidirectional: a state would contain the items that it has to predict; with "
-        "task.learn=every_position try: model.bidirectional=false",
+        "model.bidirectional: states would contain the units that they have to predict; "
+        "try: model.bidirectional=false",
         "model.prediction: predicts the map of one answer; task.learn=every_position has many; "
         "try: task.learn=answer",
         "objective: losses on maps are those of one answer; task.learn=every_position has many; "
@@ -219,8 +219,8 @@ def test_what_a_convolution_of_steps_may_not_join() -> None:
     given = ["experiment=baskets", "model=transformer", "attention=multihead", "model.kernel=3"]
     compose.load(given)
     assert mistakes(*given, "objective=unsupervised", "task.learn=every_position") == [
-        "model.kernel: a state would contain the items that it has to predict; with "
-        "task.learn=every_position try: model.kernel=null"
+        "model.kernel: states would contain the units that they have to predict; "
+        "try: model.kernel=null"
     ]
     assert mistakes(*given, "model.packed=true") == [
         "model.kernel: would join the examples that stand in one row; with model.packed=true try: "

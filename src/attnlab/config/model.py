@@ -91,8 +91,8 @@ class Model(Variant, slot="model"):
             problem = f"'{config.attention.name}' goes query by query: not in co-attention"
             yield Mistake("attention", problem, "try: model.co_attention=0")
         if self.co_attention and config.task.causal:
-            problem = "other inputs would attend to later items and hand them back to earlier ones"
-            hint = "with task.learn=every_position try: model.co_attention=0"
+            problem = "other inputs would attend to later units and return them to earlier ones"
+            hint = "try: model.co_attention=0"
             yield Mistake("model.co_attention", problem, hint)
 
     def _prediction_mistakes(self, config: Any) -> Iterator[Mistake]:

@@ -18,7 +18,7 @@ EMBEDDING_STD = (
     "that training seldom sees say little. Tied ones start like the weights of the output layer"
 )
 Tie = Literal["none", "output", "all"]
-SEES_THE_ANSWER = "a state would contain the items that it has to predict"
+SEES_THE_FUTURE = "states would contain the units that they have to predict"
 
 
 def has_middle(kernel: int) -> None:
@@ -84,8 +84,8 @@ class Recurrent(RecurrentDecoder, kind="recurrent", target="attnlab.models.recur
     def mistakes(self, config: Config) -> Iterator[Mistake]:
         yield from super().mistakes(config)
         if config.task.causal and self.encoder_layers and self.bidirectional:
-            hint = "with task.learn=every_position try: model.bidirectional=false"
-            yield Mistake("model.bidirectional", SEES_THE_ANSWER, hint)
+            hint = "try: model.bidirectional=false"
+            yield Mistake("model.bidirectional", SEES_THE_FUTURE, hint)
 
 
 class Convolutional(
@@ -103,7 +103,7 @@ class Convolutional(
     def mistakes(self, config: Config) -> Iterator[Mistake]:
         yield from super().mistakes(config)
         if config.task.causal and self.encoder_layers:
-            yield Mistake("model.encoder_layers", SEES_THE_ANSWER, "did you mean model=recurrent?")
+            yield Mistake("model.encoder_layers", SEES_THE_FUTURE, "did you mean model=recurrent?")
 
 
 class Transformer(FromScratch, kind="transformer", target="attnlab.models.transformer:Transformer"):
@@ -156,8 +156,8 @@ class Transformer(FromScratch, kind="transformer", target="attnlab.models.transf
             yield from combinations.packable(own or config.attention, where)
         if self.kernel is not None and config.task.causal:
             # A convolution of the encoder's steps sees what stands on both sides of each.
-            hint = "with task.learn=every_position try: model.kernel=null"
-            yield Mistake("model.kernel", SEES_THE_ANSWER, hint)
+            hint = "try: model.kernel=null"
+            yield Mistake("model.kernel", SEES_THE_FUTURE, hint)
         if self.kernel is not None and self.packed:
             problem = "would join the examples that stand in one row"
             yield Mistake("model.kernel", problem, "with model.packed=true try: model.kernel=null")
@@ -196,8 +196,8 @@ class HuggingFace(Model, kind="hf", target="attnlab.models.hf:HuggingFace"):
         """A pretrained model attends as it was trained to: only the head's mechanism is free."""
         yield from super().mistakes(config)
         if config.task.causal:
-            problem = "its states see later items as well as earlier ones"
-            hint = "with task.learn=every_position try: model=transformer"
+            problem = "its states see later units as well as earlier ones"
+            hint = "try: model=transformer"
             yield Mistake("model.kind", problem, hint)
         if not config.task.decodes:
             return
