@@ -23,7 +23,7 @@ def test_gradient_input_is_the_slope_towards_what_is_seen(case: str) -> None:
         moved[:, key] = step * change[:, key]
         with torch.no_grad():
             ends = explained.evidence(seen + moved) - explained.evidence(seen - moved)
-        real = explained.places[:, :, key]
+        real = explained.cells[:, :, key]
         slope = (ends / (2 * step))[real]
         torch.testing.assert_close(found[:, :, key][real], slope, atol=1e-6, rtol=1e-5)
 
@@ -46,7 +46,7 @@ def test_integrated_gradients_are_captums(case: str) -> None:
             n_steps=6,
             method="riemann_middle",
         )
-        real = explained.places[:, query]
+        real = explained.cells[:, query]
         expected = theirs.sum(-1)[real]
         torch.testing.assert_close(found[:, query][real], expected, atol=1e-6, rtol=1e-6)
 
@@ -56,5 +56,5 @@ def test_integrated_gradients_sum_to_the_difference() -> None:
     found = gradients.integrated_gradients(explained, steps=400)
     ends = explained.evidence() - explained.evidence(explained.blank)
     real = explained.decisions
-    total = (found * explained.places).sum(-1)
+    total = (found * explained.cells).sum(-1)
     torch.testing.assert_close(total[real], ends[real], atol=1e-3, rtol=1e-3)

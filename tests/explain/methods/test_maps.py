@@ -47,9 +47,9 @@ def test_every_method_explains_every_model(case: str, name: str) -> None:
     whole = subject(case)
     method = methods(settings())[name]
     found = explained(method, whole)
-    assert found.shape == whole.places.shape
+    assert found.shape == whole.cells.shape
     assert found.isfinite().all()
-    assert (found[~whole.places] == 0).all()
+    assert (found[~whole.cells] == 0).all()
     assert found.abs().sum() > 0
     if name not in ("lime", "shap"):  # which draw other variants
         alone = explained(method, whole.select(torch.tensor([1])))
@@ -66,9 +66,9 @@ def test_one_signature() -> None:
 @pytest.mark.parametrize("case", RECURRENT)
 def test_with_a_single_map_all_map_methods_are_that_map(case: str) -> None:
     whole = subject(case)
-    map_ = maps.attention(whole) * whole.places
+    map_ = maps.attention(whole) * whole.cells
     for method in (maps.rollout, maps.gmar, flow.flow):
-        torch.testing.assert_close(method(whole) * whole.places, map_, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(method(whole) * whole.cells, map_, atol=1e-6, rtol=1e-6)
 
 
 def test_a_map_over_something_else_is_refused() -> None:
@@ -189,7 +189,7 @@ def test_flow_is_networkxs() -> None:
     whole = subject("transformer generate", (4, 3))
     seen = {site: m.mean(1) for site, m in own(whole).items()}
     found = flow.flow(whole)
-    for i, places in enumerate(whole.places):
+    for i, places in enumerate(whole.cells):
         graph = networkx.DiGraph()
         queries, keys = places.shape
 

@@ -42,7 +42,7 @@ def choices(model: nn.Module, batch: Batch) -> Tensor:
 def test_leave_one_out_by_hand(case: str) -> None:
     explained = subject(case)
     found = perturbation.leave_one_out(explained)
-    for i, places in enumerate(explained.places):
+    for i, places in enumerate(explained.cells):
         whole = by_hand(explained, i, [])
         for key in explained.keys[i].nonzero()[:, 0].tolist():
             real = places[:, key]
@@ -124,7 +124,7 @@ def test_units_that_add_up_have_their_own_effect() -> None:
     """Uniform attention over embeddings, two labels: the log odds are a sum over units."""
     explained = subject("summed classify", (9, 8))
     effect = perturbation.leave_one_out(explained)
-    torch.testing.assert_close(perturbation.shap(explained, 40), effect * explained.places)
+    torch.testing.assert_close(perturbation.shap(explained, 40), effect * explained.cells)
     lime = perturbation.lime(explained, 200)  # its ridge draws everything towards zero alike
     for one, other, keys in zip(lime[:, 0], effect[:, 0], explained.keys, strict=True):
         assert torch.corrcoef(torch.stack([one[keys], other[keys]]))[0, 1] > 0.99

@@ -31,7 +31,7 @@ def probability(explained: Subject, example: int, query: int, kept: list[int]) -
 
 def random_scores(explained: Subject) -> torch.Tensor:
     random = torch.Generator().manual_seed(5)
-    return torch.rand(explained.places.shape, generator=random).double() * explained.places
+    return torch.rand(explained.cells.shape, generator=random).double() * explained.cells
 
 
 @pytest.mark.parametrize("case", CASES)

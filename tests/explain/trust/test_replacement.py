@@ -39,7 +39,7 @@ def test_frozen_maps_by_hand(case: str) -> None:
     heads, queries, keys = own.shape[1:]
     mean = np.zeros((heads, queries, keys))
     for place in np.ndindex(heads, queries, keys):
-        seen = [own[i][place] for i in range(3) if explained.places[i, place[1], place[2]]]
+        seen = [own[i][place] for i in range(3) if explained.cells[i, place[1], place[2]]]
         mean[place] = np.mean(seen) if seen else 0
     changes, distances = [], []
     for i in range(3):
