@@ -18,14 +18,14 @@ from tests.explain.subjects import subject
 def test_passes_are_counted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one = subject("transformer classify", (12, 12)).select(torch.tensor([0]))
     seen = 0
-    scores = Subject.scores
+    scores = Subject.outcomes
 
     def counted(self: Subject, values: torch.Tensor | None = None) -> torch.Tensor:
         nonlocal seen
         seen += len(self)
         return scores(self, values)
 
-    monkeypatch.setattr(Subject, "scores", counted)
+    monkeypatch.setattr(Subject, "outcomes", counted)
     explained(methods(settings())[name], one)
     assert seen == passes([name], keys=12, samples=16, steps=3)
 
