@@ -13,6 +13,7 @@ from attnlab.data.codec import Codec
 from attnlab.report.encoding import pack
 from attnlab.report.examples import ShownExample
 from attnlab.report.head_maps import Heads
+from attnlab.report.map_history import Frame, MapHistory, map_history
 from attnlab.report.page import ReportedRun
 from tests.forms import fitted
 
@@ -20,11 +21,16 @@ ATTENTION = {"mass_on_gold": 0.7, "pointing_accuracy": 0.8}
 
 
 def reported(
-    dataset: str, *more: str, count: int = 12, seed: int = 0, heads: tuple[int, int] = (0, 0)
+    dataset: str,
+    *more: str,
+    count: int = 12,
+    seed: int = 0,
+    heads: tuple[int, int] = (0, 0),
+    film: bool = False,
 ) -> ReportedRun:
     """A run on this dataset: its maps lean to gold, every third answer is another example's.
 
-    `heads` are layers and heads of self-attention.
+    `heads` are layers and heads of self-attention; with `film`, maps over training are recorded.
     """
     settings = [f"dataset={dataset}", *(f"dataset.{s}=40" for s in ("train", "val")), *more]
     chosen = resolve(compose([*settings, f"dataset.test={count}"]))["dataset"]
@@ -44,8 +50,28 @@ def reported(
         examples=shown,
         heads=[_heads(len(e.keys), heads, random) for e in shown] if heads[0] else [],
         losses={e.id: float(random.exponential()) for e in shown},
-        drawn="decoder.cross.-1",
+        map_site="decoder.cross.-1",
+        provenance={"command": f"python train.py dataset={dataset} seed={seed}", "seed": str(seed)},
+        history=_history(examples[:3], shown, codec, random) if film else MapHistory(),
     )
+
+
+def _history(
+    examples: list[Any], shown: list[ShownExample], codec: Codec, random: np.random.Generator
+) -> MapHistory:
+    """Maps that move from noise to the last map; the second example lacks the first frame."""
+    frames = [
+        Frame(step, {e.id: _moved(s.map, step / 200, random) for e, s in zip(examples, shown)})  # noqa: B905
+        for step in range(0, 201, 50)
+    ]
+    del frames[0].maps[examples[1].id]  # type: ignore[attr-defined]
+    return map_history(frames, examples, codec)
+
+
+def _moved(rows: list[list[float]], share: float, random: np.random.Generator) -> Any:
+    last = np.array(rows)
+    noise = random.dirichlet(np.ones(last.shape[1]), size=len(last))
+    return (share * last + (1 - share) * noise).tolist()
 
 
 def _shown(example: Any, codec: Codec, random: np.random.Generator) -> ShownExample:
@@ -54,10 +80,10 @@ def _shown(example: Any, codec: Codec, random: np.random.Generator) -> ShownExam
     noise = random.dirichlet(np.full(gold.shape[1], 0.3), size=len(gold))
     lean = random.uniform(0.2, 1.0)
     weights = np.where(gold.any(-1, keepdims=True), lean * gold + (1 - lean) * noise, noise)
-    said = codec.answers.encode(example).numpy()
+    answer = codec.answers.encode(example).numpy()
     if codec.form == "boxes":
-        said = np.pad(said, ((0, 0), (0, 1)), constant_values=0.9)
-    return ShownExample.of(example, codec, bare.gold, weights.astype(np.float32), said)
+        answer = np.pad(answer, ((0, 0), (0, 1)), constant_values=0.9)
+    return ShownExample.of(example, codec, bare.gold, weights.astype(np.float32), answer)
 
 
 def _answered(shown: ShownExample, prediction: str) -> ShownExample:
@@ -79,6 +105,10 @@ def _figures(seed: int, trusted: bool) -> dict[str, Any]:
         "controls": {name: dict.fromkeys(ATTENTION, value) for name, value in known.items()},
         "answer_controls": {"majority": {"exact_match": 0.2}},
         "intervals": {"exact_match": [0.5, 0.7], "mass_on_gold": [0.65, 0.75]},
+        "about": {
+            "mass_on_gold": {"help": "Weight on marked keys, mean over rows"}
+            | {"higher_is_better": True, "uniform": "share marked", "perfect": "1"}
+        },
         "cost": {"parameters": 12345, "train_seconds": 1.5, "evaluate_seconds": 0.5},
     }
 

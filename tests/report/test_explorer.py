@@ -181,6 +181,67 @@ def test_wide_tables_scroll_by_themselves(browser: Browser, tmp_path: Path, widt
     assert browser.run("return window.scrollY") == 0
 
 
+def test_figures_are_explained_with_the_scores_of_controls_here(browser: Browser, dates: Path):
+    browser.open(dates)
+    assert texts(browser, ".meanings dt") == ["mass on gold"]
+    [explained] = texts(browser, ".meanings dd")
+    assert explained == (
+        "Weight on marked keys, mean over rows; higher is better; "
+        "uniform map: 0.100 here; perfect map: 1.000 here"
+    )
+    box = browser.run(
+        "const chart = document.querySelector('[data-figure=figures-attention] svg');"
+        "chart.scrollIntoView({block: 'center'}); const box = chart.getBoundingClientRect();"
+        "return [box.left + 50, box.top + 12]"
+    )
+    browser.point(*box)
+    browser.wait("!document.getElementById('tip').hidden")
+    assert explained in texts(browser, "#tip")[0]
+
+
+def test_it_says_how_the_run_was_made(browser: Browser, dates: Path, compared: Path):
+    browser.open(dates)
+    rows = texts(browser, ".provenance tr")
+    assert rows == ["commandpython train.py dataset=dates seed=0", "seed0"]
+    browser.open(compared)
+    assert texts(browser, ".provenance tr") == [
+        "AB",
+        "commandpython train.py dataset=dates seed=0python train.py dataset=dates seed=1",
+        "seed01",
+    ]
+
+
+@pytest.mark.parametrize("dataset", ["dates", "reviews", "canvas", "tones"])
+def test_maps_over_training_are_a_film_strip(browser: Browser, tmp_path: Path, dataset: str):
+    run = reported(dataset, film=True)
+    browser.open(written(tmp_path / "page.html", [run]))
+    names = ["step 0", "step 50", "step 100", "step 150", "step 200"]
+    pressed = "document.querySelector('.strip [aria-pressed=true]').textContent"
+    assert texts(browser, ".strip button") == names
+    assert browser.run(f"return {pressed}") == "step 200"  # the last
+    assert browser.run("return window.scrollY") == 0
+    before = browser.run("return document.querySelector('#film-map svg').outerHTML")
+    browser.run("document.querySelector('.strip [aria-pressed=true]').focus()")
+    browser.press("\ue012")  # left
+    browser.wait(f"{pressed} === 'step 150'")
+    browser.wait("document.querySelector('#film-map figcaption').textContent === 'step 150'")
+    assert browser.run("return document.activeElement.textContent") == "step 150"
+    assert browser.run("return document.querySelector('#film-map svg').outerHTML") != before
+    browser.run(
+        "const select = document.getElementById('film-example'); select.value = '1';"
+        "select.dispatchEvent(new Event('change'))"
+    )
+    browser.wait("document.querySelectorAll('.strip button').length === 4")
+    assert texts(browser, ".strip button") == names[1:]  # this example lacks the first frame
+    browser.picture(SCREENSHOTS / f"film-{dataset}.png")
+    assert browser.problems() == []
+
+
+def test_without_maps_over_training_there_is_no_strip(browser: Browser, dates: Path):
+    browser.open(dates)
+    assert browser.run("return document.getElementById('film').hidden")
+
+
 def test_where_the_map_is_the_answer_nothing_else_could_change(browser: Browser, tmp_path: Path):
     run = reported("canvas", "dataset.task_view=attend")
     browser.open(written(tmp_path / "page.html", [run]))

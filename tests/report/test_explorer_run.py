@@ -42,6 +42,10 @@ def test_training_ends_with_the_page(folders: list[Path]):
     assert {"encoder.self.0", "decoder.self.0", "decoder.cross.1"} <= set(heads)
     assert all(abs(row.sum() - 1) < 0.05 for row in unpack(heads["encoder.self.0"])[0])
     assert set(data["runs"][0]["curves"]) >= {"train/loss", "val/loss"}
+    made = data["runs"][0]["provenance"]
+    assert {"command", "mechanism", "seed", "data", "versions", "started"} <= made.keys()
+    assert "attention=multihead" in made["differs from the defaults"].splitlines()
+    assert "torch" in made["versions"]
 
 
 def test_the_mean_of_the_heads_is_the_map_that_is_judged(folders: list[Path]):

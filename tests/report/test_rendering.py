@@ -55,7 +55,10 @@ def test_gold_and_answer_stand_beside_the_picture(tmp_path: Path, view: str, mar
     shown = reported("canvas", f"dataset.task_view={view}", count=2).examples
     save_examples(shown, tmp_path / "examples.json")
     (example, _) = load_examples(tmp_path / "examples.json")
-    assert (example.right, example.said) == (shown[0].right, shown[0].said)
+    assert (example.gold_regions, example.predicted_regions) == (
+        shown[0].gold_regions,
+        shown[0].predicted_regions,
+    )
     assert example.picture == shown[0].picture and example.picture is not None
     figure = draw_map(example)
     titles = [axes.get_title() for axes in figure.axes]

@@ -1,4 +1,4 @@
-"""Examples with their maps: what reports show, kept in one small file."""
+"""Examples with their maps, as reports show them, in one small file."""
 
 from __future__ import annotations
 
@@ -19,41 +19,46 @@ from attnlab.report.rendering import Regions, picture_address, spectrum
 Map = npt.NDArray[np.float32]
 Rows = list[list[float]]
 Form = TypeVar("Form", Picture, Sound)
+# In the files of older runs.
+RENAMED_FIELDS = {"right": "gold_regions", "said": "predicted_regions", "beside": "context"}
 
 
 @dataclass(frozen=True)
 class ShownExample:
-    """One example as a report shows it. Numbers are rounded: they are looked at, not computed with.
+    """One example as a report shows it, with rounded numbers.
 
-    What is attended to (the keys) are units of a text, cells of a picture or steps of a sound.
+    The keys are units of a text, patches of a picture or steps of a sound.
     """
 
     id: str
-    keys: list[str]  # the units that are looked at
-    queries: list[str]  # what the rows of the map belong to
+    keys: list[str]  # names of what is attended to
+    queries: list[str]  # names of the rows of the map
     gold: str
     prediction: str
     map: Rows  # queries x keys: the model's
     gold_map: Rows  # queries x keys: rows without gold are zero
     meta: dict[str, object]
-    grid: tuple[int, int] | None = None  # rows and columns, where keys are cells of a picture
-    size: tuple[int, int] | None = None  # height and width of the picture whose cells are keys
-    picture: str | None = None  # the same to be shown, as an address
+    grid: tuple[int, int] | None = None  # rows and columns, where keys are patches of a picture
+    size: tuple[int, int] | None = None  # height and width of the picture whose patches are keys
+    picture: str | None = None  # the same picture as a data URL
     spectrum: Rows | None = None  # of the sound whose steps are keys: bands x frames, 0 to 1
-    right: Regions | None = None  # what gold marks in the picture
-    said: Regions | None = None  # what the model's answer marks
-    beside: dict[str, str] = field(default_factory=dict)  # texts that are not looked at: questions
+    gold_regions: Regions | None = None  # what gold marks in the picture
+    predicted_regions: Regions | None = None  # what the model's answer marks in it
+    context: dict[str, str] = field(default_factory=dict)  # texts that are not attended to, by name
 
     @classmethod
     def of(
         cls, example: Example, codec: Codec, prediction: str, weights: Map, answer: Any = None
     ) -> ShownExample:
-        """From an example and the model's map of it (padded: queries x keys), over whole words.
+        """An example with the model's map of it, over whole words.
 
-        `answer` is the prediction as the model gives it.
+        Args:
+            prediction: the model's answer as text.
+            weights: the map, padded: queries x keys.
+            answer: the prediction as the model returns it.
         """
-        seen: Any = example.inputs[example.attended]
-        picture, sound = _looked_at(example, codec, Picture), _looked_at(example, codec, Sound)
+        value: Any = example.inputs[example.attended]
+        picture, sound = _attended(example, codec, Picture), _attended(example, codec, Sound)
         queries, keys = _queries(example, codec), _keys(example, codec)
         weights = codec.over_words(example, weights)
         in_words = example.attended in codec.texts
@@ -73,11 +78,11 @@ class ShownExample:
             meta=example.meta,
             grid=_grid(example, codec),
             size=(picture.height, picture.width) if picture else None,
-            picture=picture_address(np.asarray(seen)) if picture else None,
-            spectrum=spectrum(np.asarray(seen), sound.hop) if sound else None,
-            right=Regions.of(codec.answers.encode(example), codec) if picture else None,
-            said=None if answer is None else Regions.of(answer, codec),
-            beside=_beside(example),
+            picture=picture_address(np.asarray(value)) if picture else None,
+            spectrum=spectrum(np.asarray(value), sound.hop) if sound else None,
+            gold_regions=Regions.of(codec.answers.encode(example), codec) if picture else None,
+            predicted_regions=None if answer is None else Regions.of(answer, codec),
+            context=_context(example),
         )
 
     def mass_on_gold(self) -> float | None:
@@ -92,8 +97,8 @@ def gold_text(example: Example, codec: Codec) -> str:
     return codec.answers.gold_text(example, _keys(example, codec))
 
 
-def _beside(example: Example) -> dict[str, str]:
-    texts = {name: seen for name, seen in example.inputs.items() if isinstance(seen, list)}
+def _context(example: Example) -> dict[str, str]:
+    texts = {name: value for name, value in example.inputs.items() if isinstance(value, list)}
     return {n: " ".join(named(text)) for n, text in texts.items() if n != example.attended}
 
 
@@ -109,11 +114,11 @@ def _queries(example: Example, codec: Codec) -> list[str]:
 
 
 def _keys(example: Example, codec: Codec) -> list[str]:
-    """Units as they are; cells by row and column; steps by their number."""
-    seen = example.inputs[example.attended]
-    if isinstance(seen, list):
-        return named(seen)
-    if seen is None:
+    """The names of units; row and column of patches; the numbers of steps."""
+    value = example.inputs[example.attended]
+    if isinstance(value, list):
+        return named(value)
+    if value is None:
         return [f"no {example.attended}"] * len(codec.groups(example))
     grid = _grid(example, codec)
     if grid is not None:
@@ -122,15 +127,16 @@ def _keys(example: Example, codec: Codec) -> list[str]:
 
 
 def _grid(example: Example, codec: Codec) -> tuple[int, int] | None:
-    found = _looked_at(example, codec, Picture)
-    return found and codec.layout.grid(found.height, found.width)
+    picture = _attended(example, codec, Picture)
+    return picture and codec.layout.grid(picture.height, picture.width)
 
 
-def _looked_at(example: Example, codec: Codec, form: type[Form]) -> Form | None:
-    """What is known of the input that is looked at, if it is of this form, and there."""
-    found = codec.inputs[example.attended]
-    there = example.inputs[example.attended] is not None
-    return found if there and isinstance(found, form) else None
+def _attended(example: Example, codec: Codec, form: type[Form]) -> Form | None:
+    """The attended input, if it is of this form and not missing."""
+    attended = codec.inputs[example.attended]
+    if example.inputs[example.attended] is None or not isinstance(attended, form):
+        return None
+    return attended
 
 
 def _rounded(matrix: npt.NDArray[np.floating]) -> Rows:
@@ -144,11 +150,15 @@ def save_examples(examples: Sequence[ShownExample], path: Path) -> None:
 
 
 def load_examples(path: Path) -> list[ShownExample]:
-    """The list that `save_examples` wrote; none where there is no file."""
+    """The list that `save_examples` wrote; empty if there is no file."""
     if not path.is_file():
         return []
-    items = json.loads(path.read_text(encoding="utf-8"))
-    for item in items:
-        for name in ("right", "said"):
-            item[name] = item[name] and Regions(**item[name])
-    return [ShownExample(**item) for item in items]
+    return [_from_plain(item) for item in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _from_plain(item: dict[str, Any]) -> ShownExample:
+    """An example from its JSON object, whose fields may have their old names."""
+    fields = {RENAMED_FIELDS.get(name, name): value for name, value in item.items()}
+    for name in ("gold_regions", "predicted_regions"):
+        fields[name] = fields[name] and Regions(**fields[name])
+    return ShownExample(**fields)

@@ -10,10 +10,10 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from attnlab.report.assets import asset, filled
 from attnlab.report.leaderboard import Entry, Leaderboard, Measure, Row
 from attnlab.report.leaderboard_picture import DARK, LIGHT, Palette, svg_text
 from attnlab.report.leaderboard_table import between, column_titles, number, state
+from attnlab.report.page import asset, fill_template
 
 EXPLAINS = {
     "quality": "how good the answers are",
@@ -41,7 +41,7 @@ def page(board: Leaderboard, title: str, command: Sequence[str], folder: Path) -
         "missing": _missing(board, folder),
         "picture": _picture(board),
     }
-    return filled("leaderboard.html", parts)
+    return fill_template("leaderboard.html", parts)
 
 
 def _about(board: Leaderboard) -> str:

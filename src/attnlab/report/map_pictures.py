@@ -92,7 +92,7 @@ def _sentences(example: ShownExample) -> Figure:
     weights, gold = np.array(example.map), np.array(example.gold_map)  # queries x keys
     shown = np.sort(np.argsort(-weights.max(0), kind="stable")[:MOST_KEYS])
     labels = [shorten(example.keys[key], LONGEST_LINE, placeholder=" …") for key in shown]
-    lines = (*example.beside.values(), *_title(example).split("   "))
+    lines = (*example.context.values(), *_title(example).split("   "))
     said = [shorten(text, LONGEST_LINE) for text in lines]
     if len(shown) < weights.shape[1]:
         share = weights[:, shown].sum() / weights.sum()
@@ -129,11 +129,12 @@ def _under_spectrum(example: ShownExample) -> Figure:
 def _over_picture(example: ShownExample, grid: tuple[int, int]) -> Figure:
     """The picture, what gold and the answer mark in it, then the map of each query over it."""
     assert example.picture is not None and example.size is not None
-    marked = {n: r for n, r in (("gold", example.right), ("answer", example.said)) if r is not None}
+    both = {"gold": example.gold_regions, "answer": example.predicted_regions}
+    marked = {name: regions for name, regions in both.items() if regions is not None}
     rows = range(min(len(example.queries), MOST_ROWS))
     panels = 1 + len(marked) + len(rows)
     figure = _new_figure(2.6 * panels, 3.2)
-    lines = (*example.beside.values(), *_title(example).split("   "))
+    lines = (*example.context.values(), *_title(example).split("   "))
     said = (shorten(line, 40 * panels, placeholder=" …") for line in lines)
     figure.suptitle("\n".join(said), x=0.01, ha="left", fontsize=8)
     image, (height, width) = pixels_at(example.picture), example.size

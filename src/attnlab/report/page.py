@@ -1,28 +1,32 @@
-"""The explorer: runs, their figures and their maps as one HTML file that needs nothing else."""
+"""The report: runs, their figures and their maps as one HTML file that loads nothing else."""
 
 from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
-from attnlab.report.assets import asset, filled
 from attnlab.report.differences import Difference
 from attnlab.report.encoding import pack
 from attnlab.report.examples import ShownExample
 from attnlab.report.head_maps import Heads
+from attnlab.report.map_history import MapHistory
 
-SCRIPTS = ("theme", "unpack", "svg", "figures", "maps", "charts", "examples", "example", "page")
+SCRIPTS = (
+    *("theme", "unpack", "svg", "figures", "maps", "charts", "examples", "example"),
+    *("summary", "film", "page"),
+)
 Curves = dict[str, list[tuple[int, float]]]
 
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """What the other stages left of one run."""
+    """The results of one run, as other stages wrote them."""
 
     name: str
     folder: str
@@ -32,11 +36,13 @@ class ReportedRun:
     examples: list[ShownExample]
     heads: list[Heads]  # of the first examples
     losses: dict[str, float]  # by example
-    drawn: str  # what the maps of examples belong to: the task's own map
+    map_site: str  # whose maps the examples have
+    provenance: dict[str, str] = field(default_factory=dict)
+    history: MapHistory = field(default_factory=MapHistory)
 
 
 def page(title: str, runs: Sequence[ReportedRun], differences: Sequence[Difference]) -> str:
-    """The whole file."""
+    """The whole HTML file."""
     data = {
         "title": title,
         "runs": [_run(run) for run in runs],
@@ -52,7 +58,20 @@ def page(title: str, runs: Sequence[ReportedRun], differences: Sequence[Differen
         "title": html.escape(title),
         "data": text,
     }
-    return filled("explorer/page.html", parts)
+    return fill_template("explorer/page.html", parts)
+
+
+def asset(name: str) -> str:
+    """The text of a file that lies beside this module, by its path from here."""
+    return (files("attnlab.report") / name).read_text(encoding="utf-8")
+
+
+def fill_template(template: str, parts: Mapping[str, str]) -> str:
+    """A template with each {{name}} replaced in this order; only the last may hold any text."""
+    whole = asset(template)
+    for name, part in parts.items():
+        whole = whole.replace(f"{{{{{name}}}}}", part)
+    return whole
 
 
 def _run(run: ReportedRun) -> dict[str, Any]:
@@ -61,26 +80,41 @@ def _run(run: ReportedRun) -> dict[str, Any]:
         "folder": run.folder,
         "figures": run.figures,
         "curves": run.curves,
-        "drawn": run.drawn,
+        "map_site": run.map_site,
+        "provenance": run.provenance,
+        "film": _film(run.history),
     }
+
+
+def _film(history: MapHistory) -> dict[str, Any]:
+    """Examples with a map for each step, or null where there is none."""
+    examples = [
+        _example(example)
+        | {
+            "gold_map": pack(example.gold_map),
+            "maps": [rows and pack(rows, bits=8) for rows in maps],
+        }
+        for example, maps in history.examples
+    ]
+    return {"steps": history.steps, "examples": examples}
 
 
 def _settings(runs: Sequence[ReportedRun]) -> dict[str, list[Any]]:
     """The keys of the config in which runs differ, with the value of each run."""
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     values = {key: [run.settings.get(key) for run in runs] for key in keys}
-    return {key: found for key, found in values.items() if any(v != found[0] for v in found)}
+    return {key: of for key, of in values.items() if any(value != of[0] for value in of)}
 
 
 def _examples(runs: Sequence[ReportedRun]) -> list[dict[str, Any]]:
-    """Examples of the first run, each with what every run made of it."""
-    places = [{example.id: i for i, example in enumerate(run.examples)} for run in runs]
+    """Examples of the first run, each with the results of every run."""
+    positions = [{example.id: i for i, example in enumerate(run.examples)} for run in runs]
     return [
         _example(example)
         | {
             "runs": [
-                _seen_by(run, place[example.id], example) if example.id in place else None
-                for run, place in zip(runs, places, strict=True)
+                _result(run, by_id[example.id], example) if example.id in by_id else None
+                for run, by_id in zip(runs, positions, strict=True)
             ]
         }
         for example in (runs[0].examples if runs else [])
@@ -88,7 +122,7 @@ def _examples(runs: Sequence[ReportedRun]) -> list[dict[str, Any]]:
 
 
 def _example(example: ShownExample) -> dict[str, Any]:
-    """What is the same in all runs."""
+    """The fields that are the same in all runs."""
     form = "picture" if example.picture else "sound" if example.spectrum else "text"
     spectrum = None if example.spectrum is None else pack(example.spectrum, bits=8)
     return {
@@ -98,36 +132,36 @@ def _example(example: ShownExample) -> dict[str, Any]:
         "queries": example.queries,
         "gold": example.gold,
         "meta": example.meta,
-        "beside": example.beside,
+        "context": example.context,
         "grid": example.grid,
         "size": example.size,
         "picture": example.picture,
-        "right": example.right and asdict(example.right),
+        "gold_regions": example.gold_regions and asdict(example.gold_regions),
         "spectrum": spectrum,
     }
 
 
-def _seen_by(run: ReportedRun, place: int, same: ShownExample) -> dict[str, Any] | None:
-    """One run's answer and maps; nothing where it looked at something else."""
-    example = run.examples[place]
+def _result(run: ReportedRun, position: int, same: ShownExample) -> dict[str, Any] | None:
+    """The answer and maps of one run; None if its example is not the same."""
+    example = run.examples[position]
     if (example.gold, len(example.queries)) != (same.gold, len(same.queries)):
         return None
     return {
         "prediction": example.prediction,
-        "right": example.prediction == example.gold,
+        "correct": example.prediction == example.gold,
         "loss": run.losses.get(example.id),
         "mass": _mass_on_marked(example),
         "map": pack(example.map),
         "gold": pack(example.gold_map),
         "keys": None if example.keys == same.keys else example.keys,  # of another layout
         "grid": example.grid,
-        "said": example.said and asdict(example.said),
-        "heads": run.heads[place] if place < len(run.heads) else {},
+        "predicted_regions": example.predicted_regions and asdict(example.predicted_regions),
+        "heads": run.heads[position] if position < len(run.heads) else {},
     }
 
 
 def _mass_on_marked(example: ShownExample) -> float | None:
-    """The weight on keys that the page frames: of soft gold, those in the upper half."""
+    """The weight on the keys that the page frames: of soft gold, those above half its peak."""
     weights, gold = np.array(example.map), np.array(example.gold_map)
     rows = gold.any(-1)
     if not rows.any():

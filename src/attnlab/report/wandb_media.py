@@ -89,7 +89,7 @@ def _examples(folder: Path) -> wandb.Table:
 def _cells(example: ShownExample, picture: Path) -> list[Any]:
     return [
         example.id,
-        " ".join(example.keys) if example.grid is None else " ".join(example.beside.values()),
+        " ".join(example.keys) if example.grid is None else " ".join(example.context.values()),
         example.prediction,
         example.gold,
         example.prediction == example.gold,

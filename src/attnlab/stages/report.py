@@ -22,7 +22,10 @@ from attnlab.report.example_scores import PER_EXAMPLE, RESAMPLES, read_table
 from attnlab.report.examples import load_examples
 from attnlab.report.export import export
 from attnlab.report.head_maps import load_heads
+from attnlab.report.map_history import MapHistory, load_frames, map_history
 from attnlab.report.page import Curves, ReportedRun, page
+from attnlab.report.provenance import provenance
+from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
 
 COMMAND = "write the HTML report of a run"
@@ -86,8 +89,19 @@ def _reported(run: Run) -> ReportedRun:
         examples=load_examples(run.folder / "examples.json"),
         heads=load_heads(run.folder),
         losses={i: float(x) for i, x in zip(scores.get("id", []), scores.get("loss", []))},  # noqa: B905
-        drawn=run.config.task.map,
+        map_site=run.config.task.map,
+        provenance=provenance(run.plain, run.status),
+        history=_map_history(run),
     )
+
+
+def _map_history(run: Run) -> MapHistory:
+    """The maps recorded in training, with the validation examples that they belong to."""
+    frames = load_frames(run.folder)
+    if not frames:
+        return MapHistory()
+    prepared = prepared_data(run.config)
+    return map_history(frames, prepared.examples("val"), prepared.codec)
 
 
 def _flat(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:

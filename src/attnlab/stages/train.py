@@ -37,6 +37,7 @@ def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Non
     with run.tracked():
         prepared = prepared or prepared_data(config)
         about = provenance(plain, prepared.digest)
+        run.set_status("running", **{name: about[name] for name in about if name != "config"})
         wandb = wandb_run.connect(config.logger, run.folder, config.name, run.wandb_id, about)
         with wandb_run.closed_at_end(wandb):
             train(run, prepared, overrides, wandb)

@@ -1,4 +1,4 @@
-// Closing figures with what knows nothing and what knows all, and curves of training.
+// Closing figures beside their controls, and curves of training.
 
 const CONTROLS = ["uniform", "random", "permuted", "position", "oracle"];
 
@@ -52,7 +52,7 @@ function dotChart(lines, palette) {
   if (shown.length) picture.append(label(meaningOfMarks(shown), 0, y + 4, palette.soft, { size: 10.5 }));
   hover(picture, (event) => {
     const line = lines[Math.floor((pointIn(picture, event)[1] - 1) / high)];
-    return line ? tellFigure(line) : "";
+    return line ? describeFigure(line) : "";
   });
   return picture;
 }
@@ -63,13 +63,13 @@ function meaningOfMarks(names) {
   return `│ controls: ${lines.join(", ")}${names.includes("oracle") ? "    △ oracle" : ""}`;
 }
 
-function tellFigure({ name, values, controls }) {
+function describeFigure({ name, values, controls }) {
   const runs = values.map(({ value, low, high }, run) => {
     const who = values.length > 1 ? `${letter(run)}  ` : "";
     return `${who}${number(value)}${low === undefined ? "" : `  (${number(low)} to ${number(high)})`}`;
   });
   const known = controls.map((control) => `${control.name} ${number(control.value)}`);
-  return [words(name), ...runs, ...known].join("\n");
+  return [words(name), ...runs, ...known, meaningOf({ name, controls })].filter(Boolean).join("\n");
 }
 
 /** Lines over steps: { points, colour, faint } each. */
@@ -96,9 +96,9 @@ function curveChart(name, lines, palette) {
   });
   hover(picture, (event) => {
     const step = first + ((pointIn(picture, event)[0] - left) / (width - left - right)) * (last - first);
-    return lines.map(({ points: own, said }) => {
+    return lines.map(({ points: own, name: line }) => {
       const [s, v] = own.reduce((best, p) => (Math.abs(p[0] - step) < Math.abs(best[0] - step) ? p : best));
-      return `${said}  ${number(v)}  at step ${s}`;
+      return `${line}  ${number(v)}  at step ${s}`;
     }).join("\n");
   });
   return picture;

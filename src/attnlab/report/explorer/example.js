@@ -1,18 +1,18 @@
-// One example: what was said, where each run looked, and every head at a glance.
+// One example: its answers, the map of each run, and every head at a glance.
 
 const THUMB = 92;
-const OWN = "own"; // the map that the run's figures judge
+const OWN = "own"; // the map that is evaluated
 
-/** The sites of all runs in order, the judged map first. */
+/** The sites of all runs in order, the evaluated map first. */
 function sitesOf(example) {
   const names = example.runs.filter(Boolean).flatMap((run) => Object.keys(run.heads));
   return [OWN, ...new Set(names)];
 }
 
-/** Whether gold says anything about a site: not about what looks at itself. */
+/** Whether gold says anything about a site: not about self-attention. */
 function hasGold(example, site) {
-  const judged = example.runs.some((run) => run && run.mass !== null);
-  return judged && !site.split(".").includes("self");
+  const annotated = example.runs.some((run) => run && run.mass !== null);
+  return annotated && !site.split(".").includes("self");
 }
 
 function headsAt(example, site) {
@@ -24,49 +24,49 @@ function headsAt(example, site) {
 function unitsAt(example, run, site, [queries, keys]) {
   const own = run.keys ?? example.keys;
   const role = site.split(".").find((part) => ["self", "cross", "pooling"].includes(part));
-  const written = site.startsWith("decoder") && role === "self";
+  const generated = site.startsWith("decoder") && role === "self";
   const fill = (units, count) => Array.from({ length: count }, (_, i) => units[i] ?? "∎");
-  const begun = ["▷", ...example.queries];
-  if (written) return { queries: fill(example.queries, queries), keys: fill(begun, keys) };
+  const shifted = ["▷", ...example.queries];
+  if (generated) return { queries: fill(example.queries, queries), keys: fill(shifted, keys) };
   return { queries: fill(role === "self" ? own : example.queries, queries), keys: fill(own, keys) };
 }
 
-/** What `drawMap` asks for, of one run's map at the site and head that are chosen. */
-async function mapAsked(example, run, state, width) {
+/** The arguments of `drawMap` for one run at the chosen site and head. */
+async function mapDrawing(example, run, state, width) {
   const { site, head, view, marks } = state;
-  const seen = await seenBy(example, run);
+  const content = await contentOf(example, run);
   const gold = rowsOf(await unpack(run.gold));
   if (site === OWN) {
     const model = rowsOf(await unpack(run.map)), known = hasGold(example, site);
-    return { model, gold: known ? gold : null, view: known ? view : "model", marks: marks && known, queries: example.queries, keys: run.keys ?? example.keys, seen, width };
+    return { model, gold: known ? gold : null, view: known ? view : "model", marks: marks && known, queries: example.queries, keys: run.keys ?? example.keys, content, width };
   }
   const packed = run.heads[site];
   if (!packed) return null;
   const { shape, values } = await unpack(packed);
   const model = rowsOf({ shape, values }, head === "mean" ? "mean" : Math.min(head, shape[0] - 1));
   const units = unitsAt(example, run, site, shape.slice(-2));
-  const picture = seen.form === "picture" && shape[2] === seen.grid[0] * seen.grid[1] && shape[1] === example.queries.length;
-  const sound = seen.form === "sound" && shape[2] === (run.keys ?? example.keys).length && !site.includes("self");
-  const over = seen.form === "text" || picture || sound ? seen : { form: "text" };
+  const picture = content.form === "picture" && shape[2] === content.grid[0] * content.grid[1] && shape[1] === example.queries.length;
+  const sound = content.form === "sound" && shape[2] === (run.keys ?? example.keys).length && !site.includes("self");
+  const over = content.form === "text" || picture || sound ? content : { form: "text" };
   const wider = hasGold(example, site) ? model.map((row, q) => Float64Array.from(row, (_, k) => gold[q]?.[k] ?? 0)) : null;
-  return { model, gold: wider, view: wider ? view : "model", marks: marks && wider, ...units, seen: over, width };
+  return { model, gold: wider, view: wider ? view : "model", marks: marks && wider, ...units, content: over, width };
 }
 
-const looks = new WeakMap();
+const spectrograms = new WeakMap();
 
 /** The picture or spectrogram that keys are parts of, as an address. */
-async function seenBy(example, run) {
+async function contentOf(example, run) {
   const { form } = example;
   if (form === "text") return { form };
   const keys = run.keys ?? example.keys;
   if (form === "picture") {
     const [height, width] = example.size, cells = keys.map((key) => `row ${key.replace(",", ", column ")}`);
-    return { form, image: example.picture, width, height, grid: run.grid ?? example.grid, cells, right: example.right, said: run.said };
+    return { form, image: example.picture, width, height, grid: run.grid ?? example.grid, cells, gold_regions: example.gold_regions, predicted_regions: run.predicted_regions };
   }
   const { shape: [height, width], values } = await unpack(example.spectrum);
   const colours = ["#fbfbfa", "#8c96a3", "#141b24"];
-  if (!looks.has(example)) looks.set(example, painted(width, height, (r, c) => ramp(colours, values[r * width + c])));
-  return { form, image: looks.get(example), width, height, cells: keys, seconds: secondsOf(example, width) };
+  if (!spectrograms.has(example)) spectrograms.set(example, painted(width, height, (r, c) => ramp(colours, values[r * width + c])));
+  return { form, image: spectrograms.get(example), width, height, cells: keys, seconds: secondsOf(example, width) };
 }
 
 function secondsOf(example, frames) {
@@ -74,30 +74,30 @@ function secondsOf(example, frames) {
   return rate && hop ? (frames * hop) / rate : frames;
 }
 
-function said(list, what, ...value) {
+function addFact(list, what, ...value) {
   list.append(html("div", {}, html("dt", {}, what), html("dd", {}, ...value)));
 }
 
-/** The question, the right answer and what else is known, whoever answers. */
+/** The context, the gold answer and the facts of an example. */
 function factsList(example) {
   const list = html("dl", { class: "answers" });
-  for (const [what, text] of Object.entries(example.beside)) said(list, what, html("span", { class: "said" }, text));
-  if (example.gold) said(list, "gold", html("span", { class: "said" }, example.gold));
-  if (!several) sayRun(list, example, example.runs[0]);
-  for (const [what, fact] of factsOf(example)) said(list, what, String(fact));
+  for (const [what, text] of Object.entries(example.context)) addFact(list, what, html("span", { class: "text" }, text));
+  if (example.gold) addFact(list, "gold", html("span", { class: "text" }, example.gold));
+  if (!several) addRunFacts(list, example, example.runs[0]);
+  for (const [what, fact] of factsOf(example)) addFact(list, what, String(fact));
   return list;
 }
 
-/** What one run made of an example. */
-function sayRun(list, example, run) {
-  const verdict = run.right ? html("span", { class: "right" }, " ✓") : html("span", { class: "wrong" }, " ✗");
-  if (example.gold) said(list, "answer", html("span", { class: "said" }, ...compared(run.prediction, example)), verdict);
-  if (run.mass !== null) said(list, "weight on gold", percent(run.mass));
-  if (run.loss !== null) said(list, "loss", number(run.loss));
+/** The answer, weight on gold and loss of one run. */
+function addRunFacts(list, example, run) {
+  const verdict = run.correct ? html("span", { class: "right" }, " ✓") : html("span", { class: "wrong" }, " ✗");
+  if (example.gold) addFact(list, "answer", html("span", { class: "text" }, ...compared(run.prediction, example)), verdict);
+  if (run.mass !== null) addFact(list, "weight on gold", percent(run.mass));
+  if (run.loss !== null) addFact(list, "loss", number(run.loss));
   return list;
 }
 
-/** What the data say of an example in one word. */
+/** The short facts that the data hold of an example. */
 function factsOf({ meta, form }) {
   const plain = Object.entries(meta).filter(([, fact]) => ["string", "number"].includes(typeof fact));
   return form === "sound" ? [] : plain.slice(0, 4);
@@ -147,8 +147,8 @@ function thumb(site, head, rows, [x, y, wide, high], state, palette) {
   const peak = Math.max(...rows.map((row) => Math.max(...row)));
   const current = state.site === site && state.head === head;
   const href = painted(rows[0].length, rows.length, (q, k) => shade(rows[q][k], peak, "model", palette, palette.heat));
-  const said = `${site}, head ${head + 1}`;
-  return svg("g", { role: "button", tabindex: 0, "aria-label": said, "data-site": site, "data-head": head },
+  const name = `${site}, head ${head + 1}`;
+  return svg("g", { role: "button", tabindex: 0, "aria-label": name, "data-site": site, "data-head": head },
     svg("rect", { x: x - 1, y: y - 1, width: wide + 2, height: high + 2, fill: "none", stroke: current ? palette.gold : palette.line, "stroke-width": current ? 2.4 : 1 }),
     svg("image", { href, x, y, width: wide, height: high, preserveAspectRatio: "none", style: "image-rendering:pixelated" }),
     label(`${head + 1}`, x, y + high + 13, palette.soft, { size: 10.5 }));

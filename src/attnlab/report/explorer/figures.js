@@ -1,9 +1,9 @@
 // A figure on the page: drawn for the theme, and saved as SVG or PNG in the light one.
 
-const drawn = new Map(); // name -> draw(palette)
+const drawings = new Map(); // name -> draw(palette)
 
 function figure(name, draw, caption) {
-  drawn.set(name, draw);
+  drawings.set(name, draw);
   const save = html("div", { class: "save" },
     html("button", { onclick: () => download(name, "svg"), "aria-label": `Save ${name} as SVG` }, "SVG"),
     html("button", { onclick: () => download(name, "png"), "aria-label": `Save ${name} as PNG` }, "PNG"));
@@ -14,7 +14,7 @@ function figure(name, draw, caption) {
 
 /** The source of a figure, as a file that stands alone. */
 function svgText(name) {
-  const picture = drawn.get(name)(LIGHT);
+  const picture = drawings.get(name)(LIGHT);
   const { width, height } = picture.viewBox.baseVal;
   picture.prepend(svg("rect", { width, height, fill: LIGHT.paper }));
   return new XMLSerializer().serializeToString(picture);

@@ -1,18 +1,18 @@
 // One map of one example: as marked text, as a matrix, over a picture, or under a spectrogram.
 //
-// A drawing is asked for as { model, gold, view, marks, peak, queries, keys, seen, width }: model
+// A drawing is described by { model, gold, view, marks, peak, queries, keys, content, width }: model
 // and gold are rows of weights, `peak` is where the colour is full, queries and keys are labels.
 
 const VIEWS = ["model", "gold", "difference"];
 const DENSE = 96; // more units than this are not named one by one
-const SAID = 13; // size of labels
-const SURE = 0.5; // likelihood from which a box counts as said
+const LABEL = 13; // size of labels
+const CONFIDENT = 0.5; // confidence from which a box is shown
 
-function drawMap(asked, palette) {
-  const draw = asked.seen.form === "picture" ? overPicture
-    : asked.seen.form === "sound" ? underSound
-    : asked.model.length === 1 ? markedText : matrix;
-  return draw({ ...asked, values: valuesOf(asked) }, palette);
+function drawMap(drawing, palette) {
+  const draw = drawing.content.form === "picture" ? overPicture
+    : drawing.content.form === "sound" ? underSound
+    : drawing.model.length === 1 ? markedText : matrix;
+  return draw({ ...drawing, values: valuesOf(drawing) }, palette);
 }
 
 /** What is shown: weights, gold, or the one less the other where there is gold. */
@@ -30,7 +30,7 @@ function markedBy(row) {
 
 const shown = (unit) => (unit === " " ? "␣" : unit === "\n" ? "⏎" : unit);
 
-/** What the pointer is told of a cell. */
+/** The tooltip of a cell. */
 function describe({ model, gold, queries, keys }, q, k) {
   const head = model.length > 1 ? `${shown(queries[q])} ← ` : "";
   const place = `${head}${shown(keys[k] ?? "")} (${k + 1})`;
@@ -40,8 +40,8 @@ function describe({ model, gold, queries, keys }, q, k) {
 
 // --- marked text --------------------------------------------------------------------------------
 
-function markedText(asked, palette) {
-  const { values, keys, gold, marks, view, peak, width } = asked;
+function markedText(drawing, palette) {
+  const { values, keys, gold, marks, view, peak, width } = drawing;
   const size = 15, high = 30, joint = keys.every((key) => [...key].length <= 1);
   const font = joint ? MONO : FONT, gap = joint ? 1 : 3;
   const places = [];
@@ -61,21 +61,21 @@ function markedText(asked, palette) {
     if (marks && marked(k)) picture.append(svg("rect", { x: left + 1, y: y + 22.5, width: wide - 2, height: 2.5, fill: palette.gold }));
     picture.append(label(shown(keys[k]), left + 3, y + 16, palette.ink, { size, font }));
   });
-  legend(picture, asked, palette, 4, bottom, palette.text);
+  legend(picture, drawing, palette, 4, bottom, palette.text);
   hover(picture, (event) => {
     const [px, py] = pointIn(picture, event);
     const k = places.findIndex((p) => px >= p.x && px <= p.x + p.wide && py >= p.y - 4 && py <= p.y + 26);
-    return k < 0 ? "" : describe(asked, 0, k);
+    return k < 0 ? "" : describe(drawing, 0, k);
   });
   return picture;
 }
 
 // --- matrix -------------------------------------------------------------------------------------
 
-function matrix(asked, palette) {
-  const { values, keys, queries, width } = asked;
+function matrix(drawing, palette) {
+  const { values, keys, queries, width } = drawing;
   const named = keys.length <= DENSE && queries.length <= DENSE;
-  const longest = (units) => Math.max(...units.map((unit) => widthOf(shown(unit), SAID, MONO)), 8);
+  const longest = (units) => Math.max(...units.map((unit) => widthOf(shown(unit), LABEL, MONO)), 8);
   const left = (named ? longest(queries) : 26) + 12;
   const upright = longest(keys) <= 18;
   const top = named ? (upright ? 22 : Math.min(longest(keys), 130) + 12) : 18;
@@ -91,16 +91,16 @@ function matrix(asked, palette) {
     const keysHere = keys.slice(tile * columns, (tile + 1) * columns);
     const corner = [left, tile * tall + top];
     nameUnits(picture, place, keysHere, queries, tile, palette);
-    fillCells(picture, asked, corner, [tile * columns, keysHere.length], place, palette);
-    if (asked.marks && asked.gold) frameGold(picture, asked, corner, [tile * columns, keysHere.length], place, palette);
+    fillCells(picture, drawing, corner, [tile * columns, keysHere.length], place, palette);
+    if (drawing.marks && drawing.gold) frameGold(picture, drawing, corner, [tile * columns, keysHere.length], place, palette);
   }
-  legend(picture, asked, palette, left, tiles * tall, palette.heat);
+  legend(picture, drawing, palette, left, tiles * tall, palette.heat);
   hover(picture, (event) => {
     const [px, py] = pointIn(picture, event);
     const tile = Math.floor(py / tall), column = Math.floor((px - left) / cell);
     const q = Math.floor((py - tile * tall - top) / high), k = tile * columns + column;
     const inside = column >= 0 && column < columns && k < keys.length && q >= 0 && q < values.length;
-    return inside ? describe(asked, q, k) : "";
+    return inside ? describe(drawing, q, k) : "";
   });
   return picture;
 }
@@ -114,12 +114,12 @@ function nameUnits(picture, { left, top, cell, high, tall, named, upright, colum
     const x = left + (k + 0.5) * cell;
     const turn = named && !upright ? { transform: `rotate(-90 ${x} ${y + top - 6})` } : {};
     const anchor = turn.transform ? "start" : "middle";
-    picture.append(label(text, x, y + top - 6 + (turn.transform ? 4 : 0), palette.ink, { anchor, size: named ? SAID : 11, font: MONO, ...turn }));
+    picture.append(label(text, x, y + top - 6 + (turn.transform ? 4 : 0), palette.ink, { anchor, size: named ? LABEL : 11, font: MONO, ...turn }));
   });
   queries.forEach((query, q) => {
     if (q % down) return;
     const text = named ? shown(query) : `${q + 1}`;
-    picture.append(label(text, left - 8, y + top + (q + 0.5) * high + 4.5, palette.ink, { anchor: "end", size: named ? SAID : 11, font: MONO }));
+    picture.append(label(text, left - 8, y + top + (q + 0.5) * high + 4.5, palette.ink, { anchor: "end", size: named ? LABEL : 11, font: MONO }));
   });
 }
 
@@ -173,28 +173,28 @@ function frameGold(picture, { gold }, [x, y], [first, count], { cell, high, name
 
 // --- pictures -----------------------------------------------------------------------------------
 
-function overPicture(asked, palette) {
-  const { values, gold, marks, view, peak, queries, seen, width } = asked;
-  const [down, across] = seen.grid;
-  const plain = [["picture", null], ...(seen.right ? [["gold", seen.right]] : []), ...(seen.said ? [["answer", seen.said]] : [])];
+function overPicture(drawing, palette) {
+  const { values, gold, marks, view, peak, queries, content, width } = drawing;
+  const [down, across] = content.grid;
+  const plain = [["picture", null], ...(content.gold_regions ? [["gold", content.gold_regions]] : []), ...(content.predicted_regions ? [["answer", content.predicted_regions]] : [])];
   const panels = plain.length + values.length;
-  const wide = Math.min(panels > 2 ? 240 : 340, width), high = (wide * seen.height) / seen.width;
+  const wide = Math.min(panels > 2 ? 240 : 340, width), high = (wide * content.height) / content.width;
   const columns = Math.max(Math.min(Math.floor((width + 20) / (wide + 20)), panels), 1);
   const head = plain.length > 1 || (queries.some((query) => query) && values.length > 1) ? 22 : 2, tall = high + head + 14;
   const bottom = Math.ceil(panels / columns) * tall;
   const corner = (panel) => [(panel % columns) * (wide + 20), Math.floor(panel / columns) * tall + head];
-  const look = ([x, y]) => svg("image", { href: seen.image, x, y, width: wide, height: high, preserveAspectRatio: "none", style: "image-rendering:pixelated" });
+  const look = ([x, y]) => svg("image", { href: content.image, x, y, width: wide, height: high, preserveAspectRatio: "none", style: "image-rendering:pixelated" });
   const picture = canvas(Math.max(columns * (wide + 20) - 20, 300), bottom + 26, "the picture, blue where the weight lies");
-  const cell = [(wide * Math.ceil(seen.width / across)) / seen.width, (high * Math.ceil(seen.height / down)) / seen.height];
+  const cell = [(wide * Math.ceil(content.width / across)) / content.width, (high * Math.ceil(content.height / down)) / content.height];
   plain.forEach(([name, regions], panel) => {
     const [x, y] = corner(panel);
-    if (head > 2) picture.append(label(name, x, y - 6, palette.soft, { size: SAID }));
+    if (head > 2) picture.append(label(name, x, y - 6, palette.soft, { size: LABEL }));
     picture.append(look([x, y]));
-    if (regions) picture.append(marked(regions, [x, y], [wide, high], [wide / seen.width, high / seen.height]));
+    if (regions) picture.append(marked(regions, [x, y], [wide, high], [wide / content.width, high / content.height]));
   });
   values.forEach((row, q) => {
     const [x, y] = corner(plain.length + q);
-    if (head > 2) picture.append(label(shown(queries[q] ?? ""), x, y - 6, palette.ink, { size: SAID }));
+    if (head > 2) picture.append(label(shown(queries[q] ?? ""), x, y - 6, palette.ink, { size: LABEL }));
     picture.append(look([x, y]));
     row.forEach((value, k) => {
       const share = peak > 0 ? Math.abs(value) / peak : 0;
@@ -207,24 +207,24 @@ function overPicture(asked, palette) {
     });
     if (marks && gold) picture.append(outline(markedBy(gold[q]), down, across, [x, y], cell));
   });
-  legend(picture, asked, palette, 0, bottom, view === "difference" ? palette.heat : ["#000000", "#3d9bff"]);
+  legend(picture, drawing, palette, 0, bottom, view === "difference" ? palette.heat : ["#000000", "#3d9bff"]);
   hover(picture, (event) => {
     const [px, py] = pointIn(picture, event);
     const panel = Math.floor(py / tall) * columns + Math.floor(px / (wide + 20)), q = panel - plain.length;
     const [x, y] = corner(panel), k = cellAt(px - x, py - y, cell, down, across);
-    return q >= 0 && q < values.length && k !== null ? describe({ ...asked, keys: seen.cells }, q, k) : "";
+    return q >= 0 && q < values.length && k !== null ? describe({ ...drawing, keys: content.cells }, q, k) : "";
   });
   return picture;
 }
 
-/** What an answer marks in a picture: a mask, or boxes with class and likelihood. */
+/** What an answer marks in a picture: a mask, or boxes with class and confidence. */
 function marked({ boxes, mask }, [x, y], [wide, high], [across, down]) {
   const group = svg("g", { class: "regions" });
   if (mask) group.append(svg("image", { href: mask, x, y, width: wide, height: high, opacity: 0.6, preserveAspectRatio: "none", style: "image-rendering:pixelated" }));
-  for (const [left, top, right, bottom, kind, sure = 1] of boxes.filter((box) => box.length < 6 || box[5] >= SURE)) {
-    const fill = boxes[0].length < 6 ? "#ff7a4d" : "#3d9bff", said = boxes[0].length < 6 ? kind : `${kind} ${sure.toFixed(2)}`;
+  for (const [left, top, right, bottom, kind, sure = 1] of boxes.filter((box) => box.length < 6 || box[5] >= CONFIDENT)) {
+    const fill = boxes[0].length < 6 ? "#ff7a4d" : "#3d9bff", name = boxes[0].length < 6 ? kind : `${kind} ${sure.toFixed(2)}`;
     group.append(svg("rect", { x: x + left * across, y: y + top * down, width: (right - left) * across, height: (bottom - top) * down, fill: "none", stroke: fill, "stroke-width": 2 }));
-    group.append(label(said, x + left * across, y + Math.max(top * down - 4, 11), fill, { size: 12, weight: 700 }));
+    group.append(label(name, x + left * across, y + Math.max(top * down - 4, 11), fill, { size: 12, weight: 700 }));
   }
   return group;
 }
@@ -249,30 +249,30 @@ function outline(marked, down, across, [x, y], [wide, high]) {
 
 // --- sound --------------------------------------------------------------------------------------
 
-function underSound(asked, palette) {
-  const { values, keys, queries, seen, width } = asked;
-  const left = Math.max(...queries.map((query) => widthOf(shown(query), SAID, MONO)), 8) + 14;
+function underSound(drawing, palette) {
+  const { values, keys, queries, content, width } = drawing;
+  const left = Math.max(...queries.map((query) => widthOf(shown(query), LABEL, MONO)), 8) + 14;
   const wide = width - left - 8, spectrum = 120, high = Math.max(14, Math.min(24, 400 / values.length));
   const top = spectrum + 10, bottom = top + high * values.length;
   const picture = canvas(width, bottom + 56, "the spectrogram above, the weight of each frame below");
-  const across = { href: seen.image, x: left, y: 0, width: wide, height: spectrum, preserveAspectRatio: "none" };
+  const across = { href: content.image, x: left, y: 0, width: wide, height: spectrum, preserveAspectRatio: "none" };
   picture.append(svg("image", across));
   const cell = wide / keys.length, place = { cell, high, named: false };
-  fillCells(picture, asked, [left, top], [0, keys.length], place, palette);
-  if (asked.marks && asked.gold) frameGold(picture, asked, [left, top], [0, keys.length], place, palette);
-  queries.forEach((query, q) => picture.append(label(shown(query), left - 8, top + (q + 0.5) * high + 4.5, palette.ink, { anchor: "end", size: SAID, font: MONO })));
-  const step = niceStep(seen.seconds / 6);
-  for (let second = 0; second <= seen.seconds + 1e-9; second += step) {
-    const x = left + (wide * second) / seen.seconds;
+  fillCells(picture, drawing, [left, top], [0, keys.length], place, palette);
+  if (drawing.marks && drawing.gold) frameGold(picture, drawing, [left, top], [0, keys.length], place, palette);
+  queries.forEach((query, q) => picture.append(label(shown(query), left - 8, top + (q + 0.5) * high + 4.5, palette.ink, { anchor: "end", size: LABEL, font: MONO })));
+  const step = niceStep(content.seconds / 6);
+  for (let second = 0; second <= content.seconds + 1e-9; second += step) {
+    const x = left + (wide * second) / content.seconds;
     picture.append(svg("line", { x1: x, x2: x, y1: bottom + 3, y2: bottom + 7, stroke: palette.soft }));
     picture.append(label(`${+second.toFixed(3)} s`, x, bottom + 20, palette.soft, { anchor: "middle", size: 11 }));
   }
-  legend(picture, asked, palette, left, bottom + 30, palette.heat);
+  legend(picture, drawing, palette, left, bottom + 30, palette.heat);
   hover(picture, (event) => {
     const [px, py] = pointIn(picture, event);
     const q = Math.floor((py - top) / high), k = Math.floor((px - left) / cell);
     if (k < 0 || k >= keys.length) return "";
-    return q >= 0 && q < values.length ? describe(asked, q, k) : py < spectrum ? keys[k] : "";
+    return q >= 0 && q < values.length ? describe(drawing, q, k) : py < spectrum ? keys[k] : "";
   });
   return picture;
 }

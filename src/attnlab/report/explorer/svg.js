@@ -40,7 +40,7 @@ function html(tag, attributes = {}, ...children) {
 
 const tip = document.getElementById("tip");
 
-/** Follow the pointer with what `say(event)` says; nothing where it says nothing. */
+/** Show the text of `say(event)` at the pointer, if there is any. */
 function hover(element, say) {
   element.addEventListener("pointermove", (event) => {
     const text = say(event);

@@ -1,4 +1,4 @@
-// Maps are deflated bytes on a square-root scale: see attnlab.report.packed.
+// Maps are deflated bytes on a square-root scale: see attnlab.report.encoding.
 
 const unpacked = new WeakMap();
 

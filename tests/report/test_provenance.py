@@ -1,0 +1,28 @@
+"""What a report says of how a run was made."""
+
+from __future__ import annotations
+
+from attnlab.report.provenance import provenance
+
+ATTENTION = {
+    "name": "dot",
+    "score": {"kind": "dot"},
+    "normalizer": {"kind": "softmax"},
+    "dropout": 0,
+}
+CONFIG = {"seed": 0, "attention": ATTENTION}
+
+
+def test_overrides_of_places_are_no_difference_from_the_defaults() -> None:
+    overrides = ["attention=dot", "model.name=two words", "paths.runs=here", "resume=auto"]
+    facts = provenance(CONFIG, {"overrides": overrides, "git_commit": "abc+", "started": 0.0})
+    assert facts["command"].startswith("python train.py attention=dot 'model.name=two words'")
+    assert facts["differs from the defaults"] == "attention=dot\nmodel.name=two words"
+    assert facts["mechanism"] == "dot (score dot, normalizer softmax)"
+    assert (facts["seed"], facts["commit"]) == ("0", "abc+")
+
+
+def test_facts_that_an_older_run_did_not_record_are_left_out() -> None:
+    facts = provenance(CONFIG, {})
+    assert facts["differs from the defaults"] == "nothing"
+    assert facts.keys().isdisjoint({"commit", "data", "versions", "started"})
