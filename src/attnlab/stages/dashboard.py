@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from attnlab.errors import UserError, suggest
-from attnlab.stages.run import Run, open_run
+from attnlab.stages.run import LATEST, Run, open_run
 
 if TYPE_CHECKING:
     from attnlab.report.wandb_workspace import Logged
@@ -94,7 +94,7 @@ def _curves(file: Path) -> list[str]:
 
 def _runs(target: str) -> list[Run]:
     """The run in this folder, or every judged run below runs/ that logs to this project."""
-    if (Path(target) / "config.yaml").is_file():
+    if target == LATEST or (Path(target) / "config.yaml").is_file():
         return [open_run(target)]
     found: dict[str, list[Path]] = {}
     for path in sorted(Path("runs").glob("**/metrics.json")):

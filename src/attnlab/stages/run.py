@@ -41,6 +41,7 @@ from attnlab.config.schema import Config
 from attnlab.errors import ConfigError, Mistake, UserError, suggest
 from attnlab.training.distributed import is_first_process
 
+LATEST = "latest"  # in the place of a run's folder
 FOLDER_VARIABLE = "ATTNLAB_RUN"  # tells the other processes of a distributed run where it lives
 # In a run that goes on, how long and by what it is trained.
 MAY_CHANGE = (
@@ -70,7 +71,7 @@ class Run:
 
     @property
     def status(self) -> dict[str, Any]:
-        return _read_status(self.folder)
+        return read_status(self.folder)
 
     def wandb_id(self) -> str:
         """Names this run in W&B; made once, kept in a file beside the checkpoints."""
@@ -122,9 +123,33 @@ def start(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Ru
     return run
 
 
+def find_runs(root: Path = Path("runs")) -> list[Path]:
+    """The folders of all runs below a folder, the latest first."""
+    folders = [path.parent for path in root.rglob("config.yaml") if "wandb" not in path.parts]
+
+    def started(folder: Path) -> float:
+        return read_status(folder).get("started") or (folder / "config.yaml").stat().st_mtime
+
+    return sorted(folders, key=started, reverse=True)
+
+
+def run_folder(name: str | Path) -> Path:
+    """The folder of a run: a path, or `latest` for the run that was started last."""
+    if str(name) != LATEST:
+        return Path(name)
+    folders = find_runs()
+    if not folders:
+        raise UserError("latest: no runs below runs/; try: python train.py")
+    return folders[0]
+
+
 def open_run(folder: str | Path) -> Run:
-    """A run that exists; raises a `UserError` that names those that do."""
-    folder = Path(folder)
+    """A run that exists, by its folder or as `latest`.
+
+    Raises:
+        UserError: there is no such run; the message names one that is spelt like it.
+    """
+    folder = run_folder(folder)
     path = folder / "config.yaml"
     if not path.is_file():
         near = [str(p.parent) for p in Path("runs").glob("*/*/config.yaml")]
@@ -146,7 +171,7 @@ def open_run(folder: str | Path) -> Run:
 def _as_composed_today(folder: Path) -> dict[str, Any]:
     """What a run's overrides make of `conf/` now; nothing where they have lost their meaning."""
     try:
-        return resolve(compose(_read_status(folder).get("overrides", [])))
+        return resolve(compose(read_status(folder).get("overrides", [])))
     except (*COMPOSITION_ERRORS, ConfigError):
         return {}
 
@@ -216,7 +241,7 @@ def fingerprint(plain: dict[str, Any]) -> str:
 def _choose_folder(config: Config, plain: dict[str, Any]) -> Path:
     named = Path(config.paths.run) if config.paths.run else None
     if config.resume not in ("never", "auto"):
-        return _same_config(Path(config.resume), plain)
+        return _same_config(run_folder(config.resume), plain)
     if named and (named / "status.json").is_file():
         if config.resume == "auto":
             return _same_config(named, plain)
@@ -235,7 +260,7 @@ def _followed_folder(config: Config, plain: dict[str, Any]) -> Path:
     """Where the first process is, without a look at anything that it writes meanwhile."""
     told = os.environ.get(FOLDER_VARIABLE) or config.paths.run
     if config.resume not in ("never", "auto"):
-        told = config.resume
+        told = run_folder(config.resume)
     return Path(told) if told else _choose_folder(config, plain)
 
 
@@ -253,7 +278,7 @@ def _new_folder(parent: Path) -> Path:
 def _unfinished(parent: Path, mark: str) -> Path | None:
     """The newest run with this config that did not end and has something to go on with."""
     for folder in sorted(parent.glob("*/"), reverse=True):
-        status = _read_status(folder)
+        status = read_status(folder)
         started = (folder / "checkpoints" / "last.ckpt").is_file()
         if status.get("state") == "finished" or not started:
             continue
@@ -298,7 +323,8 @@ def _flat(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _read_status(folder: Path) -> dict[str, Any]:
+def read_status(folder: Path) -> dict[str, Any]:
+    """The status.json of a run; empty if there is none."""
     try:
         return json.loads((folder / "status.json").read_text())
     except (OSError, json.JSONDecodeError):

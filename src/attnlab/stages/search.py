@@ -27,7 +27,8 @@ from attnlab.stages.executors import Processes
 from attnlab.stages.fork_server import held
 from attnlab.stages.run import fingerprint
 from attnlab.stages.search_space import check, draw, override
-from attnlab.stages.sweep import Outcome, Sweep, announce
+from attnlab.stages.sweep import Sweep
+from attnlab.stages.sweep_table import LiveTable, Outcome, announce
 
 try:
     import optuna
@@ -107,7 +108,7 @@ class Search:
         starts += [self.study.ask] * left
         with ThreadPoolExecutor(self.settings.jobs) as pool:
             futures = [pool.submit(self._trial, start) for start in starts]
-            with self.sweep.stoppable(pool):
+            with self.sweep.stoppable(pool), LiveTable(self.sweep.outcomes).shown():
                 for future in as_completed(futures):
                     announce(future.result())
 

@@ -15,18 +15,16 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from attnlab.config import compose
 from attnlab.errors import ConfigError, RunError
 from attnlab.stages.executors import Place, Watch
 from attnlab.stages.fork_server import STILL_RUNNING
 from attnlab.stages.run import fingerprint
+from attnlab.stages.sweep_table import LiveTable, Outcome, announce, show
 
 LOG_LINES_SHOWN = 8
 
@@ -52,18 +50,6 @@ class Job:
 
     def is_finished(self) -> bool:
         return _json(self.folder / "status.json").get("state") == "finished"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a job stands, or how it ended."""
-
-    job: str
-    folder: str
-    state: str = "waiting"  # waiting | running | finished | skipped | failed | stopped | pruned
-    seconds: float = 0.0
-    message: str = ""
-    figures: dict[str, Any] = field(default_factory=dict)
 
 
 class Sweep:
@@ -106,7 +92,7 @@ class Sweep:
         self.status_file = self.status_of(jobs)
         print(f"{len(jobs)} jobs, {self.place.at_once} at a time; {self.status_file}", flush=True)
         outcomes = self._run(jobs)
-        show(outcomes)
+        show(outcomes, [job.overrides for job in jobs])
         failed = [outcome for outcome in outcomes if outcome.state == "failed"]
         if failed:
             raise RunError(
@@ -126,7 +112,7 @@ class Sweep:
             self.note(Outcome(job.name, str(job.folder)))
         with ThreadPoolExecutor(self.place.at_once) as pool:
             futures = [pool.submit(self.run_one, job) for job in jobs]
-            with self.stoppable(pool):
+            with self.stoppable(pool), LiveTable(self.outcomes).shown():
                 for count, done in enumerate(as_completed(futures), 1):
                     announce(done.result(), f"[{count}/{len(jobs)}] ")
         return [self.outcomes[str(job.folder)] for job in jobs]
@@ -174,25 +160,6 @@ class Sweep:
             draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
             draft.replace(self.status_file)
         return outcome
-
-
-def announce(outcome: Outcome, prefix: str = "") -> None:
-    """One line for a job that ended; the end of its log if it failed."""
-    seconds = f" ({outcome.seconds:.0f} s)" if outcome.seconds else ""
-    print(f"{prefix}{outcome.job}: {outcome.state}{seconds}", flush=True)
-    if outcome.message:
-        print("    " + outcome.message.replace("\n", "\n    "), flush=True)
-
-
-def show(outcomes: Sequence[Outcome]) -> None:
-    """The figures of the jobs side by side."""
-    names = list(dict.fromkeys(name for outcome in outcomes for name in outcome.figures))
-    table = Table("job", "state", *names)
-    for outcome in outcomes:
-        values = [outcome.figures.get(name) for name in names]
-        cells = ["" if value is None else f"{value:.4f}" for value in values]
-        table.add_row(outcome.job, outcome.state, *cells)
-    Console().print(table)
 
 
 def quoted(value: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from pathlib import Path
 
 from attnlab.errors import UserError
+from attnlab.stages.run import run_folder
 
 COMMAND = "say how to upload a run to W&B"
 
@@ -14,7 +14,7 @@ COMMAND = "say how to upload a run to W&B"
 def main(arguments: list[str]) -> None:
     """Print the commands, in their order; nothing is uploaded without being asked."""
     parser = argparse.ArgumentParser(prog="attnlab sync", description=__doc__)
-    parser.add_argument("run", type=Path, help="folder of the run")
+    parser.add_argument("run", type=run_folder, help="folder of the run, or latest")
     folder = parser.parse_args(arguments).run
     found = sorted(folder.glob("wandb/offline-run-*"))  # one for each time it was resumed
     if not found:
