@@ -92,6 +92,41 @@ class ShownExample:
         return sum(masses) / len(masses) if masses else None
 
 
+def choose_examples(golds: Sequence[str], count: int) -> list[int]:
+    """Positions of the examples to show, in their order.
+
+    A file is often sorted, so that its first examples are all alike. Examples are grouped by their
+    gold answers, where several have the same; each group has its share, at least one, and its
+    examples are spread evenly over the file.
+
+    Args:
+        golds: the gold answer of each example.
+        count: how many to choose; all, if there are fewer.
+    """
+    groups: dict[str, list[int]] = {}
+    for position, gold in enumerate(golds):
+        groups.setdefault(gold, []).append(position)
+    if len(groups) > count // 2:  # answers are mostly unique
+        groups = {"": list(range(len(golds)))}
+    count = min(count, len(golds))
+    shares = [max(count * len(group) // len(golds), 1) for group in groups.values()]
+    sizes = [len(group) for group in groups.values()]
+    while sum(shares) < count:  # rounding down has left some
+        shares[_least_served(sizes, shares)] += 1
+    while sum(shares) > count:  # small groups took more than their share
+        shares[shares.index(max(shares))] -= 1
+    return sorted(
+        group[k * len(group) // share]
+        for group, share in zip(groups.values(), shares, strict=True)
+        for k in range(share)
+    )
+
+
+def _least_served(sizes: Sequence[int], shares: Sequence[int]) -> int:
+    """The group of which the smallest part is chosen."""
+    return min(range(len(sizes)), key=lambda i: shares[i] / sizes[i])
+
+
 def gold_text(example: Example, codec: Codec) -> str:
     """The right answer in words; where it is a unit of the input, that unit."""
     return codec.answers.gold_text(example, _keys(example, codec))

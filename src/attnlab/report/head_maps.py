@@ -34,18 +34,18 @@ class HeadMaps:
         return self.characters >= MOST_CHARACTERS
 
     @contextmanager
-    def watch(self, model: nn.Module, most: int) -> Iterator[list[Probe]]:
-        """Watch the first examples of a batch."""
+    def record(self, model: nn.Module, examples: Sequence[int]) -> Iterator[list[Probe]]:
+        """Records all maps of some examples of a batch, by their positions in it."""
         names = [site for site in sites(model) if site != WORDS]  # whose examples are sentences
         with ExitStack() as stack:
             yield [
-                stack.enter_context(Probe(model, names, examples=[place]))
-                for place in range(0 if self.full else most)
+                stack.enter_context(Probe(model, names, examples=[position]))
+                for position in ([] if self.full else examples)
             ]
 
     def keep(self, probes: Sequence[Probe], rows: Iterable[Sequence[int]]) -> None:
-        """Keep the maps of the examples that were watched; of each, the rows that are shown."""
-        for probe, shown in zip(probes, rows, strict=False):
+        """Keeps the recorded maps, of each the rows that are shown."""
+        for probe, shown in zip(probes, rows, strict=False):  # no probes once it is full
             if not self.full:
                 self._keep(_packed(probe, shown))
 

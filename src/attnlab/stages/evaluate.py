@@ -34,7 +34,7 @@ from attnlab.metrics.plausibility import map_metrics
 from attnlab.metrics.text import Changed
 from attnlab.report.dvc_plots import save_figures
 from attnlab.report.example_scores import save_scores
-from attnlab.report.examples import ShownExample, save_examples
+from attnlab.report.examples import ShownExample, choose_examples, gold_text, save_examples
 from attnlab.report.head_maps import HeadMaps
 from attnlab.report.map_pictures import draw_head_grids, draw_maps
 from attnlab.report.summary import draw_panels
@@ -142,6 +142,8 @@ class Evaluation:
         changes = MAP_CHANGES if run.config.task.map_decides else {}
         self.changed = {name: Changed() for name in changes}
         self.heads = HeadMaps()
+        golds = [gold_text(example, prepared.codec) for example in self.examples]
+        self.chosen = set(choose_examples(golds, SHOWN))  # positions in the split
         self.shown: list[ShownExample] = []
         self.losses: list[tuple[float, float]] = []  # of each example: its sum, how many units
 
@@ -153,10 +155,11 @@ class Evaluation:
     def update(self, number: int, batch: Batch) -> None:
         """Add a batch: the model as it is, control maps and answers, and changed maps."""
         model, task = self.learner.model, self.learner.task
-        room = min(SHOWN - len(self.shown), len(batch))
-        with Tap(model, task.map) as tap, self.heads.watch(model, room) as probes:
+        chosen = [i for i, index in enumerate(batch.index.tolist()) if index in self.chosen]
+        with Tap(model, task.map) as tap, self.heads.record(model, chosen) as probes:
             scores = task.run(model, batch)
-        self.heads.keep(probes, _rows(task, scores, batch))
+        rows = list(_rows(task, scores, batch))
+        self.heads.keep(probes, [rows[i] for i in chosen])
         weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
         weights = task.as_gold(weights, scores, batch)
         answers = task.answer(model, batch)
@@ -176,15 +179,16 @@ class Evaluation:
             with Intervention(model, task.map, MAP_CHANGES[name]):
                 other = task.answer(model, batch)
             self.changed[name].update(task.changed(answers, other, batch))
-        self._show(batch, texts, weights, answers)
+        self._show(chosen, batch, texts, weights, answers)
 
-    def _show(self, batch: Batch, texts: list[str], weights: Tensor, answers: Tensor) -> None:
-        """Keep the first examples of the split to look at."""
-        codec, numbers = self.prepared.codec, batch.index.tolist()
-        for i, number in enumerate(numbers[: SHOWN - len(self.shown)]):
+    def _show(
+        self, chosen: list[int], batch: Batch, texts: list[str], weights: Tensor, answers: Tensor
+    ) -> None:
+        """Keep the chosen examples of a batch for the report."""
+        for i in chosen:
             map_, answer = (each[i].float().cpu().numpy() for each in (weights, answers))
-            example = self.examples[number]
-            self.shown.append(ShownExample.of(example, codec, texts[i], map_, answer))
+            example = self.examples[int(batch.index[i])]
+            self.shown.append(ShownExample.of(example, self.prepared.codec, texts[i], map_, answer))
 
     def save(self, folder: Path) -> None:
         """Write what reports show: examples, heads, figures of each example, pictures."""
