@@ -114,8 +114,8 @@ def test_the_figures_stand_with_intervals_and_controls(browser: Browser, dates: 
     browser.open(dates)
     assert texts(browser, ".headline")[0].startswith("60.0 %")
     assert "50.0 % – 70.0 %" in texts(browser, ".headline")[0]
-    assert "majority has 20.0 %" in texts(browser, ".says")[0]
-    assert "uniform map has 0.100" in texts(browser, ".says")[1]
+    assert "majority has 20.0 %" in texts(browser, ".sentence")[0]
+    assert "uniform map has 0.100" in texts(browser, ".sentence")[1]
     drawn = ["figures-answer", "figures-attention"]
     words = [texts(browser, f"[data-figure={name}] text")[-1] for name in drawn]
     assert words[0] == "│ controls: majority"

@@ -1,4 +1,4 @@
-"""The leaderboard: means, intervals, order, embedders, and the files it is written to."""
+"""The leaderboard: means, intervals, order, fronts, and the files it is written to."""
 
 from __future__ import annotations
 
@@ -116,10 +116,10 @@ def test_seeds_judged_on_other_examples_vary_by_seed_alone() -> None:
 
 
 def test_fronts_hold_what_nothing_beats(board: Leaderboard) -> None:
-    embedders = {row.system: set(row.embedders) for row in board.rows}
-    assert embedders["slow"] == {"seconds", "plausibility"}
-    assert embedders["quick"] == {"seconds", "plausibility"}
-    assert embedders["beaten"] == embedders["half"] == embedders["broken"] == set()
+    fronts = {row.system: set(row.fronts) for row in board.rows}
+    assert fronts["slow"] == {"seconds", "plausibility"}
+    assert fronts["quick"] == {"seconds", "plausibility"}
+    assert fronts["beaten"] == fronts["half"] == fronts["broken"] == set()
 
 
 def test_pareto_beside_its_definition() -> None:

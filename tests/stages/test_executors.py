@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from attnlab.errors import UserError
-from attnlab.stages.clusters import Ray, Submitit, Task
+from attnlab.stages.clusters import Ray, RemoteModule, Submitit
 from attnlab.stages.executors import Processes
 from attnlab.stages.fork_server import STILL_RUNNING
 from tests.commands import run
@@ -93,12 +93,12 @@ def test_an_error_is_in_the_log(tmp_path: Path, module: Module) -> None:
 
 
 def test_many_that_end_at_once_are_all_heard(tmp_path: Path, module: Module) -> None:
-    place, ends = Processes(8), module("import sys; sys.exit(int(sys.argv[1]))")
+    executor, ends = Processes(8), module("import sys; sys.exit(int(sys.argv[1]))")
     threads = []
     for i in range(24):
         log = tmp_path / str(i) / "log.txt"
         log.parent.mkdir()
-        threads.append(in_background(lambda log=log, i=i: place.run([*ends, str(i)], log)))
+        threads.append(in_background(lambda log=log, i=i: executor.run([*ends, str(i)], log)))
     for thread, _ in threads:
         thread.join()
     assert [codes for _, codes in threads] == [[i] for i in range(24)]
@@ -108,12 +108,12 @@ def test_processors_and_gpus_are_shared_out(
     tmp_path: Path, module: Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    place, says = Processes(2, gpus=[3, 5]), module(SAYS_WHAT_IT_GOT)
+    executor, says = Processes(2, gpus=[3, 5]), module(SAYS_WHAT_IT_GOT)
     threads = []
     for name in ("a", "b"):
         log = tmp_path / name / "log.txt"
         log.parent.mkdir()
-        threads.append(in_background(lambda log=log: place.run(says, log))[0])
+        threads.append(in_background(lambda log=log: executor.run(says, log))[0])
     for thread in threads:
         thread.join()
     printed = [(tmp_path / name / "log.txt").read_text().split() for name in ("a", "b")]
@@ -137,32 +137,32 @@ def test_what_forks_begin_with_has_not_touched_a_gpu() -> None:
 
 
 def test_stop_lets_a_process_save_and_starts_no_other(tmp_path: Path, module: Module) -> None:
-    place, log, mark = Processes(), tmp_path / "log.txt", tmp_path / "mark"
-    thread, codes = in_background(lambda: place.run(module(STOPS_WHEN_ASKED, mark), log))
+    executor, log, mark = Processes(), tmp_path / "log.txt", tmp_path / "mark"
+    thread, codes = in_background(lambda: executor.run(module(STOPS_WHEN_ASKED, mark), log))
     wait_until(lambda: log.is_file() and "ready" in log.read_text())
-    place.stop()
+    executor.stop()
     thread.join(30)
     assert codes == [3]
     assert mark.read_text() == "saved"
     with pytest.raises(KeyboardInterrupt):
-        place.run(module("print('too late')"), log)
+        executor.run(module("print('too late')"), log)
     assert "too late" not in log.read_text()
 
 
 def test_a_watch_ends_a_process(tmp_path: Path, module: Module) -> None:
     log, mark = tmp_path / "log.txt", tmp_path / "mark"
     command = module(STOPS_WHEN_ASKED, mark)
-    code = Processes().run(command, log, watch=lambda: "ready" in log.read_text())
+    code = Processes().run(command, log, should_stop=lambda: "ready" in log.read_text())
     assert code == 3
 
 
 def test_a_job_is_run_by_one_process_at_a_time(tmp_path: Path, module: Module) -> None:
     """Even if the sweep that started it is gone: the process itself holds the lock."""
-    place, log, mark = Processes(2), tmp_path / "log.txt", tmp_path / "mark"
-    thread, codes = in_background(lambda: place.run(module(STOPS_WHEN_ASKED, mark), log))
+    executor, log, mark = Processes(2), tmp_path / "log.txt", tmp_path / "mark"
+    thread, codes = in_background(lambda: executor.run(module(STOPS_WHEN_ASKED, mark), log))
     wait_until(lambda: log.is_file() and "ready" in log.read_text())
     assert Processes().run(module("print('second')"), log) == STILL_RUNNING
-    place.stop()
+    executor.stop()
     thread.join(30)
     assert codes == [3]
     assert Processes().run(module("print('second')"), log) == 0
@@ -170,7 +170,7 @@ def test_a_job_is_run_by_one_process_at_a_time(tmp_path: Path, module: Module) -
 
 def test_a_task_asks_its_process_to_save(tmp_path: Path, module: Module) -> None:
     mark = tmp_path / "mark"
-    task = Task(module(STOPS_WHEN_ASKED, mark), tmp_path / "log.txt", tmp_path)
+    task = RemoteModule(module(STOPS_WHEN_ASKED, mark), tmp_path / "log.txt", tmp_path)
     thread, codes = in_background(task)
     wait_until(lambda: "ready" in task.log.read_text() if task.log.is_file() else False)
     task.end()
@@ -178,24 +178,24 @@ def test_a_task_asks_its_process_to_save(tmp_path: Path, module: Module) -> None
     assert (codes, mark.read_text()) == ([3], "saved")
 
 
-def submitit_place(folder: Path) -> Submitit:
+def submitit_executor(folder: Path) -> Submitit:
     pytest.importorskip("submitit", reason="the extra 'sweep' is not installed")
     return Submitit("local", 1, folder, {"timeout_min": 240, "gpus_per_node": 0})
 
 
 def test_submitit_hands_back_the_exit_code(tmp_path: Path, module: Module) -> None:
-    place, log = submitit_place(tmp_path), tmp_path / "log.txt"
-    assert place.run(module(ENDS_WITH_SEVEN), log) == 7
+    executor, log = submitit_executor(tmp_path), tmp_path / "log.txt"
+    assert executor.run(module(ENDS_WITH_SEVEN), log) == 7
     assert sorted(log.read_text().split()) == ["err", "out"]
 
 
 def test_a_preempted_job_saves_is_queued_again_and_ends_well(
     tmp_path: Path, module: Module
 ) -> None:
-    place, log, mark = submitit_place(tmp_path), tmp_path / "log.txt", tmp_path / "mark"
-    thread, codes = in_background(lambda: place.run(module(STOPS_WHEN_ASKED, mark), log))
+    executor, log, mark = submitit_executor(tmp_path), tmp_path / "log.txt", tmp_path / "mark"
+    thread, codes = in_background(lambda: executor.run(module(STOPS_WHEN_ASKED, mark), log))
     wait_until(lambda: log.is_file() and "ready" in log.read_text())
-    [task] = psutil.Process(int(place.jobs[0].job_id)).children()
+    [task] = psutil.Process(int(executor.jobs[0].job_id)).children()
     task.send_signal(signal.SIGUSR2)  # what SLURM sends before a time-out or a preemption
     thread.join(60)
     assert mark.read_text() == "saved"
@@ -222,10 +222,10 @@ def test_ray_says_what_to_install() -> None:
 def test_ray_hands_back_the_exit_code(tmp_path: Path, module: Module) -> None:
     ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
     init = {"address": "local", "include_dashboard": False, "log_to_driver": False}
-    place = Ray(1, init, {"num_cpus": 1, "num_gpus": 0})
+    executor = Ray(1, init, {"num_cpus": 1, "num_gpus": 0})
     try:
         log = tmp_path / "log.txt"
-        assert place.run(module(ENDS_WITH_SEVEN), log) == 7
+        assert executor.run(module(ENDS_WITH_SEVEN), log) == 7
         assert sorted(log.read_text().split()) == ["err", "out"]
     finally:
         ray.shutdown()

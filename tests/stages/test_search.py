@@ -23,9 +23,9 @@ from optuna.trial import TrialState
 from attnlab.config import compose
 from attnlab.config.schema import Hparams
 from attnlab.errors import ConfigError, RunError, UserError
-from attnlab.stages.executors import Watch
+from attnlab.stages.executors import ShouldStop
 from attnlab.stages.search import Search, main, open_study, show
-from attnlab.stages.search_space import check
+from attnlab.stages.search_space import check_space
 
 LR = {"trainer.optimizer.lr": {"low": 0.001, "high": 0.01, "log": True}}
 
@@ -47,11 +47,11 @@ class Scripted:
     """A place where training is a formula: the loss of each epoch follows from the overrides."""
 
     def __init__(self, losses: Callable[[float], Sequence[float]]) -> None:
-        self.at_once, self.losses = 1, losses
+        self.parallel, self.losses = 1, losses
         self.commands: list[list[str]] = []
         self.exit_codes: dict[int, int] = {}  # by the number of the call
 
-    def run(self, command: Sequence[str], log: Path, watch: Watch | None = None) -> int:
+    def run(self, command: Sequence[str], log: Path, should_stop: ShouldStop | None = None) -> int:
         self.commands.append(list(command))
         [lr] = [float(word.split("=")[1]) for word in command if word.startswith("trainer.opt")]
         code = self.exit_codes.get(len(self.commands), 0)
@@ -63,7 +63,7 @@ class Scripted:
             for step, loss in enumerate(self.losses(lr)):
                 writer.writerow([step, loss])
                 file.flush()
-                if watch is not None and watch():
+                if should_stop is not None and should_stop():
                     return 1
         state = "finished" if code == 0 else "interrupted" if code < 0 else "failed"
         (folder / "status.json").write_text(json.dumps({"state": state}))
@@ -82,7 +82,7 @@ def search(folder: Path, place: Scripted, given: Hparams, seed: int = 0) -> Sear
 
 def mistakes(search: dict[str, Any]) -> dict[str, str]:
     with pytest.raises(ConfigError) as error:
-        check(search, [])
+        check_space(search, [])
     return {mistake.where: str(mistake) for mistake in error.value.mistakes}
 
 
@@ -117,7 +117,7 @@ def test_a_right_search_passes() -> None:
         "attention": {"choice": ["dot", "additive"]},
         "trainer.clip_norm": {"choice": [1.0, None]},
     }
-    check(search, ["model=transformer"])
+    check_space(search, ["model=transformer"])
 
 
 def test_the_best_trial_is_found_and_its_command_shown(
@@ -216,13 +216,13 @@ def test_a_figure_that_no_run_has_is_named(tmp_path: Path) -> None:
 
 
 def test_a_study_is_searched_by_one_process_at_a_time(tmp_path: Path) -> None:
-    from attnlab.stages.fork_server import held
+    from attnlab.stages.fork_server import exclusive_lock
 
     words = ["hparams=lr", f"paths.runs={tmp_path}"]
     config, plain = compose.load(words)
     (tmp_path / "hparams" / "lr").mkdir(parents=True)
     with (
-        held(tmp_path / "hparams" / "lr" / ".lock"),
+        exclusive_lock(tmp_path / "hparams" / "lr" / ".lock"),
         pytest.raises(UserError, match="another process"),
     ):
         main(config, plain, words)

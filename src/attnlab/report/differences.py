@@ -30,12 +30,17 @@ class Difference:
 def differences(
     figures: Sequence[Mapping[str, Any]], resamples: Sequence[Columns], ids: Sequence[Sequence[str]]
 ) -> list[Difference]:
-    """For every run but the first: each figure that both have.
+    """The difference of every run from the first, in each figure that both have.
 
-    `resamples` are the columns of every run's resamples.csv. Two runs judged on the same examples
-    drew the same ones, row by row, so that differences of rows are a paired bootstrap.
+    Runs on the same test examples have the same resamples of them, row by row, so that
+    differences of rows are a paired bootstrap.
+
+    Args:
+        figures: metrics.json of every run.
+        resamples: the columns of its resamples.csv.
+        ids: its test examples.
     """
-    found: list[Difference] = []
+    result: list[Difference] = []
     for run in range(1, len(figures)):
         paired = bool(ids[run]) and list(ids[run]) == list(ids[0])
         for group, name in _shared(figures[0], figures[run]):
@@ -46,8 +51,8 @@ def differences(
                 if paired
                 else (None, None, None)
             )
-            found.append(Difference(run, group, name, mean, low, high, p))
-    return found
+            result.append(Difference(run, group, name, mean, low, high, p))
+    return result
 
 
 def _shared(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -62,12 +67,12 @@ def _shared(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[st
 def _paired(
     mean: float, ours: Sequence[str] | None, theirs: Sequence[str] | None
 ) -> tuple[float | None, float | None, float | None]:
-    """Low, high and p of a difference; nothing where a run did not keep its resamples."""
+    """Low, high and p of a difference; None where a run has no resamples."""
     if not ours or not theirs:
         return None, None, None
-    drawn = np.array(ours, float) - np.array(theirs, float)
-    drawn = drawn[np.isfinite(drawn)]
-    if not len(drawn):
+    differences = np.array(ours, float) - np.array(theirs, float)
+    differences = differences[np.isfinite(differences)]
+    if not len(differences):
         return None, None, None
-    between = interval(mean, drawn, confidence=0.95)
-    return between.low, between.high, two_sided_p(drawn)
+    between = interval(mean, differences, confidence=0.95)
+    return between.low, between.high, two_sided_p(differences)

@@ -1,4 +1,4 @@
-"""The report's figures as tables that `dvc plots` draws; dvc.yaml says how."""
+"""The figures of a run as tables, which `dvc plots` draws as dvc.yaml defines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ORDERS = (OWN, "gradient_input", "leave_one_out", RANDOM)  # that every explaine
 
 
 def save_figures(figures: Mapping[str, Any], folder: Path) -> None:
-    """Closing figures, those of answers, of maps and of trust apart: their scales differ."""
+    """Write the figures of answers, maps and trust to tables of their own: their scales differ."""
     intervals = figures["intervals"]
     answer = [
         Row(name, "model", value, *(intervals.get(name) or ()))
@@ -32,7 +32,7 @@ def save_figures(figures: Mapping[str, Any], folder: Path) -> None:
 def save_findings(
     found: Sequence[Finding], curves: Mapping[str, Any], shares: Sequence[float], folder: Path
 ) -> None:
-    """What the tests of the map found: shares of changed answers, falls where units are erased."""
+    """Write the shares of changed answers, and the falls where units are erased."""
     _save_rows("tests", (row for row in found if row.figure.endswith("answers changed")), folder)
     erased: dict[str, list[float]] = {"erased": list(shares)}
     falls = curves.get("comprehensiveness", {})

@@ -1,4 +1,4 @@
-"""Maps as short text: what a page of hundreds of maps can hold.
+"""Maps as short text, so that a page can hold hundreds of them.
 
 Weights are kept as whole numbers on a square-root scale, so that small weights keep their order:
 weight = peak * (number / greatest) ** 2, with 8 bits for pictures of heads, 16 for figures that
@@ -27,7 +27,7 @@ class Packed(TypedDict):
 
 
 def pack(weights: npt.ArrayLike, bits: Bits = 16) -> Packed:
-    """The array as text; what is not a number counts as zero."""
+    """The array as text; NaN becomes zero."""
     array = np.nan_to_num(np.asarray(weights, np.float64)).clip(0)
     peak = float(array.max(initial=0.0))
     greatest = 2**bits - 1
@@ -37,7 +37,7 @@ def pack(weights: npt.ArrayLike, bits: Bits = 16) -> Packed:
 
 
 def unpack(packed: Packed) -> npt.NDArray[np.float64]:
-    """The weights again, to within the rounding."""
+    """The weights of a packed array, up to rounding."""
     raw = zlib.decompress(base64.b64decode(packed["data"]))
     numbers = np.frombuffer(raw, f"<u{packed['bits'] // 8}").reshape(packed["shape"])
     return packed["peak"] * (numbers / (2 ** packed["bits"] - 1)) ** 2

@@ -1,4 +1,4 @@
-"""Figures behind the figures: of every test example, and of every bootstrap resample.
+"""The figures of every test example and of every bootstrap resample, as tables.
 
 `per_example.csv` has a row for each example. `resamples.csv` has a row for each draw of examples:
 two runs judged on the same examples drew the same ones, so that the differences of their rows are
@@ -55,7 +55,7 @@ def _as_they_are(statistics: Values) -> Values:
 
 
 def _resampled(statistics: Values) -> Values:
-    """The same draws for every metric, and for every run that has as many examples."""
+    """Resampled sums: the same resamples for every metric and every run with as many examples."""
     return resampled_sums(statistics, DRAWS, seed=0)
 
 

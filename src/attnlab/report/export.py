@@ -1,4 +1,4 @@
-"""Figures of a page as files, without anyone looking: what the page's own buttons save.
+"""The figures of a page as SVG and PNG files, as the buttons of the page save them.
 
 With Chromium the page draws them itself (`page.html#export=8` puts them into its document). Where
 there is none, matplotlib draws the maps.
@@ -29,8 +29,8 @@ QUIET = (
 
 
 def browser() -> str | None:
-    """The Chromium of this machine, if any."""
-    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    """The path of Chromium on this machine, or None."""
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
 def export(
@@ -51,11 +51,11 @@ def _by_page(program: str, page: Path, folder: Path, count: int) -> list[Path]:
             "--dump-dom", f"{page.absolute().as_uri()}#export={count}",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-    found = re.search(r'<pre id="exported"[^>]*>(.*?)</pre>', done.stdout, re.DOTALL)
-    if not found:
+    match = re.search(r'<pre id="exported"[^>]*>(.*?)</pre>', done.stdout, re.DOTALL)
+    if not match:
         raise RunError(f"{program}: drew nothing from {page} (exit code {done.returncode})")
     written: list[Path] = []
-    for name, picture in json.loads(unescape(found[1])).items():
+    for name, picture in json.loads(unescape(match[1])).items():
         svg, png = folder / f"{name}.svg", folder / f"{name}.png"
         svg.write_text(picture["svg"], encoding="utf-8")
         png.write_bytes(base64.b64decode(picture["png"].partition(",")[2]))

@@ -1,4 +1,4 @@
-"""Maps of every attention of a model, head by head, for the examples that a report shows."""
+"""Maps of every attention site of a model, head by head, for the examples of a report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Heads = dict[str, Packed]  # site -> heads x queries x keys
 
 
 class HeadMaps:
-    """Collects maps, example by example, until there are enough."""
+    """Collects maps, example by example, up to a total size."""
 
     def __init__(self) -> None:
         self.examples: list[Heads] = []
@@ -58,20 +58,20 @@ class HeadMaps:
 
 
 def load_heads(folder: Path) -> list[Heads]:
-    """The maps of the first examples; none where nothing was kept."""
+    """The maps of the first examples; empty if none were kept."""
     path = folder / FILE
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
 def _packed(probe: Probe, queries: Sequence[int]) -> Heads:
     """The maps of one example without the padding of its batch."""
-    found: Heads = {}
+    heads: Heads = {}
     for site, maps in probe.maps().items():
         weights = maps[0].float().cpu().numpy()  # heads x queries x keys
-        seen = np.flatnonzero(weights.any(axis=(0, 1)))
-        keys = int(seen[-1]) + 1 if len(seen) else 0
-        shown = range(keys) if role_of(site) == "self" else queries
-        weights = weights[:, [row for row in shown if row < weights.shape[1]], :keys]
+        attended = np.flatnonzero(weights.any(axis=(0, 1)))
+        keys = int(attended[-1]) + 1 if len(attended) else 0
+        rows = range(keys) if role_of(site) == "self" else queries
+        weights = weights[:, [row for row in rows if row < weights.shape[1]], :keys]
         if weights[0].size <= MOST_WEIGHTS:
-            found[site] = pack(weights, bits=8)
-    return found
+            heads[site] = pack(weights, bits=8)
+    return heads

@@ -14,7 +14,7 @@ from attnlab.metrics.intervals import Values, bootstrap, interval
 
 COLUMNS = ("quality", "plausibility", "trust", "seconds", "memory", "parameters")
 COSTS = {"seconds": "train_seconds", "memory": "peak_memory_mib", "parameters": "parameters"}
-SWAPS = ("permuted", "uniform")  # maps that know nothing, put in the place of the model's own
+SWAPS = ("permuted", "uniform")  # maps that replace the model's own
 CONTROLS = ("uniform", "position", "oracle")
 DONE = ("finished", "skipped")
 
@@ -29,12 +29,12 @@ class Entry:
     system: str
     seed: int
     folder: str
-    state: str  # as the sweep says: finished, skipped, failed, stopped, ...
+    state: str  # in the sweep: finished, skipped, failed, stopped, ...
     error: str = ""  # why there are no figures
     log: str = ""
     figures: Mapping[str, Any] = field(default_factory=dict)  # metrics.json
     resamples: Columns = field(default_factory=dict)  # resamples.csv
-    examples: Sequence[str] = ()  # what it was judged on
+    examples: Sequence[str] = ()  # ids of the test examples
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ class Measure:
 
 @dataclass(frozen=True)
 class Row:
-    """A system, with what is known of it."""
+    """A system with the means of its runs."""
 
     system: str
     entries: tuple[Entry, ...]
     measures: dict[str, Measure]  # by column
-    embedders: tuple[str, ...] = ()  # columns beside which no other system has better answers
+    fronts: tuple[str, ...] = ()  # columns beside which no other system has better answers
 
     @property
-    def judged(self) -> list[Entry]:
+    def evaluated(self) -> list[Entry]:
         return [entry for entry in self.entries if entry.figures]
 
     @property
@@ -82,18 +82,21 @@ def leaderboard(entries: Sequence[Entry]) -> Leaderboard:
     systems: dict[str, list[Entry]] = {}
     for entry in entries:
         systems.setdefault(entry.system, []).append(entry)
-    judged = [entry for entry in entries if entry.figures]
-    figures = {"quality": telling(judged, "answer"), "plausibility": telling(judged, "attention")}
+    evaluated = [entry for entry in entries if entry.figures]
+    figures = {
+        "quality": headline_figure(evaluated, "answer"),
+        "plausibility": headline_figure(evaluated, "attention"),
+    }
     figures = {column: name for column, name in figures.items() if name} | COSTS
     rows = [_row(system, tuple(of), figures) for system, of in systems.items()]
-    lower = _lower(figures, judged)
+    lower = _lower(figures, evaluated)
     rows.sort(key=lambda row: _order(row, lower))
-    return Leaderboard(_with_fronts(rows, lower), figures, _controls(judged, figures), lower)
+    return Leaderboard(_with_fronts(rows, lower), figures, _controls(evaluated, figures), lower)
 
 
-def _lower(figures: Mapping[str, str], judged: Sequence[Entry]) -> Lower:
-    """As the runs themselves say of their figures (a plugin's too), or else as is known here."""
-    about = {name: fact for e in judged for name, fact in e.figures.get("about", {}).items()}
+def _lower(figures: Mapping[str, str], evaluated: Sequence[Entry]) -> Lower:
+    """The columns of which lower is better, by the runs' own facts or those of the metrics."""
+    about = {name: fact for e in evaluated for name, fact in e.figures.get("about", {}).items()}
 
     def higher_is_better(name: str) -> bool | None:
         if name in about:
@@ -104,8 +107,8 @@ def _lower(figures: Mapping[str, str], judged: Sequence[Entry]) -> Lower:
     return frozenset(column for column, name in figures.items() if higher_is_better(name) is False)
 
 
-def telling(entries: Sequence[Entry], group: str) -> str:
-    """The first figure of a group that all runs have; the loss says little on its own."""
+def headline_figure(entries: Sequence[Entry], group: str) -> str:
+    """The first figure of a group that all runs have, the loss last."""
     names = list(entries[0].figures.get(group, {})) if entries else []
     names.sort(key=lambda name: name == "loss")
     shared = (n for n in names if all(_value(e, group, n) is not None for e in entries))
@@ -117,20 +120,20 @@ def _value(entry: Entry, group: str, name: str) -> float | None:
 
 
 def _row(system: str, entries: tuple[Entry, ...], figures: Mapping[str, str]) -> Row:
-    judged = [entry for entry in entries if entry.figures]
+    evaluated = [entry for entry in entries if entry.figures]
     groups = {"quality": "answer", "plausibility": "attention"}
     found = {
-        column: _measure(judged, groups.get(column, "cost"), name, name)
+        column: _measure(evaluated, groups.get(column, "cost"), name, name)
         for column, name in figures.items()
     }
-    swapped = [_measure(judged, "trust", name, f"trust/{name}") for name in SWAPS]
+    swapped = [_measure(evaluated, "trust", name, f"trust/{name}") for name in SWAPS]
     found["trust"] = min(filter(None, swapped), key=lambda m: m.mean, default=None)
     kept = {column: m for column in COLUMNS if (m := found.get(column)) is not None}
     return Row(system, entries, kept)
 
 
 def _measure(entries: Sequence[Entry], group: str, name: str, drawn: str) -> Measure | None:
-    """The mean over seeds; its interval from seeds and test examples, where both were drawn."""
+    """The mean over seeds, with an interval over seeds and test examples where both are known."""
     values = [v for entry in entries if (v := _value(entry, group, name)) is not None]
     if not values or len(values) < len(entries):
         return None
@@ -147,9 +150,9 @@ def _measure(entries: Sequence[Entry], group: str, name: str, drawn: str) -> Mea
 
 
 def over_seeds(resamples: Values, seed: int = 0) -> Values:
-    """Means over seeds drawn anew for each draw of examples: seeds x draws -> draws.
+    """Means over resampled seeds for each resample of examples: seeds x draws -> draws.
 
-    All seeds were judged on the same draws of examples, so this resamples both.
+    All seeds have the same resamples of examples, so this resamples both.
     """
     seeds, draws = resamples.shape
     chosen = np.random.default_rng(seed).integers(seeds, size=(seeds, draws))
@@ -159,7 +162,7 @@ def over_seeds(resamples: Values, seed: int = 0) -> Values:
 def _order(row: Row, lower: Lower) -> tuple[bool, float, float]:
     """Better answers first; among equals, better maps."""
     scores = [_score(row, column, lower) for column in ("quality", "plausibility")]
-    return not row.judged, -scores[0], -scores[1]
+    return not row.evaluated, -scores[0], -scores[1]
 
 
 def _score(row: Row, column: str, lower: Lower) -> float:
@@ -192,11 +195,13 @@ def pareto(points: Sequence[Sequence[float]]) -> list[bool]:
     return [not any(dominates(other, point) for other in points) for point in points]
 
 
-def _controls(judged: Sequence[Entry], figures: Mapping[str, str]) -> dict[str, float]:
-    """What maps that know nothing reach: of the data, so the same for every run on them."""
+def _controls(evaluated: Sequence[Entry], figures: Mapping[str, str]) -> dict[str, float]:
+    """The scores of control maps, which depend on the data alone and not on the run."""
     name, found = figures.get("plausibility", ""), {}
     for control in CONTROLS:
-        values = {entry.figures.get("controls", {}).get(control, {}).get(name) for entry in judged}
+        values = {
+            entry.figures.get("controls", {}).get(control, {}).get(name) for entry in evaluated
+        }
         if len(values) == 1 and None not in values:
             found[control] = values.pop()
     return found

@@ -1,4 +1,4 @@
-"""A leaderboard as one HTML file that needs nothing else, in the explorer's look."""
+"""A leaderboard as one HTML file that loads nothing else, in the style of the report."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from attnlab.report.leaderboard_picture import DARK, LIGHT, Palette, svg_text
 from attnlab.report.leaderboard_table import between, column_titles, number, state
 from attnlab.report.page import asset, fill_template
 
-EXPLAINS = {
+MEANINGS = {
     "quality": "how good the answers are",
     "plausibility": "how well the map agrees with gold",
-    "trust": "share of the answers that change when a map that knows nothing, uniform or permuted, "
-    "takes the place of the model's own (the milder of the two)",
+    "trust": "share of the answers that change when a uniform or a permuted map replaces the "
+    "model's own (the smaller of the two shares)",
     "seconds": "seconds of training",
     "memory": "MiB that the training held at its peak",
     "parameters": "parameters of the model",
@@ -48,13 +48,13 @@ def _about(board: Leaderboard) -> str:
     entries = [entry for row in board.rows for entry in row.entries]
     without = sum(len(row.without_figures) for row in board.rows)
     seeds = len({entry.seed for entry in entries})
-    told = [
+    parts = [
         _count(len(board.rows), "system"),
         _count(len(entries), "run"),
         _count(seeds, "seed"),
         f"{without} without figures" if without else "",
     ]
-    return "  ·  ".join(filter(None, told))
+    return "  ·  ".join(filter(None, parts))
 
 
 def _count(number: int, what: str) -> str:
@@ -62,27 +62,27 @@ def _count(number: int, what: str) -> str:
 
 
 def _header(board: Leaderboard) -> str:
-    """Each name is a button that sorts by its column; the order at first is that of the answers."""
+    """Each name is a button that sorts by its column; at first the answers decide the order."""
     cells = [_sortable("place", "", "ascending"), _sortable("system", "")]
-    cells += [_sortable(name, EXPLAINS[column]) for column, name in column_titles(board).items()]
+    cells += [_sortable(name, MEANINGS[column]) for column, name in column_titles(board).items()]
     return "".join([*cells, '<th scope="col">runs</th>'])
 
 
-def _sortable(name: str, says: str, order: str = "none") -> str:
-    button = f'<button type="button" title="{escape(says)}">{escape(name)}</button>'
+def _sortable(name: str, help_: str, order: str = "none") -> str:
+    button = f'<button type="button" title="{escape(help_)}">{escape(name)}</button>'
     kind = "" if name == "system" else ' class="number"'
     return f'<th scope="col"{kind} aria-sort="{order}">{button}</th>'
 
 
 def _row(board: Leaderboard, row: Row, place: int, folder: Path) -> str:
-    front = '<span class="front" title="on a Pareto front">front</span>' if row.embedders else ""
+    front = '<span class="front" title="on a Pareto front">front</span>' if row.fronts else ""
     cells = [
-        f'<td class="number" data-value="{place}">{place if row.judged else ""}</td>',
+        f'<td class="number" data-value="{place}">{place if row.evaluated else ""}</td>',
         f'<th scope="row">{escape(row.system)} {front}</th>',
         *(_cell(row.measures.get(column), column) for column in column_titles(board)),
         f"<td>{_runs(row, folder)}</td>",
     ]
-    return f"<tr{'' if row.judged else ' class=missing'}>{''.join(cells)}</tr>"
+    return f"<tr{'' if row.evaluated else ' class=missing'}>{''.join(cells)}</tr>"
 
 
 def _cell(measure: Measure | None, column: str) -> str:
@@ -96,7 +96,7 @@ def _cell(measure: Measure | None, column: str) -> str:
 
 def _runs(row: Row, folder: Path) -> str:
     """A link to the report of each run, named by its seed; how the others ended."""
-    links = [_report(entry, folder) for entry in row.judged]
+    links = [_report(entry, folder) for entry in row.evaluated]
     ended = state(row)
     failed = [f'<span class="wrong">{escape(ended)}</span>'] if ended else []
     return " ".join([*links, *failed])
@@ -113,7 +113,7 @@ def _link(path: Path, folder: Path) -> str:
 
 
 def _control(board: Leaderboard, name: str) -> str:
-    """A map that knows nothing, or all: a row without a place."""
+    """The row of a control map, which has no rank."""
     cells = [
         f'<td class="number">{number(board.controls[name], c) if c == "plausibility" else ""}</td>'
         for c in column_titles(board)
@@ -143,12 +143,12 @@ def _log(entry: Entry, folder: Path) -> str:
 
 
 def _picture(board: Leaderboard) -> str:
-    """Drawn for light and for dark pages; what it shows is in the table as well."""
+    """The picture for light and for dark pages; the table holds the same values."""
     if not any("quality" in row.measures for row in board.rows):
         return ""
-    said = "Answers against seconds of training and against agreement with gold; figures above"
+    text = "Answers against seconds of training and against agreement with gold; figures above"
     dark = f'<source media="(prefers-color-scheme: dark)" srcset="{_data(board, DARK)}">'
-    light = f'<img src="{_data(board, LIGHT)}" alt="{said}">'
+    light = f'<img src="{_data(board, LIGHT)}" alt="{text}">'
     return f"<figure><picture>{dark}{light}</picture></figure>"
 
 
@@ -158,9 +158,9 @@ def _data(board: Leaderboard, palette: Palette) -> str:
 
 
 def _meanings(board: Leaderboard) -> str:
-    """What each column is, and which way is better."""
-    said = []
+    """The meaning of each column, and which way is better."""
+    items = []
     for column, name in column_titles(board).items():
         better = "less is better" if board.is_lower_better(column) else "more is better"
-        said.append(f"<dt>{escape(name)}</dt><dd>{EXPLAINS[column]}; {better}</dd>")
-    return "".join(said)
+        items.append(f"<dt>{escape(name)}</dt><dd>{MEANINGS[column]}; {better}</dd>")
+    return "".join(items)

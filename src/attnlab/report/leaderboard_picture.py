@@ -33,7 +33,18 @@ PANELS = (("seconds", "Answers against cost"), ("plausibility", "Answers against
 WIDE_RANGE = 8  # from here on, times are shown on a logarithmic axis
 # Where a label may stand beside its point, in points, the best place first.
 # Off the whiskers, which go straight up and straight to the right.
-PLACES = ((6, 7), (6, -7), (-6, 7), (-6, -7), (9, 0), (-9, 0), (0, 9), (0, -9), (12, 16), (12, -16))
+OFFSETS = (
+    (6, 7),
+    (6, -7),
+    (-6, 7),
+    (-6, -7),
+    (9, 0),
+    (-9, 0),
+    (0, 9),
+    (0, -9),
+    (12, 16),
+    (12, -16),
+)
 
 
 def draw(board: Leaderboard, palette: Palette = LIGHT) -> Figure:
@@ -119,7 +130,7 @@ def _words(board: Leaderboard, column: str) -> str:
 def _point(axes: Axes, row: Row, column: str, palette: Palette) -> None:
     """Filled on the front, hollow behind it; whiskers are the intervals."""
     at = row.measures[column], row.measures["quality"]
-    ahead = column in row.embedders
+    ahead = column in row.fronts
     colour = palette["front" if ahead else "soft"]
     for measure, other, line in ((at[0], at[1], axes.hlines), (at[1], at[0], axes.vlines)):
         if measure.low is not None and measure.high is not None:
@@ -131,8 +142,8 @@ def _point(axes: Axes, row: Row, column: str, palette: Palette) -> None:
 def _front(
     axes: Axes, board: Leaderboard, rows: Sequence[Row], column: str, palette: Palette
 ) -> None:
-    """Steps from one system of the front to the next: what is behind them is beaten."""
-    ahead = [row for row in rows if column in row.embedders]
+    """Steps from one system of the front to the next; what is behind them is dominated."""
+    ahead = [row for row in rows if column in row.fronts]
     points = sorted((row.measures[column].mean, row.measures["quality"].mean) for row in ahead)
     # A corner has the lesser of both neighbours' scores: it lies on the side of the worse.
     where = "post" if board.is_lower_better(column) else "pre"
@@ -140,7 +151,7 @@ def _front(
 
 
 def _controls(axes: Axes, board: Leaderboard, column: str, palette: Palette) -> None:
-    """What a map that knows nothing has: right of it is where maps begin to be right."""
+    """A line at the score of a uniform map: maps right of it are better than chance."""
     known = board.controls.get("uniform")
     if column != "plausibility" or known is None:
         return
@@ -157,15 +168,15 @@ def _controls(axes: Axes, board: Leaderboard, column: str, palette: Palette) -> 
 
 
 def _label(axes: Axes, board: Leaderboard, palette: Palette) -> None:
-    """Names beside the points, where none hides another; those of the front come first.
+    """Names beside the points, without overlap; those of the front come first.
 
-    A name that finds no place is left out: the table has them all.
+    A name for which there is no room is left out: the table has them all.
     """
     column = str(axes.get_gid())
-    rows = sorted(_placed(board, column), key=lambda row: column not in row.embedders)
+    rows = sorted(_placed(board, column), key=lambda row: column not in row.fronts)
     taken = [_around(axes, row, column) for row in rows]
     for row in rows:
-        for offset in PLACES:
+        for offset in OFFSETS:
             name = _name(axes, row, column, offset, palette)
             box = name.get_window_extent()
             if _is_free(box, axes, taken):
@@ -183,7 +194,7 @@ def _name(axes: Axes, row: Row, column: str, offset: Offset, palette: Palette) -
         textcoords="offset points",
         ha="left" if across > 0 else "right" if across < 0 else "center",
         va="center" if across else "bottom" if up > 0 else "top",
-        color=palette["ink" if column in row.embedders else "soft"],
+        color=palette["ink" if column in row.fronts else "soft"],
         fontsize=8.5,
     )
 

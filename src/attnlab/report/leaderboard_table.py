@@ -22,7 +22,7 @@ COST_TITLES = {"seconds": "seconds", "memory": "MiB", "parameters": "parameters"
 
 
 def column_titles(board: Leaderboard) -> dict[str, str]:
-    """What each column that holds something is called."""
+    """The title of each column that has values."""
     shown = [column for column in COLUMNS if any(column in row.measures for row in board.rows)]
     names = {
         "quality": board.figures.get("quality", "").replace("_", " "),
@@ -38,18 +38,18 @@ def number(value: float, column: str) -> str:
 
 
 def between(measure: Measure, column: str) -> str:
-    """The interval; nothing where it is not known, or is one point."""
+    """The interval as text; empty if it is unknown or a single point."""
     if measure.low is None or measure.high is None or measure.low == measure.high:
         return ""
     return f"{number(measure.low, column)} to {number(measure.high, column)}"
 
 
 def state(row: Row) -> str:
-    """How the runs of a system ended: nothing to say where all have figures."""
+    """How the runs of a system without figures ended; empty if all have figures."""
     states: dict[str, int] = {}
     for entry in row.without_figures:
         states[entry.state] = states.get(entry.state, 0) + 1
-    all_alike = len(states) == 1 and not row.judged
+    all_alike = len(states) == 1 and not row.evaluated
     return ", ".join(
         name if all_alike else f"{count} of {len(row.entries)} {name}"
         for name, count in states.items()
@@ -67,23 +67,25 @@ def show(console: Console, board: Leaderboard, title: str) -> None:
     table.add_column("")
     for place, row in enumerate(board.rows, 1):
         cells = [_cell(row.measures.get(column), column) for column in titles]
-        marks = "front" if row.embedders else ""
-        said = ", ".join(filter(None, (marks, f"[red]{escape(s)}[/]" if (s := state(row)) else "")))
-        table.add_row(str(place) if row.judged else "", escape(row.system), *cells, said)
+        marks = "front" if row.fronts else ""
+        note = ", ".join(filter(None, (marks, f"[red]{escape(s)}[/]" if (s := state(row)) else "")))
+        table.add_row(str(place) if row.evaluated else "", escape(row.system), *cells, note)
     for name, value in board.controls.items():
         cells = [number(value, c) if c == "plausibility" else "" for c in titles]
         table.add_row("", f"({name} map)", *cells, "", style="dim")
     console.print(table)
     console.print(
-        "decides: the share of answers that change when a map that knows nothing takes the place\n"
-        "of the model's own; front: no other has better answers for the time, or with such maps.",
+        "decides: the share of answers that change when a uniform or permuted map replaces the\n"
+        "model's own; front: no other has better answers in as little time, or with such maps.",
         style="dim",
     )
     for entry in (entry for row in board.rows for entry in row.without_figures):
-        console.print(f"{told(entry)}\n  {entry.log}", style="red", soft_wrap=True, markup=False)
+        console.print(
+            f"{describe(entry)}\n  {entry.log}", style="red", soft_wrap=True, markup=False
+        )
 
 
-def told(entry: Entry) -> str:
+def describe(entry: Entry) -> str:
     """One run without figures, in one line."""
     return f"{entry.system}, seed {entry.seed}: {entry.state}" + (
         f"; {entry.error}" if entry.error else ""
@@ -112,10 +114,15 @@ def write_csv(board: Leaderboard, path: Path) -> None:
                 for column in COLUMNS
                 for value in _edges(row.measures.get(column))
             ]
-            about = [place if row.judged else "", row.system, len(row.entries), len(row.judged)]
+            about = [
+                place if row.evaluated else "",
+                row.system,
+                len(row.entries),
+                len(row.evaluated),
+            ]
             error = next((entry.error for entry in row.without_figures), "")
-            embedders = " ".join(row.embedders)
-            writer.writerow([*about, state(row), embedders, *figures.values(), *values, error])
+            fronts = " ".join(row.fronts)
+            writer.writerow([*about, state(row), fronts, *figures.values(), *values, error])
 
 
 def _edges(measure: Measure | None) -> tuple[float | None, ...]:
@@ -139,6 +146,6 @@ def _plain(row: Row) -> dict[str, Any]:
     return {
         "system": row.system,
         "measures": {column: asdict(measure) for column, measure in row.measures.items()},
-        "embedders": list(row.embedders),
+        "fronts": list(row.fronts),
         "runs": [{name: getattr(entry, name) for name in kept} for entry in row.entries],
     }

@@ -44,7 +44,7 @@ def draw_maps(examples: Sequence[ShownExample], folder: Path) -> list[Path]:
 
 
 def draw_map(example: ShownExample) -> Figure:
-    """The map over what it looks at."""
+    """A picture of the map over its keys."""
     if example.grid is not None:
         figure = _over_picture(example, example.grid)
     elif example.spectrum is not None:
@@ -93,13 +93,13 @@ def _sentences(example: ShownExample) -> Figure:
     shown = np.sort(np.argsort(-weights.max(0), kind="stable")[:MOST_KEYS])
     labels = [shorten(example.keys[key], LONGEST_LINE, placeholder=" …") for key in shown]
     lines = (*example.context.values(), *_title(example).split("   "))
-    said = [shorten(text, LONGEST_LINE) for text in lines]
+    title = [shorten(text, LONGEST_LINE) for text in lines]
     if len(shown) < weights.shape[1]:
         share = weights[:, shown].sum() / weights.sum()
-        said.append(f"{len(shown)} of {weights.shape[1]} keys, with {share:.0%} of the weight")
+        title.append(f"{len(shown)} of {weights.shape[1]} keys, with {share:.0%} of the weight")
     longest = max(map(len, labels))
     figure = _new_figure(1.6 + 0.065 * longest + 0.4 * len(weights), 1.6 + 0.22 * len(shown))
-    figure.suptitle("\n".join(filter(None, said)), x=0.01, ha="left", fontsize=9)
+    figure.suptitle("\n".join(filter(None, title)), x=0.01, ha="left", fontsize=9)
     axes = figure.add_subplot()
     darkest = weights.max() or 1
     _show_map(axes, weights[:, shown].T.tolist(), darkest)
@@ -135,8 +135,8 @@ def _over_picture(example: ShownExample, grid: tuple[int, int]) -> Figure:
     panels = 1 + len(marked) + len(rows)
     figure = _new_figure(2.6 * panels, 3.2)
     lines = (*example.context.values(), *_title(example).split("   "))
-    said = (shorten(line, 40 * panels, placeholder=" …") for line in lines)
-    figure.suptitle("\n".join(said), x=0.01, ha="left", fontsize=8)
+    title = (shorten(line, 40 * panels, placeholder=" …") for line in lines)
+    figure.suptitle("\n".join(title), x=0.01, ha="left", fontsize=8)
     image, (height, width) = pixels_at(example.picture), example.size
     whole = (-0.5, width - 0.5, height - 0.5, -0.5)
     every = list(figure.subplots(1, panels))
@@ -157,7 +157,7 @@ def _over_picture(example: ShownExample, grid: tuple[int, int]) -> Figure:
 
 
 def _mark(axes: Axes, regions: Regions, whole: tuple[float, float, float, float]) -> None:
-    """Boxes with their classes and, where a model says them, their likelihoods; or a mask."""
+    """Boxes with their classes and, of a prediction, their confidence; or a mask."""
     from matplotlib.patches import Rectangle
 
     if regions.mask is not None:

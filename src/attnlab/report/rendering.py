@@ -1,4 +1,4 @@
-"""What is looked at, to be shown: pictures and masks as addresses (PNG, JPEG), spectra as rows."""
+"""Inputs as a page shows them: pictures and masks as data URLs, sounds as spectra."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Rows = list[list[float]]
 LONGEST_SIDE = 320  # pixels of a picture that is shown
 PHOTO = 64  # pixels of a side from which a picture of bytes is kept as JPEG
 BANDS = 32  # of a spectrum
-TURN = 0.618034  # of the circle of colours: neighbouring classes are far apart
+HUE_STEP = 0.618034  # of the circle of hues, so that neighbouring classes differ
 
 
 @dataclass(frozen=True)
 class Regions:
-    """What an answer marks in a picture."""
+    """Boxes or a mask that an answer marks in a picture."""
 
-    boxes: Rows = field(default_factory=list)  # left, top, right, bottom, class, how likely
-    mask: str | None = None  # address of a picture of classes, clear where there is none
+    boxes: Rows = field(default_factory=list)  # left, top, right, bottom, class, confidence
+    mask: str | None = None  # data URL of a picture of classes, transparent for class 0
 
     @classmethod
     def of(cls, answer: Any, codec: Codec) -> Regions | None:
@@ -42,7 +42,7 @@ class Regions:
 
 
 def picture_address(pixels: npt.NDArray[Any]) -> str:
-    """Channels x height x width, bytes or numbers that are stretched to all there are."""
+    """The data URL of channels x height x width; numbers are stretched to the range of bytes."""
     light = pixels if pixels.dtype == np.uint8 else _stretched(pixels) * 255
     channels = np.asarray(light, np.uint8).transpose(1, 2, 0)
     image = Image.fromarray(channels[..., 0] if channels.shape[2] == 1 else channels[..., :3])
@@ -52,7 +52,7 @@ def picture_address(pixels: npt.NDArray[Any]) -> str:
 
 
 def mask_address(classes: npt.NDArray[Any], count: int) -> str:
-    """Height x width; class 0 is clear."""
+    """The data URL of classes, height x width; class 0 is transparent."""
     colours = np.array([(0, 0, 0, 0), *(_colour(kind) for kind in range(1, count))], np.uint8)
     image = Image.fromarray(colours[classes.astype(np.int64)])
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.NEAREST)
@@ -60,13 +60,13 @@ def mask_address(classes: npt.NDArray[Any], count: int) -> str:
 
 
 def pixels_at(address: str) -> npt.NDArray[np.uint8]:
-    """The picture that an address holds: height x width (x channels)."""
+    """The picture that a data URL holds: height x width (x channels)."""
     content = base64.b64decode(address.partition(",")[2])
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
 def spectrum(samples: Map, hop: int) -> Rows:
-    """Logarithm of the energy from 0 to 1, low frequencies last: bands x frames."""
+    """The logarithmic energy from 0 to 1, low frequencies last: bands x frames."""
     whole = np.pad(samples, (0, -len(samples) % hop))
     energy = np.abs(np.fft.rfft(whole.reshape(-1, hop) * np.hanning(hop), n=2 * BANDS)) ** 2
     return np.round(_stretched(np.log(energy[:, 1:].T[::-1] + 1e-3)), 4).tolist()
@@ -79,7 +79,7 @@ def _stretched(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 
 
 def _colour(kind: int) -> tuple[int, ...]:
-    return (*(round(255 * part) for part in colorsys.hsv_to_rgb(kind * TURN % 1, 0.75, 1)), 255)
+    return (*(round(255 * part) for part in colorsys.hsv_to_rgb(kind * HUE_STEP % 1, 0.75, 1)), 255)
 
 
 def _address(image: Image.Image, form: Literal["png", "jpeg"]) -> str:

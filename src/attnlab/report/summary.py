@@ -1,4 +1,4 @@
-"""The closing figures with their intervals and controls: as rows of tables and as pictures."""
+"""The figures of the evaluation beside their controls, as rows of tables and as pictures."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Finding(Row):
-    """One figure of one test of the map, and what the test says of it."""
+    """One figure of one test of the map, with the verdict of the test."""
 
     verdict: str = ""
 
 
 def plausibility(figures: Mapping[str, Any]) -> list[Row]:
-    """Is the attention right: every figure of the model's map, then those of its controls."""
+    """Every figure of the model's map against gold, each followed by its controls."""
     return [row for name in figures["attention"] for row in _beside_controls(name, figures)]
 
 
@@ -52,7 +52,7 @@ def _beside_controls(name: str, figures: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def trust(figures: Mapping[str, Any]) -> list[Row]:
-    """Does the attention decide: the share of answers that other maps change."""
+    """The share of answers that change when another map replaces the model's own."""
     rows: list[Row] = []
     for name, value in figures["trust"].items():
         low, high = figures["intervals"].get(f"trust/{name}") or (None, None)
@@ -61,7 +61,7 @@ def trust(figures: Mapping[str, Any]) -> list[Row]:
 
 
 def findings(folder: Path) -> list[Finding]:
-    """What `attnlab explain` found; nothing where it was not run."""
+    """The findings of `attnlab explain`; empty if it was not run."""
     path = folder / FINDINGS
     if not path.is_file():
         return []
@@ -74,19 +74,19 @@ def findings(folder: Path) -> list[Finding]:
 
 def draw_panels(figures: Mapping[str, Any], folder: Path) -> dict[str, Path]:
     """Pictures of both groups in the run's folder, by name."""
-    asked = {
+    groups = {
         "plausibility": ("Is the attention right?", plausibility(figures)),
         "trust": ("Does the attention decide?", trust(figures)),
     }
-    return {name: _saved(folder, name, *each) for name, each in asked.items() if each[1]}
+    return {name: _saved(folder, name, *each) for name, each in groups.items() if each[1]}
 
 
 def draw_findings(folder: Path) -> dict[str, Path]:
-    """The picture of what `attnlab explain` found."""
-    found = findings(folder)
-    if not found:
+    """A picture of the findings of `attnlab explain`."""
+    rows = findings(folder)
+    if not rows:
         return {}
-    return {"findings": _saved(folder, "findings", "What the tests of the map found", found)}
+    return {"findings": _saved(folder, "findings", "What the tests of the map found", rows)}
 
 
 def _saved(folder: Path, name: str, title: str, rows: Sequence[Row]) -> Path:
@@ -106,10 +106,10 @@ def draw_rows(title: str, rows: Sequence[Row]) -> Figure:
     lines = _lines(rows)
     figure = Figure(figsize=(7.8, 1.1 + 0.32 * len(lines)))
     axes = figure.add_subplot()
-    for place, group in enumerate(lines.values()):
-        axes.plot([0, 1], [place] * 2, color="#e6e9ec", linewidth=1, zorder=0)
+    for line, group in enumerate(lines.values()):
+        axes.plot([0, 1], [line] * 2, color="#e6e9ec", linewidth=1, zorder=0)
         for row in group:
-            _mark(axes, row, place, *_ends(group))
+            _mark(axes, row, line, *_ends(group))
     axes.set_yticks(range(len(lines)), list(lines), fontsize=9)
     axes.set(xlim=(-0.03, 1.42), ylim=(len(lines) - 0.4, -0.6), xticks=[])
     axes.set_title(title, loc="left", fontsize=11, color=INK)
@@ -137,12 +137,12 @@ def _lines(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _ends(rows: Sequence[Row]) -> tuple[float, float]:
-    """Where a line begins and ends."""
+    """The values at the two ends of a line."""
     known = [v for row in rows for v in (row.value, row.low, row.high) if v is not None]
     return min([0.0, *known]), max([1.0, *known])
 
 
-def _mark(axes: Axes, row: Row, place: int, least: float, most: float) -> None:
+def _mark(axes: Axes, row: Row, line: int, least: float, most: float) -> None:
     def at(value: float) -> float:
         return (value - least) / (most - least)
 
@@ -150,12 +150,12 @@ def _mark(axes: Axes, row: Row, place: int, least: float, most: float) -> None:
         return
     if row.of != OWN:
         mark = MARKS.get(row.of, "x")
-        axes.plot(at(row.value), place, mark, color=KNOWN, markersize=7, label=row.of)
+        axes.plot(at(row.value), line, mark, color=KNOWN, markersize=7, label=row.of)
         return
     text = f"{row.value:.3f}"
     if row.low is not None and row.high is not None:
         ends = [at(row.low), at(row.high)]
-        axes.plot(ends, [place] * 2, color=MODEL, linewidth=5, alpha=0.35)
+        axes.plot(ends, [line] * 2, color=MODEL, linewidth=5, alpha=0.35)
         text += f"   {row.low:.3f} to {row.high:.3f}"
-    axes.plot(at(row.value), place, "o", color=MODEL, markersize=6, label=OWN, zorder=3)
-    axes.text(1.06, place, text, fontsize=8.5, color=INK, va="center")
+    axes.plot(at(row.value), line, "o", color=MODEL, markersize=6, label=OWN, zorder=3)
+    axes.text(1.06, line, text, fontsize=8.5, color=INK, va="center")

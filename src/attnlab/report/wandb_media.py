@@ -1,6 +1,6 @@
-"""A judged run in W&B: the same figures and pictures as in the run's folder.
+"""An evaluated run in W&B, with the figures and pictures of its folder.
 
-Every picture that is logged is a file of the folder first: offline media have been lost before.
+Every logged picture is a file of the folder first: W&B can lose offline media at a sync.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COLUMNS: list[str | int] = ["id", "tokens", "prediction", "gold", "right", "map"
 def log_evaluation(logger: WandbLogger, figures: dict[str, Any], folder: Path) -> None:
     """The figures; maps, panels and the examples with their maps; the checkpoint."""
     make_model(logger.experiment, folder / "checkpoints" / "best.ckpt", figures)
-    logger.experiment.log(  # what is logged last is the run's summary as well
+    logger.experiment.log(  # the summary of a run is what it logs last
         {
             **{key: value for key, value in _flat(figures) if value is not None},
             **_pictures({f"maps/{p.stem}": p for p in sorted((folder / "maps").glob("*.png"))}),
@@ -39,7 +39,7 @@ def log_evaluation(logger: WandbLogger, figures: dict[str, Any], folder: Path) -
 
 
 def log_findings(logger: WandbLogger, folder: Path) -> None:
-    """What `attnlab explain` found, beside the figures of the evaluation."""
+    """Log the findings of `attnlab explain` to the run of the evaluation."""
     found = findings(folder)
     if not found:
         return
@@ -79,7 +79,7 @@ def _table(kind: type[Row], rows: Sequence[Row]) -> wandb.Table:
 
 
 def _examples(folder: Path) -> wandb.Table:
-    """What was read, said and right, where the model looked, and how far that agrees with gold."""
+    """Each example with its prediction, gold answer, map and weight on gold."""
     table = wandb.Table(COLUMNS)
     for example in load_examples(folder / "examples.json"):
         table.add_data(*_cells(example, folder / "maps" / f"{example.id}.png"))

@@ -1,4 +1,4 @@
-"""A W&B workspace made by code: the same sections for every project, nothing to click together."""
+"""A W&B workspace with the sections of the report, for any project."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ STEP = "trainer/global_step"
 
 @dataclass
 class Logged:
-    """The keys under which runs log, by what they are about."""
+    """The keys under which runs log, by section."""
 
     answer: list[str] = field(default_factory=list)  # figures of the test split
     attention: list[str] = field(default_factory=list)
     trust: list[str] = field(default_factory=list)
-    controls: list[str] = field(default_factory=list)  # maps that know nothing, or all
-    answer_controls: list[str] = field(default_factory=list)  # answers that do
+    controls: list[str] = field(default_factory=list)  # names of control maps
+    answer_controls: list[str] = field(default_factory=list)  # names of control answers
     curves: list[str] = field(default_factory=list)  # train/loss, val/loss, ...
     maps: list[str] = field(default_factory=list)  # names of pictures
     explained: bool = False  # whether `attnlab explain` was run
@@ -76,7 +76,7 @@ def _attention(logged: Logged) -> list[wr.BarPlot | wr.MediaBrowser | wr.WeavePa
 
 
 def _trust(logged: Logged) -> list[wr.BarPlot | wr.MediaBrowser | wr.WeavePanelSummaryTable]:
-    """Answers that other maps change; what the tests of the map found, where they were run."""
+    """The share of answers that other maps change, and the findings of the tests of the map."""
     changed = [_bars(f"changed by a {name} map", [f"test/trust/{name}"]) for name in logged.trust]
     pictures, tables = ["panels/trust"], [_table("trust")]
     if logged.explained:
@@ -85,10 +85,10 @@ def _trust(logged: Logged) -> list[wr.BarPlot | wr.MediaBrowser | wr.WeavePanelS
 
 
 def _maps(logged: Logged) -> list[wr.MediaBrowser | wr.WeavePanelSummaryTable]:
-    """Pictures of maps, pictures of every head, and the examples with all that is known of each."""
+    """Pictures of maps and of every head, and the table of examples."""
     heads = [name for name in logged.maps if name.endswith("-heads")]
     own = [name for name in logged.maps if name not in heads]
-    rows = {"the map that is judged": own, "every layer and head": heads}
+    rows = {"the evaluated map": own, "every layer and head": heads}
     media = [_pictures(says, [f"maps/{n}" for n in names]) for says, names in rows.items() if names]
     return [*media, _table("examples")]
 

@@ -1,7 +1,7 @@
-"""Places elsewhere: SLURM through submitit, and Ray.
+"""Executors on other machines: SLURM through submitit, and Ray.
 
-The job stays the same module in a process of its own, so a job that a scheduler cuts off and
-queues again goes on from its last checkpoint.
+A job is the same module in a process of its own, so one that a scheduler cuts off and queues again
+resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attnlab.errors import UserError
-from attnlab.stages.executors import POLL_SECONDS, Watch
+from attnlab.stages.executors import POLL_SECONDS, ShouldStop
 
 
-class Task:
-    """A module as the far machine runs it: pickled, sent, called."""
+class RemoteModule:
+    """A module that is pickled, sent to another machine and called there."""
 
     def __init__(self, module: Sequence[str], log: Path, folder: Path) -> None:
         self.module, self.log, self.folder = list(module), log, folder
@@ -42,14 +42,14 @@ class Task:
         return self.process.returncode
 
     def checkpoint(self) -> Any:
-        """What submitit calls before a time-out or a preemption: save, end, queue again."""
+        """Save, end and queue again; submitit calls it before a time-out or a preemption."""
         from submitit.helpers import DelayedSubmission
 
         self.end()
-        return DelayedSubmission(Task(self.module, self.log, self.folder))
+        return DelayedSubmission(RemoteModule(self.module, self.log, self.folder))
 
     def end(self) -> None:
-        """Ask the process to save, and wait for it to end."""
+        """Let the process save, and wait until it has ended."""
         if self.process is not None and self.process.returncode is None:
             os.kill(self.process.pid, signal.SIGTERM)
             os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
@@ -61,13 +61,13 @@ class Submitit:
     def __init__(
         self,
         cluster: Literal["slurm", "local"],
-        at_once: int,
+        parallel: int,
         folder: Path,
         settings: dict[str, Any],
     ) -> None:
         import submitit
 
-        self.at_once = at_once
+        self.parallel = parallel
         try:
             self.executor = submitit.AutoExecutor(folder=folder / "submitit", cluster=cluster)
             self.executor.update_parameters(**settings)
@@ -75,14 +75,14 @@ class Submitit:
             NameError,
             TypeError,
             RuntimeError,
-        ) as error:  # a key that it does not know; no SLURM
+        ) as error:  # an unknown key; no SLURM
             raise UserError(f"hydra.launcher: {' '.join(str(error).split())}") from None
         self.jobs: list[submitit.Job[int]] = []
 
-    def run(self, module: Sequence[str], log: Path, watch: Watch | None = None) -> int:
+    def run(self, module: Sequence[str], log: Path, should_stop: ShouldStop | None = None) -> int:
         from submitit.core.utils import UncompletedJobError
 
-        job = self.executor.submit(Task(module, log.absolute(), Path.cwd()))
+        job = self.executor.submit(RemoteModule(module, log.absolute(), Path.cwd()))
         self.jobs.append(job)
         try:
             return int(job.result())
@@ -98,22 +98,22 @@ class Submitit:
 
 
 class Ray:
-    """Jobs of a Ray cluster, each with the processors and GPUs it asks for."""
+    """Jobs of a Ray cluster, each with its processors and GPUs."""
 
-    def __init__(self, at_once: int, init: dict[str, Any], remote: dict[str, Any]) -> None:
+    def __init__(self, parallel: int, init: dict[str, Any], remote: dict[str, Any]) -> None:
         try:
             import ray  # pyright: ignore[reportMissingImports]
         except ModuleNotFoundError:
             raise UserError(
                 "hydra/launcher=ray: Ray is not installed; try: pip install 'attnlab[ray]'"
             ) from None
-        self.at_once, self.ray = at_once, ray
+        self.parallel, self.ray = parallel, ray
         ray.init(**init)
         self.remote = ray.remote(max_retries=0, **remote)(_call)
         self.references: list[Any] = []
 
-    def run(self, module: Sequence[str], log: Path, watch: Watch | None = None) -> int:
-        reference = self.remote.remote(Task(module, log.absolute(), Path.cwd()))
+    def run(self, module: Sequence[str], log: Path, should_stop: ShouldStop | None = None) -> int:
+        reference = self.remote.remote(RemoteModule(module, log.absolute(), Path.cwd()))
         self.references.append(reference)
         try:
             return int(self.ray.get(reference))
@@ -127,5 +127,5 @@ class Ray:
             self.ray.cancel(reference)
 
 
-def _call(task: Task) -> int:
+def _call(task: RemoteModule) -> int:
     return task()

@@ -1,7 +1,7 @@
 """`attnlab compare`: the runs of a sweep, ordered by their answers.
 
-The overrides are those of `python train.py -m`, and so are the runs: what is finished is picked
-up, what was cut off goes on. A run that fails is a row that says so.
+The overrides and runs are those of `python train.py -m`: finished runs are reused, and those that
+were cut off resume. A run that fails is a row with the reason.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ EXAMPLES = """examples:
   attnlab compare model=recurrent,transformer hydra.launcher.jobs=2
   attnlab compare attention=additive,dot --output attention    where the leaderboard goes
 """
-ERROR = re.compile(r"attnlab: (?P<said>.+)|(?P<raised>[\w.]*(Error|Exception|Interrupt)\b.*)")
+ERROR = re.compile(r"attnlab: (?P<message>.+)|(?P<raised>[\w.]*(Error|Exception|Interrupt)\b.*)")
 
 
 def main(arguments: list[str]) -> None:
-    """Run what is not finished, and write the leaderboard; a `RunError` if some runs failed."""
+    """Run what is not finished and write the leaderboard; raises a `RunError` if runs failed."""
     parser = argparse.ArgumentParser(
         prog="attnlab compare",
         description=__doc__,
@@ -45,26 +45,26 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value,value", help="as for train.py")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the files go")
-    given = parser.parse_intermixed_args(arguments)
-    comparison = Comparison(given.overrides)
-    failure = comparison.run(given.overrides)
-    output = given.output or comparison.folder
+    options = parser.parse_intermixed_args(arguments)
+    comparison = Comparison(options.overrides)
+    failure = comparison.run(options.overrides)
+    output = options.output or comparison.folder
     comparison.write(output, ["attnlab", "compare", *arguments])
     if failure is not None:
         raise failure
 
 
 class Comparison:
-    """The jobs of a sweep, and what they are called side by side."""
+    """The jobs of a sweep, and the names of their systems."""
 
     def __init__(self, overrides: Sequence[str]) -> None:
-        """Checks every job, and raises what `train.py -m` would."""
+        """Checks every job; raises what `train.py -m` would raise."""
         search_path = [word for word in overrides if word.startswith("hydra.searchpath")]
         own = [word for word in overrides if not word.startswith(("hydra.", "hydra/"))]
         words = [[*search_path, *job] for job in compose.jobs_of_sweep(own)]
         planned = Sweep(Path(), Processes()).plan(words)
         self.config, _ = compose.load(words[0])
-        _refuse_what_is_not_judged(self.config)
+        _require_evaluation(self.config)
         runs = Path(self.config.paths.runs)
         self.sweep = Sweep(runs / "sweeps", Processes())
         self.jobs = [replace(job, folder=self.sweep.folder / job.folder) for job in planned]
@@ -74,13 +74,13 @@ class Comparison:
         self.folder = runs / "leaderboards" / self._name()
 
     def _name(self) -> str:
-        """The same for the same jobs, however they are asked for."""
+        """A folder name that is the same for the same jobs, whatever their order."""
         folders = json.dumps(sorted(job.folder.name for job in self.jobs))
         digest = hashlib.sha256(folders.encode()).hexdigest()[:8]
         return re.sub(r"\W+", "-", self.title)[:60].strip("-") + f"-{digest}"
 
     def run(self, overrides: Sequence[str]) -> RunError | None:
-        """What is left to run; hands back the failure of some, and raises if all was stopped."""
+        """Run the jobs that are left; returns the error of failed jobs, raises that of a stop."""
         try:
             composed.run("attnlab.stages.train", [*overrides, "-m"])
         except RunError as error:
@@ -90,13 +90,13 @@ class Comparison:
         return None
 
     def outcomes(self) -> dict[str, dict[str, Any]]:
-        """How each job stands, by its folder."""
+        """The outcome of each job, by its folder."""
         path = self.sweep.status_of(self.jobs)
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
         return {outcome["folder"]: outcome for outcome in content}
 
     def write(self, folder: Path, command: Sequence[str]) -> None:
-        """The leaderboard as a page, a picture and tables; shown, and its files named."""
+        """Write the leaderboard as a page, a picture and tables; print it and the paths."""
         from attnlab.report import leaderboard_picture, leaderboard_table
         from attnlab.report.leaderboard import leaderboard
         from attnlab.report.leaderboard_page import page
@@ -121,7 +121,7 @@ class Comparison:
             console.print(f"{path.name:<18}{path}", soft_wrap=True, markup=False)
 
     def _entry(self, job: Job, outcome: dict[str, Any]) -> Any:
-        """What a job left."""
+        """The results of a job as an entry of the leaderboard."""
         from attnlab.report.example_scores import PER_EXAMPLE, RESAMPLES, read_table
         from attnlab.report.leaderboard import DONE, Entry
 
@@ -140,7 +140,7 @@ class Comparison:
         )
 
 
-def _refuse_what_is_not_judged(config: Config) -> None:
+def _require_evaluation(config: Config) -> None:
     if config.hparams is not None:
         raise UserError("hparams: a comparison is of single runs; search first, then compare")
     if not {"train", "evaluate"} <= set(config.stages):
@@ -159,24 +159,24 @@ def _varied(jobs: Sequence[Job]) -> list[str]:
 
 
 def _system(job: Job, varied: Sequence[str]) -> str:
-    """What tells it from the others: the value alone where one key is enough."""
-    mine = [word for word in job.overrides if _key(word) in varied]
-    return mine[0].partition("=")[2] if len(varied) == 1 and len(mine) == 1 else " ".join(mine)
+    """The overrides that set it apart from other systems; the value alone if they have one key."""
+    own = [word for word in job.overrides if _key(word) in varied]
+    return own[0].partition("=")[2] if len(varied) == 1 and len(own) == 1 else " ".join(own)
 
 
 def _seed(job: Job, default: int) -> int:
-    given = [word.partition("=")[2] for word in job.overrides if _key(word) == "seed"]
-    return int(given[-1]) if given else default
+    seeds = [word.partition("=")[2] for word in job.overrides if _key(word) == "seed"]
+    return int(seeds[-1]) if seeds else default
 
 
 def first_error(message: str, log: Path) -> str:
-    """The line that says why a job failed: what it said itself, or how it ended."""
+    """The line that says why a job failed: its own message, or its exit code."""
     ended = message.partition("\n")[0].partition("; ")[0]
     if ended and not ended.startswith("exit code"):
         return ended
     lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
     for line in reversed(lines):
-        found = ERROR.match(line)
-        if found:
-            return found["said"] or found["raised"]
+        match = ERROR.match(line)
+        if match:
+            return match["message"] or match["raised"]
     return ended

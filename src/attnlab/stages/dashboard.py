@@ -1,4 +1,4 @@
-"""`attnlab dashboard RUN_OR_PROJECT`: the W&B workspace of a project, made without clicking.
+"""`attnlab dashboard RUN_OR_PROJECT`: make the W&B workspace of a project.
 
 Its sections are those of the report: answer, attention, trust, maps, training. It needs an
 account, and the runs to be in W&B: offline runs are uploaded by what `attnlab sync RUN` prints.
@@ -93,18 +93,18 @@ def _curves(file: Path) -> list[str]:
 
 
 def _runs(target: str) -> list[Run]:
-    """The run in this folder, or every judged run below runs/ that logs to this project."""
+    """The run in this folder, or every evaluated run below runs/ that logs to this project."""
     if target == LATEST or (Path(target) / "config.yaml").is_file():
         return [open_run(target)]
-    found: dict[str, list[Path]] = {}
+    projects: dict[str, list[Path]] = {}
     for path in sorted(Path("runs").glob("**/metrics.json")):
-        found.setdefault(_project(path.with_name("config.yaml")), []).append(path.parent)
-    if target not in found:
+        projects.setdefault(_project(path.with_name("config.yaml")), []).append(path.parent)
+    if target not in projects:
         raise UserError(
             f"{target}: neither a run's folder nor the project of a run below runs/; "
-            f"{suggest(target, found)}"
+            f"{suggest(target, projects)}"
         )
-    return [open_run(folder) for folder in found[target]]
+    return [open_run(folder) for folder in projects[target]]
 
 
 def _project(config: Path) -> str:

@@ -1,7 +1,6 @@
-"""Python processes that are forked from one which has imported what a run needs.
+"""Python processes that are forked from one that has imported torch and Lightning.
 
-Importing torch and Lightning takes seconds, which short jobs would spend again and again; a fork
-begins where that has been done.
+The imports take seconds, which every short job would otherwise spend again.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ STILL_RUNNING = 75  # EX_TEMPFAIL: another process is at the same job
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(PRELOADED)
-# `start` also looks how others have ended, and that may be read only once.
+# `start` also reaps other processes, whose exit code can be read only once.
 _one_at_a_time = threading.Lock()
 
 
-class Forked:
-    """`python -m MODULE ...` in a session of its own, what it prints added to the log.
+class ForkedProcess:
+    """`python -m MODULE ...` in a session of its own, with its output appended to the log.
 
-    Ctrl-C reaches this process alone, which passes it on. While it runs it holds a lock beside
-    the log, and with it keeps the job to itself even if we are killed.
+    The session keeps Ctrl-C away from it: the parent decides. While it runs it holds a lock beside
+    the log, so that no other process runs the job, even if the parent is killed.
     """
 
     def __init__(self, module: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
@@ -40,7 +39,7 @@ class Forked:
             self.process.start()
 
     def code(self, seconds: float) -> int | None:
-        """How it ended, minus the signal's number where it was killed; None while it runs."""
+        """The exit code, or minus the number of the signal that killed it; None while it runs."""
         if not wait([self.process.sentinel], seconds):
             return None
         with _one_at_a_time:
@@ -53,7 +52,7 @@ class Forked:
 
 
 def _run(module: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
-    """What the fork does."""
+    """Run the module in the fork."""
     import torch
 
     os.setsid()
@@ -62,8 +61,8 @@ def _run(module: Sequence[str], log: Path, environment: Mapping[str, str]) -> No
     with log.open("ab") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
-    with held(log.with_name(".lock")) as mine:
-        if not mine:
+    with exclusive_lock(log.with_name(".lock")) as acquired:
+        if not acquired:
             sys.exit(STILL_RUNNING)
         torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))  # too late to be read from there
         name, *arguments = module
@@ -72,8 +71,8 @@ def _run(module: Sequence[str], log: Path, environment: Mapping[str, str]) -> No
 
 
 @contextlib.contextmanager
-def held(path: Path) -> Iterator[bool]:
-    """Whether the lock file is ours inside; it is not if another process holds it."""
+def exclusive_lock(path: Path) -> Iterator[bool]:
+    """Yields whether this process holds the lock file; false if another one does."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

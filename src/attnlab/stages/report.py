@@ -54,15 +54,15 @@ def main(arguments: list[str]) -> None:
 
 
 def write(runs: Sequence[Run], output: Path) -> Path:
-    """The page, from the files that the other stages wrote."""
+    """Write the page from the files of the other stages."""
     reported = [_reported(run) for run in runs]
     tables = [read_table(run.folder / RESAMPLES) for run in runs]
     ids = [read_table(run.folder / PER_EXAMPLE).get("id", []) for run in runs]
-    found = differences([run.figures for run in reported], tables, ids)
+    compared = differences([run.figures for run in reported], tables, ids)
     title = reported[0].name if len(runs) == 1 else _title([run.name for run in reported])
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(page(title, reported, found), encoding="utf-8")
+        output.write_text(page(title, reported, compared), encoding="utf-8")
     except OSError as error:
         raise UserError(f"--output: cannot write {output} ({error.strerror})") from None
     return output
@@ -105,7 +105,7 @@ def _map_history(run: Run) -> MapHistory:
 
 
 def _flat(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys of what makes a run's result; names of groups are enough of a name."""
+    """The config by dotted keys, without the keys that do not change the result."""
     flat: dict[str, Any] = {}
     for key, value in plain.items():
         if isinstance(value, dict):
@@ -117,12 +117,12 @@ def _flat(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def curves(run: Run) -> Curves:
     """Every figure of training and validation over the steps."""
-    found: Curves = {}
+    points: Curves = {}
     for path in sorted((run.folder / "history").glob("*.csv")):
         table = read_table(path)
         steps = [int(step) for step in table.pop("step", [])]
         table.pop("epoch", None)
         for name, values in table.items():
-            points = [(s, float(v)) for s, v in zip(steps, values, strict=True) if v]
-            found[f"{path.stem}/{name}"] = points
-    return found
+            pairs = zip(steps, values, strict=True)
+            points[f"{path.stem}/{name}"] = [(step, float(v)) for step, v in pairs if v]
+    return points

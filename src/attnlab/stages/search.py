@@ -1,8 +1,8 @@
 """`python train.py hparams=NAME`: a search over settings with Optuna, each trial a job of a sweep.
 
-The study lives in a file, so the same command goes on where it stopped: trials that were cut off
-are taken up again, and trials that are finished count. Trials are compared by a figure of the
-validation split; the test split is not looked at (`evaluate` is for the settings that won).
+The study is a file, so the same command continues it: trials that were cut off are resumed, and
+finished trials count. A figure of the validation split compares trials; the test split is not used
+(`evaluate` is for the settings that won).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from attnlab.compat import optuna_reopened
 from attnlab.config.schema import Config, Hparams
 from attnlab.errors import ConfigError, RunError, UserError, suggest
 from attnlab.stages.executors import Processes
-from attnlab.stages.fork_server import held
+from attnlab.stages.fork_server import exclusive_lock
 from attnlab.stages.run import fingerprint
-from attnlab.stages.search_space import check, draw, override
+from attnlab.stages.search_space import check_space, override, suggest_value
 from attnlab.stages.sweep import Sweep
 from attnlab.stages.sweep_table import LiveTable, Outcome, announce
 
@@ -38,28 +38,28 @@ try:
 except ModuleNotFoundError:
     raise UserError("hparams: needs Optuna; try: pip install 'attnlab[sweep]'") from None
 
-MINE = ("hparams", "~hparams", "resume=", "stages=", "paths.run=")  # not for the trials
+NOT_FOR_TRIALS = ("hparams", "~hparams", "resume=", "stages=", "paths.run=")  # not for the trials
 TRIAL = ("stages=[prepare,train]", "~hparams")
 
 
 def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> None:
-    """Search, and show what was found."""
+    """Search, and print the trials and the command of the best one."""
     settings = config.hparams
     assert settings is not None
-    others = (*MINE, *(f"{key}=" for key in settings.search))
+    others = (*NOT_FOR_TRIALS, *(f"{key}=" for key in settings.search))
     base = [word for word in overrides if not word.startswith(others)]
-    check(settings.search, base)
+    check_space(settings.search, base)
     folder = Path(config.paths.runs) / "hparams" / settings.name
     folder.mkdir(parents=True, exist_ok=True)
-    with held(folder / ".lock") as mine:
-        if not mine:
-            raise UserError(f"hparams.name: another process is at the study in {folder}")
+    with exclusive_lock(folder / ".lock") as acquired:
+        if not acquired:
+            raise UserError(f"hparams.name: another process runs the study in {folder}")
         study = open_study(settings, folder, fingerprint(plain), config.seed)
         Search(settings, study, folder, base).run()
         show(study, settings, base)
 
 
-def open_study(settings: Hparams, folder: Path, mark: str, seed: int) -> optuna.Study:
+def open_study(settings: Hparams, folder: Path, config_hash: str, seed: int) -> optuna.Study:
     """The study of that name, new or as it was left."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     pruners = {"none": optuna.pruners.NopPruner, "median": optuna.pruners.MedianPruner}
@@ -69,25 +69,27 @@ def open_study(settings: Hparams, folder: Path, mark: str, seed: int) -> optuna.
     study = optuna.create_study(
         study_name=settings.name,
         storage=storage,
-        sampler=optuna.samplers.TPESampler(seed=seed + before),  # not the same draws once more
+        sampler=optuna.samplers.TPESampler(
+            seed=seed + before
+        ),  # other samples than the earlier trials
         pruner=pruners[settings.pruner](),
         direction=settings.direction,
         load_if_exists=True,
     )
-    asked = {"search": settings.search, "monitor": settings.monitor, "config": mark}
-    earlier = study.user_attrs.get("asked", asked)
-    differing = [key for key in asked if asked[key] != earlier[key]]
+    request = {"search": settings.search, "monitor": settings.monitor, "config": config_hash}
+    earlier = study.user_attrs.get("asked", request)  # the name in studies on disk
+    differing = [key for key in request if request[key] != earlier[key]]
     if differing or study.direction.name.lower() != settings.direction:
         raise UserError(
             f"hparams.name: the study '{settings.name}' in {folder} was made with another "
             f"{differing[0] if differing else 'direction'}; try: hparams.name={settings.name}-2"
         )
-    study.set_user_attr("asked", asked)
+    study.set_user_attr("asked", request)
     return study
 
 
 class Search:
-    """Trials side by side, each told to the study when it ends."""
+    """Runs trials in parallel and reports each to the study when it ends."""
 
     def __init__(
         self, settings: Hparams, study: optuna.Study, folder: Path, base: Sequence[str]
@@ -97,12 +99,12 @@ class Search:
         self.composing = threading.Lock()  # Hydra composes one config at a time
 
     def run(self) -> None:
-        """Take up the trials that were cut off, then start as many as are left to do."""
+        """Resume the trials that were cut off, then start as many as are left."""
         trials = self.study.trials
         cut_off = [trial for trial in trials if trial.state == TrialState.RUNNING]
         done = sum(trial.state.is_finished() for trial in trials)
         left = max(self.settings.trials - done - len(cut_off), 0)
-        again = f", {len(cut_off)} to go on with" if cut_off else ""
+        again = f", {len(cut_off)} to resume" if cut_off else ""
         print(f"study {self.study.study_name}: {done} trials done{again}, {left} new", flush=True)
         starts: list[Callable[[], Trial]] = [lambda t=t: self._reopen(t) for t in cut_off]
         starts += [self.study.ask] * left
@@ -113,27 +115,27 @@ class Search:
                     announce(future.result())
 
     def _reopen(self, trial: FrozenTrial) -> Trial:
-        """The same trial once more: what it was given stays, and its job goes on."""
+        """The same trial with the same settings, whose job resumes."""
         return optuna_reopened(self.study, trial)
 
     def _trial(self, start: Callable[[], Trial]) -> Outcome:
         trial = start()
         space = self.settings.search
-        chosen = [override(key, draw(trial, key, space[key])) for key in space]
+        chosen = [override(key, suggest_value(trial, key, space[key])) for key in space]
         name = f"trial {trial.number}: {' '.join(chosen)}"
         try:
             with self.composing:
                 [job] = self.sweep.plan([[*chosen, *self.base, *TRIAL]])
-        except ConfigError as error:  # each value is right, but not beside the others
+        except ConfigError as error:  # each value is valid, but not with the others
             self.study.tell(trial, state=TrialState.FAIL)
             return Outcome(name, "", "failed", message=str(error))
-        progress = Progress(trial, job.folder, self.settings)
-        outcome = self.sweep.run_one(replace(job, name=name), progress.is_hopeless)
-        return self.sweep.note(self._told(trial, outcome, progress))
+        progress = TrialProgress(trial, job.folder, self.settings)
+        outcome = self.sweep.run_one(replace(job, name=name), progress.should_prune)
+        return self.sweep.record(self._report_to_study(trial, outcome, progress))
 
-    def _told(self, trial: Trial, outcome: Outcome, progress: Progress) -> Outcome:
-        """Tell the study how the trial ended. One that was stopped has not ended."""
-        if progress.hopeless:
+    def _report_to_study(self, trial: Trial, outcome: Outcome, progress: TrialProgress) -> Outcome:
+        """Report the result to the study; a trial that was stopped has not ended."""
+        if progress.pruned:
             self.study.tell(trial, state=TrialState.PRUNED)
             return replace(outcome, state="pruned", message="")
         if outcome.state == "failed":
@@ -148,7 +150,7 @@ class Search:
         return outcome
 
 
-class Progress:
+class TrialProgress:
     """The validations of a trial, read from its folder while it runs."""
 
     def __init__(self, trial: Trial, folder: Path, settings: Hparams) -> None:
@@ -156,17 +158,17 @@ class Progress:
         split, _, self.name = settings.monitor.partition("/")
         self.path = folder / "history" / f"{split}.csv"
         self.reported = 0
-        self.hopeless = False
+        self.pruned = False
 
-    def is_hopeless(self) -> bool:
-        """Whether the pruner gives the trial up; asked every now and then."""
+    def should_prune(self) -> bool:
+        """Whether the pruner stops the trial; called regularly while it runs."""
         if self.settings.pruner != "none":
             values = self._values()
             for step in range(self.reported, len(values)):
                 self.trial.report(values[step], step)
             self.reported = len(values)
-            self.hopeless = self.hopeless or (bool(values) and self.trial.should_prune())
-        return self.hopeless
+            self.pruned = self.pruned or (bool(values) and self.trial.should_prune())
+        return self.pruned
 
     def best(self) -> float | None:
         """The best value of all validations; None if none of them is a number."""
@@ -182,7 +184,7 @@ class Progress:
         return [value for value in values if math.isfinite(value)]
 
     def _rows(self) -> list[dict[str, str]]:
-        """Whole lines: the run may be at the next one just now."""
+        """Whole lines: the run may be writing the next one."""
         text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
         return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
 
@@ -202,7 +204,7 @@ def show(study: optuna.Study, settings: Hparams, base: Sequence[str]) -> None:
     console = Console()
     console.print(table)
     if not complete:
-        raise RunError("no trial came to an end; their logs are in the folder of the study")
+        raise RunError("no trial finished; their logs are in the folder of the study")
     chosen = [override(key, value) for key, value in complete[0].params.items()]
     console.print("best:", shlex.join(["python", "train.py", *base, *chosen]), soft_wrap=True)
 

@@ -18,8 +18,8 @@ FORMS = ({"choice"}, {"low", "high"}, {"low", "high", "log"}, {"low", "high", "s
 Space = Mapping[str, Any]  # one entry: the range of one setting
 
 
-def check(search: Mapping[str, Space], base: Sequence[str]) -> None:
-    """Every key, range and choice; raises `ConfigError` with all mistakes."""
+def check_space(search: Mapping[str, Space], base: Sequence[str]) -> None:
+    """Check every key, range and choice; raises a `ConfigError` with all mistakes."""
     mistakes = []
     for key, space in search.items():
         wrong = list(_wrong_form(f"hparams.search.{key}", space))
@@ -29,14 +29,14 @@ def check(search: Mapping[str, Space], base: Sequence[str]) -> None:
 
 
 def _wrong_form(where: str, space: Any) -> Iterator[Mistake]:
-    """What is wrong with an entry as such."""
+    """The mistakes in the form of an entry."""
     if not isinstance(space, dict) or set(space) not in FORMS:
-        given = space if not isinstance(space, dict) else ", ".join(space) or "nothing"
+        value = space if not isinstance(space, dict) else ", ".join(space) or "nothing"
         known = {key for form in FORMS for key in form}
         unknown = [key for key in space if key not in known] if isinstance(space, dict) else []
         hint = suggest(unknown[0], known) if unknown else ""
         forms = "a range is choice: [...] | low, high | low, high, log | low, high, step"
-        yield Mistake(where, f"'{given}' is no range", f"{hint} {forms}".strip())
+        yield Mistake(where, f"'{value}' is no range", f"{hint} {forms}".strip())
     elif "choice" in space:
         scalars = str | int | float | bool | None
         if not isinstance(space["choice"], list) or not space["choice"]:
@@ -65,7 +65,7 @@ def _wrong_range(where: str, space: Space) -> Iterator[Mistake]:
 
 
 def _wrong_values(key: str, space: Space, base: Sequence[str]) -> list[Mistake]:
-    """What the config itself has against the ends of a range, or against one of the choices."""
+    """The mistakes of the config at the ends of a range, or with each of the choices."""
     mistakes: dict[str, Mistake] = {}
     for value in space.get("choice") or (space["low"], space["high"]):
         try:
@@ -76,15 +76,15 @@ def _wrong_values(key: str, space: Space, base: Sequence[str]) -> list[Mistake]:
 
 
 def override(key: str, value: Any) -> str:
-    """A setting as the command line takes it."""
+    """A setting as an override of the command line."""
     if isinstance(value, str):
         plain = value.replace("_", "").isalnum()
         return f"{key}={value if plain else quoted(value)}"
     return f"{key}={json.dumps(value)}"
 
 
-def draw(trial: Trial, key: str, space: Space) -> Any:
-    """A value for one setting."""
+def suggest_value(trial: Trial, key: str, space: Space) -> Any:
+    """A value for one setting, suggested by Optuna."""
     if "choice" in space:
         return trial.suggest_categorical(key, space["choice"])
     low, high, step = space["low"], space["high"], space.get("step")

@@ -1,7 +1,7 @@
-"""Many runs: each job in an OS process of its own, in a folder that the same command finds again.
+"""Sweeps: many runs, each an OS process with a folder that the same command finds again.
 
-A crash stays with its job, memory is given back, and the sweep can be started again, longer if
-need be: jobs that are finished are skipped, jobs that were cut off go on.
+A job that crashes does not stop the others. The same command, or a longer sweep, skips finished
+jobs and resumes those that were cut off.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from attnlab.config import compose
 from attnlab.errors import ConfigError, RunError
-from attnlab.stages.executors import Place, Watch
+from attnlab.stages.executors import Executor, ShouldStop
 from attnlab.stages.fork_server import STILL_RUNNING
 from attnlab.stages.run import fingerprint
 from attnlab.stages.sweep_table import LiveTable, Outcome, announce, show
@@ -31,7 +31,7 @@ LOG_LINES_SHOWN = 8
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep: what it is asked for, and where it lives."""
+    """One run of a sweep: its overrides and its folder."""
 
     name: str  # the overrides that tell it from the other jobs
     overrides: tuple[str, ...]
@@ -39,10 +39,10 @@ class Job:
 
     @property
     def command(self) -> list[str]:
-        """The module that does it, from the start or from where it was cut off."""
-        place = f"paths.run={quoted(str(self.folder))}"
+        """The module that runs it, from the start or from its last checkpoint."""
+        run = f"paths.run={quoted(str(self.folder))}"
         entry = ["attnlab", "train", "trainer.progress=false"]
-        return [*entry, *self.overrides, place, "resume=auto"]
+        return [*entry, *self.overrides, run, "resume=auto"]
 
     @property
     def log(self) -> Path:
@@ -53,17 +53,17 @@ class Job:
 
 
 class Sweep:
-    """Jobs in one folder, with a file that says how each of them stands."""
+    """Jobs in one folder, with a file that holds the state of each."""
 
-    def __init__(self, folder: Path, place: Place) -> None:
-        self.folder, self.place = folder, place
-        self.change = threading.Lock()
+    def __init__(self, folder: Path, executor: Executor) -> None:
+        self.folder, self.executor = folder, executor
+        self.lock = threading.Lock()
         self.outcomes: dict[str, Outcome] = {}
         self.status_file = folder / "status.json"
         self.stopping = False
 
     def plan(self, jobs: Sequence[Sequence[str]]) -> list[Job]:
-        """A folder for each, by config: the mistakes of all of them are told before one starts."""
+        """A job for each list of overrides; raises all mistakes before one starts."""
         planned, mistakes = [], {}
         shared = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
         for overrides in jobs:
@@ -79,18 +79,20 @@ class Sweep:
         return planned
 
     def _folder(self, overrides: Sequence[str], plain: dict[str, Any]) -> Path:
-        """The same for the same overrides, as long as `conf/` makes the same config of them."""
+        """The same for the same overrides that compose to the same config."""
         text = " ".join(overrides)
         digest = hashlib.sha256(f"{fingerprint(plain)} {text}".encode()).hexdigest()[:8]
         words = re.sub(r"[^\w.=+-]+", "_", text)[:80].strip("_") or "default"
         return self.folder / f"{words}-{digest}"
 
     def run_all(self, overrides: Sequence[Sequence[str]]) -> list[Outcome]:
-        """Run them all and show how they compare; a `RunError` in the end if some failed."""
+        """Run all jobs and print a table; raises a `RunError` at the end if some failed."""
         jobs = self.plan(overrides)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.status_file = self.status_of(jobs)
-        print(f"{len(jobs)} jobs, {self.place.at_once} at a time; {self.status_file}", flush=True)
+        print(
+            f"{len(jobs)} jobs, {self.executor.parallel} at a time; {self.status_file}", flush=True
+        )
         outcomes = self._run(jobs)
         show(outcomes, [job.overrides for job in jobs])
         failed = [outcome for outcome in outcomes if outcome.state == "failed"]
@@ -102,15 +104,15 @@ class Sweep:
         return outcomes
 
     def status_of(self, jobs: Sequence[Job]) -> Path:
-        """Where it is said how these jobs stand."""
+        """The file that holds the states of these jobs."""
         names = json.dumps([job.folder.name for job in jobs])
         return self.folder / f"status-{hashlib.sha256(names.encode()).hexdigest()[:8]}.json"
 
     def _run(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """One that fails does not stop the others."""
+        """Run the jobs, some at a time; a failure does not stop the others."""
         for job in jobs:
-            self.note(Outcome(job.name, str(job.folder)))
-        with ThreadPoolExecutor(self.place.at_once) as pool:
+            self.record(Outcome(job.name, str(job.folder)))
+        with ThreadPoolExecutor(self.executor.parallel) as pool:
             futures = [pool.submit(self.run_one, job) for job in jobs]
             with self.stoppable(pool), LiveTable(self.outcomes).shown():
                 for count, done in enumerate(as_completed(futures), 1):
@@ -119,7 +121,7 @@ class Sweep:
 
     @contextmanager
     def stoppable(self, pool: ThreadPoolExecutor) -> Iterator[None]:
-        """Inside, Ctrl-C and SIGTERM let the running jobs save, and start no other."""
+        """Inside, Ctrl-C and SIGTERM let the running jobs save, and no other job starts."""
         in_main = threading.current_thread() is threading.main_thread()
         previous = signal.signal(signal.SIGTERM, signal.default_int_handler) if in_main else None
         try:
@@ -127,7 +129,7 @@ class Sweep:
         except BaseException as error:
             self.stopping = True
             pool.shutdown(wait=False, cancel_futures=True)
-            self.place.stop()
+            self.executor.stop()
             if isinstance(error, KeyboardInterrupt):
                 raise RunError("stopped; the same command goes on from here") from None
             raise
@@ -135,24 +137,24 @@ class Sweep:
             if in_main:
                 signal.signal(signal.SIGTERM, previous)
 
-    def run_one(self, job: Job, watch: Watch | None = None) -> Outcome:
+    def run_one(self, job: Job, should_stop: ShouldStop | None = None) -> Outcome:
         """Run a job and wait for it, unless it is finished."""
         outcome, started = Outcome(job.name, str(job.folder)), time.monotonic()
         if job.is_finished():
-            return self.note(replace(outcome, state="skipped", figures=_figures(job.folder)))
+            return self.record(replace(outcome, state="skipped", figures=_figures(job.folder)))
         job.folder.mkdir(parents=True, exist_ok=True)
-        self.note(replace(outcome, state="running"))
-        code = self.place.run(job.command, job.log, watch)
+        self.record(replace(outcome, state="running"))
+        code = self.executor.run(job.command, job.log, should_stop)
         outcome = replace(outcome, seconds=round(time.monotonic() - started, 1))
         if code == 0:
-            return self.note(replace(outcome, state="finished", figures=_figures(job.folder)))
+            return self.record(replace(outcome, state="finished", figures=_figures(job.folder)))
         interrupted = _json(job.folder / "status.json").get("state") == "interrupted"
         state = "stopped" if self.stopping or interrupted else "failed"
-        return self.note(replace(outcome, state=state, message=_reason(code, job.log)))
+        return self.record(replace(outcome, state=state, message=_reason(code, job.log)))
 
-    def note(self, outcome: Outcome) -> Outcome:
-        """Into the status file, written whole or not at all."""
-        with self.change:
+    def record(self, outcome: Outcome) -> Outcome:
+        """Write the status file with this outcome, whole or not at all."""
+        with self.lock:
             self.outcomes[outcome.folder] = outcome
             self.status_file.parent.mkdir(parents=True, exist_ok=True)
             draft = self.status_file.with_name(f".{self.status_file.name}.part")
@@ -169,7 +171,7 @@ def quoted(value: str) -> str:
 
 def _reason(code: int, log: Path) -> str:
     if code == STILL_RUNNING:
-        return "another process is at this job"
+        return "another process runs this job"
     ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
     return "\n".join([f"{ended}; {log}", *lines[-LOG_LINES_SHOWN:]])

@@ -1,7 +1,7 @@
 """Each job of `python train.py -m ...` is a process of its own: here, on SLURM or on Ray.
 
-The settings and their defaults stand in `conf/hydra/launcher/*.yaml`. Hydra imports this file with
-every command, so what runs the jobs is imported when there are some.
+`conf/hydra/launcher/*.yaml` holds the settings and their defaults. Hydra imports this file with
+every command, so the executors are imported only when there are jobs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from attnlab.errors import UserError
 
 if TYPE_CHECKING:
-    from attnlab.stages.executors import Place
+    from attnlab.stages.executors import Executor
 
 
 class SweepLauncher(Launcher):
@@ -35,8 +35,8 @@ class SweepLauncher(Launcher):
         self.search_path: list[str] = []
 
     @abstractmethod
-    def place(self) -> Place:
-        """Where the jobs run."""
+    def executor(self) -> Executor:
+        """What runs the jobs."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -44,8 +44,8 @@ class SweepLauncher(Launcher):
         if not isinstance(self.jobs, int) or self.jobs < 1:
             raise UserError(f"hydra.launcher.jobs: {self.jobs!r} is not a whole number above 0")
         self.folder = Path(config.paths.runs) / "sweeps"
-        given = config.hydra.overrides.hydra
-        self.search_path = [o for o in given if o.startswith("hydra.searchpath")]
+        own = config.hydra.overrides.hydra
+        self.search_path = [o for o in own if o.startswith("hydra.searchpath")]
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -53,14 +53,14 @@ class SweepLauncher(Launcher):
         from attnlab.stages.sweep import Sweep
 
         jobs = [[*self.search_path, *overrides] for overrides in job_overrides]
-        Sweep(self.folder, self.place()).run_all(jobs)
+        Sweep(self.folder, self.executor()).run_all(jobs)
         return [JobReturn(overrides=job, status=JobStatus.COMPLETED) for job in jobs]
 
 
 class ProcessLauncher(SweepLauncher):
     """Processes of this machine."""
 
-    def place(self) -> Place:
+    def executor(self) -> Executor:
         from attnlab.stages.executors import Processes
 
         return Processes(self.jobs, **self.settings)
@@ -69,7 +69,7 @@ class ProcessLauncher(SweepLauncher):
 class SubmititLauncher(SweepLauncher):
     """Jobs of SLURM, or of submitit's stand-in for it on this machine."""
 
-    def place(self) -> Place:
+    def executor(self) -> Executor:
         from attnlab.stages.clusters import Submitit
 
         settings = dict(self.settings)
@@ -79,7 +79,7 @@ class SubmititLauncher(SweepLauncher):
 class RayLauncher(SweepLauncher):
     """Jobs of a Ray cluster."""
 
-    def place(self) -> Place:
+    def executor(self) -> Executor:
         from attnlab.stages.clusters import Ray
 
         return Ray(self.jobs, **self.settings)
