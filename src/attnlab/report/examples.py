@@ -6,19 +6,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example, named
-from attnlab.data.inputs import Picture, Sound
 from attnlab.report.rendering import Regions, picture_address, spectrum
 
 Map = npt.NDArray[np.float32]
 Rows = list[list[float]]
-Form = TypeVar("Form", Picture, Sound)
 # In the files of older runs.
 RENAMED_FIELDS = {"right": "gold_regions", "said": "predicted_regions", "beside": "context"}
 
@@ -58,7 +56,7 @@ class ShownExample:
             answer: the prediction as the model returns it.
         """
         value: Any = example.inputs[example.attended]
-        picture, sound = _attended(example, codec, Picture), _attended(example, codec, Sound)
+        picture, sound = (_attended(example, codec, form) for form in ("picture", "sound"))
         queries, keys = _queries(example, codec), _keys(example, codec)
         weights = codec.over_words(example, weights)
         in_words = example.attended in codec.texts
@@ -162,16 +160,14 @@ def _keys(example: Example, codec: Codec) -> list[str]:
 
 
 def _grid(example: Example, codec: Codec) -> tuple[int, int] | None:
-    picture = _attended(example, codec, Picture)
+    picture = _attended(example, codec, "picture")
     return picture and codec.layout.grid(picture.height, picture.width)
 
 
-def _attended(example: Example, codec: Codec, form: type[Form]) -> Form | None:
-    """The attended input, if it is of this form and not missing."""
-    attended = codec.inputs[example.attended]
-    if example.inputs[example.attended] is None or not isinstance(attended, form):
-        return None
-    return attended
+def _attended(example: Example, codec: Codec, form: str) -> Any:
+    """The attended input, if it is of this form and not missing; else None."""
+    attended, value = codec.inputs[example.attended], example.inputs[example.attended]
+    return attended if attended.form == form and value is not None else None
 
 
 def _rounded(matrix: npt.NDArray[np.floating]) -> Rows:
