@@ -42,6 +42,9 @@ def test_training_ends_with_the_page(folders: list[Path]):
     assert {"encoder.self.0", "decoder.self.0", "decoder.cross.1"} <= set(heads)
     assert all(abs(row.sum() - 1) < 0.05 for row in unpack(heads["encoder.self.0"])[0])
     assert set(data["runs"][0]["curves"]) >= {"train/loss", "val/loss"}
+    about = data["runs"][0]["figures"]["about"]
+    assert about["mass_on_gold"]["higher_is_better"] is True
+    assert about["exact_match"]["help"]
     made = data["runs"][0]["provenance"]
     assert {"command", "mechanism", "seed", "data", "versions", "started"} <= made.keys()
     assert "attention=multihead" in made["differs from the defaults"].splitlines()

@@ -10,7 +10,8 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from attnlab.report.leaderboard import Entry, Leaderboard, Measure, Row
+from attnlab.metrics.facts import facts
+from attnlab.report.leaderboard import COSTS, Entry, Leaderboard, Measure, Row
 from attnlab.report.leaderboard_picture import DARK, LIGHT, Palette, svg_text
 from attnlab.report.leaderboard_table import between, column_titles, number, state
 from attnlab.report.page import asset, fill_template
@@ -64,8 +65,16 @@ def _count(number: int, what: str) -> str:
 def _header(board: Leaderboard) -> str:
     """Each name is a button that sorts by its column; at first the answers decide the order."""
     cells = [_sortable("place", "", "ascending"), _sortable("system", "")]
-    cells += [_sortable(name, MEANINGS[column]) for column, name in column_titles(board).items()]
+    cells += [
+        _sortable(name, _meaning(board, column)) for column, name in column_titles(board).items()
+    ]
     return "".join([*cells, '<th scope="col">runs</th>'])
+
+
+def _meaning(board: Leaderboard, column: str) -> str:
+    """What the column is; of answers and maps, also what its figure is."""
+    fact = facts(board.figures.get(column, "")) if column not in COSTS else None
+    return f"{MEANINGS[column]}: {fact.help}" if fact else MEANINGS[column]
 
 
 def _sortable(name: str, help_: str, order: str = "none") -> str:
@@ -162,5 +171,5 @@ def _meanings(board: Leaderboard) -> str:
     items = []
     for column, name in column_titles(board).items():
         better = "less is better" if board.is_lower_better(column) else "more is better"
-        items.append(f"<dt>{escape(name)}</dt><dd>{MEANINGS[column]}; {better}</dd>")
+        items.append(f"<dt>{escape(name)}</dt><dd>{escape(_meaning(board, column))}; {better}</dd>")
     return "".join(items)

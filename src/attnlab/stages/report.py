@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.errors import UserError
+from attnlab.metrics.facts import facts
 from attnlab.report.differences import differences
 from attnlab.report.example_scores import PER_EXAMPLE, RESAMPLES, read_table
 from attnlab.report.examples import load_examples
@@ -84,7 +85,7 @@ def _reported(run: Run) -> ReportedRun:
         name=run.config.name,
         folder=str(run.folder),
         settings=_flat(run.plain),
-        figures=json.loads(metrics.read_text(encoding="utf-8")),
+        figures=_explained(json.loads(metrics.read_text(encoding="utf-8"))),
         curves=curves(run),
         examples=load_examples(run.folder / "examples.json"),
         heads=load_heads(run.folder),
@@ -93,6 +94,13 @@ def _reported(run: Run) -> ReportedRun:
         provenance=provenance(run.plain, run.status),
         history=_map_history(run),
     )
+
+
+def _explained(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures with the facts about each, which a run may have written itself."""
+    known = {name: facts(name) for group in ("answer", "attention") for name in figures[group]}
+    about = {name: fact.plain() for name, fact in known.items() if fact is not None}
+    return figures | {"about": about | figures.get("about", {})}
 
 
 def _map_history(run: Run) -> MapHistory:
