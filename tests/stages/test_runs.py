@@ -34,7 +34,9 @@ def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def test_runs_are_found_wherever_they_lie_the_latest_first(three: list[Path]) -> None:
-    made(three[1] / "wandb" / "files", 9e9)  # where W&B keeps a config.yaml of its own
+    for other in ("wandb/files", "evaluations/top"):  # which have a config.yaml of their own
+        (three[1] / other).mkdir(parents=True)
+        (three[1] / other / "config.yaml").write_text("")
     assert find_runs() == three
 
 

@@ -125,7 +125,9 @@ def start(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Ru
 
 def find_runs(root: Path = Path("runs")) -> list[Path]:
     """The folders of all runs below a folder, the latest first."""
-    folders = [path.parent for path in root.rglob("config.yaml") if "wandb" not in path.parts]
+    # The folders of W&B and of other evaluations have a config as well, but no status.
+    folders = [path.parent for path in root.rglob("status.json")]
+    folders = [folder for folder in folders if (folder / "config.yaml").is_file()]
 
     def started(folder: Path) -> float:
         return read_status(folder).get("started") or (folder / "config.yaml").stat().st_mtime
