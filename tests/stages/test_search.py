@@ -44,7 +44,7 @@ def settings(**changes: Any) -> Hparams:
 
 
 class Scripted:
-    """A place where training is a formula: the loss of each epoch follows from the overrides."""
+    """An executor without training: the loss of each epoch is a formula of the overrides."""
 
     def __init__(self, losses: Callable[[float], Sequence[float]]) -> None:
         self.parallel, self.losses = 1, losses
@@ -73,10 +73,10 @@ class Scripted:
         raise AssertionError("nothing runs in the background")
 
 
-def search(folder: Path, place: Scripted, given: Hparams, seed: int = 0) -> Search:
+def search(folder: Path, executor: Scripted, given: Hparams, seed: int = 0) -> Search:
     study = open_study(given, folder, "mark", seed)
     made = Search(given, study, folder, [])
-    made.sweep.place = place
+    made.sweep.executor = executor
     return made
 
 
@@ -123,9 +123,9 @@ def test_a_right_search_passes() -> None:
 def test_the_best_trial_is_found_and_its_command_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = Scripted(lambda lr: [1.0, abs(math.log10(lr) + 2.5)])
+    executor = Scripted(lambda lr: [1.0, abs(math.log10(lr) + 2.5)])
     given = settings(trials=12)
-    made = search(tmp_path, place, given)
+    made = search(tmp_path, executor, given)
     made.run()
     best = made.study.best_trial
     assert best.value == min(trial.value or 9.0 for trial in made.study.trials)
@@ -134,40 +134,40 @@ def test_the_best_trial_is_found_and_its_command_shown(
     assert command.startswith("best: python train.py model.dim=16 trainer.optimizer.lr=")
     chosen = float(command.split("=")[-1])
     assert abs(math.log10(chosen) + 2.5) == pytest.approx(best.value)
-    assert all("~hparams" in words for words in place.commands), "no search within a trial"
+    assert all("~hparams" in words for words in executor.commands), "no search within a trial"
 
 
 def test_a_search_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """Finished trials count, more can be asked for, and none is drawn a second time."""
-    place = Scripted(lambda lr: [lr])
-    search(tmp_path, place, settings(trials=3)).run()
-    search(tmp_path, place, settings(trials=3)).run()
-    assert len(place.commands) == 3
-    made = search(tmp_path, place, settings(trials=5))
+    executor = Scripted(lambda lr: [lr])
+    search(tmp_path, executor, settings(trials=3)).run()
+    search(tmp_path, executor, settings(trials=3)).run()
+    assert len(executor.commands) == 3
+    made = search(tmp_path, executor, settings(trials=5))
     made.run()
-    assert len(place.commands) == 5
+    assert len(executor.commands) == 5
     assert len({str(trial.params) for trial in made.study.trials}) == 5
 
 
 def test_a_trial_that_was_cut_off_is_the_one_that_goes_on(tmp_path: Path) -> None:
-    place = Scripted(lambda lr: [lr])
-    place.exit_codes[2] = -1  # the second job is interrupted
-    first = search(tmp_path, place, settings(trials=2))
+    executor = Scripted(lambda lr: [lr])
+    executor.exit_codes[2] = -1  # the second job is interrupted
+    first = search(tmp_path, executor, settings(trials=2))
     first.run()
     assert [t.state for t in first.study.trials] == [TrialState.COMPLETE, TrialState.RUNNING]
-    second = search(tmp_path, place, settings(trials=2))
+    second = search(tmp_path, executor, settings(trials=2))
     second.run()
     assert [t.state for t in second.study.trials] == [TrialState.COMPLETE] * 2
-    assert len(place.commands) == 3
-    assert place.commands[2] == place.commands[1], "the same job, which has resume=auto"
+    assert len(executor.commands) == 3
+    assert executor.commands[2] == executor.commands[1], "the same job, which has resume=auto"
 
 
 def test_a_trial_that_fails_does_not_stop_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = Scripted(lambda lr: [lr])
-    place.exit_codes[1] = 1
-    made = search(tmp_path, place, settings(trials=3))
+    executor = Scripted(lambda lr: [lr])
+    executor.exit_codes[1] = 1
+    made = search(tmp_path, executor, settings(trials=3))
     made.run()
     states = [trial.state for trial in made.study.trials]
     assert states == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
@@ -176,8 +176,8 @@ def test_a_trial_that_fails_does_not_stop_the_others(
 
 
 def test_losses_that_are_no_numbers_fail_the_trial(tmp_path: Path) -> None:
-    place = Scripted(lambda lr: [math.nan])
-    made = search(tmp_path, place, settings(trials=1))
+    executor = Scripted(lambda lr: [math.nan])
+    made = search(tmp_path, executor, settings(trials=1))
     made.run()
     assert [trial.state for trial in made.study.trials] == [TrialState.FAIL]
     with pytest.raises(RunError, match="no trial"):
@@ -187,8 +187,8 @@ def test_losses_that_are_no_numbers_fail_the_trial(tmp_path: Path) -> None:
 def test_hopeless_trials_are_pruned(tmp_path: Path) -> None:
     """After five good trials, one with ten times their loss is given up at its first epochs."""
     losses = iter([[0.3, 0.2, 0.1]] * 5 + [[3.0, 2.0, 1.0]])
-    place = Scripted(lambda lr: next(losses))
-    made = search(tmp_path, place, settings(trials=6, pruner="median"))
+    executor = Scripted(lambda lr: next(losses))
+    made = search(tmp_path, executor, settings(trials=6, pruner="median"))
     made.run()
     assert [t.state for t in made.study.trials] == [TrialState.COMPLETE] * 5 + [TrialState.PRUNED]
     assert len(made.study.trials[-1].intermediate_values) < 3
@@ -210,7 +210,7 @@ def test_a_study_keeps_to_what_it_was_made_for(tmp_path: Path) -> None:
 
 def test_a_figure_that_no_run_has_is_named(tmp_path: Path) -> None:
     made = search(tmp_path, Scripted(lambda lr: [lr]), settings(monitor="val/los"))
-    made.sweep.place.stop = lambda: None  # type: ignore[method-assign]
+    made.sweep.executor.stop = lambda: None  # type: ignore[method-assign]
     with pytest.raises(UserError, match="did you mean 'val/loss'"):
         made.run()
 
