@@ -127,7 +127,8 @@ class DotProductCall:
         if row_weight is not None:
             row_weight = row_weight.to(received).expand(batch, queries)
         tile_size = GPU_TILE if self.query.is_cuda else CPU_TILE
-        keys = torch.arange(self.keys, device=self.key.device)
+        keys = torch.arange(self.keys, device=self.key.device, dtype=self.dtype)
+        columns = torch.stack([torch.ones_like(keys), keys], -1)  # keys x 2
         buffers = self.query.new_empty((2, 0), dtype=self.dtype)
         for examples, rows, tile in self._tiles(tile_size):
             size = tile.query[..., 0].numel() * tile.keys
@@ -137,21 +138,25 @@ class DotProductCall:
             logits = tile._logits(out=buffers[0, :size].view(shape))
             highest = logits.amax(-1, keepdim=True)
             empty = highest <= FORBIDDEN
-            logits.sub_(highest).clamp_min_(LEAST)
+            logits.sub_(highest)
+            if self.causal or self.mask is not None:
+                logits[..., tile.clear if self.mask is None else 0 :].clamp_min_(LEAST)
             weights = torch.exp(logits, out=buffers[1, :size].view(shape))  # not yet divided
-            total = weights.sum(-1, keepdim=True)  # examples x heads x rows x 1
+            # Each row's sum and sum of weight x position of the key, in one product.
+            both = weights @ columns[: tile.keys]  # examples x heads x rows x 2
+            total, center = both[..., :1], both[..., 1:]
             share = total.reciprocal().masked_fill_(empty, 0.0)
             surprise = logits.mul_(weights).sum(-1, keepdim=True)
-            entropy[examples, :, rows] = (total.log() - surprise * share).masked_fill(empty, 0)[
-                ..., 0
-            ]
-            maximum[examples, :, rows] = share[..., 0]  # the largest has exp(0)
-            apart = (
-                ((self.start or 0) + tile._positions()[:, None] - keys[: tile.keys])
-                .abs()
-                .to(self.dtype)
+            entropy[examples, :, rows] = (
+                (total.log() - surprise * share).masked_fill(empty, 0).squeeze(-1)
             )
-            apart = torch.mul(weights, apart, out=logits).sum(-1, keepdim=True)
+            maximum[examples, :, rows] = share[..., 0]  # the largest has exp(0)
+            own = ((self.start or 0) + tile._positions()[:, None]).to(self.dtype)
+            if self.causal and not self.start:  # no key after the query
+                apart = own * total - center
+            else:
+                apart = torch.mul(weights, (own - keys[: tile.keys]).abs_(), out=logits)
+                apart = apart.sum(-1, keepdim=True)
             distance[examples, :, rows] = (apart * share)[..., 0]
             if row_weight is not None:
                 share = share * row_weight[examples, None, rows, None]
@@ -173,8 +178,9 @@ class DotProductCall:
         last = positions.tolist() if self.causal else []
         for example in range(0, batch, examples):
             some = slice(example, min(batch, example + examples))
-            # In fp32 and contiguous, once for all tiles.
-            key = self.key[some].to(self.dtype).contiguous()
+            # In fp32 and with heads that merge with examples, once for all tiles.
+            key = self.key[some].to(self.dtype)
+            key = key if len(key) == 1 else key.contiguous()
             for row in range(0, queries, rows):
                 part = slice(row, min(queries, row + rows))
                 seen = min(self.keys, max(last[part]) + 1) if self.causal else self.keys
