@@ -102,7 +102,7 @@ def judged(run: Run, lacks: Mapping[str, float]) -> dict[str, float]:
     for batch in eval_loader(items, 250, pin=False):
         with Tap(model, task.map) as tap:
             scores = task.run(model, batch)
-        answers = model.answer(batch)  # type: ignore[operator]
+        answers = task.answer(model, batch)
         judge.update(batch, scores, answers, tap.weights().mean(1))
     return judge.compute()
 

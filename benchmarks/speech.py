@@ -123,7 +123,7 @@ def connected(data: str, trained: Trained) -> Iterator[str]:
 
 @torch.no_grad()
 def boundaries(run: Run) -> dict[str, float]:
-    """F1 of word boundaries in seconds, given what was said: of the map, and of CTC's alignment."""
+    """F1 of word boundaries in seconds, given the right words: of the map, and of CTC."""
     data = prepared_data(run.config)
     learner = load_learner(run, data)
     model, task, examples = learner.model, learner.task, data.examples("test")
@@ -132,19 +132,19 @@ def boundaries(run: Run) -> dict[str, float]:
     assert isinstance(sound, Sound)
     step = sound.hop * data.layout.stride / sound.sample_rate  # seconds
     rule = BestPath(level=0.5)
-    told: dict[str, list[tuple[Spans, Spans]]] = {"attention": [], "ctc": []}
+    predicted: dict[str, list[tuple[Spans, Spans]]] = {"attention": [], "ctc": []}
     items = [data.codec.encode(example, i) for i, example in enumerate(examples)]
     for batch in eval_loader(items, 100, pin=False):
         gold = [true_spans(examples[i]) for i in batch.index.tolist()]
         with Tap(model, task.map) as tap:
-            said = task.run(model, batch)
+            scores = task.run(model, batch)
         keys = batch.target.keys() & batch.target.query_mask[..., None]  # the end mark has no time
         links = rule.links(tap.weights().mean(1), keys) > 0.5
-        told["attention"] += zip(map_spans(links, step), gold, strict=True)
-        if model.hearing is not None:
-            chances = said.heard.log_probs
-            told["ctc"] += zip(ctc_spans(chances, said.heard.mask, batch, step), gold, strict=True)
-    return {name: boundary_f1(pairs) for name, pairs in told.items() if pairs}
+        predicted["attention"] += zip(map_spans(links, step), gold, strict=True)
+        if model.ctc is not None:
+            spans = ctc_spans(scores.ctc.log_probs, scores.ctc.mask, batch, step)
+            predicted["ctc"] += zip(spans, gold, strict=True)
+    return {name: boundary_f1(pairs) for name, pairs in predicted.items() if pairs}
 
 
 def true_spans(example: Example) -> Spans:
@@ -159,11 +159,11 @@ def map_spans(links: torch.Tensor, step: float) -> Iterator[Spans]:
 
 
 def ctc_spans(
-    chances: torch.Tensor, mask: torch.Tensor, batch: Batch, step: float
+    log_probs: torch.Tensor, mask: torch.Tensor, batch: Batch, step: float
 ) -> Iterator[Spans]:
-    """The times of the best path through what CTC heard, given what was said."""
+    """The times of the best path through CTC's steps, given the right words."""
     lengths = (batch.answer.mask.sum(1) - 1).tolist()
-    for row, real, units, length in zip(chances, mask, batch.answer.values, lengths, strict=True):
+    for row, real, units, length in zip(log_probs, mask, batch.answer.values, lengths, strict=True):
         spans = aligned(row[real], units[:length].tolist())
         yield [(start * step, stop * step) for start, stop in spans]
 

@@ -19,7 +19,8 @@ def metric_classes() -> list[type[DescribedMetric]]:
     for module in pkgutil.iter_modules(attnlab.metrics.__path__, "attnlab.metrics."):
         members = inspect.getmembers(importlib.import_module(module.name), inspect.isclass)
         found += [c for _, c in members if issubclass(c, DescribedMetric)]
-    return [c for c in set(found) if not inspect.isabstract(c) and "about" in vars(c)]
+    described = (c for c in set(found) if not inspect.isabstract(c) and "about" in vars(c))
+    return sorted(described, key=lambda metric: metric.__name__)
 
 
 @pytest.mark.parametrize("metric", metric_classes(), ids=lambda metric: metric.__name__)
