@@ -30,9 +30,12 @@ class MapMetrics(Section):
     """The figures that tell how right a map is."""
 
     name: str = Field(min_length=1, description="shown in tables")
-    figures: list[Annotated[SerializeAsAny[MapFigure], BeforeValidator(_named)]] = Field(
-        description="which figures, by name"
-    )
+    figures: list[
+        Annotated[
+            SerializeAsAny[MapFigure],
+            BeforeValidator(_named, json_schema_input_type=str | MapFigure),
+        ]
+    ] = Field(description="which figures, by name")
     links: LinkRule = Field(description="how weights become links: aer, token_f1, iou_f1, ...")
     iou: float = Field(ge=0.5, le=1, description="overlap from which a stretch counts as found")
     tolerance: int = Field(ge=0, description="keys by which a boundary may be off")

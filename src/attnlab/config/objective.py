@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, field_validator
 from pydantic_core import PydanticKnownError
 
-from attnlab.config.section import Section, Variant
+from attnlab.config.section import Section, Variant, or_null
 
 
 class Schedule(Variant, slot="schedule"):
@@ -49,7 +49,9 @@ class ObjectiveConfig(Section):
         description="folder of a trained run of the same data; its maps take the place of gold, "
         "and its choices are learned from by logit_distillation; null is none"
     )
-    terms: dict[str, Term] = Field(description="the parts of the loss, by name")
+    terms: dict[str, Term] = Field(
+        description="the parts of the loss, by name", json_schema_extra=or_null
+    )
 
     @field_validator("terms", mode="before")
     @classmethod

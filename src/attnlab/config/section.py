@@ -134,6 +134,11 @@ class Variant(Section):
         return self.implementation()(*args, **kwargs, **self.settings())
 
 
+def or_null(schema: JsonSchemaValue) -> None:
+    """In the JSON schema of a mapping whose validator drops what is null: values may be null."""
+    schema["additionalProperties"] = {"anyOf": [schema["additionalProperties"], {"type": "null"}]}
+
+
 SLOTS: dict[str, type[Variant]] = {}
 
 Implementation = TypeVar("Implementation", bound=Callable[..., Any])

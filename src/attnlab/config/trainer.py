@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from attnlab.config.section import Section, Variant
+from attnlab.config.section import Section, Variant, or_null
 from attnlab.errors import Mistake
 
 
@@ -90,7 +90,8 @@ class Trainer(Section):
     optimizer: Optimizer
     schedule: Schedule
     callbacks: dict[str, Callback] = Field(
-        description="what else happens while training, by name; a name may stand for its kind"
+        description="what else happens while training, by name; a name may stand for its kind",
+        json_schema_extra=or_null,
     )
     checkpoints: Checkpoints
 
