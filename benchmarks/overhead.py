@@ -21,7 +21,7 @@ import torch
 
 from attnlab.config import compose
 from attnlab.data.prepared import Prepared
-from attnlab.stages.learners import build_learner
+from attnlab.stages.trained_run import build_learner
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run
 from attnlab.training.data_module import PreparedData

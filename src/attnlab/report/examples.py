@@ -83,6 +83,36 @@ class ShownExample:
             context=_context(example),
         )
 
+    @classmethod
+    def of_prediction(
+        cls, example: Example, codec: Codec, prediction: str, weights: Map, words: Sequence[str]
+    ) -> ShownExample:
+        """An example whose gold is not known.
+
+        Args:
+            prediction: the model's answer as text.
+            weights: rows x keys, over whole words and without padding.
+            words: what the rows belong to, where the answer is a text.
+        """
+        keys, grid = _keys(example, codec), _grid(example, codec)
+        value: Any = example.inputs[example.attended]
+        attended = codec.inputs[example.attended]
+        heard = isinstance(attended, Sound) and value is not None
+        return cls(
+            id=example.id,
+            keys=keys,
+            queries=list(words) or _rows_of_prediction(codec, prediction, keys, len(weights)),
+            gold="",
+            prediction=prediction,
+            map=_rounded(weights),
+            gold_map=_rounded(np.zeros_like(weights)),
+            meta=example.meta,
+            grid=grid,
+            size=(attended.height, attended.width) if isinstance(attended, Picture) else None,
+            picture=picture_address(np.asarray(value)) if grid else None,
+            spectrum=spectrum(np.asarray(value), attended.hop) if heard else None,
+        )
+
     def mass_on_gold(self) -> float | None:
         """The mean weight on gold keys over annotated rows; None where there is no gold."""
         pairs = zip(self.map, self.gold_map, strict=True)
@@ -144,6 +174,15 @@ def _queries(example: Example, codec: Codec) -> list[str]:
         return [""]
     gold = codec.gold(example)
     return codec.answers.row_names(example, 1 if gold is None else len(gold.query_mask))
+
+
+def _rows_of_prediction(codec: Codec, prediction: str, keys: list[str], count: int) -> list[str]:
+    """Names for the rows of a map whose answer is no text."""
+    if codec.layout.rows == "input":
+        return keys
+    if count == 1:
+        return [prediction]
+    return [f"hop {n + 1}" if codec.rows_are_hops else str(n + 1) for n in range(count)]
 
 
 def _keys(example: Example, codec: Codec) -> list[str]:

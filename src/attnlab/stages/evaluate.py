@@ -27,6 +27,7 @@ from attnlab.data.batch import Batch
 from attnlab.data.items import Items
 from attnlab.data.loader import eval_loader
 from attnlab.data.prepared import Prepared
+from attnlab.data.source import Split
 from attnlab.metrics.controls import PositionPrior, controls
 from attnlab.metrics.facts import facts
 from attnlab.metrics.intervals import Interval, defined
@@ -38,9 +39,8 @@ from attnlab.report.examples import ShownExample, choose_examples, gold_text, sa
 from attnlab.report.head_maps import HeadMaps
 from attnlab.report.map_pictures import draw_head_grids, draw_maps
 from attnlab.report.summary import draw_panels
-from attnlab.stages.learners import device, load_learner
-from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run, with_changes
+from attnlab.stages.trained_run import TrainedRun
 from attnlab.tasks.task import Task
 from attnlab.training.evaluator import Evaluator
 from attnlab.training.learner import Learner
@@ -73,14 +73,20 @@ def main(arguments: list[str]) -> None:
     given = parser.parse_intermixed_args(arguments)
     run = open_run(given.run)
     if not given.settings:
-        show(run, evaluate(run), run.folder)
+        show(run, evaluate(TrainedRun(run)), run.folder)
         return
-    changed = with_changes(run, given.settings, MAY_CHANGE)
-    folder = run.folder / "evaluations" / (given.name or folder_name(given.settings))
+    changed, folder = changed_run(run, given.settings, given.name)
+    show(changed, evaluate(TrainedRun(changed), folder), folder)
+
+
+def changed_run(run: Run, settings: list[str], name: str | None = None) -> tuple[Run, Path]:
+    """The run with other settings, and the folder for its figures, with its config in it."""
+    changed = with_changes(run, settings, MAY_CHANGE)
+    folder = run.folder / "evaluations" / (name or folder_name(settings))
     folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(changed.plain, sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(text, encoding="utf-8")
-    show(changed, evaluate(changed, folder), folder)
+    return changed, folder
 
 
 def folder_name(settings: list[str]) -> str:
@@ -91,19 +97,19 @@ def folder_name(settings: list[str]) -> str:
     return name if len(name) <= 80 else f"{name[:70]}-{digest}"
 
 
-def evaluate(run: Run, folder: Path | None = None) -> Figures:
-    """Every figure of the test split, also written to metrics.json, with maps beside it.
+def evaluate(trained: TrainedRun, folder: Path | None = None, split: Split = "test") -> Figures:
+    """Every figure of a split, also written to metrics.json, with maps beside it.
 
     Args:
-        run: a trained run, perhaps with other settings of its metrics.
+        trained: a trained run, perhaps with other settings of its metrics.
         folder: where files go; the run's own folder if None.
+        split: train, val or test.
     """
+    run, prepared, learner = trained.run, trained.prepared, trained.learner
     folder = folder or run.folder
-    prepared = prepared_data(run.config)
-    learner = load_learner(run, prepared).to(device(run.config))
     started = time.monotonic()
-    evaluation = Evaluation(run, prepared, learner)
-    for number, batch in enumerate(_batches(run, prepared, learner.device)):
+    evaluation = Evaluation(run, prepared, learner, split)
+    for number, batch in enumerate(_batches(run, prepared, learner.device, split)):
         evaluation.update(number, batch)
     evaluation.save(folder)
     figures = evaluation.figures()
@@ -128,11 +134,13 @@ def evaluate(run: Run, folder: Path | None = None) -> Figures:
 
 
 class Evaluation:
-    """What one pass over the test split collects."""
+    """What one pass over a split collects."""
 
-    def __init__(self, run: Run, prepared: Prepared, learner: Learner) -> None:
+    def __init__(
+        self, run: Run, prepared: Prepared, learner: Learner, split: Split = "test"
+    ) -> None:
         self.run, self.prepared, self.learner = run, prepared, learner
-        self.examples = prepared.examples("test")
+        self.examples = prepared.examples(split)
         known = (prepared.codec.judged(example) for example in prepared.examples("train")[:2000])
         self.prior = PositionPrior.fit(target for target in known if target is not None)
         learner.task.fit(prepared.examples("train"))
@@ -231,9 +239,11 @@ def _computed(metrics: list[Metric]) -> dict[str, float]:
     return {name: value for metric in metrics for name, value in metric.compute().items()}
 
 
-def _batches(run: Run, prepared: Prepared, device: torch.device) -> Iterator[Batch]:
-    """The test split, each example encoded when its batch is due."""
-    items = Items(prepared.examples("test"), prepared.codec, kept=0)
+def _batches(
+    run: Run, prepared: Prepared, device: torch.device, split: Split = "test"
+) -> Iterator[Batch]:
+    """A split, each example encoded when its batch is due."""
+    items = Items(prepared.examples(split), prepared.codec, kept=0)
     loader = eval_loader(items, run.config.trainer.batches.eval_size, pin=False)
     shown = run.config.trainer.progress
     for batch in track(loader, "evaluating", disable=not shown, transient=True):

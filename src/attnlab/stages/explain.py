@@ -51,8 +51,8 @@ def main(arguments: list[str]) -> None:
     run = open_run(options.run)
     if options.params:
         run = replace(run, plain={**run.plain, "explain": params.read(options.params).explain})
-    run = _with_settings(run, options.settings)
-    mistake = _not_explained(run.config.task)
+    run = with_settings(run, options.settings)
+    mistake = not_explained(run.config.task)
     if mistake is None:
         explain(run)
     elif options.params:  # a stage of DVC leaves its files for every task
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> None:
         raise UserError(str(mistake))
 
 
-def _not_explained(task: Task) -> Mistake | None:
+def not_explained(task: Task) -> Mistake | None:
     """Why answers of this task have no explanations, if so."""
     if task.explains:
         return None
@@ -76,17 +76,14 @@ def explain(run: Run) -> None:
     from attnlab.explain.study import Study
     from attnlab.explain.trust.battery import TESTS
     from attnlab.stages.explain_tables import show
-    from attnlab.stages.learners import build_learner, device, load_learner
-    from attnlab.stages.prepare import prepared_data
+    from attnlab.stages.trained_run import TrainedRun, build_learner
     from attnlab.training.trainer import seed_everything
     from attnlab.training.wandb_run import closed_at_end, connect
 
     config = run.config
     seed_everything(config.seed + 1, config.trainer)  # an adversary must start from other weights
-    plain = replace(run, config=_uncompiled(run))
-    prepared = prepared_data(config)
-    learner = load_learner(plain, prepared).to(device(config))
-    study = Study(learner.model, learner.task, prepared, config.explain, device(config))
+    trained = TrainedRun(uncompiled(run))
+    study = Study(trained.model, trained.task, trained.prepared, config.explain, trained.device)
     console = Console()
     console.width = max(console.width, 100)
     console.print(study.estimate, soft_wrap=True)
@@ -97,7 +94,7 @@ def explain(run: Run) -> None:
     with _progress("testing the map", len(TESTS), config.trainer.progress) as step:
         report = study.report(explanations, step)
         if config.explain.trust.training.steps:
-            fresh = build_learner(plain, prepared).model
+            fresh = build_learner(trained.run, trained.prepared).model
             report.findings += study.trained_adversary(fresh, step)
     _write(run.folder / "trust.json", {"map": config.task.map, **report.plain()})
     _save_views(run)
@@ -145,7 +142,7 @@ def _explanations(run: Run, explanations: Explanations) -> dict[str, Any]:
     }
 
 
-def _with_settings(run: Run, settings: list[str]) -> Run:
+def with_settings(run: Run, settings: list[str]) -> Run:
     """The run with some values of its `explain` section replaced."""
     given = OmegaConf.from_dotlist([f"explain.{setting}" for setting in settings])
     merged = OmegaConf.merge(OmegaConf.create(run.plain), given)
@@ -154,10 +151,10 @@ def _with_settings(run: Run, settings: list[str]) -> Run:
     return replace(run, config=config, plain=plain)
 
 
-def _uncompiled(run: Run) -> Any:
-    """The config without compilation, which every changed map would trigger again."""
+def uncompiled(run: Run) -> Run:
+    """The run without compilation, which every changed map would trigger again."""
     trainer = run.config.trainer.model_copy(update={"compile": False})
-    return run.config.model_copy(update={"trainer": trainer})
+    return replace(run, config=run.config.model_copy(update={"trainer": trainer}))
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """`attnlab predict RUN`: answers with their scores and maps, a JSON object a line.
 
+    attnlab predict RUN "3 May 2004"                     # texts, to the terminal
     attnlab predict RUN                                  # the test split
     attnlab predict RUN --input texts.txt --output -     # a text a line, to the terminal
     attnlab predict RUN --input new.csv --n-best 5       # by column: .csv .tsv .jsonl .parquet
@@ -14,91 +15,62 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.progress import Progress
 
-from attnlab.config.compose import check, config_dir
 from attnlab.config.dataset import Dataset
-from attnlab.data.batch import Batch, collate
-from attnlab.data.codec import Codec, Map
-from attnlab.data.example import Example, named
-from attnlab.data.groups import Groups
 from attnlab.data.prepared import Prepared
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.datasets.readers.files import BadRowError
-from attnlab.errors import UserError, suggest
+from attnlab.errors import UserError
 from attnlab.report.examples import gold_text
-from attnlab.stages.learners import device, load_learner
-from attnlab.stages.prepare import prepared_data
-from attnlab.stages.requests import Question, asked, in_units, wording_of
-from attnlab.stages.run import Run, open_run
-from attnlab.tasks.generate.config import Decoding
-from attnlab.tasks.task import Prediction
-from attnlab.training.learner import Learner
+from attnlab.stages.predictions import (
+    PredictedAnswer,
+    decoding_as,
+    offer_training_answers,
+    predict,
+)
+from attnlab.stages.requests import Question, asked, asked_in_words, in_units, wording_of
+from attnlab.stages.run import open_run
+from attnlab.stages.trained_run import TrainedRun
 
 COMMAND = "answer, with scores and maps, as JSONL"
 
-TOGETHER = 20  # batches that are sorted by length together
-
-
-@dataclass(frozen=True)
-class Answered:
-    """One answer to one request."""
-
-    answer: str
-    map: Map  # rows of the answer x attended units
-    score: float | None = None
-    words: list[str] = field(default_factory=list)  # what the rows belong to, in a text
-
-    @classmethod
-    def of(cls, prediction: Prediction, example: Example, codec: Codec) -> Answered:
-        """The prediction with its map over whole words, without the padding."""
-        weights = prediction.map.cpu().numpy()[:, : len(codec.groups(example))]
-        rows = Groups.same(len(weights)) if prediction.rows is None else prediction.rows
-        over_words = codec.over_words(example, weights, rows)
-        return cls(prediction.text, over_words, prediction.score, list(prediction.words))
-
-    def described(self, with_map: bool, keys: list[str]) -> dict[str, Any]:
-        """As JSON has it."""
-        content: dict[str, Any] = {"answer": self.answer}
-        if self.score is not None:
-            content["score"] = round(self.score, 6)
-        if self.words and keys:
-            attended = self.map[:, : len(keys)].argmax(1)
-            content["alignment"] = " ".join(f"{i}-{j}" for j, i in enumerate(attended.tolist()))
-        if with_map:
-            content["map"] = [[round(w, 4) for w in row] for row in self.map.tolist()]
-        return content
+SETTING = re.compile(r"[a-z_]+=\S+")  # of the decoding; other words are texts
 
 
 def main(arguments: list[str]) -> None:
-    """Answer the questions of a split, or of a file."""
+    """Answer the examples of a split, the rows of a file, or texts of the command line."""
     chosen = _parser().parse_intermixed_args(arguments)
-    run = _decoded_as(open_run(chosen.run), chosen.decoding, chosen.settings, chosen.n_best)
-    prepared = prepared_data(run.config)
-    questions = asked(chosen.input, chosen.split, run.config, prepared)
-    learner = load_learner(run, prepared).to(device(run.config))
-    _offer_replies(learner, chosen.replies, run.config.dataset, prepared)
-    output = chosen.output or str(run.folder / "predictions.jsonl")
+    trained = TrainedRun(open_run(chosen.run))
+    settings = [word for word in chosen.words if SETTING.fullmatch(word)]
+    texts = [word for word in chosen.words if word not in settings]
+    task = decoding_as(trained, chosen.decoding, settings, chosen.n_best)
+    config, prepared = trained.config, trained.prepared
+    if texts:
+        questions = asked_in_words(texts, config, prepared)
+    else:
+        questions = asked(chosen.input, chosen.split, config, prepared)
+    _offer_replies(trained, chosen.replies)
+    output = chosen.output or ("-" if texts else str(trained.folder / "predictions.jsonl"))
     faults = 0
     with _opened(output) as file, _progress() as progress:
-        task = progress.add_task("predicting", total=None)
-        for question, predictions in _answered(
-            islice(questions, chosen.limit), learner, prepared, run, chosen.n_best or 1
+        bar = progress.add_task("predicting", total=None)
+        for question, predictions in predict(
+            trained, islice(questions, chosen.limit), chosen.n_best or 1, task
         ):
             faults += bool(question.problem)
             line = _line(question, predictions, prepared, chosen.maps)
             print(json.dumps(line, ensure_ascii=False), file=file)
-            progress.advance(task)
+            progress.advance(bar)
     if faults:
         print(f"{faults} rows could not be read; their lines say why", file=sys.stderr)
     if output != "-":
@@ -112,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", metavar="RUN", help="folder of the run")
-    parser.add_argument("settings", nargs="*", help="settings of --decoding: size=10")
+    parser.add_argument("words", nargs="*", metavar="TEXT", help="texts, or size=10 of --decoding")
     parser.add_argument("--input", nargs="+", metavar="FILE", help="NAME=FILE for each of several")
     parser.add_argument("--split", choices=["train", "val", "test"], default="test")
     parser.add_argument("--output", metavar="FILE", help="- is the terminal")
@@ -122,36 +94,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-maps", dest="maps", action="store_false", help="answers alone")
     parser.add_argument("--limit", type=int, metavar="N", help="the first questions only")
     return parser
-
-
-def _decoded_as(run: Run, kind: str | None, settings: Sequence[str], answers: int | None) -> Run:
-    """The run with another way of decoding, checked as any config is."""
-    plain = json.loads(json.dumps(run.plain))
-    decoding = plain["task"].get("decoding")
-    if decoding is None:
-        if kind or settings:
-            problem = f"task '{run.config.task.kind}' decodes nothing"
-            raise UserError(f"--decoding: {problem}; try it without")
-        return run
-    if answers and answers > 1 and kind is None and decoding["kind"] == "greedy":
-        kind = "beam"
-    if kind:
-        decoding = _defaults(kind)
-    if answers and "answers" in decoding:
-        decoding = decoding | {"answers": answers}
-        if "size" in decoding:
-            decoding["size"] = max(decoding["size"], answers)
-    changed = OmegaConf.merge(decoding, OmegaConf.from_dotlist(list(settings)))
-    plain["task"]["decoding"] = OmegaConf.to_container(changed)
-    config, plain = check(OmegaConf.create(plain))  # type: ignore[arg-type]
-    return replace(run, config=config, plain=plain)
-
-
-def _defaults(kind: str) -> dict[str, Any]:
-    path = config_dir() / "task" / "decoding" / f"{kind}.yaml"
-    if not path.is_file():
-        raise UserError(f"--decoding: no '{kind}'; {suggest(kind, Decoding.kinds())}")
-    return OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[return-value]
 
 
 @contextmanager
@@ -171,56 +113,17 @@ def _progress() -> Progress:
     return Progress(console=console, transient=True, disable=not console.is_terminal)
 
 
-def _answered(
-    questions: Iterator[Question],
-    learner: Learner,
-    prepared: Prepared,
-    run: Run,
-    n_best: int,
-) -> Iterator[tuple[Question, list[Answered]]]:
-    """Questions in their order with their answers; some at a time, those of a length together."""
-    codec, size = prepared.codec, run.config.trainer.batches.eval_size
-    while chunk := list(islice(questions, TOGETHER * size)):
-        items = [(q.example and codec.question(q.example, i)) for i, q in enumerate(chunk)]
-        order = sorted((i for i in items if i is not None), key=lambda item: item.keys)
-        found: dict[int, list[Answered]] = {}
-        for start in range(0, len(order), size):
-            batch = collate(order[start : start + size]).to(learner.device)
-            examples = [chunk[i].example for i in batch.index.tolist()]
-            predictions = _predicted(learner, batch, examples, codec, n_best)  # type: ignore[arg-type]
-            found |= zip(batch.index.tolist(), predictions, strict=True)
-        yield from ((question, found.get(i, [])) for i, question in enumerate(chunk))
-
-
-def _predicted(
-    learner: Learner, batch: Batch, examples: Sequence[Example], codec: Codec, most: int
-) -> list[list[Answered]]:
-    """For each example its answers, the best first, with maps over whole words."""
-    found = learner.task.predict(learner.model, batch, most)
-    return [
-        [Answered.of(each, example, codec) for each in predictions]
-        for predictions, example in zip(found, examples, strict=True)
-    ]
-
-
-def _offer_replies(
-    learner: Learner, file: str | None, dataset: Dataset, prepared: Prepared
-) -> None:
+def _offer_replies(trained: TrainedRun, file: str | None) -> None:
     """Let the task choose among the lines of a file, or among all answers of training."""
-    task = learner.task
-    if file and task.chooses_among_texts:
-        vocabulary = prepared.codec.answers.vocabulary
-        assert vocabulary is not None
-        task.choose_among(learner.model, _reply_lines(Path(file), dataset, vocabulary))
-    elif file:
+    if file is None:
+        offer_training_answers(trained)
+    elif not trained.task.chooses_among_texts:
         raise UserError("--replies: this run does not choose among texts; try it without")
-    elif task.chooses_among_texts:
-        task.choose_among(learner.model, _training_answers(prepared))
-
-
-def _training_answers(prepared: Prepared) -> Iterator[Iterable[str]]:
-    """The answers of the training examples."""
-    return (example.answer for example in prepared.examples("train"))  # type: ignore[misc]
+    else:
+        vocabulary = trained.prepared.codec.answers.vocabulary
+        assert vocabulary is not None
+        lines = _reply_lines(Path(file), trained.config.dataset, vocabulary)
+        trained.task.choose_among(trained.model, lines)
 
 
 def _reply_lines(file: Path, dataset: Dataset, vocabulary: Vocabulary) -> Iterator[list[str]]:
@@ -236,16 +139,29 @@ def _reply_lines(file: Path, dataset: Dataset, vocabulary: Vocabulary) -> Iterat
 
 
 def _line(
-    question: Question, predictions: Iterable[Answered], prepared: Prepared, with_map: bool
+    question: Question, answers: Iterable[PredictedAnswer], prepared: Prepared, with_map: bool
 ) -> dict[str, Any]:
     """What is written of one question."""
     line: dict[str, Any] = {"id": question.id}
     if question.example is None:
         return line | {"problem": question.problem}
     example, codec = question.example, prepared.codec
-    seen = {name: value for name, value in example.inputs.items() if isinstance(value, list)}
-    keys = named(seen.get(example.attended, []))
-    line |= {"inputs": seen, "attended": example.attended}
+    texts = {name: value for name, value in example.inputs.items() if isinstance(value, list)}
+    line |= {"inputs": texts, "attended": example.attended}
     if question.answered:
         line["gold"] = gold_text(example, codec)
-    return line | {"predictions": [p.described(with_map, keys) for p in predictions]}
+    aligned = example.attended in texts
+    return line | {"predictions": [_described(each, aligned, with_map) for each in answers]}
+
+
+def _described(answer: PredictedAnswer, aligned: bool, with_map: bool) -> dict[str, Any]:
+    """What is written of one answer; `aligned` says that a text is attended to."""
+    content: dict[str, Any] = {"answer": answer.text}
+    if answer.score is not None:
+        content["score"] = round(answer.score, 6)
+    if answer.words and aligned:
+        attended = answer.map.argmax(1).tolist()
+        content["alignment"] = " ".join(f"{i}-{j}" for j, i in enumerate(attended))
+    if with_map:
+        content["map"] = [[round(w, 4) for w in row] for row in answer.map.tolist()]
+    return content

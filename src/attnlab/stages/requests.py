@@ -1,20 +1,21 @@
-"""What `attnlab predict` is asked: the examples of a split, or the rows of a file."""
+"""The questions of `attnlab predict`: examples of a split, rows of a file, or values given."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import OmegaConf
 
 from attnlab.config.compose import config_dir
 from attnlab.config.dataset import Dataset
 from attnlab.config.schema import Config
-from attnlab.data.example import Example
-from attnlab.data.inputs import Sentences, Text
+from attnlab.data.example import Array, Example, Value
+from attnlab.data.inputs import Sentences, Sound, Text
 from attnlab.data.prepared import Prepared
 from attnlab.data.source import Split
 from attnlab.data.vocabulary import Vocabulary
@@ -53,6 +54,26 @@ def asked(
     return (asker.question(row) for row in _rows(files, list(prepared.codec.inputs)))
 
 
+def asked_in_words(
+    values: Sequence[str | Mapping[str, Any]], config: Config, prepared: Prepared
+) -> Iterator[Question]:
+    """A question for each text, or for each mapping from the names of inputs to their values."""
+    names, asker = list(prepared.codec.inputs), Asker(config, prepared)
+    rows = []
+    for number, given in enumerate(values, 1):
+        if not isinstance(given, Mapping) and len(names) > 1:
+            raise UserError(f"'{given}': this run reads several inputs: {', '.join(names)}")
+        value = given if isinstance(given, Mapping) else {names[0]: given}
+        for name in value:
+            if name not in names:
+                raise UserError(f"input {number}: no '{name}'; {suggest(str(name), names)}")
+        for name in names:
+            if name not in value and name not in asker.optional:
+                raise UserError(f"input {number}: no '{name}' given")
+        rows.append(Row("input", number, dict(value)))
+    return (asker.question(row) for row in rows)
+
+
 class Asker:
     """Makes examples of rows, as the dataset made those that the model has learned from."""
 
@@ -73,13 +94,15 @@ class Asker:
             inputs = {name: self._words(name, row) for name in self.inputs}
         except BadRowError as error:
             return Question(row.place, None, str(error))
-        return Question(row.place, Example(row.place, dict(inputs), None, attended=self.attended))
+        return Question(row.place, Example(row.place, inputs, None, attended=self.attended))
 
-    def _words(self, name: str, row: Row) -> list[str] | list[list[str]] | None:
+    def _words(self, name: str, row: Row) -> Value:
         """The words of an input; None where it may be missing, and is."""
         column = self.columns.get(name, name)
         column = column if column in row.values else name
         value = row.values.get(column)
+        if isinstance(value, np.ndarray):
+            return self._array(name, value)
         if name in self.optional and value in (None, "", []):
             return None
         if column not in row.values:
@@ -87,8 +110,20 @@ class Asker:
             raise UserError(f"--input: no column '{name}' in {row.file}; {hint}")
         return self._read(name, value, column)[: self.longest]
 
+    def _array(self, name: str, value: np.ndarray) -> Array:
+        """Pixels (channels x height x width) or samples."""
+        found, axes = self.inputs[name], value.ndim
+        if isinstance(found, Text | Sentences):
+            raise BadRowError(f"'{name}' is a {found.form}, not an array")
+        if isinstance(found, Sound) and axes != 1:
+            raise BadRowError(f"'{name}' has {axes} axes; samples of a sound have one")
+        return value if value.dtype == np.uint8 else value.astype(np.float32)
+
     def _read(self, name: str, value: Any, column: str) -> list[str] | list[list[str]]:
-        if self.wording is not None and isinstance(self.inputs[name], Sentences):
+        found = self.inputs[name]
+        if not isinstance(found, Text | Sentences):
+            raise BadRowError(f"'{name}' is a {found.form}: an array is needed")
+        if self.wording is not None and isinstance(found, Sentences):
             return self.wording.in_sentences(value, column).units
         return in_units(value, self.wording, self.texts[name], column)
 

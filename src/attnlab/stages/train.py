@@ -14,9 +14,9 @@ from attnlab.config.schema import Config
 from attnlab.data.prepared import Prepared
 from attnlab.errors import RunError
 from attnlab.stages import evaluate, report
-from attnlab.stages.learners import build_learner, device, load_teacher
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, resume_command, start
+from attnlab.stages.trained_run import TrainedRun, build_learner, device, load_teacher
 from attnlab.training import distributed, wandb_run
 from attnlab.training.checkpoint import provenance, read_checkpoint
 from attnlab.training.cost import Cost
@@ -28,11 +28,11 @@ from attnlab.training.trainer import build_trainer, seed_everything
 FROM_CONFIG = "prepare, train, evaluate and report"
 
 
-def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> None:
-    """What `stages` names, in one run's folder."""
+def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Run | None:
+    """What `stages` names, in one run's folder, which is returned if there is a training."""
     prepared = prepared_data(config) if "prepare" in config.stages else None
     if "train" not in config.stages:
-        return
+        return None
     run = start(config, plain, overrides)
     with run.tracked():
         prepared = prepared or prepared_data(config)
@@ -43,6 +43,7 @@ def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Non
             train(run, prepared, overrides, wandb)
             if distributed.is_first_process() and not config.trainer.fast_dev_run:
                 finish(run, wandb)
+    return run
 
 
 def train(
@@ -80,7 +81,7 @@ def finish(run: Run, wandb: WandbLogger | None) -> None:
     """What is left when the model is trained: judge it, write it up, say where everything is."""
     if "evaluate" not in run.config.stages:
         return
-    figures = evaluate.evaluate(run)
+    figures = evaluate.evaluate(TrainedRun(run))
     if wandb is not None:
         from attnlab.report.wandb_media import log_evaluation
 

@@ -1,19 +1,70 @@
-"""The model of a run with all that training and judging it needs: new, or as it was trained."""
+"""`TrainedRun`: a run with its model, task and data, as evaluate, predict and explain use it.
+
+How the model of a run is built, trained or not, stands here too.
+"""
 
 from __future__ import annotations
 
+from functools import cached_property
+from pathlib import Path
+
 import torch
+from torch import nn
 
 from attnlab.config.schema import Config
 from attnlab.data.prepared import Prepared
 from attnlab.errors import RunError, UserError
 from attnlab.metrics.plausibility import map_metrics
+from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
 from attnlab.tasks.model import build_model
+from attnlab.tasks.task import Task
 from attnlab.training.checkpoint import provenance, read_checkpoint
 from attnlab.training.evaluator import Evaluator
 from attnlab.training.learner import Learner
 from attnlab.training.teacher import Teacher
+
+
+class TrainedRun:
+    """A run that was trained; data and model are read when they are first used."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    @property
+    def folder(self) -> Path:
+        """Where its checkpoints, figures and reports are."""
+        return self.run.folder
+
+    @property
+    def config(self) -> Config:
+        """The checked config it was trained with."""
+        return self.run.config
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """Its data."""
+        return prepared_data(self.config)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where it answers: see `device`."""
+        return device(self.config)
+
+    @cached_property
+    def learner(self) -> Learner:
+        """The trained model with its task and metrics, ready to answer."""
+        return load_learner(self.run, self.prepared).to(self.device)
+
+    @property
+    def model(self) -> nn.Module:
+        """The trained model, in evaluation mode."""
+        return self.learner.model
+
+    @property
+    def task(self) -> Task:
+        """How the model's outputs become answers."""
+        return self.learner.task
 
 
 def build_learner(run: Run, prepared: Prepared, total_steps: int = 0) -> Learner:
@@ -56,6 +107,6 @@ def load_teacher(run: Run, prepared: Prepared) -> Teacher | None:
 
 
 def device(config: Config) -> torch.device:
-    """Where to judge and explain: the GPU if training used one."""
+    """The GPU if training uses one and one is here, else the CPU."""
     on_gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
     return torch.device("cuda" if on_gpu else "cpu")

@@ -1,0 +1,164 @@
+"""Answers of a trained run to questions, each with its score and its map."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from attnlab.config.compose import check, config_dir
+from attnlab.data.batch import collate
+from attnlab.data.codec import Codec, Map
+from attnlab.data.example import Example
+from attnlab.data.groups import Groups
+from attnlab.errors import UserError, suggest
+from attnlab.report.examples import ShownExample
+from attnlab.stages.requests import Question
+from attnlab.stages.trained_run import TrainedRun
+from attnlab.tasks.generate.config import Decoding
+from attnlab.tasks.task import Prediction, Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SORTED_TOGETHER = 20  # batches whose questions are sorted by length together
+
+
+@dataclass(frozen=True)
+class PredictedAnswer:
+    """One answer to one input, with the map that the model made it with.
+
+    Attributes:
+        text: the answer in words.
+        score: a probability, or the log probability of a text; None where the task has none.
+        map: rows x keys, the mean over heads, over whole words; each row sums to one.
+        rows: the name of each row of the map: the words of the answer, or the answer itself.
+        keys: the name of each key: words of the input, row and column of a patch, number of a step.
+        others: the next best answers to the same input, where more than one was asked for.
+    """
+
+    text: str
+    score: float | None
+    map: Map
+    rows: list[str]
+    keys: list[str]
+    others: list[PredictedAnswer] = field(default_factory=list)
+    words: list[str] = field(default_factory=list, repr=False)  # of an answer that is a text
+    shown: ShownExample | None = field(default=None, repr=False)  # as reports show it
+
+    @classmethod
+    def of(cls, prediction: Prediction, example: Example, codec: Codec) -> PredictedAnswer:
+        """The prediction with its map over whole words, without the padding."""
+        units = codec.groups(example)
+        weights = prediction.map.cpu().numpy()[:, : len(units)]
+        rows = prediction.rows
+        if rows is None:
+            tags = codec.layout.rows == "input"  # a row for each unit of the input
+            rows = units.reverse() if tags else Groups.same(len(weights))
+        weights = codec.over_words(example, weights, rows)
+        words = list(prediction.words)
+        shown = ShownExample.of_prediction(example, codec, prediction.text, weights, words)
+        names = shown.queries, shown.keys
+        return cls(prediction.text, prediction.score, weights, *names, words=words, shown=shown)
+
+    def show(self) -> Figure:
+        """The map as a matplotlib figure; `figure.savefig(...)` writes it."""
+        from attnlab.report.map_pictures import draw_map
+
+        assert self.shown is not None
+        return draw_map(self.shown)
+
+    def _repr_html_(self) -> str:
+        stream = io.BytesIO()
+        self.show().savefig(stream, format="png", dpi=100)
+        picture = base64.b64encode(stream.getvalue()).decode()
+        score = "" if self.score is None else f" ({self.score:.3g})"
+        return (
+            f"<div><b>{html.escape(self.text)}</b>{score}<br>"
+            f"<img alt='attention map' src='data:image/png;base64,{picture}'></div>"
+        )
+
+
+def predict(
+    trained: TrainedRun, questions: Iterator[Question], n_best: int = 1, task: Task | None = None
+) -> Iterator[tuple[Question, list[PredictedAnswer]]]:
+    """Questions in their order, each with its answers, the best first.
+
+    A part of the questions is read at a time; those of a length are answered together.
+
+    Args:
+        trained: the run that answers.
+        questions: one that could not be read has no answers.
+        n_best: how many answers to each question, where the task has so many.
+        task: decodes in another way than the run's own, see `decoding_as`.
+    """
+    learner, codec = trained.learner, trained.prepared.codec
+    size, task = trained.config.trainer.batches.eval_size, task or trained.task
+    while chunk := list(islice(questions, SORTED_TOGETHER * size)):
+        items = [(q.example and codec.question(q.example, i)) for i, q in enumerate(chunk)]
+        order = sorted((i for i in items if i is not None), key=lambda item: item.keys)
+        answers: dict[int, list[PredictedAnswer]] = {}
+        for start in range(0, len(order), size):
+            batch = collate(order[start : start + size]).to(learner.device)
+            predicted = task.predict(learner.model, batch, n_best)
+            for index, predictions in zip(batch.index.tolist(), predicted, strict=True):
+                example: Any = chunk[index].example
+                answers[index] = [PredictedAnswer.of(p, example, codec) for p in predictions]
+        yield from ((question, answers.get(i, [])) for i, question in enumerate(chunk))
+
+
+def decoding_as(
+    trained: TrainedRun, kind: str | None, settings: Sequence[str], n_best: int | None
+) -> Task:
+    """The run's task with another way of decoding, checked as any config is.
+
+    Args:
+        trained: the run; its model serves every way of decoding.
+        kind: greedy, beam or sample; the run's own if None, or a beam where several answers are
+            asked for.
+        settings: of the decoding, as `size=10`.
+        n_best: how many answers to each question.
+    """
+    plain = trained.run.plain
+    decoding = plain["task"].get("decoding")
+    if decoding is None:
+        if kind or settings:
+            problem = f"task '{trained.config.task.kind}' decodes nothing"
+            raise UserError(f"--decoding: {problem}; try it without")
+        return trained.task
+    if not kind and not settings and (n_best or 1) == 1:
+        return trained.task
+    if n_best and n_best > 1 and kind is None and decoding["kind"] == "greedy":
+        kind = "beam"
+    if kind:
+        decoding = _defaults(kind)
+    if n_best and "answers" in decoding:
+        decoding = decoding | {"answers": n_best}
+        if "size" in decoding:
+            decoding["size"] = max(decoding["size"], n_best)
+    merged = OmegaConf.merge(decoding, OmegaConf.from_dotlist(list(settings)))
+    changed = plain | {"task": plain["task"] | {"decoding": OmegaConf.to_container(merged)}}
+    config, _ = check(OmegaConf.create(changed))
+    task: Task = config.task.build(trained.prepared.codec)
+    task.use_decoding()
+    return task
+
+
+def _defaults(kind: str) -> dict[str, Any]:
+    path = config_dir() / "task" / "decoding" / f"{kind}.yaml"
+    if not path.is_file():
+        raise UserError(f"--decoding: no '{kind}'; {suggest(kind, Decoding.kinds())}")
+    return OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[return-value]
+
+
+def offer_training_answers(trained: TrainedRun) -> None:
+    """Let a task that chooses among texts choose among the answers of the training examples."""
+    if trained.task.chooses_among_texts:
+        answers: Iterable[Any] = (e.answer for e in trained.prepared.examples("train"))
+        trained.task.choose_among(trained.model, answers)
