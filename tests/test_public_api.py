@@ -23,7 +23,10 @@ SIGNATURES = {
         "max_length: 'int' = 1024, "
         "role: \"Literal['self', 'cross', 'pooling']\" = 'self') -> 'None'"
     ),
+    "TrainedRun": "(run: 'Run') -> 'None'",
+    "load": "(run: 'str | Path' = 'latest') -> 'TrainedRun'",
     "register": "(slot: 'str', kind: 'str') -> 'Callable[[Implementation], Implementation]'",
+    "train": "(overrides: 'str | Sequence[str]' = ()) -> 'TrainedRun'",
     "watch": (
         "(model: 'nn.Module', *, layers: 'Layers | None' = None, "
         "heads: 'int | Sequence[int] | None' = None, rows: 'Rows | None' = None, "
@@ -31,6 +34,22 @@ SIGNATURES = {
         "replace: 'Mapping[str, Replacement] | None' = None) -> 'Watch'"
     ),
 }
+# What `attnlab.load(...)` gives.
+TRAINED_RUN = {
+    "evaluate": "(self, *changes: 'str', split: 'Split' = 'test') -> 'dict[str, Any]'",
+    "explain": (
+        "(self, inputs: 'Value | Sequence[Value]' = 'test', "
+        "methods: 'Sequence[Method] | None' = None, *, limit: 'int | None' = None) "
+        "-> 'list[Explanation]'"
+    ),
+    "predict": (
+        "(self, inputs: 'Value | Sequence[Value]', n_best: 'int' = 1, *, "
+        "limit: 'int | None' = None) -> 'PredictedAnswers'"
+    ),
+    "show": "(self) -> 'None'",
+}
+TRAINED_RUN_READ = ("config", "device", "figures", "folder", "learner", "model", "prepared", "task")
+ANSWER = ("text", "score", "map", "rows", "keys", "others", "show")
 # What `attnlab.watch(...)` yields.
 WATCH = {
     "clear": "(self) -> 'None'",
@@ -72,6 +91,20 @@ def test_signatures(name: str) -> None:
     public = getattr(attnlab, name)
     assert str(inspect.signature(public)) == SIGNATURES[name]
     assert inspect.getdoc(public)
+
+
+def test_what_a_trained_run_has() -> None:
+    from attnlab.stages.predictions import PredictedAnswer
+
+    run = attnlab.TrainedRun
+    assert {name for name in dir(run) if not name.startswith("_")} == {
+        *TRAINED_RUN,
+        *TRAINED_RUN_READ,
+    }
+    for name, signature in TRAINED_RUN.items():
+        assert str(inspect.signature(getattr(run, name))) == signature
+    assert all(inspect.getdoc(getattr(run, name)) for name in (*TRAINED_RUN, *TRAINED_RUN_READ))
+    assert set(ANSWER) <= {*PredictedAnswer.__dataclass_fields__, *vars(PredictedAnswer)}
 
 
 def test_what_a_watch_yields() -> None:

@@ -87,6 +87,17 @@ def test_lines_are_answered_in_their_order_with_the_best_of_a_beam(dates: Path) 
         assert "map" not in line["predictions"][0]
 
 
+def test_texts_of_the_command_line_are_answered_on_the_terminal(dates: Path) -> None:
+    done = predict(dates, "3 May 2004", "12 de marzo de 1999", "--decoding", "beam", "size=2")
+    assert done.returncode == 0, done.stderr
+    found = lines(done.stdout)
+    assert ["".join(line["inputs"]["text"]) for line in found] == [
+        "3 May 2004",
+        "12 de marzo de 1999",
+    ]
+    assert all(line["predictions"][0]["score"] < 0 for line in found)
+
+
 def test_maps_of_pieces_are_over_words(pairs: Path, tmp_path: Path) -> None:
     table = tmp_path / "new.jsonl"
     table.write_text('{"text": "word1 and other2"}\n{"text": "unheard of words"}\n')

@@ -97,7 +97,7 @@ class ShownExample:
         keys, grid = _keys(example, codec), _grid(example, codec)
         value: Any = example.inputs[example.attended]
         attended = codec.inputs[example.attended]
-        heard = isinstance(attended, Sound) and value is not None
+        sound = attended if isinstance(attended, Sound) and value is not None else None
         return cls(
             id=example.id,
             keys=keys,
@@ -110,7 +110,7 @@ class ShownExample:
             grid=grid,
             size=(attended.height, attended.width) if isinstance(attended, Picture) else None,
             picture=picture_address(np.asarray(value)) if grid else None,
-            spectrum=spectrum(np.asarray(value), attended.hop) if heard else None,
+            spectrum=spectrum(np.asarray(value), sound.hop) if sound else None,
         )
 
     def mass_on_gold(self) -> float | None:
