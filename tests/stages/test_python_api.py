@@ -60,6 +60,24 @@ def test_n_best_labels_with_their_probabilities(reviews: attnlab.TrainedRun) -> 
     assert first.rows == [first.text] and first.keys == ["a", "great", "film"]
 
 
+def test_a_question_about_a_picture_given_as_an_array(tmp_path: Path) -> None:
+    words = ["experiment=questions", "stages=[prepare,train]", "trainer.max_epochs=1"]
+    run = attnlab.train(small(tmp_path, *words))
+    example = run.prepared.examples("test")[0]
+    (known,) = run.predict("test", limit=1)
+    question = example.inputs["question"]
+    assert isinstance(question, list)
+    given = {"image": example.inputs["image"], "question": " ".join(map(str, question))}
+    (answer,) = run.predict([given])
+    assert answer.text == known.text
+    np.testing.assert_allclose(answer.map, known.map, atol=1e-5)
+    assert answer.show().axes
+    with pytest.raises(UserError, match="input 1: no 'image' given"):
+        run.predict({"question": "what?"})
+    with pytest.raises(UserError, match="'image' is a picture: an array is needed"):
+        run.predict({"image": "a.png", "question": "what?"})
+
+
 def test_explanations_name_decisions_and_units(reviews: attnlab.TrainedRun) -> None:
     (why,) = reviews.explain("a great film", methods=["attention", "leave_one_out"])
     assert why.keys == ["a", "great", "film"] and why.rows == [why.text]

@@ -94,10 +94,9 @@ class ShownExample:
             weights: rows x keys, over whole words and without padding.
             words: what the rows belong to, where the answer is a text.
         """
-        keys, grid = _keys(example, codec), _grid(example, codec)
+        keys = _keys(example, codec)
         value: Any = example.inputs[example.attended]
-        attended = codec.inputs[example.attended]
-        sound = attended if isinstance(attended, Sound) and value is not None else None
+        picture, sound = (_attended(example, codec, form) for form in ("picture", "sound"))
         return cls(
             id=example.id,
             keys=keys,
@@ -107,10 +106,11 @@ class ShownExample:
             map=_rounded(weights),
             gold_map=_rounded(np.zeros_like(weights)),
             meta=example.meta,
-            grid=grid,
-            size=(attended.height, attended.width) if isinstance(attended, Picture) else None,
-            picture=picture_address(np.asarray(value)) if grid else None,
+            grid=_grid(example, codec),
+            size=(picture.height, picture.width) if picture else None,
+            picture=picture_address(np.asarray(value)) if picture else None,
             spectrum=spectrum(np.asarray(value), sound.hop) if sound else None,
+            context=_context(example),
         )
 
     def mass_on_gold(self) -> float | None:
