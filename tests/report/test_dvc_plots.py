@@ -65,7 +65,7 @@ def test_a_task_that_makes_no_choice_leaves_every_file_of_the_stage(tmp_path: Pa
     params = str(REPOSITORY / "params.yaml")
     done = run([sys.executable, "-m", "attnlab", "explain", str(tmp_path), "--params", params])
     assert done.returncode == 0, done.stderr
-    assert "makes no choice" in done.stdout
+    assert "makes no decision" in done.stdout
     stage = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]["explain"]
     named = [*stage["outs"], *stage["metrics"], *stage["plots"]]
     for name in named:

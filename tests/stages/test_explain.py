@@ -103,7 +103,7 @@ def test_a_task_without_decisions_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain))
     done = explain(tmp_path)
     assert done.returncode == 2
-    assert "task.kind: 'locate' makes no choice that could be explained" in done.stderr
+    assert "task.kind: 'locate' makes no decision that could be explained" in done.stderr
 
 
 def test_mistakes_are_found_before_torch_is_imported(trained: Path) -> None:
