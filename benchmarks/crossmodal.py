@@ -15,9 +15,9 @@ import torch
 from attnlab.attention.probes import Tap
 from attnlab.data.loader import eval_loader
 from attnlab.metrics.plausibility import map_metrics
-from attnlab.stages.trained_run import load_learner
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
+from attnlab.stages.trained_run import load_learner
 from attnlab.training.evaluator import Evaluator
 from benchmarks.tables import Tables, Trained, seconds, values
 

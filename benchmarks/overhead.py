@@ -21,9 +21,9 @@ import torch
 
 from attnlab.config import compose
 from attnlab.data.prepared import Prepared
-from attnlab.stages.trained_run import build_learner
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run
+from attnlab.stages.trained_run import build_learner
 from attnlab.training.data_module import PreparedData
 from attnlab.training.history import History
 from attnlab.training.learner import Learner

@@ -24,9 +24,9 @@ from attnlab.data.source import Split
 from attnlab.metrics.links import Path as BestPath
 from attnlab.metrics.path import matched
 from attnlab.models.audio import LogMel
-from attnlab.stages.trained_run import load_learner
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
+from attnlab.stages.trained_run import load_learner
 from attnlab.tasks.generate.ctc import aligned
 from attnlab.tasks.generate.head import Generator
 from benchmarks.runs import figures
