@@ -17,7 +17,10 @@ from typing import Any
 
 import torch
 
+from attnlab.attention.probes.dot_product import DotProductCall
+from attnlab.attention.probes.map_changes import MapChange
 from attnlab.watching import Watch
+from attnlab.watching.interception import Running
 from benchmarks.results import record
 
 LENGTH, LAST = 512, "h.11.attn"
@@ -39,7 +42,8 @@ def models() -> tuple[Any, Any]:
 
     torch.manual_seed(0)
     fused = GPT2Model(GPT2Config()).eval()
-    eager = GPT2Model(GPT2Config(attn_implementation="eager")).eval()
+    eager = GPT2Model(GPT2Config()).eval()
+    eager.set_attn_implementation("eager")
     eager.load_state_dict(fused.state_dict())
     return fused, eager
 
@@ -49,9 +53,9 @@ class Stopwatch(Watch):
 
     spent = 0.0
 
-    def see(self, *call: Any) -> Any:
+    def see(self, running: Running, call: DotProductCall, role: str | None) -> MapChange | None:
         began = time.process_time()
-        change = super().see(*call)
+        change = super().see(running, call, role)
         self.spent += 1e3 * (time.process_time() - began)
         return change
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from torch import Tensor, nn
 
@@ -57,7 +57,7 @@ class Watch:
         self._interception: Interception | None = None
         self._own: list[_OwnAttention] = []
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         if self._interception is not None:
             raise UserError(
                 "watch: is open already; a nested one needs an `attnlab.watch` of its own"
