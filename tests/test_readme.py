@@ -43,7 +43,7 @@ def readme_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_command_of_the_readme_is_known_here() -> None:
-    stages = ("evaluate", "predict", "report", "explain", "compare", "sync", "align")
+    stages = ("evaluate", "predict", "report", "explain", "compare", "runs", "sync", "align")
     known = ("python train.py", *(f"attnlab {stage}" for stage in stages))
     others = [command for command in COMMANDS if not command.startswith(known)]
     # `make` is what sets up and runs these tests; test_dvc.py runs `dvc repro` on a fresh clone,
