@@ -1,1 +1,1 @@
-"""Schema and composition of the config. Nothing in this room imports torch."""
+"""Schema and composition of the config. Nothing in this package imports torch."""
