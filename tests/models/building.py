@@ -125,6 +125,6 @@ def built(
     """A model for the examples with random weights, the examples as a batch, their codec."""
     torch.manual_seed(0)
     codec = (codec or fitted(examples)).with_layout(layout_of(config))
-    codec = replace(codec, answers=config.task.adapt_answers(codec.answers))
+    codec = replace(codec, answers=config.task.adapt_answers(codec.answers, codec.inputs))
     batch = collate([codec.encode(example, i) for i, example in enumerate(examples)])
     return build_model(config, codec).eval(), batch, codec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -71,8 +71,8 @@ class Task(Variant, slot="task"):
             problem = f"'{self.kind}' does not go with answers of form '{form}' in '{dataset}'"
             yield Mistake("task.kind", problem, f"did you mean '{' or '.join(suitable)}'?")
 
-    def adapt_answers(self, answers: Any) -> Any:
-        """The form of the data's answers as this task learns them."""
+    def adapt_answers(self, answers: Any, inputs: Mapping[str, Any]) -> Any:
+        """The form of the data's answers as this task learns them, beside what inputs are."""
         return answers
 
 

@@ -21,6 +21,7 @@ from attnlab.data.answer import Answer, answer_form
 from attnlab.data.codec import Codec
 from attnlab.data.dependencies import dependencies
 from attnlab.data.example import Example
+from attnlab.data.inputs import Input
 from attnlab.data.map_layout import IDENTITY, MapLayout
 from attnlab.data.missing import lacking
 from attnlab.data.pretrained import PretrainedPieces
@@ -48,7 +49,7 @@ class Prepared:
         folder: Path,
         layout: MapLayout = IDENTITY,
         spelling: Spelling | None = None,
-        adapt_answers: Callable[[Answer], Answer] | None = None,
+        adapt_answers: Callable[[Answer, Mapping[str, Input]], Answer] | None = None,
         missing: Mapping[str, float] | None = None,
     ) -> None:
         self.folder, self.layout, self.spelling = folder, layout, spelling
@@ -66,14 +67,14 @@ class Prepared:
         if self.spelling is not None:
             codec = codec.spelled(*self.spelling)
         if self.adapt_answers is not None:
-            codec = replace(codec, answers=self.adapt_answers(codec.answers))
+            codec = replace(codec, answers=self.adapt_answers(codec.answers, codec.inputs))
         return codec
 
     def with_layout(
         self,
         layout: MapLayout,
         spelling: Spelling | None = None,
-        adapt_answers: Callable[[Answer], Answer] | None = None,
+        adapt_answers: Callable[[Answer, Mapping[str, Input]], Answer] | None = None,
     ) -> Prepared:
         """The same data for a model with this map layout and spelling, and for its task."""
         return Prepared(self.folder, layout, spelling, adapt_answers, self.missing)

@@ -12,7 +12,7 @@ from attnlab.attention.mask import Mask
 from attnlab.attention.state import State
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Padded
-from attnlab.data.vocabulary import BOS, Vocabulary
+from attnlab.data.vocabulary import BOS, SPECIAL, Vocabulary
 from attnlab.models.builder import Decoder, ModelBuilder
 from attnlab.models.dropout import Dropout
 from attnlab.models.memory import Memory
@@ -54,6 +54,10 @@ class CausalDecoder(Decoder):
     prompt's rest is the beginning of its answer (`rest_of`).
     """
 
+    marks = True
+    """Whether texts have marks of begin and end; without, prompts have a unit, and no mark or
+    unknown unit is written."""
+
     def __init__(
         self, builder: ModelBuilder, vocabulary: Vocabulary, attention: AttentionConfig
     ) -> None:
@@ -90,10 +94,12 @@ class CausalDecoder(Decoder):
         """The state after the common length of the prompts, whose rest comes first in answers."""
         prompts, mask = memory.values, memory.mask
         common = int(mask.sum(1).min()) if mask.shape[1] else 0
-        units = torch.cat([prompts.new_full((len(prompts), 1), BOS), prompts[:, :common]], 1)
+        units = prompts[:, :common]
+        if self.marks:
+            units = torch.cat([prompts.new_full((len(prompts), 1), BOS), units], 1)
         rest = Padded(prompts[:, common:], mask[:, common:])
         state = CausalState(self.encoder.start(), self.start_attention(), units[:, -1], rest)
-        if common:
+        if units.shape[1] > 1:
             self._advance(units[:, :-1], state)
         return state
 
@@ -102,6 +108,8 @@ class CausalDecoder(Decoder):
         if state.first is not None:
             units, state.first = state.first, None
         scores = self._advance(units[:, None], state)[:, -1]
+        if not self.marks:
+            scores[:, : len(SPECIAL)] = -torch.inf
         number, rest = state.steps, state.rest
         state.steps += 1
         if number >= rest.values.shape[1]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -43,7 +43,7 @@ class Classify(Task, Smoothed, kind="classify", target="attnlab.tasks.classify.t
     def map_hops(self) -> int:
         return self.hops
 
-    def adapt_answers(self, answers: Any) -> Any:
+    def adapt_answers(self, answers: Any, inputs: Mapping[str, Any]) -> Any:
         return answers.merging(self.merge_labels or {})
 
     def mistakes(self, config: Config) -> Iterator[Mistake]:

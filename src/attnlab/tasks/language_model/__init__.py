@@ -1,0 +1,1 @@
+"""Texts that are continued: the next unit at every position."""

@@ -1,0 +1,168 @@
+"""`LanguageModel`: the answer is the next unit of one text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Unpack
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from attnlab.attention.probes import Tap
+from attnlab.data.batch import Batch
+from attnlab.data.codec import Codec
+from attnlab.data.example import Example
+from attnlab.data.inputs import Input, Text
+from attnlab.errors import UserError
+from attnlab.metrics.labels import TokenAccuracy
+from attnlab.metrics.text import Perplexity
+from attnlab.models.causal_decoder import CausalDecoder
+from attnlab.tasks.choice_loss import NOT_COUNTED, choice_loss
+from attnlab.tasks.choices import ChoiceSettings, ChoiceTask
+from attnlab.tasks.generate.config import Decoding as DecodingConfig
+from attnlab.tasks.generate.decoding import Decoding, Greedy
+from attnlab.tasks.language_model.answer import NextUnits
+from attnlab.tasks.language_model.head import CausalLanguageModel
+from attnlab.tasks.task import HeadContext, Prediction
+
+
+class LanguageModel(ChoiceTask):
+    """A choice of a unit after each; scores at a position are those of the unit after it."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        *,
+        max_length: int,
+        context: int | None,
+        decoding: DecodingConfig,
+        **shared: Unpack[ChoiceSettings],
+    ) -> None:
+        super().__init__(codec, **shared)
+        self.max_length, self.context = max_length, context
+        self.decoding_config = decoding
+        self.decoding: Decoding = Greedy()
+        self.unigram: Tensor | None = None  # log probabilities of the units
+
+    @classmethod
+    def next_units(cls, inputs: Mapping[str, Input]) -> NextUnits:
+        """The form of the answers: the units of the one text there is."""
+        (name, text), *others = inputs.items()
+        if others or not isinstance(text, Text):
+            forms = ", ".join(f"{name} ({each.form})" for name, each in inputs.items())
+            raise UserError(f"task.kind: 'language_model' learns one text; the data hold {forms}")
+        return NextUnits(text.vocabulary, source=name)
+
+    @property
+    def units(self) -> NextUnits:
+        """The form of the answers."""
+        assert isinstance(self.codec.answers, NextUnits)
+        return self.codec.answers
+
+    def check_inputs(self, names: Sequence[str]) -> None:
+        raise UserError(f"task.kind: 'language_model' learns one text, not {', '.join(names)}")
+
+    def head(self, context: HeadContext) -> nn.Module:
+        builder = context.builder
+        decoder = builder.causal_decoder(self.units.vocabulary, context.attention)
+        assert isinstance(decoder, CausalDecoder)
+        return CausalLanguageModel(decoder, self.codec.attended, builder.unit_dropout)
+
+    # Training
+
+    def gold(self, batch: Batch) -> Tensor:
+        """The unit after each; the last has none: batch x length."""
+        units, mask = batch.inputs[self.codec.attended]
+        following = units.masked_fill(~mask, NOT_COUNTED)[:, 1:]
+        return F.pad(following, (0, 1), value=NOT_COUNTED)
+
+    def rows(self, scores: Any, batch: Batch) -> Tensor:
+        """Unit t is predicted at position t - 1; the row of the first unit means nothing."""
+        units = batch.inputs[self.codec.attended].values
+        length = units.shape[1]
+        before = torch.arange(-1, length - 1, device=units.device).clamp_min(0)
+        return before.expand(len(units), length)
+
+    # Metrics
+
+    def metrics(self) -> list[Metric]:
+        return [Perplexity(), TokenAccuracy()]
+
+    def update_metrics(
+        self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor
+    ) -> None:
+        gold = self.gold(batch)
+        counted = gold != NOT_COUNTED
+        for metric in metrics:
+            if isinstance(metric, Perplexity):
+                losses = choice_loss(scores.flatten(0, 1), gold.flatten()).view(gold.shape)
+                metric.update(losses.sum(1), counted.sum(1))
+            else:
+                metric.update(answers[:, 1:], gold[:, :-1], counted[:, :-1])
+
+    def changed(self, own: Tensor, other: Tensor, batch: Batch) -> Tensor:
+        """The share of units whose prediction is another one."""
+        counted = batch.inputs[self.codec.attended].mask[:, 1:]
+        differ = (own != other)[:, 1:] & counted
+        return differ.sum(1) / counted.sum(1).clamp_min(1)
+
+    # Controls
+
+    def fit(self, examples: Iterable[Example]) -> None:
+        """How often each unit occurs, one more than counted."""
+        counts = torch.ones(len(self.units.vocabulary))
+        for example in examples:
+            counts += self.units.encode(example).bincount(minlength=len(counts))
+        self.unigram = (counts / counts.sum()).log()
+
+    def controls(self, batch: Batch, scores: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """The frequencies of the units, whatever stands before."""
+        if self.unigram is None:
+            return {}
+        units = batch.inputs[self.codec.attended].values
+        usual = torch.full_like(units, int(self.unigram.argmax()))
+        return {"unigram": (self.unigram.to(scores).expand(*units.shape, -1), usual)}
+
+    # Answers
+
+    def use_decoding(self) -> None:
+        self.decoding = self.decoding_config.build()
+
+    @torch.no_grad()
+    def predict(self, model: nn.Module, batch: Batch, most: int) -> list[list[Prediction]]:
+        """Continuations of the inputs, those of one length together."""
+        units, mask = batch.inputs[self.codec.attended]
+        lengths = mask.sum(1)
+        predictions: list[list[Prediction]] = [[] for _ in range(len(batch))]
+        for length in lengths.unique().tolist():
+            chosen = (lengths == length).nonzero()[:, 0]
+            continued = self._continued(model, units[chosen, :length], most)
+            for i, each in zip(chosen.tolist(), continued, strict=True):
+                predictions[i] = each
+        return predictions
+
+    def _continued(self, model: nn.Module, prompts: Tensor, most: int) -> list[list[Prediction]]:
+        """Continuations with the maps over their prompts, which are batch x length."""
+        assert isinstance(model, CausalLanguageModel)
+        longest = prompts.shape[1] if self.context is None else self.context - self.max_length
+        kept = prompts[:, -longest:]
+        length = kept.shape[1]
+        tap = Tap(model, self.map)
+        decoded = model.continued(kept, self.decoding, self.max_length, tap)
+        vocabulary = self.units.vocabulary
+        predictions: list[list[Prediction]] = [[] for _ in range(len(prompts))]
+        for units, scores in zip(
+            decoded.units.unbind(1)[:most], decoded.scores.unbind(1), strict=False
+        ):
+            with Tap(model, self.map) as tap:
+                model.decoder(torch.cat([kept, units[:, :-1]], 1))
+            maps = tap.weights().float().mean(1)[:, length - 1 :, :length]
+            maps = F.pad(maps, (prompts.shape[1] - length, 0))  # batch x units x keys
+            for i, score in enumerate(scores.tolist()):
+                if score > float("-inf"):
+                    words, rows = vocabulary.read(units[i].tolist())
+                    text = vocabulary.joint.join(words)
+                    predictions[i].append(Prediction(text, score, maps[i], words, rows))
+        return predictions
