@@ -76,7 +76,21 @@ def test_example(title: str, folder: Path) -> None:
         assert main([str(run) if word == "RUN" else word for word in words]) == 0
 
 
+def test_a_task_with_its_loss_and_metric_is_short() -> None:
+    [code] = blocks(SECTIONS["A task, with its loss and metric"], "python")
+    assert len(code.splitlines()) < 100
+
+
 def test_every_slot_of_the_page_is_there() -> None:
     used = set(re.findall(r'@register\("(\w+)"', PAGE))
     assert used <= SLOTS.keys()
-    assert {"score", "normalizer", "structure", "position", "heads", "term", "stage"} <= used
+    assert {
+        "score",
+        "normalizer",
+        "structure",
+        "position",
+        "heads",
+        "task",
+        "term",
+        "stage",
+    } <= used
