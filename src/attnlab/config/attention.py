@@ -16,8 +16,6 @@ from attnlab.config import combinations
 from attnlab.config.section import Section, Variant
 from attnlab.errors import Mistake
 
-FACTS = ("form", "one_axis", "from_row_start")
-
 
 class Part(Variant):
     """A part of a mechanism. What its kinds go with follows from these facts about them.
@@ -25,17 +23,11 @@ class Part(Variant):
     A plugin's class states them itself, as attributes of the same names.
     """
 
+    facts = ("form", "one_axis", "from_row_start")
     form: ClassVar[str] = "other"  # what the rules of `combinations` and the kernels go by
     one_axis: ClassVar[bool] = False  # compares positions, so queries and keys need one axis
     from_row_start: ClassVar[bool] = False  # positions count from the start of a row
     neutral: ClassVar[str] = ""  # the kind that takes the place of those that need one axis
-
-    def __init_subclass__(cls, target: str | type = "", **kwargs: Any) -> None:
-        super().__init_subclass__(target=target, **kwargs)
-        if isinstance(target, type):
-            for fact in FACTS:
-                if hasattr(target, fact):
-                    setattr(cls, fact, getattr(target, fact))
 
 
 class Score(Part, slot="score"):

@@ -75,11 +75,18 @@ class Variant(Section):
             SLOTS[slot] = cls
         if target:
             cls.target = target if isinstance(target, str | type) else staticmethod(target)
+        if isinstance(target, type):
+            for fact in cls.facts:
+                if hasattr(target, fact):
+                    setattr(cls, fact, getattr(target, fact))
         if kind:
             taken = cls.choices.get(kind)
             if taken and (taken.__module__, taken.__name__) != (cls.__module__, cls.__name__):
                 raise UserError(f"{cls.slot} '{kind}' is there already, from {taken.__module__}")
             cls.choices[kind] = cls
+
+    facts: ClassVar[tuple[str, ...]] = ()
+    """Class attributes of the slot that a registered class may state as its own."""
 
     @classmethod
     def kinds(cls) -> dict[str, type[Self]]:
