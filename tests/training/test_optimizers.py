@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from attnlab.config.compose import config_dir, load
+from attnlab.attention.mechanism import Attention
+from attnlab.config.attention import AttentionConfig
+from attnlab.config.compose import compose, config_dir, load, resolve
 from attnlab.config.trainer import Callback, Optimizer
 from attnlab.training.optimizers import kinds_of_parameters, parameter_groups
-from tests.models.building import built, mechanisms, texts, with_mechanism
+from tests.models.building import mechanisms
 
 CHOICES = sorted(path.stem for path in (config_dir() / "trainer" / "optimizer").glob("*.yaml"))
 EMBEDDED = nn.Sequential(nn.Embedding(7, 8), nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 1))
@@ -71,10 +73,12 @@ def test_matrices_and_embeddings_decay_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("mechanism", mechanisms())
 def test_numbers_of_a_mechanism_that_are_no_matrices_never_decay(mechanism: str) -> None:
-    model, _, _ = built(with_mechanism(mechanism, "model.dim=16"), texts([3], [4]))
-    kinds = kinds_of_parameters(model)
-    for name, parameter in model.named_parameters():
+    plain = resolve(compose(["~experiment", f"attention={mechanism}"]))
+    config = AttentionConfig.model_validate(plain["attention"])
+    widths = dict.fromkeys(("query_dim", "key_dim", "value_dim", "output_dim"), 16)
+    attention = Attention(config, **widths, site="encoder.self.0")
+    kinds = kinds_of_parameters(attention)
+    for name, parameter in attention.named_parameters():
         one_dimension = sum(size > 1 for size in parameter.shape) <= 1
-        of_a_mechanism = "attention" in name or "mechanism" in name
-        if "bias" in name or (of_a_mechanism and one_dimension and not name.endswith("weight")):
+        if "bias" in name or (one_dimension and not name.endswith("weight")):
             assert kinds[parameter] == "vector", name
