@@ -145,9 +145,9 @@ def test_own_files_beyond_text_from_file_to_report(kind: str, tmp_path: Path) ->
     if judged == []:
         oracle = found["controls"]["oracle"]
         assert oracle["cc" if kind == "looked_at" else "mass_on_gold"] == pytest.approx(1.0)
-    assert (example["right"] is None) is (kind not in ("boxes", "masks"))
+    assert (example["gold_regions"] is None) is (kind not in ("boxes", "masks"))
     if kind == "boxes":
-        assert len(example["right"]["boxes"]) == 1 == len(example["map"])
+        assert len(example["gold_regions"]["boxes"]) == 1 == len(example["map"])
 
 
 @pytest.mark.parametrize("experiment", ["fsdd_connected", "fsdd_connected_conformer"])
