@@ -41,7 +41,7 @@ def test_texts_whose_question_may_be_missing(tmp_path: Path) -> None:
         "trainer.batches.size=12",
     )
     assert figures(run)["answer"]["accuracy"] == 1, "whether there is a question is all there is"
-    assert shown(run)["beside"] == {}
+    assert shown(run)["context"] == {}
     write(tmp_path / "new.csv", "text,asked", "about this,", "about this,why ?", ",why ?")
     said = answers(run, tmp_path / "new.csv")
     assert [each["predictions"][0]["answer"] for each in said[:2]] == ["x", "y"]

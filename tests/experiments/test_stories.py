@@ -41,7 +41,7 @@ def test_a_story_runs_from_its_lines_to_the_report(
     assert example["keys"][3].endswith("took the ball .")
     assert example["gold_map"][0] == [0, 0, 0, 1]
     assert sum(example["gold_map"][1]) == 1
-    assert example["beside"] == {"question": "where is the ball ?"}
+    assert example["context"] == {"question": "where is the ball ?"}
     assert (run / "maps" / f"{example['id']}.png").stat().st_size > 1000
     asked = {"story": ["Ann went to the hall.", "Ann took the ball."], "question": "Where is she?"}
     write(tmp_path / "own.jsonl", json.dumps(asked))
@@ -50,7 +50,7 @@ def test_a_story_runs_from_its_lines_to_the_report(
     assert line["inputs"]["text"][1] == ["ann", "took", "the", "ball", "."]
     (said, *_) = line["predictions"]
     assert said["answer"] in PLACES
-    assert [len(row) for row in said["map"]] == [2, 2], "two looks over two sentences"
+    assert [len(row) for row in said["map"]] == [2, 2], "two hops over two sentences"
 
 
 @pytest.mark.slow
