@@ -24,8 +24,8 @@ from attnlab.allocator import keep_freed_memory
 from attnlab.config import compose
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run
+from attnlab.tasks import choices
 from attnlab.tasks.choice_loss import NOT_COUNTED
-from attnlab.training import tasks
 from benchmarks.overhead import bare
 from benchmarks.results import now, record
 
@@ -39,7 +39,7 @@ def measured(loss: str, memory: str, overrides: list[str]) -> tuple[float, float
     if memory == "kept":
         keep_freed_memory()
     if loss == "PyTorch's":
-        tasks.choice_loss = pytorchs
+        choices.choice_loss = pytorchs
     config, plain = compose.load(overrides)
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder), config, plain)

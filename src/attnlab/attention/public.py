@@ -199,7 +199,7 @@ def mechanism_config(
 
         whole = {"attention": plain}
         errors = error.errors(include_url=False)
-        details = [{**each, "loc": ("attention", *each["loc"])} for each in errors]
+        details: list[Any] = [{**each, "loc": ("attention", *each["loc"])} for each in errors]
         raise ConfigError([mistake_from(each, whole) for each in details]) from None
     mistakes = combinations.mistakes(config, "attention")
     if mistakes:

@@ -81,7 +81,8 @@ def resolve(composed: DictConfig) -> dict[str, Any]:
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError([_from_omegaconf(error)], NEXT_COMMAND) from None
-    return migrated(_short_name(plain))
+    assert isinstance(plain, dict)
+    return migrated(_short_name(plain))  # type: ignore[arg-type]
 
 
 def _short_name(plain: dict[str, Any]) -> dict[str, Any]:

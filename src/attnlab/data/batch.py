@@ -96,15 +96,15 @@ class Batch:
 
     def select(self, examples: Tensor) -> Batch:
         """Some of the examples, an example as often as it is named."""
-        numbers = examples.tolist()
+        numbers: list[int] = examples.tolist()
         return Batch(
             {name: padded.select(examples) for name, padded in self.inputs.items()},
             self.answer.select(examples),
             self.target.select(examples),
             self.index[examples],
             self.words and self.words.select(examples),
-            tuple(self.references[i] for i in numbers if self.references),
-            tuple(self.choices[i] for i in numbers if self.choices),
+            [self.references[i] for i in numbers] if self.references else [],
+            [self.choices[i] for i in numbers] if self.choices else [],
         )
 
     def pin_memory(self) -> Batch:

@@ -77,7 +77,9 @@ class RetrievalRanking(Recommendation):
         super().__init__(cutoffs)
         self.figures = (*self.figures, "candidates")
 
-    def update(self, questions: Tensor, texts: Tensor, keys: Tensor) -> None:
+    def update(  # type: ignore[override]
+        self, questions: Tensor, texts: Tensor, keys: Tensor
+    ) -> None:
         """Vectors of questions and of their own texts (batch x width each), and what tells texts
         apart: `text_keys`."""
         self.keep(torch.cat([keys[:, None].double(), questions.double(), texts.double()], dim=-1))

@@ -63,8 +63,9 @@ class CausalDecoder(Decoder):
     ) -> None:
         super().__init__()
         self.embedding = builder.embedding(vocabulary, builder.embedding_width)
-        self.encoder = builder.encoder(attention)
-        self.output = builder.units.output(self.embedding.units, self.scored_width(builder))
+        self.encoder: Any = builder.encoder(attention)
+        matrix: Any = self.embedding.units
+        self.output = builder.units.output(matrix, self.scored_width(builder))
 
     def scored_width(self, builder: ModelBuilder) -> int:
         """The width of the states that units are scored from."""

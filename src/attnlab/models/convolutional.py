@@ -25,7 +25,9 @@ class Convolutional(Recurrent):
     def encoder(self, attention: AttentionConfig, stem: str = "encoder") -> nn.Module:
         return ConvolutionalEncoder(self) if self.encoder_layers else nn.Identity()
 
-    def causal_decoder(self, vocabulary: Vocabulary, attention: AttentionConfig) -> Decoder:
+    def causal_decoder(  # type: ignore[override]
+        self, vocabulary: Vocabulary, attention: AttentionConfig
+    ) -> Decoder:
         return ModelBuilder.causal_decoder(self, vocabulary, attention)  # refused
 
 

@@ -85,7 +85,9 @@ class Embedding(nn.Sequential):
         """The matrix of the vectors."""
         return self[0]  # type: ignore[return-value]
 
-    def forward(self, units: Tensor, start: int = 0) -> Tensor:
+    def forward(  # type: ignore[override]
+        self, units: Tensor, start: int = 0
+    ) -> Tensor:
         """batch x length -> batch x length x width."""
         return super().forward(units)
 

@@ -55,7 +55,8 @@ class Transformer(ModelBuilder):
         self.feedforward_dim, self.feedforward_dropout = feedforward_dim, feedforward_dropout
         self.positions, self.max_length = embedding_positions, max_length
         self.self_attention = self_attention
-        self.packed, self.kernel, self.norm = packed, kernel, norm
+        self.packed, self.kernel = packed, kernel
+        self.norm: Literal["before", "after"] = norm
 
     @property
     def embedding_width(self) -> int:

@@ -104,12 +104,18 @@ def headlines(figures: Mapping[str, float]) -> list[tuple[str, float]]:
     return [(name, value) for name, value in figures.items() if name != "loss"][:2]
 
 
+def _settings(overrides: Sequence[str]) -> dict[str, str]:
+    """key=value by key."""
+    pairs = (override.partition("=") for override in overrides)
+    return {key: value for key, _, value in pairs}
+
+
 def show(outcomes: Sequence[Outcome], overrides: Sequence[Sequence[str]]) -> None:
     """Print a row for each job with the settings and figures in which jobs differ.
 
     No cell is cut: a table that is wider than the terminal runs over its edge.
     """
-    settings = differing([dict(word.partition("=")[::2] for word in job) for job in overrides])
+    settings = differing([_settings(job) for job in overrides])
     figures = differing([outcome.figures for outcome in outcomes if outcome.figures])
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in settings or ["job"]:
@@ -118,7 +124,7 @@ def show(outcomes: Sequence[Outcome], overrides: Sequence[Sequence[str]]) -> Non
     for name in ("seconds", *figures):
         table.add_column(name, justify="right", no_wrap=True)
     for outcome, job in zip(outcomes, overrides, strict=True):
-        values = dict(word.partition("=")[::2] for word in job)
+        values = _settings(job)
         cells = [values.get(name, "") for name in settings] if settings else [outcome.job]
         seconds = f"{outcome.seconds:.0f}" if outcome.seconds else ""
         numbers = [_number(outcome.figures.get(name)) for name in figures]

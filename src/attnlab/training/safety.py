@@ -73,7 +73,8 @@ class LastCheckpoint(Checkpoint):
     def _finish_step(self, trainer: pl.Trainer) -> None:
         stopping = self._stopping(trainer)
         due = trainer.global_step % self.every_steps == 0 and trainer.global_step > self.saved_step
-        if (due and not trainer.fast_dev_run) or stopping:
+        trying = trainer.fast_dev_run  # type: ignore[attr-defined]
+        if (due and not trying) or stopping:
             trainer.save_checkpoint(self.path)
             self.saved_step = trainer.global_step
         if stopping:

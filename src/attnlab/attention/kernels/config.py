@@ -29,7 +29,7 @@ class Sdpa(Kernel, kind="sdpa", target=f"{KERNELS}.sdpa:Sdpa"):
 class Flex(Kernel, kind="flex", target=f"{KERNELS}.flex:Flex"):
     """FlexAttention: blocks that no query may attend to are skipped."""
 
-    serves = Sdpa.serves | forms(position="none absolute rotation")
+    serves = {**Sdpa.serves} | forms(position="none absolute rotation")
     devices = frozenset({"cuda"})
     drops_weights = False
 

@@ -90,7 +90,7 @@ def run_once(call: Call, kernel: str, train: bool) -> None:
     """The attention of a call by one kernel, with its gradients where training."""
     fresh = replace(call, kernel=implementation(kernel))  # what the last run computed is not kept
     with torch.set_grad_enabled(train):
-        context = fresh.attention.attend(fresh)
+        context = fresh.kernel.context(fresh)
         if train:
             context.backward(torch.ones_like(context))
 

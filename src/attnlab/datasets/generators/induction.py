@@ -35,7 +35,7 @@ class Induction(Generator):
         gold = np.zeros((len(units), len(units)), np.float32)  # predicted unit x earlier units
         for place, positions in earlier.items():
             gold[place, positions] = 1
-        target = AttentionTarget(gold, gold.any(1), np.ones(len(units), bool))
+        target = AttentionTarget(gold, np.asarray(gold.any(1)), np.ones(len(units), bool))
         return Example(
             id=name,
             inputs={"text": units},

@@ -132,8 +132,9 @@ class FileSource(RowSource):
             return example
 
         def cut(value: Value) -> Any:
-            units = isinstance(value, list) and not isinstance(value[0], float)
-            return value[:longest] if units else value
+            if isinstance(value, list) and not isinstance(value[0], float):
+                return value[:longest]
+            return value
 
         inputs = {name: cut(value) for name, value in example.inputs.items()}
         target = example.target
