@@ -99,11 +99,6 @@ def kernels() -> dict[str, type[Kernel]]:
     return cast("dict[str, type[Kernel]]", SLOTS["kernel"].kinds())
 
 
-def form(part: Part) -> str:
-    """The form of a part."""
-    return part.form
-
-
 def kernels_for(config: AttentionConfig) -> list[str]:
     """Every kernel that can serve a mechanism on some device, the reference first."""
     return [name for name, kernel in kernels().items() if not any(kernel.refuses(config))]

@@ -1,4 +1,4 @@
-"""Mistakes across groups: asks every section of a config (`Section.mistakes`)."""
+"""Mistakes across groups: those that each section of a config finds (`Section.mistakes`)."""
 
 from __future__ import annotations
 

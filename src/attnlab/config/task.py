@@ -1,4 +1,4 @@
-"""Slots of a task and of the form of its answers; the kinds stand in `tasks/NAME/config.py`."""
+"""Slots of a task and of the form of its answers. The kinds are in `tasks/NAME/config.py`."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ class Task(Variant, slot="task"):
         if form not in self.answer_forms:
             suitable = [kind for kind, each in Task.kinds().items() if form in each.answer_forms]
             problem = f"'{self.kind}' does not go with answers of form '{form}' in '{dataset}'"
-            yield Mistake("task.kind", problem, f"did you mean '{' or '.join(suitable)}'?")
+            hint = f"did you mean '{' or '.join(suitable)}'?" if suitable else ""
+            yield Mistake("task.kind", problem, hint)
 
     def adapt_answers(self, answers: Any, inputs: Mapping[str, Any]) -> Any:
         """The form of the data's answers as this task learns them, beside what inputs are."""

@@ -44,6 +44,6 @@ class Locate(Task, Smoothed, kind="locate", target="attnlab.tasks.locate.task:Lo
             return
         for part in combinations.PARTS:
             chosen = getattr(config.attention, part)
-            if combinations.form(chosen) in ("recurrent", "picture"):
+            if chosen.form in ("recurrent", "picture"):
                 problem = f"'{chosen.kind}' does not serve queries that attend to one another"
                 yield Mistake(f"attention.{part}", problem, "try: task.rounds=1")
