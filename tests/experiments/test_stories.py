@@ -37,7 +37,7 @@ def test_a_story_runs_from_its_lines_to_the_report(
     assert {"loss", "accuracy"} <= set(found["answer"])
     assert found["controls"]["oracle"]["mass_on_gold"] == pytest.approx(1)
     assert found["controls"]["uniform"]["mass_on_gold"] == pytest.approx(1 / 4)
-    assert example["queries"] == ["look 1", "look 2"]
+    assert example["queries"] == ["hop 1", "hop 2"]
     assert example["keys"][3].endswith("took the ball .")
     assert example["gold_map"][0] == [0, 0, 0, 1]
     assert sum(example["gold_map"][1]) == 1

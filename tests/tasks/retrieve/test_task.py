@@ -11,6 +11,7 @@ from attnlab.config.compose import load
 from attnlab.data.example import Example
 from attnlab.datasets.targets.spans import span_target
 from attnlab.errors import ConfigError
+from attnlab.tasks.retrieve.task import Compared
 from tests.models.building import built, small_config
 
 CONFIG = ["task=retrieve", "objective=unsupervised", "attention=additive"]
@@ -27,7 +28,8 @@ def test_the_loss_is_that_of_the_own_answer_among_all() -> None:
     config = small_config(*CONFIG)
     _, batch, codec = built(config, questions())
     task = config.task.build(codec)
-    scores = torch.tensor([[[2.0, 0.0]], [[1.0, 1.0]]])
+    vectors, texts = torch.tensor([[2.0, 0.0], [1.0, 1.0]]), torch.eye(2)
+    scores = Compared((vectors @ texts.T)[:, None], vectors, texts)
     sums, places = task.losses(scores, batch)
     assert sums.tolist() == pytest.approx([math.log(1 + math.exp(-2)), math.log(2)])
     assert places.tolist() == [1, 1]
