@@ -19,9 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from attnlab.alignment.aligner import Aligner
+from attnlab.alignment.aligner import Aligner, Maps
 from attnlab.alignment.config import AlignerSettings, load
-from attnlab.alignment.links import Maps
 from attnlab.data.target import AttentionTarget
 from attnlab.datasets.readers.files import digest
 from attnlab.metrics.intervals import Interval

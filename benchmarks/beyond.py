@@ -16,8 +16,7 @@ import torch
 from attnlab.data.batch import pad
 from attnlab.data.prepared import Prepared
 from attnlab.data.source import Split
-from attnlab.metrics.item_controls import ItemNeighbours
-from attnlab.metrics.recommendation import Recommendation, SampledRecommendation
+from attnlab.metrics.recommendation import ItemNeighbours, Recommendation, SampledRecommendation
 from attnlab.tasks.rank.head import candidates
 from benchmarks.runs import judged
 from benchmarks.tables import Tables, Trained, prepared, seconds, values

@@ -14,7 +14,7 @@ import torch
 
 from attnlab.attention.probes import Tap
 from attnlab.data.loader import eval_loader
-from attnlab.metrics.plausibility import map_metrics
+from attnlab.metrics.pooled import map_metrics
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
 from attnlab.stages.trained_run import load_learner

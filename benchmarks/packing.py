@@ -13,8 +13,8 @@ from torch import Tensor
 
 from attnlab.config.compose import load
 from attnlab.models.memory import Memory
-from attnlab.models.packing import Packing
 from attnlab.models.transformer import TransformerEncoder
+from attnlab.models.transformer_layers import Packing
 from benchmarks.attention import circumstances, median, paired, ratio
 from benchmarks.results import record
 

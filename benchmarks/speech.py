@@ -23,7 +23,7 @@ from attnlab.data.prepared import Prepared
 from attnlab.data.source import Split
 from attnlab.metrics.links import Path as BestPath
 from attnlab.metrics.path import matched
-from attnlab.models.audio import LogMel
+from attnlab.models.embedders import LogMel
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
 from attnlab.stages.trained_run import load_learner

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from attnlab.config import compose
 from attnlab.data.prepared import Prepared
-from attnlab.metrics.translation import Bleu
+from attnlab.metrics.text import Bleu
 from attnlab.stages.prepare import prepared_data
 from benchmarks.results import record
 from benchmarks.runs import RUNS, Training, judged, origin

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from attnlab.alignment.aligner import Aligner
+from attnlab.alignment.bitext import Tally
 from attnlab.alignment.learning import Learner, Round, learn
 from attnlab.alignment.lexicon import most_likely
-from attnlab.alignment.tally import Tally
 from attnlab.datasets.targets.alignments import Links
 from tests.alignment.pairs import Sentences, error_rate, settings, translated
 
@@ -111,7 +111,7 @@ def test_a_round_says_how_it_went() -> None:
 def test_sums_do_not_depend_on_how_they_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = np.arange(60, dtype=np.int32).reshape(3, 20) % 7
     for at_once in (1, 25, 1000):
-        monkeypatch.setattr("attnlab.alignment.tally.ADDED_AT_ONCE", at_once)
+        monkeypatch.setattr("attnlab.alignment.bitext.ADDED_AT_ONCE", at_once)
         tally = Tally(7)
         for row in numbers:
             tally.add(row, np.ones(20))

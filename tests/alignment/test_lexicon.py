@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 
 from attnlab.alignment.bitext import Bitext, PairTable
-from attnlab.alignment.lexicon import Beliefs, Stems, most_likely, variational
-from attnlab.alignment.spelling import Spellings, stem_numbers
+from attnlab.alignment.lexicon import (
+    Beliefs,
+    Spellings,
+    Stems,
+    most_likely,
+    stem_numbers,
+    variational,
+)
 
 
 def test_chances_of_a_making_word_sum_to_one() -> None:

@@ -16,11 +16,10 @@ from attnlab.data.target_batch import collate_targets
 from attnlab.datasets.targets.alignments import alignment_target, parse_pharaoh
 from attnlab.datasets.targets.images import fixation_target
 from attnlab.datasets.targets.spans import score_target, span_target
-from attnlab.metrics.alignment import AlignmentErrorRate
 from attnlab.metrics.controls import PositionPrior
 from attnlab.metrics.correlation import Spearman
 from attnlab.metrics.divergence import KullbackLeibler
-from attnlab.metrics.links import Above, Argmax
+from attnlab.metrics.links import Above, AlignmentErrorRate, Argmax
 from attnlab.metrics.rationale import TokenF1
 from attnlab.metrics.saliency import CorrelationCoefficient, Nss, Similarity
 

@@ -10,7 +10,7 @@ import torch
 from attnlab.config.metrics import MapFigure, MapMetrics
 from attnlab.metrics.config import Argmax
 from attnlab.metrics.controls import controls
-from attnlab.metrics.plausibility import map_metrics
+from attnlab.metrics.pooled import map_metrics
 from attnlab.objectives.attention import CrossEntropy
 from tests.maps import random_batch, random_maps
 

@@ -15,8 +15,7 @@ from attnlab.config.metrics import LinkRule, MapFigure, MapMetrics
 from attnlab.metrics.controls import controls
 from attnlab.metrics.facts import facts
 from attnlab.metrics.links import Above, Argmax, Top
-from attnlab.metrics.plausibility import map_metrics
-from attnlab.metrics.pooled import MapMetric
+from attnlab.metrics.pooled import MapMetric, map_metrics
 from attnlab.metrics.rationale import IouF1, TokenF1
 from tests.maps import random_batch, random_maps
 

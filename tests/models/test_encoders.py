@@ -9,7 +9,7 @@ from attnlab.attention.probes import Tap, sites
 from attnlab.data.batch import Padded, collate
 from attnlab.data.inputs import Sound
 from attnlab.errors import ConfigError
-from attnlab.models.audio import LogMel, mel_filters
+from attnlab.models.embedders import LogMel, mel_filters
 from attnlab.models.embedders_config import Blanks
 from attnlab.models.memory import Memory
 from attnlab.models.multi_input import encoded_together

@@ -15,7 +15,7 @@ from attnlab.config.compose import load
 from attnlab.data.batch import Batch
 from attnlab.data.example import Example
 from attnlab.errors import UserError
-from attnlab.models.activations import ActivationTap
+from attnlab.models.memory import ActivationTap
 from attnlab.stages import train
 from attnlab.tasks.task import Task
 from attnlab.training.evaluator import Evaluator

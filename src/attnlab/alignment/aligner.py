@@ -1,17 +1,134 @@
-"""What learning leaves behind: it aligns any text, and can be kept in a file."""
+"""An aligner: both directions of what was learned. It aligns any text and is kept in one file."""
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
 
-from attnlab.alignment.bitext import Bitext, Counts, PairTable, Sentence, Vocabulary
-from attnlab.alignment.config import AlignerSettings
-from attnlab.alignment.direction import Direction
-from attnlab.alignment.links import Maps
-from attnlab.alignment.spelling import Spellings
+from attnlab.alignment.bitext import (
+    Bitext,
+    Counts,
+    Group,
+    Ids,
+    Numbers,
+    PairTable,
+    Reals,
+    Sentence,
+    Vocabulary,
+)
+from attnlab.alignment.config import AlignerSettings, Symmetrised
+from attnlab.alignment.hmm import SHARED, Emitted, Expected, Jumps, expect
+from attnlab.alignment.lexicon import Lexicon, Spellings, variational
+from attnlab.datasets.targets.alignments import HEURISTICS, Links
+from attnlab.errors import UserError
+
+UNSEEN_TOTAL = 1.0  # counts behind the chances of a word never seen
+
+FILE = "aligner.npz"
+FORMAT = 1
+DAMAGED = (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, ValidationError)
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Which word makes which, and how far it is from one to the next."""
+
+    lexicon: Lexicon
+    jumps: Jumps
+    none: float  # chance that a word is made by none
+
+    def expect(self, group: Group) -> Expected:
+        """Where the group's target words come from."""
+        return expect(self.emitted(group), self.jumps.steps(group))
+
+    def expect_anywhere(self, group: Group) -> tuple[Reals, Reals, Reals]:
+        """The same if all places were as likely (model 1 of Brown et al. 1993).
+
+        Links (pairs x outputs x sources), words made by none (pairs x outputs), and the log
+        likelihood of each pair.
+        """
+        emitted = self.emitted(group)
+        words = emitted.words / group.source_lengths[:, None, None].astype(np.float32)
+        total = words.sum(-1) + emitted.none  # pairs x outputs
+        inside = emitted.inside()
+        scale = inside / np.where(inside, total, 1)
+        likelihood = np.log(np.where(inside, total, 1)).sum(-1)
+        return words * scale[:, :, None], emitted.none * scale, likelihood
+
+    def emitted(self, group: Group) -> Emitted:
+        """Chances of the group's target words."""
+        words = self.lexicon.pairs[group.cells].transpose(0, 2, 1)
+        none = self.lexicon.none[group.target]
+        return Emitted((1 - self.none) * words, self.none * none, group.target_lengths)
+
+    def extended(
+        self, numbers: Numbers, prior: Counts, making: Ids, making_words: int, made_words: int
+    ) -> Direction:
+        """The same over other pairs and more words.
+
+        `numbers` are those of the pairs here, `none` for one never met; `prior` their prior counts
+        and `making` their making words.
+        """
+        old, grown = self.lexicon, making_words - len(self.lexicon.totals)
+        totals = np.pad(old.totals, (0, grown), constant_values=UNSEEN_TOTAL)
+        unseen = variational(prior, totals[making])
+        met = numbers < len(old.pairs) - 1
+        lexicon = Lexicon.of(
+            np.where(met, old.pairs[numbers], unseen),
+            np.pad(old.none, (0, made_words - len(old.none)), constant_values=old.none.min()),
+            totals,
+        )
+        classes = np.pad(self.jumps.classes, (0, grown), constant_values=SHARED)
+        return Direction(lexicon, Jumps(self.jumps.table, classes), self.none)
+
+    def keeping(self, numbers: Numbers) -> Direction:
+        """The same with some of the pairs only."""
+        lexicon = replace(self.lexicon, pairs=np.append(self.lexicon.pairs[numbers], np.float32(0)))
+        return replace(self, lexicon=lexicon)
+
+
+@dataclass(frozen=True)
+class Maps:
+    """How likely each link is: sources x targets, once in each direction."""
+
+    forward: Reals  # every target word comes from a source word, or from none
+    backward: Reals  # every source word comes from a target word, or from none
+
+    @classmethod
+    def nothing(cls, sources: int, targets: int) -> Maps:
+        """Of a pair of which one side is empty."""
+        empty = np.zeros((sources, targets), np.float32)
+        return cls(empty, empty)
+
+    def directed(self) -> tuple[Links, Links]:
+        """Links that are more likely than not, in each direction."""
+        return _above(self.forward, 0.5), _above(self.backward, 0.5)
+
+    def links(self, how: Symmetrised, threshold: float) -> Links:
+        """One alignment of both directions.
+
+        `agreement` links words whose two chances have a geometric mean above the threshold: it
+        finds links of which one direction is sure and the other nearly so. The other ways combine
+        the links of both directions, which no threshold moves.
+        """
+        if how == "agreement":
+            return _above(np.sqrt(self.forward * self.backward), threshold)
+        return HEURISTICS[how](*self.directed())
+
+
+def _above(chances: Reals, threshold: float) -> Links:
+    sources, targets = np.nonzero(chances > threshold)
+    return frozenset(zip(sources.tolist(), targets.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -76,3 +193,69 @@ def prior_counts(
     spellings = Spellings(words[0].words, words[1].words)
     likeness = spellings.likeness(pairs.sources, pairs.targets)
     return settings.smoothing + settings.spelling * likeness.astype(np.float64)
+
+
+def save(aligner: Aligner, folder: Path) -> Path:
+    """Write the file; it is moved into place when it is whole."""
+    head = {"format": FORMAT, "settings": aligner.settings.model_dump()}
+    arrays: Arrays = {"head": _bytes(json.dumps(head)), "pairs": aligner.pairs.keys}
+    for side, words in zip(("source", "target"), aligner.words, strict=True):
+        arrays[f"{side}_words"] = _bytes("\n".join(words.words))
+    for name, direction in zip(("forward", "backward"), aligner.directions, strict=True):
+        arrays |= {f"{name}_{part}": array for part, array in _parts(direction).items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f"unfinished-{FILE}"
+    np.savez_compressed(unfinished, allow_pickle=False, **arrays)
+    return unfinished.replace(folder / FILE)
+
+
+def load(folder: Path) -> Aligner:
+    """What `save` wrote into this folder."""
+    path = folder / FILE
+    if not path.is_file():
+        raise UserError(f"--model: no {FILE} in {folder}; `attnlab align` writes one to --out")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return _restored({name: file[name] for name in file.files})
+    except DAMAGED as error:
+        raise UserError(f"--model: {path} is damaged or of another version ({error})") from None
+
+
+def _restored(arrays: Arrays) -> Aligner:
+    head = json.loads(_text(arrays["head"]))
+    if head["format"] != FORMAT:
+        raise ValueError(f"format {head['format']}, not {FORMAT}")
+    settings = AlignerSettings.model_validate(head["settings"])
+    sources, targets = (
+        Vocabulary(_text(arrays[f"{side}_words"]).split("\n")) for side in ("source", "target")
+    )
+    forward, backward = (
+        Direction(
+            Lexicon(*(arrays[f"{name}_{part}"] for part in ("pairs", "none", "totals"))),
+            Jumps(arrays[f"{name}_jumps"], arrays[f"{name}_classes"]),
+            settings.none,
+        )
+        for name in ("forward", "backward")
+    )
+    pairs = PairTable(arrays["pairs"], len(targets))
+    return Aligner(settings, (sources, targets), pairs, (forward, backward))
+
+
+def _parts(direction: Direction) -> Arrays:
+    lexicon, jumps = direction.lexicon, direction.jumps
+    return {
+        "pairs": lexicon.pairs,
+        "none": lexicon.none,
+        "totals": lexicon.totals,
+        "jumps": jumps.table,
+        "classes": jumps.classes,
+    }
+
+
+def _bytes(text: str) -> npt.NDArray[np.uint8]:
+    """Bytes that were no UTF-8 in the user's file become those bytes again."""
+    return np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
+
+
+def _text(array: npt.NDArray[Any]) -> str:
+    return array.tobytes().decode("utf-8", "surrogateescape")

@@ -13,15 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attnlab.alignment.aligner import Aligner, prior_counts, written
-from attnlab.alignment.bitext import Bitext, Counts, PairTable, Sentence
+from attnlab.alignment.aligner import Aligner, Direction, prior_counts, written
+from attnlab.alignment.bitext import Bitext, Counts, PairTable, Reals, Sentence, Tally
 from attnlab.alignment.config import AlignerSettings
-from attnlab.alignment.direction import Direction
-from attnlab.alignment.hmm import Reals
-from attnlab.alignment.jumps import Jumps, classes_of
-from attnlab.alignment.lexicon import Beliefs, Rule, Stems, most_likely, variational
-from attnlab.alignment.spelling import stem_numbers
-from attnlab.alignment.tally import Tally
+from attnlab.alignment.hmm import Jumps, classes_of
+from attnlab.alignment.lexicon import Beliefs, Rule, Stems, most_likely, stem_numbers, variational
 
 NOTHING = 1e-3  # a pair that was counted less than this is forgotten
 

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.data.batch import Batch, Padded
-from attnlab.models.memory import Memory
-from attnlab.models.reader import Reader
+from attnlab.models.memory import Memory, Reader
 from attnlab.tasks.task import Task
 
 

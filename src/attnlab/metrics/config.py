@@ -7,14 +7,14 @@ from pydantic import Field, create_model
 from attnlab.config.metrics import LinkRule, MapFigure
 
 IMPLEMENTATIONS = {
-    "aer": "alignment:AlignmentErrorRate",
+    "aer": "links:AlignmentErrorRate",
     "token_f1": "rationale:TokenF1",
     "iou_f1": "rationale:IouF1",
     "average_precision": "rationale:AveragePrecision",
     "auprc": "rationale:Auprc",
-    "mass_on_gold": "mass:MassOnGold",
-    "energy_pointing": "mass:EnergyPointing",
-    "pointing_accuracy": "mass:PointingGame",
+    "mass_on_gold": "divergence:MassOnGold",
+    "energy_pointing": "divergence:EnergyPointing",
+    "pointing_accuracy": "divergence:PointingGame",
     "kl_divergence": "divergence:KullbackLeibler",
     "js_divergence": "divergence:JensenShannon",
     "cc": "saliency:CorrelationCoefficient",

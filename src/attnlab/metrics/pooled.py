@@ -6,6 +6,7 @@ the corpus figure, the same figure in distributed runs, and its bootstrap interv
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -13,7 +14,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from attnlab.config.metrics import MapMetrics
 from attnlab.data.target_batch import TargetBatch
+from attnlab.metrics.controls import PositionPrior
 from attnlab.metrics.facts import Figure, declare
 from attnlab.metrics.intervals import Interval, Values, interval, resampled_sums
 
@@ -164,3 +167,28 @@ def ratio(numerator: Values, denominator: Values, empty: float = float("nan")) -
     numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
     filled = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), empty)
     return np.divide(numerator, denominator, out=filled, where=denominator != 0)
+
+
+class Uniform:
+    """The baseline of information gain where no position prior was fitted."""
+
+    def weights(self, target: TargetBatch) -> Tensor:
+        return torch.ones_like(target.weights)
+
+
+def map_metrics(config: MapMetrics, prior: PositionPrior | None = None) -> list[MapMetric]:
+    """A new metric for each figure that the config names; the prior is what IG has to beat.
+
+    Each constructor gets those of the shared settings that it names as parameters.
+    """
+    shared = {
+        "links": config.links.build(),
+        "iou": config.iou,
+        "tolerance": config.tolerance,
+        "baseline": prior or Uniform(),
+    }
+    metrics = []
+    for figure in config.figures:
+        names = inspect.signature(figure.implementation()).parameters
+        metrics.append(figure.build(**{n: value for n, value in shared.items() if n in names}))
+    return metrics

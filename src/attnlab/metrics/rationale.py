@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from attnlab.data.target_batch import TargetBatch
+from attnlab.metrics.correlation import Ranking, rank
 from attnlab.metrics.facts import Figure
 from attnlab.metrics.intervals import Values
 from attnlab.metrics.links import LinkRule, Marks
 from attnlab.metrics.pooled import MapMetric, MarkedRowMetric, ratio
-from attnlab.metrics.ranked import Ranking, rank
 
 Stretch = tuple[int, int]
 

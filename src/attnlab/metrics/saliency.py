@@ -15,11 +15,10 @@ from torch import Tensor
 
 from attnlab.data.target_batch import TargetBatch
 from attnlab.errors import UserError
-from attnlab.metrics.correlation import Pearson
+from attnlab.metrics.correlation import Pearson, rank
 from attnlab.metrics.divergence import EPSILON, shares
 from attnlab.metrics.facts import Figure
 from attnlab.metrics.pooled import RowMetric
-from attnlab.metrics.ranked import rank
 
 
 class Similarity(RowMetric):

@@ -12,7 +12,7 @@ from attnlab.config.model import Audio, Image, SentenceVector
 from attnlab.config.section import Section
 
 
-class Convolution(Image, kind="convolution", target="attnlab.models.image:Convolution"):
+class Convolution(Image, kind="convolution", target="attnlab.models.embedders:Convolution"):
     """Blocks of convolutions, each with a shortcut (He et al. 2016); a cell is an output place."""
 
     channels: list[int] = Field(min_length=1, description="channels of each block")
@@ -29,7 +29,7 @@ class Convolution(Image, kind="convolution", target="attnlab.models.image:Convol
         return math.prod(self.strides)
 
 
-class Pyramid(Convolution, kind="pyramid", target="attnlab.models.image:Pyramid"):
+class Pyramid(Convolution, kind="pyramid", target="attnlab.models.embedders:Pyramid"):
     """The same, seen at several scales: coarse places are laid over fine ones (Lin et al. 2017)."""
 
     finest: int = Field(gt=0, description="pixels of a cell: the stride of the finest scale used")
@@ -46,7 +46,7 @@ class Pyramid(Convolution, kind="pyramid", target="attnlab.models.image:Pyramid"
         return self.finest
 
 
-class Patches(Image, kind="patches", target="attnlab.models.image:Patches"):
+class Patches(Image, kind="patches", target="attnlab.models.embedders:Patches"):
     """Squares of pixels, each through the same layers: one in a ViT (Dosovitskiy et al. 2021).
 
     A patch as large as the picture with hidden layers is a fully connected network.
@@ -60,16 +60,16 @@ class Patches(Image, kind="patches", target="attnlab.models.image:Patches"):
         return self.size
 
 
-class Bag(SentenceVector, kind="bag", target="attnlab.models.sentences:Bag"):
+class Bag(SentenceVector, kind="bag", target="attnlab.models.pooling:Bag"):
     """The sum of the words, whatever their order."""
 
 
-class Position(SentenceVector, kind="position", target="attnlab.models.sentences:Position"):
+class Position(SentenceVector, kind="position", target="attnlab.models.pooling:Position"):
     """A sum in which the place of a word counts (Sukhbaatar et al. 2015)."""
 
 
 class WordAttention(
-    SentenceVector, kind="attention", target="attnlab.models.sentences:WordAttention"
+    SentenceVector, kind="attention", target="attnlab.models.pooling:WordAttention"
 ):
     """A query looks over the words (Yang et al. 2016)."""
 
@@ -84,7 +84,7 @@ class Blanks(Section):
     bands: int = Field(gt=0, description="most bands of one of the other kind")
 
 
-class LogMel(Audio, kind="log_mel", target="attnlab.models.audio:LogMel"):
+class LogMel(Audio, kind="log_mel", target="attnlab.models.embedders:LogMel"):
     """Log-mel spectrum, then convolutions over time (as in Gulati et al. 2020 and Whisper)."""
 
     bands: int = Field(gt=0, description="mel bands")

@@ -1,13 +1,20 @@
-"""`Memory`: what a decoder or head attends to."""
+"""`Memory`: what a decoder or head attends to, and the `Reader` that makes it of all inputs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from attnlab.attention.mask import Mask
+from attnlab.attention.probes import Tap
+from attnlab.data.batch import Batch, Padded
+
+SELECTOR = "activations"
+MASKED = -1e9  # logarithm of the weight of a masked key
 
 
 class Memory(NamedTuple):
@@ -45,3 +52,136 @@ class Memory(NamedTuple):
         """The last real state: batch x width."""
         position = (self.mask.sum(1) - 1).clamp_min(0)  # batch
         return self.values[torch.arange(len(position), device=position.device), position]
+
+
+class Missing(nn.Module):
+    """Replaces a missing input by a learned vector of its own.
+
+    Training drops some inputs, so that the vectors are learned and the model relies on no input
+    alone (modality dropout, Neverova et al. 2016).
+    """
+
+    def __init__(self, inputs: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(torch.zeros(inputs, width))
+        self.dropout = dropout
+
+    def forward(self, memories: Sequence[Memory], inputs: Sequence[Padded]) -> list[Memory]:
+        """The embedders' memories of the inputs, with the missing ones replaced."""
+        present = torch.stack([each.mask.flatten(1).any(1) for each in inputs])  # inputs x batch
+        if self.training and self.dropout:
+            present = present & self.kept(present)
+        return [
+            _replaced(memory, vector, ~here)
+            for memory, vector, here in zip(memories, self.vectors, present, strict=True)
+        ]
+
+    def kept(self, present: Tensor) -> Tensor:
+        """Drops one input of some examples that have several: inputs x batch, False if dropped."""
+        inputs, batch = present.shape
+        chosen = torch.randint(inputs, (1, batch), device=present.device)
+        drops = (torch.rand(batch, device=present.device) < self.dropout) & (present.sum(0) > 1)
+        kept = torch.ones_like(present)
+        return kept.scatter(0, chosen, ~drops[None])
+
+
+def _replaced(memory: Memory, vector: Tensor, absent: Tensor) -> Memory:
+    """The vector in place of absent examples: in all cells of a picture, else as one state."""
+    where = absent[:, None]  # batch x 1
+    values = torch.where(where[..., None], vector.to(memory.values), memory.values)
+    if memory.grid is not None:
+        return memory._replace(values=values)
+    first = torch.arange(memory.mask.shape[1], device=absent.device) == 0
+    return memory._replace(values=values, mask=torch.where(where, first, memory.mask))
+
+
+class Reading(NamedTuple):
+    """The memory that is attended to, and the seed of the query."""
+
+    memory: Memory
+    query_seed: Tensor  # batch x dim: mean of the other inputs, or last state of the only one
+
+
+class Reader(nn.Module):
+    """Each input through its embedder, then all of them through an encoder.
+
+    The result is the part of the attended input.
+    """
+
+    def __init__(
+        self,
+        embedders: dict[str, nn.Module],
+        encoder: nn.Module,
+        attended: str,
+        causal: bool,
+        missing: Missing | None,
+    ) -> None:
+        super().__init__()
+        self.causal = causal  # whether each state of the attended input sees its past alone
+        self.names = tuple(embedders)
+        self.embedders = nn.ModuleList(embedders.values())
+        self.missing = missing
+        self.encoder, self.attended = encoder, attended  # of one memory, or of several at once
+
+    @property
+    def embedder(self) -> nn.Module:
+        """The embedder of the attended input."""
+        return self.embedders[self.names.index(self.attended)]
+
+    def forward(self, batch: Batch) -> Reading:
+        inputs = [batch.inputs[name] for name in self.names]
+        memories = [embed(each) for embed, each in zip(self.embedders, inputs, strict=True)]
+        if self.missing is not None:
+            memories = self.missing(memories, inputs)
+        if self.causal:
+            number = self.names.index(self.attended)
+            memories[number] = memories[number]._replace(causal=True)
+        if len(memories) == 1:
+            memory = self.encoder(memories[0])
+            return Reading(memory, memory.last() if memory.grid is None else memory.mean())
+        read = dict(zip(self.names, self.encoder(memories), strict=True))
+        memory = read.pop(self.attended)
+        return Reading(memory, torch.stack([other.mean() for other in read.values()]).sum(0))
+
+
+class ActivationTap:
+    """The sum of squares of each state, as a share of all (Zagoruyko & Komodakis 2017).
+
+    It is used like a `Tap`.
+    """
+
+    role = "pooling"
+
+    def __init__(self, model: nn.Module) -> None:
+        assert isinstance(model.reader, Reader)
+        self.reader = model.reader
+        self.memory: Memory | None = None
+        self.hook: RemovableHandle | None = None
+
+    def __enter__(self) -> ActivationTap:
+        self.hook = self.reader.register_forward_hook(self._keep)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        assert self.hook is not None
+        self.hook.remove()
+
+    def _keep(self, reader: nn.Module, inputs: object, reading: Reading) -> None:
+        self.memory = reading.memory
+
+    def weights(self) -> Tensor:
+        """batch x 1 x 1 x keys."""
+        return self.log_weights().exp()
+
+    def log_weights(self) -> Tensor:
+        """The logarithm of `weights`, finite everywhere."""
+        assert self.memory is not None, "nothing was read while tapped"
+        values, mask = self.memory.values.float(), self.memory.mask
+        strength = values.square().sum(-1).clamp_min(torch.finfo(values.dtype).tiny)
+        shares = strength.log().masked_fill(~mask, MASKED).log_softmax(-1)
+        return shares.clamp_min(MASKED)[:, None, None]
+
+
+def tapped(model: nn.Module, selector: str) -> Tap | ActivationTap:
+    """The tap of the map that a selector names."""
+    return ActivationTap(model) if selector == SELECTOR else Tap(model, selector)

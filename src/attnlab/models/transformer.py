@@ -22,12 +22,12 @@ from attnlab.models.builder import Decoder, ModelBuilder, Shared
 from attnlab.models.causal_decoder import CausalDecoder
 from attnlab.models.dropout import Dropout
 from attnlab.models.memory import Memory
-from attnlab.models.packing import Packing
 from attnlab.models.transformer_layers import (
     ConformerLayer,
     DecoderLayer,
     EncoderLayer,
     LayerCaches,
+    Packing,
     last_norm,
 )
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnlab.attention.probes import sites
-from attnlab.attention.reinforce import MovingBaseline, reinforce_loss
+from attnlab.attention.probes.tap import Tap
 from attnlab.errors import UserError
 from attnlab.objectives.terms import StepView, Term, TermLoss
 
@@ -109,3 +110,53 @@ class Focal(Term):
 def _divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
     """KL(p || q) over the last dimension."""
     return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1)
+
+
+class Baseline(Protocol):
+    """What reward was to be expected, whatever was drawn; it is subtracted to lower variance."""
+
+    def __call__(self, reward: Tensor) -> Tensor: ...
+
+
+class MovingBaseline(nn.Module):
+    """The running mean of the reward (Xu et al. 2015, section 4.1)."""
+
+    mean: Tensor
+    started: Tensor
+
+    def __init__(self, momentum: float = 0.9) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("started", torch.zeros((), dtype=torch.bool))
+
+    def forward(self, reward: Tensor) -> Tensor:
+        now = reward.detach().mean().to(self.mean)
+        if self.training:
+            mixed = torch.lerp(now, self.mean, self.momentum)
+            self.mean.copy_(torch.where(self.started, mixed, now))
+            self.started.fill_(True)
+        return torch.where(self.started, self.mean, now)
+
+
+def log_probability(tap: Tap, query_mask: Tensor | None = None) -> Tensor:
+    """batch: the log probability of all keys drawn while tapped, over heads and queries.
+
+    `query_mask` (batch x queries) says which queries count.
+    """
+    used = tap.used().detach()
+    chosen = (used * tap.log_weights()).sum(-1)  # batch x heads x queries
+    if query_mask is not None:
+        chosen = chosen * query_mask[:, None].to(chosen.dtype)
+    return chosen.sum((1, 2))
+
+
+def reinforce_loss(
+    tap: Tap, reward: Tensor, baseline: Baseline, query_mask: Tensor | None = None
+) -> Tensor:
+    """-(reward - baseline) log p(drawn), whose gradient is that of the expected reward.
+
+    `reward` (batch) is higher where what was drawn served better.
+    """
+    reward = reward.detach()
+    return -((reward - baseline(reward)) * log_probability(tap, query_mask)).mean()

@@ -12,7 +12,7 @@ from torch import nn
 
 from attnlab.attention.mechanism import role_of
 from attnlab.attention.probes import Probe, sites
-from attnlab.models.sentences import SITE as WORDS
+from attnlab.models.pooling import WORDS_SITE
 from attnlab.report.encoding import Packed, pack
 
 FILE = "heads.json"
@@ -36,7 +36,8 @@ class HeadMaps:
     @contextmanager
     def record(self, model: nn.Module, examples: Sequence[int]) -> Iterator[list[Probe]]:
         """Records all maps of some examples of a batch, by their positions in it."""
-        names = [site for site in sites(model) if site != WORDS]  # whose examples are sentences
+        # At the site of words each sentence is an example.
+        names = [site for site in sites(model) if site != WORDS_SITE]
         with ExitStack() as stack:
             yield [
                 stack.enter_context(Probe(model, names, examples=[position]))

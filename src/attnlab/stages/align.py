@@ -14,13 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from attnlab.alignment.aligner import Aligner
+from attnlab.alignment.aligner import Aligner, Maps, load, save
 from attnlab.alignment.bitext import Sentence
 from attnlab.alignment.config import AlignerSettings
 from attnlab.alignment.config import load as load_settings
 from attnlab.alignment.learning import learn
-from attnlab.alignment.links import Maps
-from attnlab.alignment.saved import load, save
 from attnlab.data.target import AttentionTarget
 from attnlab.datasets.readers.files import digest, lines, missing
 from attnlab.datasets.targets.alignments import Links, alignment_target, parse_pharaoh, pharaoh

@@ -14,14 +14,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from attnlab.alignment.aligner import Maps
 from attnlab.alignment.config import AlignerSettings, Symmetrised
-from attnlab.alignment.links import Maps
 from attnlab.data.target import AttentionTarget
 from attnlab.data.target_batch import collate_targets
 from attnlab.datasets.targets.alignments import Links
-from attnlab.metrics.alignment import AlignmentErrorRate
 from attnlab.metrics.intervals import Interval
-from attnlab.metrics.links import Above
+from attnlab.metrics.links import Above, AlignmentErrorRate
 
 Figures = dict[str, dict[str, Interval]]  # reading or control -> figure -> value
 CONTROLS = ("diagonal", "uniform")

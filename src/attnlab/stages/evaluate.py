@@ -31,7 +31,7 @@ from attnlab.data.source import Split
 from attnlab.metrics.controls import PositionPrior, controls
 from attnlab.metrics.facts import facts
 from attnlab.metrics.intervals import Interval, defined
-from attnlab.metrics.plausibility import map_metrics
+from attnlab.metrics.pooled import map_metrics
 from attnlab.metrics.text import Changed
 from attnlab.report.dvc_plots import save_figures
 from attnlab.report.example_scores import save_scores

@@ -14,7 +14,7 @@ from torch import nn
 from attnlab.config.schema import Config
 from attnlab.data.prepared import Prepared
 from attnlab.errors import RunError, UserError
-from attnlab.metrics.plausibility import map_metrics
+from attnlab.metrics.pooled import map_metrics
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
 from attnlab.tasks.model import build_model

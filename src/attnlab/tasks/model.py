@@ -8,9 +8,8 @@ from attnlab.config.schema import Config
 from attnlab.data.codec import Codec
 from attnlab.errors import UserError
 from attnlab.models.builder import ModelBuilder
-from attnlab.models.missing import Missing
+from attnlab.models.memory import Missing, Reader
 from attnlab.models.multi_input import CoAttention, OneSequence
-from attnlab.models.reader import Reader
 from attnlab.tasks.task import HeadContext, Task
 
 

@@ -24,8 +24,8 @@ from attnlab.data.groups import Groups
 from attnlab.data.inputs import Picture
 from attnlab.errors import UserError
 from attnlab.models.builder import ModelBuilder
-from attnlab.models.prediction import AttentionPrediction
-from attnlab.models.reader import Reader
+from attnlab.models.memory import Reader
+from attnlab.models.pooling import AttentionPrediction
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from attnlab.attention.probes import Tap
 from attnlab.compat import lightning_steps
 from attnlab.config.trainer import Trainer as TrainerSettings
 from attnlab.data.batch import Batch
-from attnlab.models.activations import tapped
+from attnlab.models.memory import tapped
 from attnlab.objectives.terms import StepView, Term, TermLoss
 from attnlab.tasks.task import Task
 from attnlab.training.checkpoint import FORMAT

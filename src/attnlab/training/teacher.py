@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from attnlab.data.batch import Batch
 from attnlab.data.target_batch import TargetBatch
 from attnlab.errors import UserError
-from attnlab.models.activations import tapped
+from attnlab.models.memory import tapped
 from attnlab.objectives.terms import TeacherView
 from attnlab.tasks.task import Task
 

@@ -14,11 +14,20 @@ from attnlab.attention.probes.map_changes import MapChange, on_heads
 from attnlab.attention.probes.statistics import Statistics
 from attnlab.data.target_batch import TargetBatch
 from attnlab.errors import UserError, suggest
-from attnlab.watching.arguments import Replacement, as_change, check_model, map_loss
 from attnlab.watching.interception import Interception, Running
 from attnlab.watching.pictures import Picture, picture
 from attnlab.watching.records import MechanismCall, Rows, Site, Wanted, WatchedCall, dot_product
-from attnlab.watching.sites import Layers, SiteFilter, cross, named_modules, with_heads
+from attnlab.watching.sites import (
+    Layers,
+    Replacement,
+    SiteFilter,
+    as_change,
+    check_model,
+    cross,
+    map_loss,
+    named_modules,
+    with_heads,
+)
 
 T = TypeVar("T")
 

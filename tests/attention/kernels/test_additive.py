@@ -15,7 +15,7 @@ from torch import Tensor
 
 from attnlab.attention.kernels import additive, native
 from attnlab.attention.kernels.additive import ChunkedAdditive, NativeAdditive, additive_scores
-from attnlab.metrics.peak_memory import PeakMemory
+from attnlab.training.cost import PeakMemory
 from tests.attention.mechanisms import attention, inputs, named
 
 Run = Callable[[Tensor, Tensor, Tensor], Tensor]

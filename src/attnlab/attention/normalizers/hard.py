@@ -67,7 +67,7 @@ class Gumbel(_OneKey):
 
 
 class Reinforce(_OneKey):
-    """A key sampled from the softmax, without a gradient: `attention.reinforce` has the loss that
+    """A key sampled from the softmax, without a gradient: the term `reinforce` of the loss
     trains it (Xu et al. 2015, "Show, Attend and Tell"; Williams 1992)."""
 
     needs_reward = True

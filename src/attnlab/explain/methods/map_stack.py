@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from attnlab.explain.subject import Subject, reader_of
-from attnlab.models.prediction import SITE as PREDICTION
+from attnlab.models.pooling import PREDICTION_SITE
 
 Maps = dict[str, Tensor]  # site -> batch x queries x keys, heads merged
 
@@ -77,8 +77,8 @@ def map_stack(subject: Subject, maps: Maps, rule: Rule) -> MapStack:
 
 def _readers(subject: Subject, maps: Maps, rule: Rule) -> Iterator[Tensor]:
     """From the memory to the decisions."""
-    if PREDICTION in maps:
-        yield maps[PREDICTION].double()
+    if PREDICTION_SITE in maps:
+        yield maps[PREDICTION_SITE].double()
     if "pooling" in maps:
         yield maps["pooling"].double().mean(1, keepdim=True)  # hops have equal weight
     if "tagger.self.0" in maps:

@@ -13,7 +13,7 @@ from attnlab.attention.probes import Intervention
 from attnlab.attention.probes.map_changes import MapChange
 from attnlab.explain.methods.gradients import joined
 from attnlab.explain.subject import Subject, reader_of
-from attnlab.models.reader import Reading
+from attnlab.models.memory import Reading
 
 
 class OwnMaps(NamedTuple):

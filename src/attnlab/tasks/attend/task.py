@@ -16,8 +16,8 @@ from attnlab.data.batch import Batch
 from attnlab.metrics.divergence import KullbackLeibler
 from attnlab.metrics.saliency import CorrelationCoefficient
 from attnlab.models.builder import ModelBuilder
+from attnlab.models.memory import Reader
 from attnlab.models.pooling import Pooling
-from attnlab.models.reader import Reader
 from attnlab.objectives.attention import as_shares, cross_entropy, reachable_gold
 from attnlab.tasks.attend.answer import MapOnly
 from attnlab.tasks.task import HeadContext, Task

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch
 from attnlab.models.builder import ModelBuilder
-from attnlab.models.pooling import Hops, Pooling
-from attnlab.models.prediction import AttentionPrediction
-from attnlab.models.reader import Reader, Reading
+from attnlab.models.memory import Reader, Reading
+from attnlab.models.pooling import AttentionPrediction, Hops, Pooling
 
 
 class Classifier(nn.Module):

@@ -12,11 +12,10 @@ from torchmetrics import Metric
 from attnlab.attention.probes import Tap
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch
-from attnlab.metrics.text import ExactMatch
-from attnlab.metrics.translation import Rouge
+from attnlab.metrics.text import ExactMatch, Rouge
 from attnlab.models.builder import ModelBuilder
+from attnlab.models.memory import Reader
 from attnlab.models.pooling import Pooling
-from attnlab.models.reader import Reader
 from attnlab.tasks.choices import ChoiceTask
 from attnlab.tasks.task import HeadContext
 

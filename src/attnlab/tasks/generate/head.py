@@ -12,9 +12,8 @@ from attnlab.data.batch import Batch
 from attnlab.data.vocabulary import BOS
 from attnlab.models.builder import Decoder
 from attnlab.models.dropout import UnitDropout
-from attnlab.models.memory import Memory
-from attnlab.models.prediction import AttentionPrediction
-from attnlab.models.reader import Reader, Reading
+from attnlab.models.memory import Memory, Reader, Reading
+from attnlab.models.pooling import AttentionPrediction
 from attnlab.tasks.generate.ctc import CtcHead, CtcOutput
 from attnlab.tasks.generate.decoding import Decoded, Decoding
 

@@ -16,13 +16,15 @@ from attnlab.data.batch import Batch, Padded
 from attnlab.data.codec import Codec
 from attnlab.data.vocabulary import EOS
 from attnlab.metrics.text import (
+    Bleu,
     CharacterError,
+    Chrf,
     ExactMatch,
     HeardCharacterError,
     HeardWordError,
+    Rouge,
     WordError,
 )
-from attnlab.metrics.translation import Bleu, Chrf, Rouge
 from attnlab.tasks.choices import ChoiceSettings, ChoiceTask
 from attnlab.tasks.generate.answer import Units
 from attnlab.tasks.generate.config import Decoding as DecodingConfig

@@ -9,8 +9,7 @@ from attnlab.attention.probes import Tap
 from attnlab.data.batch import Batch
 from attnlab.models.builder import TextEmbedder
 from attnlab.models.causal_decoder import CausalDecoder
-from attnlab.models.memory import Memory
-from attnlab.models.reader import Reader
+from attnlab.models.memory import Memory, Reader
 from attnlab.tasks.generate.decoding import Decoded, Decoding
 
 

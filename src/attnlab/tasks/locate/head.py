@@ -13,8 +13,7 @@ from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch
 from attnlab.data.inputs import Picture
 from attnlab.models.builder import ModelBuilder, Queries
-from attnlab.models.memory import Memory
-from attnlab.models.reader import Reader
+from attnlab.models.memory import Memory, Reader
 
 LARGEST_OFFSET = 0.25  # of the picture: from the mean attended position to the box's middle
 

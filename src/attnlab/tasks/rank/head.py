@@ -12,8 +12,7 @@ from torch.nn import functional as F
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.vocabulary import SPECIAL, UNKNOWN
 from attnlab.models.builder import ModelBuilder
-from attnlab.models.memory import Memory
-from attnlab.models.reader import Reading
+from attnlab.models.memory import Memory, Reading
 from attnlab.tasks.classify.head import Classifier
 
 

@@ -17,8 +17,13 @@ from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError
-from attnlab.metrics.item_controls import ItemControl, Markov, Popularity
-from attnlab.metrics.recommendation import Recommendation, SampledRecommendation
+from attnlab.metrics.recommendation import (
+    ItemControl,
+    Markov,
+    Popularity,
+    Recommendation,
+    SampledRecommendation,
+)
 from attnlab.models.builder import ModelBuilder
 from attnlab.tasks.choice_loss import NOT_COUNTED
 from attnlab.tasks.choices import ChoiceSettings

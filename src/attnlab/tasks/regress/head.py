@@ -8,9 +8,8 @@ from torch import Tensor, nn
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch
 from attnlab.models.builder import ModelBuilder
-from attnlab.models.pooling import Pooling
-from attnlab.models.prediction import AttentionPrediction
-from attnlab.models.reader import Reader
+from attnlab.models.memory import Reader
+from attnlab.models.pooling import AttentionPrediction, Pooling
 from attnlab.tasks.regress.answer import Numbers
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch, Padded
 from attnlab.models.builder import ModelBuilder
+from attnlab.models.memory import Reader
 from attnlab.models.pooling import Pooling
-from attnlab.models.reader import Reader
 
 INITIAL_LOG_SCALE = math.log(10.0)  # of cosines; learned, as in CLIP (Radford et al. 2021)
 

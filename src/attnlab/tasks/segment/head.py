@@ -12,9 +12,9 @@ from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch
 from attnlab.data.inputs import Picture
 from attnlab.models.builder import ModelBuilder
-from attnlab.models.image import Block, ImageEmbedder
+from attnlab.models.embedders import Block, ImageEmbedder
+from attnlab.models.memory import Reader
 from attnlab.models.pooling import Pooling
-from attnlab.models.reader import Reader
 
 
 class Segmenter(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch, Padded
 from attnlab.models.builder import ModelBuilder
-from attnlab.models.reader import Reader
+from attnlab.models.memory import Reader
 from attnlab.tasks.tag.crf import TagChain
 
 

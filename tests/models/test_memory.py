@@ -10,7 +10,7 @@ import torch
 from attnlab.data.batch import collate
 from attnlab.data.missing import without
 from attnlab.errors import UserError
-from attnlab.models.missing import Missing
+from attnlab.models.memory import Missing
 from tests.models.building import asked_about, built, small_config, texts
 
 MODELS = {

@@ -15,7 +15,7 @@ from attnlab.data.example import Example
 from attnlab.datasets.targets.spans import span_target
 from attnlab.errors import ConfigError
 from attnlab.explain.subject import Subject
-from attnlab.models.sentences import Position
+from attnlab.models.pooling import Position
 from tests.models.building import WORDS, built, small_config
 
 KINDS = ["bag", "position", "attention"]

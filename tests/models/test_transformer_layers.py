@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from attnlab.attention.probes import Tap, watched
 from attnlab.config.compose import load
 from attnlab.errors import UserError
-from attnlab.models.packing import Packing, in_rows
+from attnlab.models.transformer_layers import Packing, in_rows
 from tests.models.building import built, mechanisms, small_config, texts, with_mechanism
 
 LENGTHS = [2, 9, 5, 1, 4, 3]

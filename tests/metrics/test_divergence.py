@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from attnlab.metrics.controls import controls
-from attnlab.metrics.mass import EnergyPointing, MassOnGold, PointingGame
+from attnlab.metrics.divergence import EnergyPointing, MassOnGold, PointingGame
 from tests.maps import random_batch, random_maps, rows_of
 
 
