@@ -15,15 +15,25 @@ from attnlab.stages import train
 from attnlab.stages.run import FOLDER_VARIABLE
 from tests.commands import ATTNLAB_TRAIN, REPOSITORY, SMALL, TRAIN, run, small_run
 
-# Nothing drawn while training, so that runs differ only in how they are spread over processes.
-EQUAL = ["stages=[train]", "model.dropout=0", "trainer.log_every=1", "trainer.batches.bucket=1"]
+# Nothing drawn while training, so that runs differ only in how they are spread over processes:
+# answers of unequal length, half of them without a gold map, so no two processes count the same.
+UNEQUAL = ["experiment=support_reply", "dataset.supervision=0.5"]
+EQUAL = [
+    *UNEQUAL,
+    "stages=[train]",
+    "model.dropout=0",
+    "trainer.log_every=1",
+    "trainer.batches.bucket=1",
+]
 ALONE = ["trainer.batches.size=32"]
 SHARED = ["trainer.batches.size=16", "trainer.devices=2"]
 
 
 def losses(folder: Path) -> list[float]:
+    """Of the answers and of the maps, at each step."""
     with (folder / "history" / "train.csv").open() as file:
-        return [float(row["loss_task"]) for row in csv.DictReader(file)]
+        rows = list(csv.DictReader(file))
+    return [float(row[name]) for row in rows for name in ("loss_task", "loss_attention")]
 
 
 def trained(folder: Path, *overrides: str, entry: tuple[str, ...] = TRAIN) -> Path:
@@ -37,7 +47,7 @@ def test_two_processes_follow_the_curve_of_one(tmp_path: Path) -> None:
     alone = losses(trained(tmp_path, *ALONE))
     # Started so, as jobs of a sweep are, the second process has to be started so, too.
     together = losses(trained(tmp_path, "trainer=ddp_sim", *SHARED, entry=ATTNLAB_TRAIN))
-    assert len(alone) == 10
+    assert len(alone) == 2 * 10
     assert together == pytest.approx(alone, rel=2e-3)
 
 
@@ -66,7 +76,7 @@ def test_torchrun_starts_the_processes_of_several_machines(tmp_path: Path) -> No
     command = [*torchrun, str(REPOSITORY / "train.py"), *SMALL, *EQUAL, *nodes, *cpu, *places]
     done = run(command)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert len(losses(tmp_path / "run")) == 10
+    assert len(losses(tmp_path / "run")) == 2 * 10
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "finished"
 
 
