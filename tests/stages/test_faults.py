@@ -64,6 +64,35 @@ def test_run_folder_that_is_taken(tmp_path: Path) -> None:
     assert str(caught.value) == line
 
 
+@pytest.mark.parametrize("again", ["paths.run={}", "resume={}"])
+def test_a_run_that_failed_before_it_trained_makes_room_for_its_correction(
+    again: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    failed, plain = compose.load(small(tmp_path, f"paths.run={folder}", "model.dim=8"))
+    with pytest.raises(RunError), start(failed, plain, []).tracked():
+        raise RunError("the vectors have another width")
+    (folder / "history").mkdir()
+    (folder / "history" / "train.csv").write_text("of the run that failed")
+    mended, plain = compose.load(small(tmp_path, again.format(folder)))
+    assert start(mended, plain, []).folder == folder
+    assert open_run(folder).config.model == mended.model
+    assert status(folder)["state"] == "running"
+    assert "message" not in status(folder)
+    assert not (folder / "history").exists()
+
+
+def test_a_run_that_failed_after_it_trained_keeps_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    config, plain = compose.load(small(tmp_path, f"paths.run={folder}"))
+    with pytest.raises(RunError), start(config, plain, []).tracked():
+        (folder / "checkpoints" / "last.ckpt").touch()
+        raise RunError("the disk is full")
+    with pytest.raises(UserError, match="holds a run already"):
+        start(config, plain, [])
+    assert status(folder)["state"] == "failed"
+
+
 def test_the_other_processes_follow_the_first_whatever_it_has_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

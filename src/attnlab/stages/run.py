@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 import sys
 import time
 import uuid
@@ -243,8 +244,11 @@ def fingerprint(plain: dict[str, Any]) -> str:
 def _choose_folder(config: Config, plain: dict[str, Any]) -> Path:
     named = Path(config.paths.run) if config.paths.run else None
     if config.resume not in ("never", "auto"):
-        return _same_config(run_folder(config.resume), plain)
+        named = run_folder(config.resume)
+        return named if _cleared(named) else _same_config(named, plain)
     if named and (named / "status.json").is_file():
+        if _cleared(named):
+            return named
         if config.resume == "auto":
             return _same_config(named, plain)
         raise UserError(
@@ -256,6 +260,17 @@ def _choose_folder(config: Config, plain: dict[str, Any]) -> Path:
             return unfinished
         print(f"resume=auto: no unfinished run of {config.name}, starting anew", file=sys.stderr)
     return named or _new_folder(Path(config.paths.runs) / config.name)
+
+
+def _cleared(folder: Path) -> bool:
+    """Whether a run here failed before it had trained anything; what it left is removed then."""
+    failed = read_status(folder).get("state") in ("failed", "interrupted")
+    if not failed or any(folder.glob("checkpoints/*.ckpt")):
+        return False
+    for name in ("checkpoints", "history"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / "status.json").unlink()
+    return True
 
 
 def _followed_folder(config: Config, plain: dict[str, Any]) -> Path:
