@@ -9,6 +9,7 @@ from attnlab.metrics.intervals import (
     bootstrap,
     bootstrap_pooled,
     bootstrap_seeds,
+    defined,
     paired_bootstrap,
 )
 
@@ -65,3 +66,8 @@ def test_intervals_over_seeds_are_wider_than_those_over_examples_alone():
     over_examples = bootstrap(table.mean(0))
     assert over_seeds.mean == pytest.approx(over_examples.mean)
     assert over_seeds.high - over_seeds.low > 3 * (over_examples.high - over_examples.low)
+
+
+def test_figures_that_are_no_numbers_become_null():
+    figures = {"loss": float("inf"), "ends": [0.5, float("nan")], "name": "x", "count": 3}
+    assert defined(figures) == {"loss": None, "ends": [0.5, None], "name": "x", "count": 3}

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import pickle
+import random
 from pathlib import Path
 
 import pytest
 import torch
 
 from attnlab.errors import RunError, UserError
+from attnlab.stages.run import open_run
+from attnlab.stages.trained_run import TrainedRun
 from attnlab.training.checkpoint import FORMAT, AtomicCheckpointIO, provenance, read_checkpoint
+from tests.runs import train_small
 
 GOOD = {"state_dict": {"w": torch.ones(3)}, FORMAT: {"config": {"seed": 0}}}
 
@@ -89,3 +93,76 @@ def test_parameters_of_an_older_checkpoint_have_the_names_of_today(tmp_path: Pat
     content = read_checkpoint(path)
     for state in ("state_dict", "current_model_state"):
         assert list(content[state]) == ["model.reader.embedders.0.weight"]
+
+
+def same(one: object, other: object) -> bool:
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and torch.equal(one, other)
+    if isinstance(one, dict):
+        return isinstance(other, dict) and all(
+            a == b and same(one[a], other[b]) for a, b in zip(one, other, strict=True)
+        )
+    return one == other
+
+
+def test_a_bit_that_changed_is_told_wherever_it_is(tmp_path: Path) -> None:
+    """Each change is an error, or is in what holds no content (padding between records)."""
+    path, chance, told = tmp_path / "last.ckpt", random.Random(0), 0
+    weights = {"w": torch.randn(64, 16), "b": torch.randn(16, dtype=torch.bfloat16)}
+    content = {"state_dict": weights, "epoch": 3, FORMAT: {"config": {"seed": 0, "rate": 0.5}}}
+    AtomicCheckpointIO().save_checkpoint(content, path)
+    whole = path.read_bytes()
+    for _ in range(400):
+        place = chance.randrange(8 * len(whole))
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            assert same(read_checkpoint(path), content), place
+        except UserError as error:
+            assert str(error).startswith(f"{path}: damaged, or no checkpoint at all (")
+            told += 1
+    assert told > 200
+
+
+def test_a_checkpoint_without_checksum_is_read_and_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "last.ckpt"
+    torch.save(GOOD, path)
+    for _ in range(2):
+        assert same(read_checkpoint(path), GOOD)
+    line = f"{path}: has no checksum, as an older attnlab wrote it; its archive is whole\n"
+    assert capsys.readouterr().err == line
+    content = bytearray(path.read_bytes())
+    content[content.index(b"\x80\x3f")] ^= 1  # of the number one
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="damaged, or no checkpoint at all"):
+        read_checkpoint(path)
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path) -> None:
+    exploding = ["trainer.optimizer.lr=1e300", "trainer.max_steps=1", "trainer.clip_norm=null"]
+    with pytest.raises(RunError) as caught:
+        train_small(tmp_path, *exploding, f"paths.run={tmp_path / 'run'}", "dataset.train=16")
+    text = str(caught.value)
+    assert text.startswith("the weights are NaN or infinite after step 1 (model.")
+    assert text.endswith("\n  try: a lower trainer.optimizer.lr, or trainer.clip_norm=1.0")
+    assert not list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_weights_that_are_no_numbers_are_not_loaded(tmp_path: Path) -> None:
+    words = ["trainer.max_steps=1", "dataset.train=16", "stages=[train]"]
+    train_small(tmp_path, *words, f"paths.run={tmp_path / 'run'}")
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    content = read_checkpoint(path)
+    name = next(iter(content["state_dict"]))
+    content["state_dict"][name].view(-1)[0] = torch.nan
+    path.with_name("best.ckpt").unlink()
+    AtomicCheckpointIO().save_checkpoint(content, path)
+    with pytest.raises(UserError) as caught:
+        _ = TrainedRun(open_run(tmp_path / "run")).learner
+    assert str(caught.value).startswith(f"{path}: its weights are NaN or infinite ({name})")
+    again = [*words, f"paths.run={tmp_path / 'run'}", "resume=auto"]
+    with pytest.raises(UserError, match="its weights are NaN or infinite"):
+        train_small(tmp_path, *again)

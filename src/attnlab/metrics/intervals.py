@@ -126,9 +126,9 @@ def interval(mean: float, resampled: Values, confidence: float) -> Interval:
 
 
 def defined(figures: Any) -> Any:
-    """The same figures with null for those that are not defined: JSON has no NaN."""
+    """The same figures with null for those that are not finite: JSON has no NaN and no infinity."""
     if isinstance(figures, dict):
         return {name: defined(value) for name, value in figures.items()}
     if isinstance(figures, list):
         return [defined(value) for value in figures]
-    return None if isinstance(figures, float) and math.isnan(figures) else figures
+    return None if isinstance(figures, float) and not math.isfinite(figures) else figures

@@ -16,12 +16,19 @@ from attnlab.errors import RunError
 from attnlab.stages import evaluate, report
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, resume_command, start
-from attnlab.stages.trained_run import TrainedRun, build_learner, device, load_teacher
+from attnlab.stages.trained_run import (
+    TrainedRun,
+    build_learner,
+    device,
+    load_teacher,
+    read_finite,
+)
 from attnlab.training import distributed, wandb_run
-from attnlab.training.checkpoint import provenance, read_checkpoint
+from attnlab.training.checkpoint import provenance
 from attnlab.training.cost import Cost
 from attnlab.training.data_module import PreparedData
 from attnlab.training.history import History
+from attnlab.training.learner import Learner
 from attnlab.training.safety import InterruptedRunError, is_out_of_memory, out_of_memory
 from attnlab.training.trainer import build_trainer, seed_everything
 
@@ -56,7 +63,7 @@ def train(
     learner = build_learner(run, prepared, data.total_steps())
     learner.teacher = load_teacher(run, prepared)
     history = History(run.folder / "history")
-    checkpoint = _checkpoint_to_resume(run, prepared, history)
+    checkpoint = _checkpoint_to_resume(run, learner, prepared, history)
     loggers: list[Logger] = [history, *([wandb] if wandb else [])]
     again = resume_command(overrides)
     cost = Cost(device(config))
@@ -91,11 +98,13 @@ def finish(run: Run, wandb: WandbLogger | None) -> None:
     evaluate.show(run, figures)
 
 
-def _checkpoint_to_resume(run: Run, prepared: Prepared, history: History) -> Path | None:
+def _checkpoint_to_resume(
+    run: Run, learner: Learner, prepared: Prepared, history: History
+) -> Path | None:
     path = run.last_checkpoint
     if run.config.resume == "never" or not path.is_file():
         return None
-    content = read_checkpoint(path)
+    content = read_finite(path, learner)
     digest = content["attnlab"]["data_digest"]
     if digest != prepared.digest:
         raise RunError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
 from attnlab.tasks.model import build_model
 from attnlab.tasks.task import Task
-from attnlab.training.checkpoint import provenance, read_checkpoint
+from attnlab.training.checkpoint import not_finite, provenance, read_checkpoint
 from attnlab.training.evaluator import Evaluator
 from attnlab.training.learner import Learner
 from attnlab.training.teacher import Teacher
@@ -84,8 +85,9 @@ def load_learner(run: Run, prepared: Prepared) -> Learner:
     """The trained model: the best checkpoint, or the last where no figure was monitored."""
     best = run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
     learner = build_learner(run, prepared)
+    content = read_finite(best, learner)
     try:
-        learner.load_state_dict(read_checkpoint(best)["state_dict"])
+        learner.load_state_dict(content["state_dict"])
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip()
         raise RunError(
@@ -93,6 +95,17 @@ def load_learner(run: Run, prepared: Prepared) -> Learner:
         ) from None
     learner.task.use_decoding()
     return learner.eval()
+
+
+def read_finite(path: Path, learner: Learner) -> dict[str, Any]:
+    """A checkpoint for this learner; raises a `UserError` where its weights are no numbers."""
+    content = read_checkpoint(path)
+    if name := not_finite(content, learner.parameter_names()):
+        raise UserError(
+            f"{path}: its weights are NaN or infinite ({name}); try: resume=never "
+            "with a lower trainer.optimizer.lr"
+        )
+    return content
 
 
 def load_teacher(run: Run, prepared: Prepared) -> Teacher | None:

@@ -1,11 +1,19 @@
-"""Checkpoints that survive: written whole or not at all, read without running code."""
+"""Checkpoints that survive: written whole or not at all, read without running code.
+
+Each holds a checksum over its content, which `read_checkpoint` compares.
+"""
 
 from __future__ import annotations
 
 import errno
+import functools
+import hashlib
 import os
 import platform
 import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +21,14 @@ import lightning
 import numpy as np
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from torch import Tensor
 
 from attnlab import __version__
 from attnlab.config.migrations import migrated_parameters
 from attnlab.errors import RunError, UserError
 
 FORMAT = "attnlab"
+CHECKSUM = "checksum"
 # Lightning's names; with an average of the weights, the first is the average.
 MODEL_STATES = {"state_dict", "current_model_state"}
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -35,7 +45,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with draft.open("wb") as file:
-                torch.save(checkpoint, file)
+                torch.save({**checkpoint, CHECKSUM: checksum(checkpoint)}, file)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(target)
@@ -58,21 +68,84 @@ def write_error(path: Path, error: Exception) -> RunError:
 
 
 def read_checkpoint(path: Path, map_location: Any | None = "cpu") -> dict[str, Any]:
-    """The content of a checkpoint of ours; anything else is one clear line."""
+    """The content of a checkpoint of ours; anything else is one clear line.
+
+    Raises:
+        UserError: there is no such file, it is damaged, or another program wrote it.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; try: ls {path.parent}")
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"{path}: damaged, or no checkpoint at all ({reason}); try: resume=never"
-        ) from None
+        raise damaged(path, str(error).splitlines()[0] if str(error) else repr(error)) from None
     if not isinstance(content, dict) or FORMAT not in content:
         raise UserError(f"{path}: a checkpoint of another program, not of attnlab")
+    _compare_checksum(path, content.pop(CHECKSUM, None), content)
     for weights in MODEL_STATES & content.keys():
         content[weights] = migrated_parameters(content[weights])
     return content
+
+
+def damaged(path: Path, reason: str) -> UserError:
+    """One line for a checkpoint that cannot be read."""
+    return UserError(f"{path}: damaged, or no checkpoint at all ({reason}); try: resume=never")
+
+
+def _compare_checksum(path: Path, claimed: str | None, content: dict[str, Any]) -> None:
+    """Raise a `UserError` for content that is not what was written.
+
+    Without a checksum, those that every archive of torch has for its records are compared.
+    """
+    if claimed is None:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if record := archive.testzip():
+                    raise damaged(path, f"'{record}' differs from its checksum")
+        except zipfile.BadZipFile as error:
+            raise damaged(path, str(error)) from None
+        _tell_once(f"{path}: has no checksum, as an older attnlab wrote it; its archive is whole")
+    elif claimed != checksum(content):
+        raise damaged(path, "the content differs from its checksum")
+
+
+@functools.cache
+def _tell_once(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """SHA-256 over tensors and plain values; the same before writing and after reading."""
+    total = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, Tensor):
+            numbers = value.detach().cpu().contiguous()
+            total.update(f"{numbers.dtype} {tuple(numbers.shape)}:".encode())
+            total.update(numbers.reshape(-1).view(torch.uint8).numpy().data)
+        elif isinstance(value, Mapping):
+            total.update(f"{len(value)} keys:".encode())
+            for pair in value.items():
+                add(pair)
+        elif isinstance(value, list | tuple):
+            total.update(f"{len(value)} values:".encode())
+            for each in value:
+                add(each)
+        else:
+            total.update(f"{value!r};".encode())
+
+    add(content)
+    return total.hexdigest()
+
+
+def not_finite(content: Mapping[str, Any], parameters: Sequence[str]) -> str:
+    """The first of these parameters that is NaN or infinite in a checkpoint; '' if none is."""
+    for weights in sorted(MODEL_STATES & content.keys()):
+        for name in parameters:
+            value = content[weights].get(name)  # processes but the first may have none
+            if value is not None and not torch.isfinite(value).all():
+                return name
+    return ""
 
 
 def provenance(config: dict[str, Any], data_digest: str) -> dict[str, Any]:

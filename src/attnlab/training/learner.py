@@ -17,10 +17,11 @@ from attnlab.attention.probes import Tap
 from attnlab.compat import lightning_steps
 from attnlab.config.trainer import Trainer as TrainerSettings
 from attnlab.data.batch import Batch
+from attnlab.errors import RunError
 from attnlab.models.memory import tapped
 from attnlab.objectives.terms import StepView, Term, TermLoss
 from attnlab.tasks.task import Task
-from attnlab.training.checkpoint import FORMAT
+from attnlab.training.checkpoint import FORMAT, not_finite
 from attnlab.training.evaluator import Evaluator
 from attnlab.training.optimizers import parameter_groups
 from attnlab.training.precision import cpu_has_bf16_recurrence, keep_recurrent_in_fp32
@@ -150,7 +151,17 @@ class Learner(pl.LightningModule):
         fully_shard(self.model, mesh=mesh, reshard_after_forward=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say where the model comes from; refuse weights that are no numbers."""
+        if name := not_finite(checkpoint, self.parameter_names()):
+            raise RunError(
+                f"the weights are NaN or infinite after step {self.global_step} ({name}); they are "
+                "not saved\n  try: a lower trainer.optimizer.lr, or trainer.clip_norm=1.0"
+            )
         checkpoint[FORMAT] = self.about
+
+    def parameter_names(self) -> list[str]:
+        """What a checkpoint calls the parameters."""
+        return [name for name, _ in self.named_parameters()]
 
 
 def _has_many_parameters(module: nn.Module) -> bool:
