@@ -23,7 +23,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     found: list[Path] = []
     for attention in ("multihead", "dot"):
         words = [f"attention={attention}", f"name={attention}", "model=transformer"]
-        train_small(home, *words, "dataset.test=48")
+        train_small(home, *words, "dataset.test=48", "trainer.validate_every=0.5")
         found += (home / "runs" / attention).iterdir()
     return found
 
@@ -49,6 +49,15 @@ def test_training_ends_with_the_page(folders: list[Path]):
     assert {"command", "mechanism", "seed", "data", "versions", "started"} <= made.keys()
     assert "attention=multihead" in made["differs from the defaults"].splitlines()
     assert "torch" in made["versions"]
+
+
+def test_maps_over_training_are_shown(folders: list[Path]):
+    film = data_of(folders[0] / "report.html")["runs"][0]["film"]
+    kept = sorted((folders[0] / "history" / "maps").iterdir())
+    assert [f"step-{step:08}.json" for step in film["steps"]] == [path.name for path in kept]
+    assert len(kept) == 2
+    assert len(film["examples"]) == 4
+    assert all(example["keys"] and len(example["maps"]) == 2 for example in film["examples"])
 
 
 def test_the_mean_of_the_heads_is_the_map_that_is_judged(folders: list[Path]):

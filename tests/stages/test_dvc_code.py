@@ -30,6 +30,7 @@ SECTIONS = {
 }
 # Followed by no stage: what only shows or sends a run while it goes on.
 SHOWS = {
+    "attnlab.report.logged",
     "attnlab.report.wandb_media",
     "attnlab.training.cost",
     "attnlab.training.progress",

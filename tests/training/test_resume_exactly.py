@@ -60,9 +60,14 @@ def assert_same(one: Any, other: Any, where: str = "") -> None:
         assert one == other, where
 
 
+def kept_maps(run: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (run / "history" / "maps").iterdir()}
+
+
 def assert_equal_runs(one: Path, other: Path) -> None:
     for name in ("train.csv", "val.csv"):
         assert (one / "history" / name).read_text() == (other / "history" / name).read_text()
+    assert kept_maps(one) == kept_maps(other)
     for name in ("best.ckpt", "last.ckpt"):
         ours, theirs = (
             torch.load(run / "checkpoints" / name, weights_only=True) for run in (one, other)

@@ -27,8 +27,10 @@ class Logger(Section):
     project: str = Field(description="W&B project")
     entity: str | None = Field(description="W&B team or user; null is the account's default")
     tags: list[str] = Field(description="W&B tags")
-    maps_every: int = Field(ge=0, description="validations between two logged maps; 0 is never")
-    maps_examples: int = Field(gt=0, description="examples whose maps are drawn")
+    maps_every: int | None = Field(
+        ge=0, description="validations between two of which maps are kept; 0 or null is never"
+    )
+    maps_examples: int = Field(gt=0, description="examples whose maps are kept and drawn")
 
 
 class Hparams(Section):

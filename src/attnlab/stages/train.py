@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from attnlab.config.schema import Config
 from attnlab.data.prepared import Prepared
 from attnlab.errors import RunError
+from attnlab.report.logged import map_recorder
 from attnlab.stages import evaluate, report
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, resume_command, start
@@ -67,7 +68,8 @@ def train(
     loggers: list[Logger] = [history, *([wandb] if wandb else [])]
     again = resume_command(overrides)
     cost = Cost(device(config))
-    trainer = build_trainer(settings, run.folder, loggers, again, [cost])
+    callbacks = [cost, *map_recorder(config, data, history)]
+    trainer = build_trainer(settings, run.folder, loggers, again, callbacks)
     try:
         trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
         if not settings.fast_dev_run:

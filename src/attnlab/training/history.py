@@ -1,19 +1,32 @@
-"""`History`: the figures of a run over time, as a table that anything can read."""
+"""What a run was like over time, in files that anything can read.
+
+`History` writes figures; `MapRecorder` hands it the maps of the same few validation examples.
+"""
 
 from __future__ import annotations
 
 import csv
+import json
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import lightning.pytorch as pl
 from lightning.pytorch.loggers.logger import Logger
+from torch import Tensor
 
+from attnlab.compat import lightning_steps
+from attnlab.data.batch import Batch
 from attnlab.training.distributed import is_first_process
+
+Maps = dict[str, list[list[float]]]  # by the id of the example: queries x keys
 
 
 class History(Logger):
-    """One file for each kind of figure: `history/train.csv`, `history/val.csv`."""
+    """One file for each kind of figure (`history/train.csv`, `history/val.csv`) and each step of
+    which maps are kept (`history/maps/step-00000120.json`).
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -43,9 +56,22 @@ class History(Logger):
         for prefix, row in rows.items():
             self._append(self.folder / f"{prefix}.csv", row)
 
+    def log_maps(self, maps: Maps, step: int) -> None:
+        """Write the maps of a step, whole or not at all."""
+        path = self.folder / "maps" / f"step-{step:08}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".part")
+        draft.write_text(json.dumps({"step": step, "maps": maps}) + "\n", encoding="utf-8")
+        draft.replace(path)
+
     def forget_from(self, step: int) -> None:
         """Drop what was written at a step or later: a resumed run writes it again."""
-        for path in self.folder.glob("*.csv") if is_first_process() else ():
+        if not is_first_process():
+            return
+        for path in (self.folder / "maps").glob("step-*.json"):
+            if int(path.stem.removeprefix("step-")) >= step:
+                path.unlink()
+        for path in self.folder.glob("*.csv"):
             rows = read(path)
             kept = [row for row in rows if int(row["step"]) < step]
             if len(kept) < len(rows):
@@ -80,3 +106,57 @@ def read(path: Path) -> list[dict[str, str]]:
     """The rows of a table."""
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+class Recorded(NamedTuple):
+    """A validation example whose maps are kept, and the shape of its map without padding."""
+
+    id: str
+    queries: int
+    keys: int
+
+
+class MapRecorder(pl.Callback):
+    """Keeps the maps of the same examples after every so many validations.
+
+    They are those that the validation computed: nothing is run for them, no random number is
+    drawn. The count of validations travels in the checkpoint, so that a resumed run keeps maps
+    of the same steps as one that was not stopped.
+
+    Args:
+        history: writes them.
+        examples: by their places in the validation split; the first process has to get them.
+        every: validations between two that are kept.
+    """
+
+    def __init__(self, history: History, examples: Mapping[int, Recorded], every: int) -> None:
+        self.history, self.examples, self.every = history, examples, every
+        self.validations = 0
+        self.maps: Maps = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"validations": self.validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.validations = state_dict["validations"]
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.validations += 1
+        self.maps = {}
+
+    def on_validation_batch_end(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Tensor, batch: Batch, *place: int
+    ) -> None:
+        """Takes maps (batch x queries x keys) from what `Learner.validation_step` returns."""
+        if self.validations % self.every or not is_first_process():
+            return
+        for row, index in enumerate(batch.index.tolist()):
+            if index in self.examples:
+                id_, queries, keys = self.examples[index]
+                weights = outputs[row, :queries, :keys].double().cpu().numpy()
+                self.maps[id_] = weights.round(4).tolist()
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.maps:
+            # The step that the figures of this validation are logged by.
+            self.history.log_maps(self.maps, lightning_steps(trainer))

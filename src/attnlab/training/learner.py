@@ -106,12 +106,14 @@ class Learner(pl.LightningModule):
             logger.log_metrics(values, self.global_step)
         self.log("loss", values["train/loss"], prog_bar=True, logger=False)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Add a batch to the figures; its maps with the rows of gold: batch x queries x keys."""
         with Tap(self.model, self.task.map) as tap:
             scores = self.task.run(self.model, batch)
         weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
         weights = self.task.as_gold(weights, scores, batch)
         self.evaluator.update(batch, scores, self.task.answer(self.model, batch), weights)
+        return weights
 
     def on_validation_epoch_end(self) -> None:
         self.log_dict({f"val/{name}": value for name, value in self.evaluator.compute().items()})
