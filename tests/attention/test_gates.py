@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from attnlab.attention.normalizers.gates import REACH, clamped
+from attnlab.attention.gates import REACH, clamped
 from tests.attention.mechanisms import attention, named
 
 

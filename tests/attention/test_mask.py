@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.attention.flex_attention import create_mask
 
-from attnlab.attention.kernels.flex import mask_rule
+from attnlab.attention.kernels.fused import mask_rule
 from attnlab.attention.mask import Causal, Mask, Pattern
-from attnlab.attention.structures.patterns import BigBird, Block, Dilated, Strided
+from attnlab.attention.structures import BigBird, Block, Dilated, Strided
 
 PATTERNS: list[Pattern] = [
     Dilated(reach=2, step=2),

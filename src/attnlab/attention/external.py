@@ -10,13 +10,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from attnlab.attention.call import Call
+from attnlab.attention.config import Global, NoPosition
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
-from attnlab.attention.normalizers.config import Softmax
 from attnlab.attention.parts import Heads, Inputs, Shape
-from attnlab.attention.positions.config import NoPosition
-from attnlab.attention.scores.config import Dot
-from attnlab.attention.structures.config import Global
+from attnlab.attention.scores_config import Dot, Softmax
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.attention import Heads as HeadsConfig
 

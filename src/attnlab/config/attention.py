@@ -1,7 +1,7 @@
 """What a mechanism is made of: score x normalizer x structure x position x heads.
 
 `conf/attention/*.yaml` names mechanisms, `conf/attention/<part>/*.yaml` holds the default values
-of each part. The kinds stand beside what implements them (`attnlab.attention.scores.config`, say).
+of each part. The kinds stand beside what implements them (`attnlab.attention.scores_config`, say).
 What goes together is checked in `combinations`, by the form of each part.
 """
 

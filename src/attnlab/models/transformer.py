@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
-from attnlab.attention.positions.absolute import sinusoids
+from attnlab.attention.positions import sinusoids
 from attnlab.attention.probes import watched
 from attnlab.attention.state import State
 from attnlab.config.attention import AttentionConfig

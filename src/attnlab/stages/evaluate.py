@@ -22,7 +22,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from attnlab.attention.probes import Intervention, Tap
-from attnlab.attention.probes.map_changes import MAP_CHANGES
+from attnlab.attention.probes.tap import MAP_CHANGES
 from attnlab.data.batch import Batch
 from attnlab.data.items import Items
 from attnlab.data.loader import eval_loader

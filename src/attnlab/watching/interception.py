@@ -23,7 +23,7 @@ from torch.utils.hooks import RemovableHandle
 from attnlab.attention.mechanism import Attention
 from attnlab.attention.parts import repeat_groups
 from attnlab.attention.probes.dot_product import DotProductCall
-from attnlab.attention.probes.map_changes import MapChange
+from attnlab.attention.probes.tap import MapChange
 from attnlab.watching.sites import named_modules
 
 

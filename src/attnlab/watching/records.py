@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 from attnlab.attention.call import Call
 from attnlab.attention.mechanism import Attention
 from attnlab.attention.probes.dot_product import FORBIDDEN, DotProductCall
-from attnlab.attention.probes.statistics import Statistics, joined, of_weights
+from attnlab.attention.probes.probe import Statistics, joined, of_weights
 
 Rows = int | slice | Sequence[int]
 

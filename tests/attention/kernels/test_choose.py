@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from attnlab.attention.call import Kernel
-from attnlab.attention.kernels import measured
+from attnlab.attention.kernels import choose
 from attnlab.attention.kernels.choose import implementation
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
@@ -29,9 +29,9 @@ def figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
     def write(ratios: dict) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        path = measured.cached_path()
+        path = choose.cached_path()
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"format": measured.FORMAT, "ratios": ratios}))
+        path.write_text(json.dumps({"format": choose.FORMAT, "ratios": ratios}))
         _forget()
 
     yield write
@@ -40,8 +40,8 @@ def figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
 
 def _forget() -> None:
-    measured.curve.cache_clear()
-    measured._figures.cache_clear()
+    choose.curve.cache_clear()
+    choose._figures.cache_clear()
 
 
 def test_every_kernel_of_the_table_is_there() -> None:
@@ -64,22 +64,22 @@ def test_measured_figures_decide(figures) -> None:
 
 def test_figures_kept_by_another_version_are_not_read(figures) -> None:
     figures({"cpu": {"sdpa": {"train-plain": {"512": {"8": 2.0}}}}})
-    assert measured.curve("cpu", "additive", "train-plain", 512) is None
-    path = measured.cached_path()
+    assert choose.curve("cpu", "additive", "train-plain", 512) is None
+    path = choose.cached_path()
     path.write_text(json.dumps({"ratios": {}}))
     _forget()
-    assert measured.curve("cpu", "additive", "train-plain", 512) is not None
+    assert choose.curve("cpu", "additive", "train-plain", 512) is not None
 
 
 def test_a_curve_is_interpolated_on_a_logarithmic_scale() -> None:
-    curve = measured.Curve((16, 64), (2.0, 1.0))
+    curve = choose.Curve((16, 64), (2.0, 1.0))
     assert curve.ratio(1) == 2
     assert curve.ratio(32) == pytest.approx(1.5)
     assert curve.ratio(10_000) == 1
 
 
 def test_shipped_figures_cover_what_is_dispatched() -> None:
-    ratios = json.loads(measured.SHIPPED.read_text())["ratios"]["cpu"]
+    ratios = json.loads(choose.SHIPPED.read_text())["ratios"]["cpu"]
     assert set(ratios) == {"sdpa", "additive"}
     for cases in ratios.values():
         assert set(cases) == {"train-plain", "train-masked", "infer-plain", "infer-masked"}

@@ -85,7 +85,7 @@ def test_flex_is_refused_on_a_cpu() -> None:
 @torch.no_grad()
 def test_flex_counts_queries_from_where_they_start() -> None:
     """FlexAttention runs forward on a CPU: steps of decoding equal the whole."""
-    from attnlab.attention.kernels.flex import Flex
+    from attnlab.attention.kernels.fused import Flex
 
     dims = dict.fromkeys(("query_dim", "key_dim", "value_dim"), DIM * 4)
     torch.manual_seed(0)

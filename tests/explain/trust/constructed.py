@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from attnlab.attention.positions.absolute import sinusoids
+from attnlab.attention.positions import sinusoids
 from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
 
-from attnlab.attention.probes.map_changes import Given
+from attnlab.attention.probes.tap import Given
 from attnlab.config.explain import Adversary
 from attnlab.explain.trust import adversarial_maps, changed_maps
 from attnlab.metrics.divergence import jensen_shannon

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attnlab.attention.probes import Intervention
-from attnlab.attention.probes.map_changes import Given, Permuted
+from attnlab.attention.probes.tap import Given, Permuted
 from attnlab.explain.methods.maps import attention
 from attnlab.explain.subject import Subject
 from attnlab.explain.trust import changed_maps, replacement

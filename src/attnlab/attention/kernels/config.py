@@ -18,7 +18,7 @@ class Additive(Kernel, kind="additive", target=f"{KERNELS}.additive:AdditiveKern
     serves = forms(score="additive")
 
 
-class Sdpa(Kernel, kind="sdpa", target=f"{KERNELS}.sdpa:Sdpa"):
+class Sdpa(Kernel, kind="sdpa", target=f"{KERNELS}.fused:Sdpa"):
     """`scaled_dot_product_attention`, for inner products of prepared sides."""
 
     serves = forms(
@@ -26,7 +26,7 @@ class Sdpa(Kernel, kind="sdpa", target=f"{KERNELS}.sdpa:Sdpa"):
     )
 
 
-class Flex(Kernel, kind="flex", target=f"{KERNELS}.flex:Flex"):
+class Flex(Kernel, kind="flex", target=f"{KERNELS}.fused:Flex"):
     """FlexAttention: blocks that no query may attend to are skipped."""
 
     serves = {**Sdpa.serves} | forms(position="none absolute rotation")

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from attnlab.attention.call import Call, Kernel
 from attnlab.attention.mask import Causal
+from attnlab.attention.nystrom import Nystrom
 from attnlab.attention.parts import at_least_fp32, full_precision, repeat_groups
-from attnlab.attention.structures.nystrom import Nystrom
 
 CHUNK = 64  # queries whose own chunk is done by an explicit map; measured best from 32 to 128
 

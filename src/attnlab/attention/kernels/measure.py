@@ -24,8 +24,7 @@ import torch
 from rich.progress import track
 
 from attnlab.attention.call import Call
-from attnlab.attention.kernels import measured
-from attnlab.attention.kernels.choose import implementation
+from attnlab.attention.kernels.choose import FORMAT, cached_path, implementation
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.config.attention import AttentionConfig
@@ -144,13 +143,13 @@ def measure(device: str, seconds: float, passes: int) -> Ratios:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--output", type=Path, default=measured.cached_path())
+    parser.add_argument("--output", type=Path, default=cached_path())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seconds", type=float, default=0.2, help="time for each comparison")
     parser.add_argument("--passes", type=int, default=3, help="the median of so many is taken")
     options = parser.parse_args()
     figures = {
-        "format": measured.FORMAT,
+        "format": FORMAT,
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from attnlab.attention.probes.map_changes import Given
+from attnlab.attention.probes.tap import Given
 from attnlab.config.explain import Adversary
 from attnlab.explain.methods.gradients import differentiable
 from attnlab.explain.subject import Subject

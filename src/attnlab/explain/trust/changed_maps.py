@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention.probes import Intervention
-from attnlab.attention.probes.map_changes import MapChange
+from attnlab.attention.probes.tap import MapChange
 from attnlab.explain.methods.gradients import joined
 from attnlab.explain.subject import Subject, reader_of
 from attnlab.models.memory import Reading

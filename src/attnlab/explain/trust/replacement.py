@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from attnlab.attention.probes.map_changes import Given, MapChange, Permuted, uniform
+from attnlab.attention.probes.tap import Given, MapChange, Permuted, uniform
 from attnlab.explain.subject import Subject
 from attnlab.explain.trust import changed_maps
 from attnlab.explain.trust.findings import (

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attnlab.attention.normalizers.soft import mask_log_weights
+from attnlab.attention.normalizers import mask_log_weights
 from attnlab.attention.parts import Normalizer, Shape
 
 SMALLEST, LARGEST = 1e-2, 1e2  # of the distribution's two shapes, so that no power overflows

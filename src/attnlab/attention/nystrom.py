@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attnlab.attention.call import Call
-from attnlab.attention.normalizers.soft import mask_logits
+from attnlab.attention.normalizers import mask_logits
 from attnlab.attention.parts import Normalize, Normalizer, Shape, Structure, at_least_fp32, safe_log
 from attnlab.errors import UserError
 

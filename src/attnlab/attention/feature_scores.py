@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from attnlab.attention.mask import Mask
 from attnlab.attention.parts import Score, Shape, at_least_fp32
-from attnlab.attention.scores.inner import Dot
+from attnlab.attention.scores import Dot
 
 
 class Features(Score):

@@ -1,1 +1,0 @@
-"""How many maps there are, and what they share."""

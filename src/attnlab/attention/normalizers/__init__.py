@@ -1,1 +1,0 @@
-"""How logits become weights."""

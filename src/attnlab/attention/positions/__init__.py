@@ -1,1 +1,0 @@
-"""How positions enter the mechanism."""
