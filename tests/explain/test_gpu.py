@@ -10,9 +10,9 @@ import torch
 from attnlab.config.explain import Adversary
 from attnlab.explain.methods import explained, methods
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust.adversarial_maps import divergence_reached
-from attnlab.explain.trust.randomisation import randomisation
-from attnlab.explain.trust.replacement import frozen_maps, permutation, uniform_maps
+from attnlab.explain.trust.adversarial import divergence_reached
+from attnlab.explain.trust.changed_maps import frozen_maps, permutation, uniform_maps
+from attnlab.explain.trust.rankings import randomisation
 from tests.explain.methods.test_maps import settings
 from tests.explain.subjects import CASES, subject
 

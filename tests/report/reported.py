@@ -10,11 +10,10 @@ from attnlab.config.compose import compose, resolve
 from attnlab.config.dataset import Dataset
 from attnlab.config.schema import Config  # noqa: F401 - opens the choices of every slot
 from attnlab.data.codec import Codec
-from attnlab.report.encoding import pack
 from attnlab.report.examples import ShownExample
-from attnlab.report.head_maps import Heads
-from attnlab.report.map_history import Frame, MapHistory, map_history
 from attnlab.report.page import ReportedRun
+from attnlab.report.recorded_maps import Frame, Heads, MapHistory, map_history
+from attnlab.report.rendering import pack
 from tests.forms import fitted
 
 ATTENTION = {"mass_on_gold": 0.7, "pointing_accuracy": 0.8}

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from attnlab.report.differences import Difference
 from attnlab.report.export import export
 from attnlab.report.page import ReportedRun, page
+from attnlab.report.summary import Difference
 from tests.report.browser import MISSING, Browser, available, started
 from tests.report.reported import reported
 

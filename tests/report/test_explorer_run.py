@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from attnlab.cli import main
-from attnlab.report.encoding import unpack
-from attnlab.report.example_scores import PER_EXAMPLE, read_table
 from attnlab.report.export import browser
+from attnlab.report.rendering import unpack
+from attnlab.report.tables import PER_EXAMPLE, read_table
 from tests.runs import train_small
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from attnlab.report.encoding import pack
 from attnlab.report.map_pictures import draw_head_grids, draw_heads
+from attnlab.report.rendering import pack
 from tests.report.reported import reported
 
 

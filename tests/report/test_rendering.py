@@ -6,15 +6,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from attnlab.data.example import Example
 from attnlab.report.examples import load_examples, save_examples
 from attnlab.report.map_pictures import draw_map
-from attnlab.report.rendering import Regions, mask_address, picture_address, pixels_at
+from attnlab.report.rendering import (
+    Bits,
+    Regions,
+    mask_address,
+    pack,
+    picture_address,
+    pixels_at,
+    unpack,
+)
 from tests.forms import fitted
 from tests.report.reported import reported
 
 DARK = np.zeros((1, 8, 8), np.float32)
+
+weights = arrays(
+    np.float64, array_shapes(min_dims=1, max_dims=3, max_side=6), elements=st.floats(0, 1)
+)
 
 
 def test_small_pictures_are_kept_as_they_are() -> None:
@@ -67,3 +82,23 @@ def test_gold_and_answer_stand_beside_the_picture(tmp_path: Path, view: str, mar
     if view == "locate":
         boxes = [len(axes.patches) for axes in figure.axes[1:3]]
         assert boxes == [len(example.queries)] * 2
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@given(weights)
+def test_a_weight_is_off_by_half_a_step_at_most(bits: Bits, map_: np.ndarray):
+    # weight = peak * (n / N)^2: half a step of n is peak * n / N^2, so peak / N at most.
+    step = map_.max() / (2**bits - 1)
+    assert np.allclose(unpack(pack(map_, bits)), map_, atol=1.01 * step + 1e-6)
+
+
+def test_the_order_of_small_weights_is_kept():
+    map_ = np.array([0.9, 0.002, 0.001, 0.0005, 0])
+    found = unpack(pack(map_, bits=8))
+    assert (np.diff(found) < 0).all()
+    assert found[-1] == 0
+
+
+def test_what_is_no_number_counts_as_zero():
+    assert unpack(pack([[np.nan, 1.0], [-1.0, 0.5]])).tolist()[0] == [0, 1]
+    assert unpack(pack(np.zeros((2, 0)))).shape == (2, 0)

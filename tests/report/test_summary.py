@@ -5,10 +5,25 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from attnlab.report.summary import draw_findings, draw_panels, draw_rows, findings, plausibility
+import numpy as np
+import pytest
+
+from attnlab.metrics.intervals import paired_bootstrap
+from attnlab.metrics.text import ExactMatch
+from attnlab.report.summary import (
+    differences,
+    draw_findings,
+    draw_panels,
+    draw_rows,
+    findings,
+    plausibility,
+)
+from attnlab.report.tables import PER_EXAMPLE, RESAMPLES, read_table, save_scores
 from tests.report.reported import reported
 
 FIGURES = reported("dates", count=3).figures
+
+EXAMPLES = 60
 
 
 def test_each_figure_stands_beside_its_controls() -> None:
@@ -43,3 +58,70 @@ def test_pictures_are_files_of_the_run(tmp_path: Path) -> None:
     for name, path in written.items():
         assert path == tmp_path / "panels" / f"{name}.png"
         assert path.stat().st_size > 5000
+
+
+def judged(folder: Path, right: np.ndarray) -> ExactMatch:
+    """A run with these right answers leaves its tables in a folder."""
+    folder.mkdir()
+    metric, same = ExactMatch(), ExactMatch()
+    metric.update(["yes" if r else "no" for r in right], ["yes"] * len(right))
+    same.update(["yes"] * len(right), ["yes"] * len(right))
+    losses = [(2.0 * (1 - r), 2.0) for r in right]
+    save_scores(folder, [f"e{i}" for i in range(len(right))], losses, [metric], {"uniform": same})
+    return metric
+
+
+@pytest.fixture
+def sides() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(3)
+    first = random.random(EXAMPLES) < 0.5
+    return first, first | (random.random(EXAMPLES) < 0.3)
+
+
+def figures(right: np.ndarray) -> dict[str, dict[str, float]]:
+    return {
+        "answer": {"exact_match": float(right.mean())},
+        "attention": {},
+        "trust": {"uniform": 0.0},
+    }
+
+
+def test_it_is_the_paired_bootstrap(tmp_path: Path, sides: tuple[np.ndarray, np.ndarray]):
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder, right in zip(folders, sides, strict=True):
+        judged(folder, right)
+    found = differences(
+        [figures(right) for right in sides],
+        [read_table(folder / RESAMPLES) for folder in folders],
+        [read_table(folder / PER_EXAMPLE)["id"] for folder in folders],
+    )
+    between, p = paired_bootstrap(sides[1].astype(float), sides[0].astype(float))
+    assert [(d.group, d.figure, d.run) for d in found] == [
+        ("answer", "exact_match", 1),
+        ("trust", "uniform", 1),
+    ]
+    answer = found[0]
+    assert answer.difference == pytest.approx(between.mean)
+    assert (answer.low, answer.high) == pytest.approx((between.low, between.high), abs=1e-5)
+    assert answer.p == pytest.approx(p, abs=2 / 1001)  # six digits may break ties with zero
+    assert found[1].p == 1  # nothing differs
+
+
+def test_other_examples_are_not_paired(tmp_path: Path, sides: tuple[np.ndarray, np.ndarray]):
+    judged(tmp_path / "a", sides[0])
+    table = read_table(tmp_path / "a" / RESAMPLES)
+    ids = read_table(tmp_path / "a" / PER_EXAMPLE)["id"]
+    found = differences([figures(side) for side in sides], [table, table], [ids, ids[::-1]])
+    assert found[0].difference > 0
+    assert (found[0].low, found[0].high, found[0].p) == (None, None, None)
+
+
+def test_the_table_of_examples_means_the_figure(
+    tmp_path: Path, sides: tuple[np.ndarray, np.ndarray]
+):
+    metric = judged(tmp_path / "a", sides[1])
+    table = read_table(tmp_path / "a" / PER_EXAMPLE)
+    column = np.array(table["exact_match"], float)
+    assert column.mean() == pytest.approx(metric.compute()["exact_match"])
+    assert np.array(table["loss"], float) == pytest.approx(1 - column)
+    assert len(read_table(tmp_path / "a" / RESAMPLES)["exact_match"]) == 1000

@@ -14,7 +14,7 @@ import torch
 from attnlab.config.compose import load
 from attnlab.config.schema import Config
 from attnlab.data.prepared import Prepared
-from attnlab.report.map_history import load_frames
+from attnlab.report.recorded_maps import load_frames
 from attnlab.stages.prepare import prepared_data
 from attnlab.training.history import History
 from tests.runs import train_small

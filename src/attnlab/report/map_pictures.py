@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from attnlab.report.encoding import unpack
 from attnlab.report.examples import Rows, ShownExample
-from attnlab.report.head_maps import Heads
-from attnlab.report.rendering import Regions, pixels_at
+from attnlab.report.recorded_maps import Heads
+from attnlab.report.rendering import Regions, pixels_at, unpack
 from attnlab.tasks.locate.answer import CONFIDENT
 
 if TYPE_CHECKING:

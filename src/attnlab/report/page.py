@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import json
+import shlex
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
@@ -11,17 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from attnlab.report.differences import Difference
-from attnlab.report.encoding import pack
 from attnlab.report.examples import ShownExample
-from attnlab.report.head_maps import Heads
-from attnlab.report.map_history import MapHistory
+from attnlab.report.recorded_maps import Heads, MapHistory
+from attnlab.report.rendering import pack
+from attnlab.report.summary import Difference
 
 SCRIPTS = (
     *("theme", "unpack", "svg", "figures", "maps", "charts", "examples", "example"),
     *("summary", "film", "page"),
 )
 Curves = dict[str, list[tuple[int, float]]]
+
+PLACES = ("paths.", "hydra.", "resume=")  # overrides that say where a run is, not what it is
 
 
 @dataclass(frozen=True)
@@ -168,3 +171,36 @@ def _mass_on_marked(example: ShownExample) -> float | None:
         return None
     marked = (gold >= gold.max(-1, keepdims=True) / 2) & (gold > 0)
     return round(float((weights * marked).sum(-1)[rows].mean()), 4)
+
+
+def provenance(config: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, str]:
+    """The command, settings, seed, commit, versions, data and date of a run.
+
+    Args:
+        config: the run's config as plain values.
+        status: its status.json; facts that older runs did not record are left out.
+    """
+    overrides: Sequence[str] = status.get("overrides", [])
+    settings = [override for override in overrides if not override.startswith(PLACES)]
+    started = status.get("started")
+    facts = {
+        "command": shlex.join(["python", "train.py", *overrides]),
+        "differs from the defaults": "\n".join(settings) or "nothing",
+        "mechanism": mechanism(config["attention"]),
+        "seed": str(config["seed"]),
+        "commit": status.get("git_commit") or "",
+        "data": status.get("data_digest") or "",
+        "versions": ", ".join(f"{k} {v}" for k, v in status.get("versions", {}).items()),
+        "started": time.strftime("%Y-%m-%d %H:%M", time.localtime(started)) if started else "",
+    }
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+def mechanism(attention: Mapping[str, Any]) -> str:
+    """The name of a mechanism and its parts: `dot (score dot, normalizer softmax, ...)`."""
+    parts = [
+        f"{part} {settings['kind']}"
+        for part, settings in attention.items()
+        if isinstance(settings, dict) and "kind" in settings
+    ]
+    return f"{attention['name']} ({', '.join(parts)})"

@@ -1,12 +1,13 @@
-"""Inputs as a page shows them: pictures and masks as data URLs, sounds as spectra."""
+"""What a page shows as text: pictures and masks as data URLs, sounds as spectra, packed maps."""
 
 from __future__ import annotations
 
 import base64
 import colorsys
 import io
+import zlib
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,8 @@ LONGEST_SIDE = 320  # pixels of a picture that is shown
 PHOTO = 64  # pixels of a side from which a picture of bytes is kept as JPEG
 BANDS = 32  # of a spectrum
 HUE_STEP = 0.618034  # of the circle of hues, so that neighbouring classes differ
+
+Bits = Literal[8, 16]
 
 
 @dataclass(frozen=True)
@@ -86,3 +89,34 @@ def _address(image: Image.Image, form: Literal["png", "jpeg"]) -> str:
     content = io.BytesIO()
     image.save(content, form, optimize=True, **({"quality": 85} if form == "jpeg" else {}))
     return f"data:image/{form};base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+class Packed(TypedDict):
+    """An array of non-negative weights."""
+
+    shape: list[int]
+    bits: Bits
+    peak: float
+    data: str  # deflated, base64
+
+
+def pack(weights: npt.ArrayLike, bits: Bits = 16) -> Packed:
+    """The array as short text, so that a page can hold hundreds of maps; NaN becomes zero.
+
+    Weights become whole numbers on a square-root scale, so that small weights keep their order:
+    weight = peak * (number / greatest) ** 2, with 8 bits for pictures of heads, 16 for figures that
+    are read. The page unpacks them with `DecompressionStream`.
+    """
+    array = np.nan_to_num(np.asarray(weights, np.float64)).clip(0)
+    peak = float(array.max(initial=0.0))
+    greatest = 2**bits - 1
+    numbers = np.rint(np.sqrt(array / (peak or 1.0)) * greatest).astype(f"<u{bits // 8}")
+    data = base64.b64encode(zlib.compress(numbers.tobytes(), 9)).decode()
+    return {"shape": list(array.shape), "bits": bits, "peak": round(peak, 6), "data": data}
+
+
+def unpack(packed: Packed) -> npt.NDArray[np.float64]:
+    """The weights of a packed array, up to rounding."""
+    raw = zlib.decompress(base64.b64decode(packed["data"]))
+    numbers = np.frombuffer(raw, f"<u{packed['bits'] // 8}").reshape(packed["shape"])
+    return packed["peak"] * (numbers / (2 ** packed["bits"] - 1)) ** 2

@@ -1,4 +1,4 @@
-"""The figures of the evaluation beside their controls, as rows of tables and as pictures."""
+"""The figures of an evaluation: beside their controls, and beside those of other runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from attnlab.metrics.intervals import interval, two_sided_p
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -16,6 +20,9 @@ INK, SOFT, MODEL, KNOWN = "#1b2430", "#55616f", "#1f5fa8", "#8c96a3"
 MARKS = {"uniform": "|", "random": "1", "permuted": "2", "position": "s", "oracle": "^"}
 FOLDER, FINDINGS = "panels", "trust.json"
 OWN = "model"
+
+GROUPS = ("answer", "attention", "trust")
+Columns = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -159,3 +166,67 @@ def _mark(axes: Axes, row: Row, line: int, least: float, most: float) -> None:
         text += f"   {row.low:.3f} to {row.high:.3f}"
     axes.plot(at(row.value), line, "o", color=MODEL, markersize=6, label=OWN, zorder=3)
     axes.text(1.06, line, text, fontsize=8.5, color=INK, va="center")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure of a run less that of the first run."""
+
+    run: int
+    group: str
+    figure: str
+    difference: float
+    low: float | None  # 95 % interval; None where examples are not the same
+    high: float | None
+    p: float | None
+
+
+def differences(
+    figures: Sequence[Mapping[str, Any]], resamples: Sequence[Columns], ids: Sequence[Sequence[str]]
+) -> list[Difference]:
+    """The difference of every run from the first, in each figure that both have.
+
+    Runs on the same test examples have the same resamples of them, row by row, so that
+    differences of rows are a paired bootstrap.
+
+    Args:
+        figures: metrics.json of every run.
+        resamples: the columns of its resamples.csv.
+        ids: its test examples.
+    """
+    result: list[Difference] = []
+    for run in range(1, len(figures)):
+        paired = bool(ids[run]) and list(ids[run]) == list(ids[0])
+        for group, name in _shared(figures[0], figures[run]):
+            mean = figures[run][group][name] - figures[0][group][name]
+            column = f"trust/{name}" if group == "trust" else name
+            low, high, p = (
+                _paired(mean, resamples[run].get(column), resamples[0].get(column))
+                if paired
+                else (None, None, None)
+            )
+            result.append(Difference(run, group, name, mean, low, high, p))
+    return result
+
+
+def _shared(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (group, name)
+        for group in GROUPS
+        for name, value in first[group].items()
+        if value is not None and other[group].get(name) is not None
+    ]
+
+
+def _paired(
+    mean: float, ours: Sequence[str] | None, theirs: Sequence[str] | None
+) -> tuple[float | None, float | None, float | None]:
+    """Low, high and p of a difference; None where a run has no resamples."""
+    if not ours or not theirs:
+        return None, None, None
+    differences = np.array(ours, float) - np.array(theirs, float)
+    differences = differences[np.isfinite(differences)]
+    if not len(differences):
+        return None, None, None
+    between = interval(mean, differences, confidence=0.95)
+    return between.low, between.high, two_sided_p(differences)

@@ -122,8 +122,8 @@ class Comparison:
 
     def _entry(self, job: Job, outcome: dict[str, Any]) -> Any:
         """The results of a job as an entry of the leaderboard."""
-        from attnlab.report.example_scores import PER_EXAMPLE, RESAMPLES, read_table
         from attnlab.report.leaderboard import DONE, Entry
+        from attnlab.report.tables import PER_EXAMPLE, RESAMPLES, read_table
 
         metrics = job.folder / "metrics.json"
         done = outcome.get("state") in DONE and metrics.is_file()

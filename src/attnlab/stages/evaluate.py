@@ -33,12 +33,11 @@ from attnlab.metrics.facts import facts
 from attnlab.metrics.intervals import Interval, defined
 from attnlab.metrics.pooled import map_metrics
 from attnlab.metrics.text import Changed
-from attnlab.report.dvc_plots import save_figures
-from attnlab.report.example_scores import save_scores
 from attnlab.report.examples import ShownExample, choose_examples, gold_text, save_examples
-from attnlab.report.head_maps import HeadMaps
 from attnlab.report.map_pictures import draw_head_grids, draw_maps
+from attnlab.report.recorded_maps import HeadMaps
 from attnlab.report.summary import draw_panels
+from attnlab.report.tables import save_figures, save_scores
 from attnlab.stages.run import Run, open_run, with_changes
 from attnlab.stages.trained_run import TrainedRun
 from attnlab.tasks.task import Task

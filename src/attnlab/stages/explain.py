@@ -122,8 +122,8 @@ def _leave_nothing(run: Run) -> None:
 
 def _save_views(run: Run) -> None:
     """The findings as a picture, and as tables for `dvc plots` and `dvc metrics`."""
-    from attnlab.report.dvc_plots import save_findings, save_metrics
     from attnlab.report.summary import draw_findings, findings
+    from attnlab.report.tables import save_findings, save_metrics
 
     found = findings(run.folder)
     curves = json.loads((run.folder / "trust.json").read_text(encoding="utf-8"))["curves"]

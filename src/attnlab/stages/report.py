@@ -18,14 +18,12 @@ from typing import Any
 
 from attnlab.errors import UserError
 from attnlab.metrics.facts import facts
-from attnlab.report.differences import differences
-from attnlab.report.example_scores import PER_EXAMPLE, RESAMPLES, read_table
 from attnlab.report.examples import load_examples
 from attnlab.report.export import export
-from attnlab.report.head_maps import load_heads
-from attnlab.report.map_history import MapHistory, load_frames, map_history
-from attnlab.report.page import Curves, ReportedRun, page
-from attnlab.report.provenance import provenance
+from attnlab.report.page import Curves, ReportedRun, page, provenance
+from attnlab.report.recorded_maps import MapHistory, load_frames, load_heads, map_history
+from attnlab.report.summary import differences
+from attnlab.report.tables import PER_EXAMPLE, RESAMPLES, read_table
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
 

@@ -16,7 +16,7 @@ from attnlab.attention.probes.selectors import sites
 from attnlab.config.compose import load
 from attnlab.config.explain import Explain
 from attnlab.errors import UserError
-from attnlab.explain.methods import explained, flow, maps, methods
+from attnlab.explain.methods import explained, maps, methods
 from attnlab.explain.subject import Subject
 from tests.explain.subjects import CASES, subject
 
@@ -67,7 +67,7 @@ def test_one_signature() -> None:
 def test_with_a_single_map_all_map_methods_are_that_map(case: str) -> None:
     whole = subject(case)
     map_ = maps.attention(whole) * whole.cells
-    for method in (maps.rollout, maps.gmar, flow.flow):
+    for method in (maps.rollout, maps.gmar, maps.flow):
         torch.testing.assert_close(method(whole) * whole.cells, map_, atol=1e-6, rtol=1e-6)
 
 
@@ -188,7 +188,7 @@ def test_gmar_is_rollout_with_heads_weighed_by_their_gradients() -> None:
 def test_flow_is_networkxs() -> None:
     whole = subject("transformer generate", (4, 3))
     seen = {site: m.mean(1) for site, m in own(whole).items()}
-    found = flow.flow(whole)
+    found = maps.flow(whole)
     for i, places in enumerate(whole.cells):
         graph = networkx.DiGraph()
         queries, keys = places.shape

@@ -12,7 +12,7 @@ from attnlab.config.compose import load
 from attnlab.explain.methods import explained, methods
 from attnlab.explain.methods.maps import attention
 from attnlab.explain.trust.battery import TESTS, Report, battery
-from attnlab.explain.trust.importance import MEASURES
+from attnlab.explain.trust.rankings import MEASURES
 from tests.explain.trust import constructed
 
 KINDS = list(constructed.KINDS)

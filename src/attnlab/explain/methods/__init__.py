@@ -8,7 +8,7 @@ from functools import partial
 from torch import Tensor
 
 from attnlab.config.explain import Explain
-from attnlab.explain.methods import flow, gradients, maps, perturbation
+from attnlab.explain.methods import gradients, maps, perturbation
 from attnlab.explain.subject import Subject
 
 Method = Callable[[Subject], Tensor]  # -> batch x queries x keys
@@ -19,7 +19,7 @@ def methods(settings: Explain) -> dict[str, Method]:
     known: dict[str, Method] = {
         "attention": maps.attention,
         "rollout": maps.rollout,
-        "flow": flow.flow,
+        "flow": maps.flow,
         "chefer": maps.chefer,
         "gmar": maps.gmar,
         "gradient_input": gradients.gradient_input,

@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from attnlab.config.explain import Trust
+from attnlab.explain.findings import Finding, percent, who_decides
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust.adversarial_maps import adversarial_maps
+from attnlab.explain.trust.adversarial import adversarial_maps
+from attnlab.explain.trust.changed_maps import frozen_maps, permutation, uniform_maps
 from attnlab.explain.trust.erasure import OWN, RANDOM, Curves, erasure
-from attnlab.explain.trust.findings import Finding, percent, who_decides
-from attnlab.explain.trust.importance import importance
 from attnlab.explain.trust.limits import normalised
-from attnlab.explain.trust.randomisation import Cascade, randomisation
-from attnlab.explain.trust.replacement import frozen_maps, permutation, uniform_maps
+from attnlab.explain.trust.rankings import Cascade, importance, randomisation
 
 Named = Mapping[str, Tensor]  # by name: batch x queries x keys
 TESTS = (

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attnlab.explain.agreement import interval_of
+from attnlab.explain.findings import Finding, interval_of
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust.findings import Finding
 from attnlab.metrics.intervals import Interval
 
 Orders = Mapping[str, Tensor]  # by name: batch x queries x keys; the greatest is erased first

@@ -1,4 +1,4 @@
-// Maps are deflated bytes on a square-root scale: see attnlab.report.encoding.
+// Maps are deflated bytes on a square-root scale: see attnlab.report.rendering.
 
 const unpacked = new WeakMap();
 

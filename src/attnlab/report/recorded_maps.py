@@ -1,25 +1,32 @@
-"""Maps of every attention site of a model, head by head, for the examples of a report."""
+"""Maps kept with a run: of every site, head by head, and of the same examples over training."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
 
 from attnlab.attention.mechanism import role_of
 from attnlab.attention.probes import Probe, sites
+from attnlab.data.codec import Codec
+from attnlab.data.example import Example
 from attnlab.models.pooling import WORDS_SITE
-from attnlab.report.encoding import Packed, pack
+from attnlab.report.examples import Rows, ShownExample
+from attnlab.report.rendering import Packed, pack
 
 FILE = "heads.json"
 MOST_WEIGHTS = 2**16  # of one head's map: 256 x 256
 MOST_CHARACTERS = 5_000_000  # of all maps together, so that a page stays light
 
 Heads = dict[str, Packed]  # site -> heads x queries x keys
+
+FOLDER = Path("history") / "maps"
 
 
 class HeadMaps:
@@ -76,3 +83,53 @@ def _packed(probe: Probe, queries: Sequence[int]) -> Heads:
         if weights[0].size <= MOST_WEIGHTS:
             heads[site] = pack(weights, bits=8)
     return heads
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The maps of one step, by the ids of their examples."""
+
+    step: int
+    maps: Mapping[str, Rows]
+
+
+@dataclass(frozen=True)
+class MapHistory:
+    """Examples with their maps over training."""
+
+    steps: list[int] = field(default_factory=list)
+    examples: list[tuple[ShownExample, list[Rows | None]]] = field(default_factory=list)
+    """Each with a map for each step, or None where there is none."""
+
+
+def load_frames(folder: Path) -> list[Frame]:
+    """The maps that a run recorded, in the order of steps.
+
+    They stand in `history/maps/step-*.json`, each `{"step": 120, "maps": {example id: rows}}`, with
+    rows of queries x keys as the model has them.
+    """
+    texts = [path.read_text(encoding="utf-8") for path in (folder / FOLDER).glob("step-*.json")]
+    return sorted((_frame(json.loads(text)) for text in texts), key=lambda frame: frame.step)
+
+
+def _frame(content: dict[str, Any]) -> Frame:
+    return Frame(content["step"], content["maps"])
+
+
+def map_history(frames: Sequence[Frame], examples: Iterable[Example], codec: Codec) -> MapHistory:
+    """The maps of frames over the words of the examples that they belong to."""
+    ids = {id_ for frame in frames for id_ in frame.maps}
+    filmed: list[tuple[ShownExample, list[Rows | None]]] = []
+    for example in examples:
+        if example.id in ids:
+            shown = [_shown(example, frame, codec) for frame in frames]
+            maps = [each and each.map for each in shown]
+            filmed.append((next(filter(None, reversed(shown))), maps))
+    return MapHistory([frame.step for frame in frames], filmed)
+
+
+def _shown(example: Example, frame: Frame, codec: Codec) -> ShownExample | None:
+    rows = frame.maps.get(example.id)
+    if rows is None:
+        return None
+    return ShownExample.of(example, codec, "", np.array(rows, np.float32))

@@ -1,8 +1,9 @@
-"""How far explanations agree: with gold, and with each other."""
+"""`Finding`: a figure of one test, with its verdict; and how far explanations agree."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -16,7 +17,41 @@ from attnlab.metrics.correlation import kendall
 from attnlab.metrics.intervals import Interval, bootstrap
 from attnlab.metrics.rationale import AveragePrecision
 
+UNKNOWN = Interval(math.nan, math.nan, math.nan)
+LITTLE, MUCH = 0.05, 0.5  # shares of changed answers between which the map takes part
+
 Scores = Mapping[str, Tensor]  # by method: batch x queries x keys
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One figure of one test, over all examples."""
+
+    test: str
+    figure: str
+    value: Interval
+    verdict: str = ""  # of the test, beside the first of its figures
+    known: dict[str, float] = field(default_factory=dict)  # the same figure for controls and limits
+    undefined: int = 0  # decisions without such a figure
+
+
+def over_examples(values: Sequence[Tensor]) -> Interval:
+    """The mean over examples with its interval, from one tensor (examples) for each batch."""
+    return interval_of(torch.cat(list(values)).double().tolist())
+
+
+def who_decides(share: float) -> str:
+    """The verdict on a share of changed answers."""
+    if share < LITTLE:
+        return "the attention is not what decides"
+    if share < MUCH:
+        return "the attention takes part in the decision"
+    return "the attention decides"
+
+
+def percent(share: float) -> str:
+    """A share in percent."""
+    return f"{100 * share:.0f}%" if share == 0 or share >= 0.01 else f"{100 * share:.1f}%"
 
 
 @dataclass

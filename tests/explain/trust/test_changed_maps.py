@@ -11,7 +11,7 @@ from attnlab.attention.probes import Intervention
 from attnlab.attention.probes.tap import Given, Permuted
 from attnlab.explain.methods.maps import attention
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust import changed_maps, replacement
+from attnlab.explain.trust import changed_maps
 from tests.explain.subjects import GENERATED, subject
 
 CASES = ["recurrent classify", "transformer tag", *GENERATED]
@@ -50,7 +50,7 @@ def test_frozen_maps_by_hand(case: str) -> None:
         real = explained.decisions[i].numpy()
         changes.append((before.argmax(-1) != after.argmax(-1))[real].any())
         distances.append((np.abs(before - after).sum(-1) / 2)[real].mean())
-    changed, moved = replacement.frozen_maps([explained])
+    changed, moved = changed_maps.frozen_maps([explained])
     assert changed.value.mean == pytest.approx(np.mean(changes), abs=1e-6)
     assert moved.value.mean == pytest.approx(np.mean(distances), abs=1e-6)
 
@@ -65,7 +65,7 @@ def test_uniform_maps_by_hand(case: str) -> None:
         flat = allowed / allowed.sum(-1, keepdim=True)
         moved = np.abs(answers(explained, i, own[i]) - answers(explained, i, flat)).sum(-1) / 2
         distances.append(moved[explained.decisions[i].numpy()].mean())
-    _, distance = replacement.uniform_maps([explained])
+    _, distance = changed_maps.uniform_maps([explained])
     assert distance.value.mean == pytest.approx(np.mean(distances), abs=1e-6)
 
 
@@ -81,7 +81,7 @@ def test_permutation_takes_the_median_of_all_orders() -> None:
         moved.append(((before - after).abs().sum(-1) / 2).numpy())
     median = np.median(np.stack(moved), 0)
     expected = [m[r].mean() for m, r in zip(median, explained.decisions.numpy(), strict=True)]
-    _, distance = replacement.permutation([explained], times=9)
+    _, distance = changed_maps.permutation([explained], times=9)
     assert distance.value.mean == pytest.approx(np.mean(expected), abs=1e-6)
 
 

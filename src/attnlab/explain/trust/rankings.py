@@ -1,29 +1,85 @@
-"""Does the map depend on the learned weights? Shuffle them, from the output down to the input.
-
-Model parameter randomisation (Adebayo et al. 2018): a map that stays the same shows the input, not
-the model.
-"""
+"""Do maps rank units as gradients and erasure do, and does the ranking depend on the weights?"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from attnlab.explain.agreement import interval_of
+from attnlab.explain.findings import Finding, interval_of, magnitude_taus
 from attnlab.explain.methods.maps import attention
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust.findings import Finding
+from attnlab.explain.trust.erasure import OWN
 from attnlab.metrics.correlation import spearman
+from attnlab.metrics.intervals import Interval
+
+MEASURES = ("gradient_input", "integrated_gradients", "leave_one_out")
+CALLED = {
+    "gradient_input": "gradient x input",
+    "integrated_gradients": "integrated gradients",
+    "leave_one_out": "leaving one out",
+}
 
 Cascade = list[tuple[str, float]]  # each shuffled part, and the rank correlation after it
 
 
+def importance(
+    subjects: Sequence[Subject], scores: Sequence[Mapping[str, Tensor]]
+) -> list[Finding]:
+    """Kendall's tau of the weights with each measure of importance.
+
+    Beside it the tau of the measures with each other: the most that a map can be expected to reach.
+    """
+    between = [
+        _tau(subjects, scores, one, other)[0].mean
+        for i, one in enumerate(MEASURES)
+        for other in MEASURES[i + 1 :]
+    ]
+    known = {"between the measures": sum(between) / len(between)}
+    return [_finding(subjects, scores, measure, known) for measure in MEASURES]
+
+
+def _finding(
+    subjects: Sequence[Subject],
+    scores: Sequence[Mapping[str, Tensor]],
+    measure: str,
+    known: dict[str, float],
+) -> Finding:
+    value, undefined = _tau(subjects, scores, OWN, measure)
+    little = value.mean < known["between the measures"] / 2
+    says = "its weights say little about importance" if little else "its weights go with importance"
+    return Finding(
+        f"tau with {CALLED[measure]}",
+        "Kendall's tau",
+        value,
+        f"The map ranks units as {CALLED[measure]} does with a tau of {value.mean:.2f} (the "
+        f"measures among themselves: {known['between the measures']:.2f}): {says}.",
+        known,
+        undefined,
+    )
+
+
+def _tau(
+    subjects: Sequence[Subject], scores: Sequence[Mapping[str, Tensor]], one: str, other: str
+) -> tuple[Interval, int]:
+    taus: list[float] = []
+    undefined = 0
+    for subject, named in zip(subjects, scores, strict=True):
+        means, missing = magnitude_taus(named[one], named[other], subject)
+        taus += means
+        undefined += missing
+    return interval_of(taus), undefined
+
+
 def randomisation(subjects: Sequence[Subject]) -> tuple[list[Finding], Cascade]:
-    """The rank correlation of the maps before and after, in all and part by part."""
+    """The rank correlation of maps before and after weights are shuffled, in all and part by part.
+
+    Model parameter randomisation (Adebayo et al. 2018): a map that stays the same shows the input,
+    not the model. Weights are shuffled from the output down to the input.
+    """
     shuffled = copy.deepcopy(subjects[0].model)
     cascade: Cascade = []
     correlations: list[float] = []

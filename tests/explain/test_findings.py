@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score
 
 from attnlab.data.target import AttentionTarget
 from attnlab.data.target_batch import collate_targets
-from attnlab.explain.agreement import Agreement, with_rows
+from attnlab.explain.findings import Agreement, with_rows
 from attnlab.explain.methods import explained
 from attnlab.explain.methods.gradients import gradient_input
 from attnlab.explain.methods.perturbation import leave_one_out

@@ -10,9 +10,8 @@ from pathlib import Path
 import yaml
 
 from attnlab.config.compose import load
-from attnlab.report.dvc_plots import ORDERS, save_figures, save_findings, save_metrics
-from attnlab.report.example_scores import read_table
 from attnlab.report.summary import Finding
+from attnlab.report.tables import ORDERS, read_table, save_figures, save_findings, save_metrics
 from tests.commands import REPOSITORY, run
 from tests.report.reported import reported
 

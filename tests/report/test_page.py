@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnlab.report.provenance import provenance
+from attnlab.report.page import provenance
 
 ATTENTION = {
     "name": "dot",

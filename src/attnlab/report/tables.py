@@ -1,0 +1,140 @@
+"""Figures of a run as tables: of every test example and resample, and for `dvc plots`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from attnlab.metrics.intervals import Values, resampled_sums
+from attnlab.metrics.pooled import PooledMetric, ratio
+from attnlab.metrics.text import Changed
+from attnlab.report.summary import Finding, Row, plausibility, trust
+
+PER_EXAMPLE, RESAMPLES = "per_example.csv", "resamples.csv"
+DRAWS = 1000
+
+Table = Mapping[str, Sequence[object] | Values]
+
+FOLDER = "plots"
+OWN, RANDOM = "attention", "random"
+ORDERS = (OWN, "gradient_input", "leave_one_out", RANDOM)  # that every explained run has
+
+
+def save_scores(
+    folder: Path,
+    ids: Sequence[str],
+    losses: Sequence[tuple[float, float]],
+    metrics: Iterable[nn.Module],
+    changed: Mapping[str, Changed],
+) -> None:
+    """Write `per_example.csv`, a row for each example, and `resamples.csv`, a row for each draw.
+
+    Two runs with the same examples draw the same ones, so that the differences of their rows are
+    the paired bootstrap of any figure, also of those that are no mean (BLEU, F1).
+
+    Args:
+        losses: of each example the sum over its positions, and how many those are.
+        changed: the answers under other maps compared with the model's own.
+    """
+    pooled = [m for m in metrics if isinstance(m, PooledMetric) and len(m.examples)]
+    sums = np.array(losses, float)  # examples x (sum, places)
+    for name, drawn in ((PER_EXAMPLE, _as_they_are), (RESAMPLES, _resampled)):
+        table: dict[str, Sequence[object] | Values] = {}
+        if name == PER_EXAMPLE:
+            table["id"] = ids
+        chosen = drawn(sums)
+        table["loss"] = ratio(chosen[:, 0], chosen[:, 1])
+        for metric in pooled:
+            figures = metric.score(drawn(metric.statistics()))  # rows x figures
+            table |= {figure: figures[:, i] for i, figure in enumerate(metric.figures)}
+        for change, metric in changed.items():
+            table[f"trust/{change}"] = metric.score(drawn(metric.statistics()))[:, 0]
+        write_table(table, folder / name)
+
+
+def _as_they_are(statistics: Values) -> Values:
+    return statistics
+
+
+def _resampled(statistics: Values) -> Values:
+    """Resampled sums: the same resamples for every metric and every run with as many examples."""
+    return resampled_sums(statistics, DRAWS, seed=0)
+
+
+def write_table(table: Table, path: Path) -> None:
+    """Columns by name, with six digits."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(table)
+        for row in zip(*table.values(), strict=True):
+            writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in row])
+
+
+def read_table(path: Path) -> dict[str, list[str]]:
+    """Columns by name; none where there is no file."""
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+
+
+def save_figures(figures: Mapping[str, Any], folder: Path) -> None:
+    """Write the figures of answers, maps and trust to tables of their own: their scales differ."""
+    intervals = figures["intervals"]
+    answer = [
+        Row(name, "model", value, *(intervals.get(name) or ()))
+        for name, value in figures["answer"].items()
+        if name != "loss"  # beside shares it would dwarf them, and it is drawn over training
+    ]
+    _save_rows("answer", answer, folder)
+    _save_rows("attention", (r for r in plausibility(figures) if r.of == "model"), folder)
+    _save_rows("trust", trust(figures), folder)
+
+
+def save_findings(
+    found: Sequence[Finding], curves: Mapping[str, Any], shares: Sequence[float], folder: Path
+) -> None:
+    """Write the shares of changed answers, and the falls where units are erased."""
+    _save_rows("tests", (row for row in found if row.figure.endswith("answers changed")), folder)
+    erased: dict[str, list[float]] = {"erased": list(shares)}
+    falls = curves.get("comprehensiveness", {})
+    erased |= {name: falls.get(name) or [math.nan] * len(shares) for name in ORDERS}
+    write_table(erased, _place(folder) / "erasure.csv")
+
+
+def save_metrics(found: Iterable[Finding], path: Path) -> None:
+    """Every finding by test and figure, for `dvc metrics` and `dvc exp show`."""
+    metrics: dict[str, dict[str, float | None]] = {}
+    for row in found:
+        test, _, figure = row.figure.partition(": ")
+        metrics.setdefault(_name(test), {})[_name(figure)] = row.value
+    path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+
+
+def _name(text: str) -> str:
+    return text.replace(" ", "_")
+
+
+def _save_rows(name: str, rows: Iterable[Row], folder: Path) -> None:
+    known = [row for row in rows if row.value is not None]
+    table = {
+        "figure": [row.figure.replace("_", " ") for row in known],
+        "value": [row.value for row in known],
+        "low": [row.low for row in known],
+        "high": [row.high for row in known],
+    }
+    write_table(table, _place(folder) / f"{name}.csv")
+
+
+def _place(folder: Path) -> Path:
+    place = folder / FOLDER
+    place.mkdir(exist_ok=True)
+    return place
