@@ -17,7 +17,7 @@ from attnlab.data.batch import pad
 from attnlab.data.prepared import Prepared
 from attnlab.data.source import Split
 from attnlab.metrics.recommendation import ItemNeighbours, Recommendation, SampledRecommendation
-from attnlab.tasks.rank.head import candidates
+from attnlab.tasks.rank.task import candidates
 from benchmarks.runs import judged
 from benchmarks.tables import Tables, Trained, prepared, seconds, values
 

@@ -27,8 +27,7 @@ from attnlab.models.embedders import LogMel
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
 from attnlab.stages.trained_run import load_learner
-from attnlab.tasks.generate.ctc import aligned
-from attnlab.tasks.generate.head import Generator
+from attnlab.tasks.generate.head import Generator, aligned
 from benchmarks.runs import figures
 from benchmarks.tables import Tables, Trained, prepared, seconds, values
 

@@ -15,7 +15,7 @@ from attnlab.data.batch import Batch, Padded
 from attnlab.data.vocabulary import PAD
 from attnlab.explain.methods import perturbation
 from attnlab.explain.subject import Subject
-from attnlab.tasks.classify.head import Classifier
+from attnlab.tasks.classify.task import Classifier
 from tests.explain.subjects import CASES, subject
 
 TEXTS = [case for case in CASES if not case.startswith("picture")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from attnlab.tasks.locate.boxes import generalised_iou
+from attnlab.tasks.locate.head import generalised_iou
 
 BOX = torch.tensor([0.0, 0.0, 2.0, 2.0])
 

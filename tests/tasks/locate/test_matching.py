@@ -7,7 +7,7 @@ from itertools import permutations
 import pytest
 import torch
 
-from attnlab.tasks.locate.boxes import best_matching
+from attnlab.tasks.locate.head import best_matching
 
 
 @pytest.mark.parametrize("seed", range(3))

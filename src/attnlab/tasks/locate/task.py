@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchmetrics import Metric
 
 from attnlab.data.batch import Batch
@@ -16,8 +16,7 @@ from attnlab.data.inputs import Picture
 from attnlab.errors import UserError
 from attnlab.metrics.regions import BoxIou, MeanAveragePrecision, box_iou
 from attnlab.tasks.locate.answer import CONFIDENT, SHOWN, Boxes
-from attnlab.tasks.locate.boxes import best_matching, generalised_iou
-from attnlab.tasks.locate.head import Locator
+from attnlab.tasks.locate.head import Locator, best_matching, generalised_iou
 from attnlab.tasks.task import HeadContext, Task, rows_of
 
 SAME_BOX = 0.5  # IoU from which a box under another map is the same box

@@ -2,24 +2,85 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchmetrics import Metric
 
 from attnlab.attention.probes import Tap
+from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch, Padded, pad
 from attnlab.data.inputs import Text
 from attnlab.metrics.recommendation import RetrievalRanking, text_keys
+from attnlab.models.builder import ModelBuilder
+from attnlab.models.memory import Reader
+from attnlab.models.pooling import Pooling
 from attnlab.tasks.choices import ChoiceTask, best_choices
 from attnlab.tasks.generate.answer import Units
-from attnlab.tasks.retrieve.head import Retriever
 from attnlab.tasks.task import HeadContext, Prediction
+
+INITIAL_LOG_SCALE = math.log(10.0)  # of cosines; learned, as in CLIP (Radford et al. 2021)
 
 CUTOFFS = (1, 10)  # ranks at which a ranking is evaluated
 TEXTS_TOGETHER = 256  # texts that are encoded in one pass
+
+
+class Retriever(nn.Module):
+    """Questions and texts as vectors of one space, each side by an encoder of its own.
+
+    The other texts of a batch are the wrong ones to learn from (Henderson et al. 2017). A text's
+    vector depends on nothing else, so those of any collection can be made once and searched.
+    """
+
+    def __init__(
+        self, reader: Reader, embedder: nn.Module, builder: ModelBuilder, attention: AttentionConfig
+    ) -> None:
+        super().__init__()
+        self.reader = reader
+        self.pooling = Pooling(builder, attention)
+        self.texts = nn.Sequential(embedder, builder.encoder(attention, "texts"))
+        self.texts_pooling = Pooling(builder, attention, site="texts.pooling")
+        self.log_scale = nn.Parameter(torch.tensor(INITIAL_LOG_SCALE))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Scores of all answers of the batch for each question: batch x 1 x batch.
+
+        Equal answers are one choice: the others like it cannot win.
+        """
+        return self.compare(self.questions(batch), self.replies(batch.answer), batch.answer)
+
+    def compare(self, questions: Tensor, texts: Tensor, answers: Padded) -> Tensor:
+        """The same from vectors of both, each batch x width."""
+        twins = same_rows(answers).fill_diagonal_(False)
+        return self.scores(questions, texts).masked_fill(twins, -torch.inf)[:, None]
+
+    def scores(self, questions: Tensor, texts: Tensor) -> Tensor:
+        """questions x width and texts x width: questions x texts."""
+        return self.log_scale.exp() * questions @ texts.T
+
+    def questions(self, batch: Batch) -> Tensor:
+        """Questions as vectors of length one: batch x width."""
+        reading = self.reader(batch)
+        return F.normalize(self.pooling(reading.memory, reading.query_seed)[:, 0], dim=-1)
+
+    def replies(self, texts: Padded) -> Tensor:
+        """Texts, end marks included, as vectors of length one: batch x width."""
+        memory = self.texts(texts)
+        return F.normalize(self.texts_pooling(memory, memory.mean())[:, 0], dim=-1)
+
+    @torch.no_grad()
+    def answer(self, batch: Batch) -> Tensor:
+        """The best of the answers of the batch: batch x length."""
+        return batch.answer.values[self(batch)[:, 0].argmax(-1)]
+
+
+def same_rows(texts: Padded) -> Tensor:
+    """Which texts are equal, unit for unit: batch x batch."""
+    return (texts.values[:, None] == texts.values[None]).all(-1)
 
 
 class Compared(NamedTuple):

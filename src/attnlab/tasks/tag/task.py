@@ -17,11 +17,9 @@ from attnlab.data.tokenizers import Pieces
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError
 from attnlab.metrics.labels import SpanF1, TokenAccuracy
-from attnlab.tasks.choice_loss import NOT_COUNTED
-from attnlab.tasks.choices import ChoiceSettings, ChoiceTask
+from attnlab.tasks.choices import NOT_COUNTED, ChoiceSettings, ChoiceTask
 from attnlab.tasks.generate.answer import Units
-from attnlab.tasks.tag.crf import TagChain
-from attnlab.tasks.tag.head import Tagger
+from attnlab.tasks.tag.head import TagChain, Tagger
 from attnlab.tasks.task import HeadContext
 
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnlab.tasks import choice_loss as module
-from attnlab.tasks.choice_loss import NOT_COUNTED, choice_loss
+from attnlab.tasks import choices as module
+from attnlab.tasks.choices import NOT_COUNTED, choice_loss
 
 
 def both(

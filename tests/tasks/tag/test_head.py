@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from attnlab.data.vocabulary import SPECIAL
-from attnlab.tasks.tag.crf import TagChain, allowed
+from attnlab.tasks.tag.head import TagChain, allowed
 
 TAGS = [*SPECIAL, "O", "B-per", "I-per", "B-loc", "I-loc"]
 LENGTHS = (4, 1, 3)

@@ -9,7 +9,7 @@ import torch
 
 from attnlab.data.batch import Padded
 from attnlab.data.vocabulary import EOS, PAD
-from attnlab.tasks.generate.ctc import CtcOutput, aligned
+from attnlab.tasks.generate.head import CtcOutput, aligned
 from tests.models.building import built, small_config, sounds
 
 A, B = 4, 5
