@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from attnlab.data.batch import pad
+from attnlab.data.example import Split
 from attnlab.data.prepared import Prepared
-from attnlab.data.source import Split
 from attnlab.metrics.recommendation import ItemNeighbours, Recommendation, SampledRecommendation
 from attnlab.tasks.rank.task import candidates
 from benchmarks.runs import judged

@@ -16,11 +16,10 @@ import torch
 from attnlab.attention.probes import Tap
 from attnlab.config.compose import load
 from attnlab.data.batch import Batch, pad
-from attnlab.data.example import Example
+from attnlab.data.example import Example, Split
 from attnlab.data.inputs import Sound
 from attnlab.data.loader import eval_loader
 from attnlab.data.prepared import Prepared
-from attnlab.data.source import Split
 from attnlab.metrics.links import Path as BestPath
 from attnlab.metrics.path import matched
 from attnlab.models.embedders import LogMel

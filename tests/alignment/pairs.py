@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from attnlab.alignment.config import AlignerSettings, load
-from attnlab.datasets.targets.alignments import Links
+from attnlab.datasets.targets import Links
 
 Sentences = list[list[str]]
 NOUNS = [f"n{i}" for i in range(30)]

@@ -11,7 +11,7 @@ from attnlab.alignment.aligner import Aligner
 from attnlab.alignment.bitext import Tally
 from attnlab.alignment.learning import Learner, Round, learn
 from attnlab.alignment.lexicon import most_likely
-from attnlab.datasets.targets.alignments import Links
+from attnlab.datasets.targets import Links
 from tests.alignment.pairs import Sentences, error_rate, settings, translated
 
 PLAIN = {"smoothing": 1e-9, "spelling": 0, "stem_weight": 0, "jump_weight": 0}

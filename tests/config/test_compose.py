@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from attnlab.config import compose
-from attnlab.config.rules import broken_rules
+from attnlab.config.schema import broken_rules
 from attnlab.errors import ConfigError, UserError
 from attnlab.stages.schema import schema
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from attnlab.config.rules import sections
+from attnlab.config.schema import sections
 from attnlab.config.section import SLOTS, Section, Variant, register
 from attnlab.errors import Mistake, UserError
 

@@ -12,9 +12,8 @@ from attnlab.config.compose import compose, resolve
 from attnlab.config.dataset import Dataset
 from attnlab.config.section import register
 from attnlab.data.answer import answer_form
-from attnlab.data.example import Example
+from attnlab.data.example import Example, Source
 from attnlab.data.prepared import prepare
-from attnlab.data.source import Source
 from attnlab.errors import UserError
 from tests.datasets.generators.conftest import CONF, dataset_of
 from tests.datasets.generators.test_generator import NAMES

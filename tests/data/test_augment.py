@@ -15,9 +15,8 @@ from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.data.loader import BatchOrder, Loader
-from attnlab.data.map_layout import MapLayout
-from attnlab.data.target import AttentionTarget
-from attnlab.datasets.targets.spans import span_target
+from attnlab.data.target import AttentionTarget, MapLayout
+from attnlab.datasets.targets import span_target
 from attnlab.errors import UserError
 from tests.forms import fitted
 

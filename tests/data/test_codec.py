@@ -12,7 +12,7 @@ import torch
 from attnlab.data.batch import collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
-from attnlab.data.map_layout import MapLayout
+from attnlab.data.target import MapLayout
 from attnlab.data.vocabulary import EOS
 from attnlab.errors import UserError
 from tests.forms import dataset_of, fitted

@@ -63,11 +63,11 @@ GOLD = {"attnlab.data.target", "attnlab.data.groups", "attnlab.data.example"}
 
 
 def test_a_cure_of_gold_makes_new_data(tmp_path: Path) -> None:
-    assert GOLD | {"attnlab.datasets.targets.spans"} <= behind(dataset_of("reviews"))
+    assert GOLD | {"attnlab.datasets.targets"} <= behind(dataset_of("reviews"))
     write(tmp_path / "a.csv", "text,label", "a,b")
     links = ["dataset/gold=links", "dataset/answer=text"]
     files = behind(dataset(tmp_path, whole("a.csv"), *links))
-    assert GOLD | {"attnlab.datasets.targets.alignments"} <= files
+    assert GOLD | {"attnlab.datasets.targets"} <= files
     assert {"attnlab.datasets.readers.tables", "attnlab.data.tokenizers"} <= files
 
 

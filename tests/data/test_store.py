@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from attnlab.data.example import Example
-from attnlab.data.items import Items
+from attnlab.data.loader import Items
 from attnlab.data.store import Store, Stored
 from attnlab.data.supervision import supervised
 from attnlab.data.target import AttentionTarget

@@ -13,9 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnlab.data.codec import Codec
-from attnlab.data.example import Example
-from attnlab.data.items import VariedItems
-from attnlab.data.source import ANSWER
+from attnlab.data.example import ANSWER, Example
+from attnlab.data.loader import VariedItems
 from attnlab.data.target import AttentionTarget
 from attnlab.data.target_batch import regroup_maps
 from attnlab.data.tokenizers import (

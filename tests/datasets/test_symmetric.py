@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnlab.datasets.targets.alignments import (
+from attnlab.datasets.targets import (
     HEURISTICS,
     Links,
     grow_diag,

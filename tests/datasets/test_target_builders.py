@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from attnlab.datasets.targets.alignments import alignment_target, parse_pharaoh
-from attnlab.datasets.targets.images import (
+from attnlab.datasets.targets import (
+    alignment_target,
     box_target,
     fixation_target,
     mask_target,
+    parse_pharaoh,
+    score_target,
+    span_target,
 )
-from attnlab.datasets.targets.spans import score_target, span_target
 
 HANSARDS = Path(__file__).parents[3] / "shared" / "data" / "hansards_align"
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from attnlab.config.explain import Adversary
+from attnlab.config.evaluation import Adversary
 from attnlab.explain.methods import explained, methods
 from attnlab.explain.subject import Subject
 from attnlab.explain.trust.adversarial import divergence_reached

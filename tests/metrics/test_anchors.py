@@ -13,9 +13,13 @@ import torch
 
 from attnlab.data.target import AttentionTarget
 from attnlab.data.target_batch import collate_targets
-from attnlab.datasets.targets.alignments import alignment_target, parse_pharaoh
-from attnlab.datasets.targets.images import fixation_target
-from attnlab.datasets.targets.spans import score_target, span_target
+from attnlab.datasets.targets import (
+    alignment_target,
+    fixation_target,
+    parse_pharaoh,
+    score_target,
+    span_target,
+)
 from attnlab.metrics.controls import PositionPrior
 from attnlab.metrics.correlation import Spearman
 from attnlab.metrics.divergence import KullbackLeibler

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from attnlab.config.metrics import MapFigure, MapMetrics
+from attnlab.config.evaluation import MapFigure, MapMetrics
 from attnlab.metrics.config import Argmax
 from attnlab.metrics.controls import controls
 from attnlab.metrics.pooled import map_metrics

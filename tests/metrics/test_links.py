@@ -10,7 +10,7 @@ import torch
 
 from attnlab.data.groups import Groups
 from attnlab.data.target_batch import collate_targets, regroup_maps
-from attnlab.datasets.targets.alignments import alignment_target, parse_pharaoh
+from attnlab.datasets.targets import alignment_target, parse_pharaoh
 from attnlab.metrics.links import Above, AlignmentErrorRate, Argmax, Path, Top
 from tests.maps import random_batch, random_maps
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnlab.config.metrics import LinkRule, MapFigure, MapMetrics
+from attnlab.config.evaluation import LinkRule, MapFigure, MapMetrics
 from attnlab.metrics.controls import controls
 from attnlab.metrics.facts import facts
 from attnlab.metrics.links import Above, Argmax, Top

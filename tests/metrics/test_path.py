@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from attnlab.data.target_batch import collate_targets
-from attnlab.datasets.targets.spans import span_target
+from attnlab.datasets.targets import span_target
 from attnlab.metrics.controls import controls
 from attnlab.metrics.links import Above, Path
 from attnlab.metrics.path import BoundaryF1, Monotonicity, matched

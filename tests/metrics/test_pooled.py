@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from attnlab.config.compose import config_dir
-from attnlab.config.metrics import LinkRule, MapFigure, MapMetrics
+from attnlab.config.evaluation import LinkRule, MapFigure, MapMetrics
 from attnlab.config.section import register
 from attnlab.metrics.controls import PositionPrior, controls
 from attnlab.metrics.divergence import MassOnGold

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from attnlab.data.batch import collate
-from attnlab.data.missing import without
+from attnlab.data.supervision import without
 from attnlab.errors import UserError
 from attnlab.models.memory import Missing
 from tests.models.building import asked_about, built, small_config, texts

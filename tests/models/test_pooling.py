@@ -12,7 +12,7 @@ from attnlab.attention.probes import Tap
 from attnlab.config.compose import load
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.example import Example
-from attnlab.datasets.targets.spans import span_target
+from attnlab.datasets.targets import span_target
 from attnlab.errors import ConfigError
 from attnlab.explain.subject import Subject
 from attnlab.models.pooling import Position

@@ -11,7 +11,7 @@ import pytest
 from attnlab.cli import main
 from attnlab.config.compose import load
 from attnlab.datasets.readers.files import lines
-from attnlab.datasets.targets.alignments import Links, parse_pharaoh, pharaoh
+from attnlab.datasets.targets import Links, parse_pharaoh, pharaoh
 from tests.alignment.pairs import error_rate, translated
 from tests.datasets.readers.files import prepared, shared, write
 

@@ -107,7 +107,7 @@ def test_a_logger_does_not_train_again_and_gold_does() -> None:
     train = code_of("train")
     assert not {path for path in train if "wandb" in path or "/report/" in path}
     assert "src/attnlab/data/target.py" in train
-    assert "src/attnlab/datasets/targets/spans.py" in code_of("prepare")
+    assert "src/attnlab/datasets/targets.py" in code_of("prepare")
     assert {"src/attnlab/attention/mask.py", "src/attnlab/models/transformer.py"} <= train
 
 

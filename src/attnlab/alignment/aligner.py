@@ -27,7 +27,7 @@ from attnlab.alignment.bitext import (
 from attnlab.alignment.config import AlignerSettings, Symmetrised
 from attnlab.alignment.hmm import SHARED, Emitted, Expected, Jumps, expect
 from attnlab.alignment.lexicon import Lexicon, Spellings, variational
-from attnlab.datasets.targets.alignments import HEURISTICS, Links
+from attnlab.datasets.targets import HEURISTICS, Links
 from attnlab.errors import UserError
 
 UNSEEN_TOTAL = 1.0  # counts behind the chances of a word never seen

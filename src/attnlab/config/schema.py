@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import Field
 
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.dataset import Dataset
-from attnlab.config.explain import Explain
-from attnlab.config.metrics import MapMetrics
+from attnlab.config.evaluation import Explain, MapMetrics
 from attnlab.config.model import Model
 from attnlab.config.objective import ObjectiveConfig
 from attnlab.config.section import Section
 from attnlab.config.task import Task
 from attnlab.config.trainer import Trainer
+from attnlab.errors import Mistake
 
 
 class Logger(Section):
@@ -82,3 +83,25 @@ class Config(Section):
     explain: Explain
     hparams: Hparams | None
     paths: Paths
+
+
+def broken_rules(config: Config) -> Iterator[Mistake]:
+    """Mistakes that no single field shows."""
+    for where, section in sections(config):
+        for mistake in section.mistakes(config):
+            of_section = mistake.where.startswith(".")
+            key = (where + mistake.where).lstrip(".") if of_section else mistake.where
+            yield Mistake(key, mistake.problem, mistake.hint)
+
+
+def sections(value: Any, where: str = "") -> Iterator[tuple[str, Section]]:
+    """A section and every section within it, each with its full key; the outermost has none."""
+    if isinstance(value, Section):
+        yield where, value
+        inner = {name: getattr(value, name) for name in type(value).model_fields}
+    elif isinstance(value, dict):
+        inner = value
+    else:
+        return
+    for name, each in inner.items():
+        yield from sections(each, f"{where}.{name}" if where else str(name))

@@ -21,7 +21,7 @@ from attnlab.config.dataset import Augment
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.codec import Codec
 from attnlab.data.inputs import Input, Picture, Sound, light
-from attnlab.data.map_layout import MapLayout
+from attnlab.data.target import MapLayout
 from attnlab.data.target_batch import TargetBatch
 from attnlab.errors import UserError
 

@@ -19,13 +19,11 @@ import torch
 from torch import Tensor
 
 from attnlab.data.answer import Answer, answer_form
-from attnlab.data.example import Example, absent
+from attnlab.data.example import ANSWER, Example, absent
 from attnlab.data.groups import Groups
 from attnlab.data.inputs import Input, Sentences, Text, fit_input, input_of
-from attnlab.data.map_layout import IDENTITY, MapLayout, at_groups, at_hops, first_rows
 from attnlab.data.pretrained import PretrainedPieces
-from attnlab.data.source import ANSWER
-from attnlab.data.target import AttentionTarget
+from attnlab.data.target import IDENTITY, AttentionTarget, MapLayout, at_groups, at_hops, first_rows
 from attnlab.data.tokenizers import Pieces, VariedPieces
 from attnlab.data.vocabulary import Vocabulary
 

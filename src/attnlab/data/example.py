@@ -1,20 +1,27 @@
-"""`Example`: one thing to learn from, as a reader or generator yields it, before tokenization."""
+"""`Example`: one thing to learn from, before tokenization; `Source`: where examples come from."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from attnlab.data.target import AttentionTarget
+from attnlab.data.vocabulary import Vocabulary
 
 Text: TypeAlias = list[str]  # units: characters, words or items, as the dataset splits them
 # image: channels x height x width, from 0 to 1, or bytes; audio: samples
 Array: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 Sentences: TypeAlias = list[list[str]]  # each of them units, and attended to as one
 Value: TypeAlias = Text | Sentences | Array | str | int | float | list[float] | None
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+ANSWER = "answer"  # the name of the answer's vocabulary beside those of the inputs
 
 
 def words_of(value: Any) -> Text:
@@ -55,3 +62,25 @@ class Example:
     attended: str = "text"
     references: list[str] = field(default_factory=list)  # texts that a prediction is compared with
     meta: dict[str, Any] = field(default_factory=dict)  # shown in reports, never seen by a model
+
+
+class Source(ABC):
+    """Yields the examples of each split; may say more about them."""
+
+    @abstractmethod
+    def examples(self, split: Split) -> Iterable[Example]: ...
+
+    def contents(self) -> str:
+        """Changes when the files do that the examples come from."""
+        return ""
+
+    def notes(self) -> dict[str, Any]:
+        """What somebody should know about the examples that were yielded; kept with them."""
+        return {}
+
+    def vocabularies(self, training: Iterable[Example]) -> Mapping[str, Vocabulary]:
+        """The vocabularies of inputs (and ANSWER) that are more than the units that occur.
+
+        `training` can be gone through several times.
+        """
+        return {}

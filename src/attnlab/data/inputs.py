@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from attnlab.data.example import Example, words_of
 from attnlab.data.groups import Groups
-from attnlab.data.map_layout import MapLayout, picture_groups, sound_groups
+from attnlab.data.target import MapLayout, picture_groups, sound_groups
 from attnlab.data.tokenizers import vocabulary_of
 from attnlab.data.vocabulary import PAD, Vocabulary
 from attnlab.errors import UserError

@@ -20,13 +20,12 @@ from attnlab.config.section import Section, Variant
 from attnlab.data.answer import Answer, answer_form
 from attnlab.data.codec import Codec
 from attnlab.data.dependencies import dependencies
-from attnlab.data.example import Example
+from attnlab.data.example import SPLITS, Example, Source, Split
 from attnlab.data.inputs import Input
-from attnlab.data.map_layout import IDENTITY, MapLayout
-from attnlab.data.missing import lacking
 from attnlab.data.pretrained import PretrainedPieces
-from attnlab.data.source import SPLITS, Source, Split
 from attnlab.data.store import Store, Stored
+from attnlab.data.supervision import lacking
+from attnlab.data.target import IDENTITY, MapLayout
 from attnlab.errors import UserError
 
 WRITERS = ("attnlab.data.prepared", "attnlab.data.codec", "attnlab.data.store")

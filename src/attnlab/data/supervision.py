@@ -1,9 +1,9 @@
-"""What training may learn maps from: how many of the targets, and whose."""
+"""What training learns from: how many of the targets and whose, and which inputs are missing."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, overload
@@ -13,6 +13,7 @@ import numpy as np
 from attnlab.data.example import Example
 from attnlab.data.groups import Groups
 from attnlab.data.target import AttentionTarget
+from attnlab.errors import UserError, suggest
 
 
 @dataclass(frozen=True)
@@ -102,3 +103,30 @@ def _stretch(old: int, new: int) -> Groups:
 def _without(example: Example) -> Example:
     target: AttentionTarget | None = example.target
     return example if target is None else replace(example, target=target.without())
+
+
+def lacking(
+    examples: Sequence[Example], shares: Mapping[str, float], inputs: Collection[str]
+) -> Sequence[Example]:
+    """The examples, where a share of them lacks an input; `inputs` are those there are.
+
+    Which ones do depends on their ids alone. Gold over what is not there goes with it.
+    """
+    for name in shares:
+        if name not in inputs:
+            raise UserError(f"dataset.missing.{name}: no input '{name}'; {suggest(name, inputs)}")
+
+    def lacks(example: Example, name: str) -> bool:
+        return zlib.crc32(f"{name} of {example.id}".encode()) / 2**32 < shares.get(name, 0.0)
+
+    def change(place: int, example: Example) -> Example:
+        return without(example, [name for name in example.inputs if lacks(example, name)])
+
+    return Changed(examples, change) if shares else examples
+
+
+def without(example: Example, names: Collection[str]) -> Example:
+    """The example without these inputs."""
+    inputs = {n: None if n in names else value for n, value in example.inputs.items()}
+    target = None if inputs[example.attended] is None else example.target
+    return replace(example, inputs=inputs, target=target)

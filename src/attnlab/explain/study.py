@@ -9,11 +9,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from attnlab.config.explain import Explain
+from attnlab.config.evaluation import Explain
 from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Item
 from attnlab.data.example import Example
-from attnlab.data.items import Items
+from attnlab.data.loader import Items
 from attnlab.data.prepared import Prepared
 from attnlab.explain.explanations import Explanations, UninformedMaps
 from attnlab.explain.findings import Finding, with_rows

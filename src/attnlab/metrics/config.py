@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, create_model
 
-from attnlab.config.metrics import LinkRule, MapFigure
+from attnlab.config.evaluation import LinkRule, MapFigure
 
 IMPLEMENTATIONS = {
     "aer": "links:AlignmentErrorRate",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from attnlab.config.metrics import MapMetrics
+from attnlab.config.evaluation import MapMetrics
 from attnlab.data.target_batch import TargetBatch
 from attnlab.metrics.controls import PositionPrior
 from attnlab.metrics.facts import Figure, declare

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from attnlab.data.batch import Padded
 from attnlab.data.inputs import Picture, Sound, light
-from attnlab.data.map_layout import MapLayout
+from attnlab.data.target import MapLayout
 from attnlab.models.embedders_config import Blanks
 from attnlab.models.memory import Memory
 

@@ -21,7 +21,7 @@ from attnlab.alignment.config import load as load_settings
 from attnlab.alignment.learning import learn
 from attnlab.data.target import AttentionTarget
 from attnlab.datasets.readers.files import digest, lines, missing
-from attnlab.datasets.targets.alignments import Links, alignment_target, parse_pharaoh, pharaoh
+from attnlab.datasets.targets import Links, alignment_target, parse_pharaoh, pharaoh
 from attnlab.errors import UserError
 
 COMMAND = "align the words of sentence pairs"

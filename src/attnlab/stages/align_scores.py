@@ -18,7 +18,7 @@ from attnlab.alignment.aligner import Maps
 from attnlab.alignment.config import AlignerSettings, Symmetrised
 from attnlab.data.target import AttentionTarget
 from attnlab.data.target_batch import collate_targets
-from attnlab.datasets.targets.alignments import Links
+from attnlab.datasets.targets import Links
 from attnlab.metrics.intervals import Interval
 from attnlab.metrics.links import Above, AlignmentErrorRate
 

@@ -24,10 +24,9 @@ from torchmetrics import Metric
 from attnlab.attention.probes import Intervention, Tap
 from attnlab.attention.probes.tap import MAP_CHANGES
 from attnlab.data.batch import Batch
-from attnlab.data.items import Items
-from attnlab.data.loader import eval_loader
+from attnlab.data.example import Split
+from attnlab.data.loader import Items, eval_loader
 from attnlab.data.prepared import Prepared
-from attnlab.data.source import Split
 from attnlab.metrics.controls import PositionPrior, controls
 from attnlab.metrics.facts import facts
 from attnlab.metrics.intervals import Interval, defined

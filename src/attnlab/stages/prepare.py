@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.config.schema import Config
-from attnlab.data.map_layout import MapLayout
 from attnlab.data.prepared import Prepared, Spelling, fingerprint, prepare
 from attnlab.data.pretrained import pretrained_pieces
+from attnlab.data.target import MapLayout
 from attnlab.models.config import HuggingFace
 
 FROM_CONFIG = "write the dataset's splits to disk"

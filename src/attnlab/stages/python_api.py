@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from attnlab.config.compose import load as load_config
-from attnlab.config.explain import Method
+from attnlab.config.evaluation import Method
 from attnlab.data.batch import collate
-from attnlab.data.source import SPLITS, Split
+from attnlab.data.example import SPLITS, Split
 from attnlab.errors import UserError, suggest
 from attnlab.stages import evaluate
 from attnlab.stages import train as training

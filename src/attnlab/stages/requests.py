@@ -14,10 +14,9 @@ from omegaconf import OmegaConf
 from attnlab.config.compose import config_dir
 from attnlab.config.dataset import Dataset
 from attnlab.config.schema import Config
-from attnlab.data.example import Array, Example, Value
+from attnlab.data.example import Array, Example, Split, Value
 from attnlab.data.inputs import Sentences, Sound, Text
 from attnlab.data.prepared import Prepared
-from attnlab.data.source import Split
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.datasets.readers.config import Files
 from attnlab.datasets.readers.files import BadRowError

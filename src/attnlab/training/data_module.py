@@ -13,8 +13,7 @@ from attnlab.config.dataset import Dataset
 from attnlab.config.trainer import Trainer
 from attnlab.data.augment import Augmenter
 from attnlab.data.example import Example
-from attnlab.data.items import Items, VariedItems
-from attnlab.data.loader import BatchOrder, Loader, UnitOrder, eval_loader
+from attnlab.data.loader import BatchOrder, Items, Loader, UnitOrder, VariedItems, eval_loader
 from attnlab.data.prepared import Prepared, Split
 from attnlab.data.supervision import supervised
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from attnlab.data.example import Example
 from attnlab.datasets.generators import canvas
-from attnlab.datasets.generators.scenes import INK, digit_images
+from attnlab.datasets.generators.canvas import INK, digit_images
 from attnlab.errors import UserError
 
 CLEAN = {"clutter": 0, "noise": 0.0, "train": 100}

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from attnlab.data.example import Example
+from attnlab.data.example import Example, Split
 from attnlab.data.prepared import Prepared, prepare
-from attnlab.data.source import Split
 from attnlab.datasets.readers.config import Files
 from tests.commands import REPOSITORY
 from tests.forms import load_fitting

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from attnlab.config.dataset import Dataset
-from attnlab.data.example import Example
-from attnlab.data.source import Split
+from attnlab.data.example import Example, Split
 from attnlab.errors import ConfigError, UserError
 from tests.datasets.readers.files import shared, write
 from tests.forms import load_fitting

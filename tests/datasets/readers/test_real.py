@@ -12,7 +12,7 @@ import pytest
 from attnlab.cli import main
 from attnlab.config.compose import config_dir
 from attnlab.config.schema import Config
-from attnlab.data.source import SPLITS
+from attnlab.data.example import SPLITS
 from attnlab.datasets.readers.config import Files
 from attnlab.datasets.readers.texts import FileSource
 from tests.datasets.readers.files import prepared, shared

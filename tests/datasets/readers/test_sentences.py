@@ -11,8 +11,8 @@ import torch
 
 from attnlab.data.batch import collate
 from attnlab.data.inputs import Sentences
-from attnlab.data.map_layout import MapLayout, at_hops
-from attnlab.datasets.targets.spans import span_target
+from attnlab.data.target import MapLayout, at_hops
+from attnlab.datasets.targets import span_target
 from attnlab.errors import ConfigError, UserError
 from tests.datasets.readers.files import dataset, prepared, read, whole, write
 

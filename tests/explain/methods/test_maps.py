@@ -14,7 +14,7 @@ from torch import Tensor
 from attnlab.attention.probes import Intervention, Probe
 from attnlab.attention.probes.selectors import sites
 from attnlab.config.compose import load
-from attnlab.config.explain import Explain
+from attnlab.config.evaluation import Explain
 from attnlab.errors import UserError
 from attnlab.explain.methods import explained, maps, methods
 from attnlab.explain.subject import Subject

@@ -13,7 +13,7 @@ from scipy.spatial.distance import jensenshannon
 from torch import nn
 
 from attnlab.attention.probes.tap import Given
-from attnlab.config.explain import AdversarialTraining, Adversary
+from attnlab.config.evaluation import AdversarialTraining, Adversary
 from attnlab.explain.trust import adversarial, changed_maps
 from attnlab.explain.trust.adversarial import divergence_limit, other_model, train_adversary
 from attnlab.metrics.divergence import jensen_shannon

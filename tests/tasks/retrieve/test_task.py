@@ -11,7 +11,7 @@ from attnlab.attention.probes import Tap
 from attnlab.config.compose import load
 from attnlab.data.batch import Padded
 from attnlab.data.example import Example
-from attnlab.datasets.targets.spans import span_target
+from attnlab.datasets.targets import span_target
 from attnlab.errors import ConfigError
 from attnlab.tasks.retrieve.task import Compared, Retriever
 from tests.models.building import built, small_config, texts

@@ -14,7 +14,7 @@ import numpy as np
 
 from attnlab.data.example import Example
 from attnlab.datasets.generators.generator import Generator, Random, Split, drawn_for
-from attnlab.datasets.targets.spans import span_target
+from attnlab.datasets.targets import span_target
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,9 +100,7 @@ class Ratings(Generated, kind="ratings", target="attnlab.datasets.generators.rat
     highest: int = Field(ge=1, description="greatest number that occurs; the least is 0")
 
 
-class Induction(
-    Generated, kind="induction", target="attnlab.datasets.generators.induction:Induction"
-):
+class Induction(Generated, kind="induction", target="attnlab.datasets.generators.recall:Induction"):
     """Texts in which what followed a key before follows it again."""
 
     answers: ClassVar[str | None] = "nothing"

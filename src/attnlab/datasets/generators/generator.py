@@ -10,8 +10,7 @@ from typing import TypeAlias, TypeVar
 
 import numpy as np
 
-from attnlab.data.example import Example
-from attnlab.data.source import SPLITS, Source, Split
+from attnlab.data.example import SPLITS, Example, Source, Split
 from attnlab.errors import UserError
 
 Random: TypeAlias = np.random.Generator

@@ -11,9 +11,9 @@ from functools import cached_property
 from typing import NamedTuple
 
 from attnlab.data.example import Example
+from attnlab.datasets.generators.canvas import Digit, Painter, Scene
 from attnlab.datasets.generators.generator import MOST_DRAWS, Generator, Random, Split, pick
-from attnlab.datasets.generators.scenes import Digit, Painter, Scene
-from attnlab.datasets.targets.images import box_target
+from attnlab.datasets.targets import box_target
 from attnlab.errors import UserError
 
 MARGIN = 3.0  # pixels by which one middle has to lie beyond another, to the eye

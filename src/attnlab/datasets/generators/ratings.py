@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from attnlab.data.example import Example
 from attnlab.datasets.generators.generator import Generator, Random, Split, drawn_for, pick
 from attnlab.datasets.generators.reviews import PEOPLE, THINGS
-from attnlab.datasets.targets.spans import span_target
+from attnlab.datasets.targets import span_target
 
 OWN = (  # @ is where the number stands
     "i give the {thing} @ points .",

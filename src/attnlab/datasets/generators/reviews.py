@@ -13,7 +13,7 @@ import numpy as np
 
 from attnlab.data.example import Example
 from attnlab.datasets.generators.generator import Generator, Random, Split, drawn_for, pick
-from attnlab.datasets.targets.spans import Span, span_target
+from attnlab.datasets.targets import Span, span_target
 
 LABELS = ("negative", "positive")
 ADJECTIVES = [  # by polarity: negative, positive

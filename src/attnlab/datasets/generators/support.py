@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from attnlab.data.example import Example
 from attnlab.datasets.generators.generator import Generator, Random, Split, drawn_for, pick
 from attnlab.datasets.generators.reviews import DAYS
-from attnlab.datasets.targets.spans import span_target
+from attnlab.datasets.targets import span_target
 
 ITEMS = [
     *("lamp", "kettle", "tent", "chair", "radio", "clock", "bicycle", "toaster", "blanket"),

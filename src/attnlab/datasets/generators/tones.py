@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from attnlab.data.example import Array, Example
 from attnlab.datasets.generators.generator import Generator, Random, Split, drawn_for
-from attnlab.datasets.targets.spans import Span, span_target
+from attnlab.datasets.targets import Span, span_target
 
 KEYPAD = ("123A", "456B", "789C", "*0#D")
 ROW_TONES = (697.0, 770.0, 852.0, 941.0)  # Hz

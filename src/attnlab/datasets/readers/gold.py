@@ -14,8 +14,13 @@ import numpy as np
 from attnlab.data.target import AttentionTarget
 from attnlab.datasets.readers.files import BadRowError
 from attnlab.datasets.readers.words import Worded, text
-from attnlab.datasets.targets.alignments import alignment_target, parse_pharaoh
-from attnlab.datasets.targets.spans import Span, score_target, span_target
+from attnlab.datasets.targets import (
+    Span,
+    alignment_target,
+    parse_pharaoh,
+    score_target,
+    span_target,
+)
 
 SPAN = re.compile(r"(\d+)[:-](\d+)")
 

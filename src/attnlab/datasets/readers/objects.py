@@ -14,7 +14,7 @@ from PIL import Image
 
 from attnlab.data.target import AttentionTarget
 from attnlab.datasets.readers.files import BadRowError
-from attnlab.datasets.targets.images import box_target, fixation_target, mask_target
+from attnlab.datasets.targets import box_target, fixation_target, mask_target
 
 Size = tuple[int, int]
 Answered = tuple[npt.NDArray[np.float32], AttentionTarget | None]

@@ -14,15 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from attnlab.data.example import Example, Value
-from attnlab.data.source import SPLITS, Split
+from attnlab.data.example import SPLITS, Example, Split, Value
 from attnlab.data.target import AttentionTarget
 from attnlab.datasets.readers.files import BadRowError
 from attnlab.datasets.readers.media import MediaSource
 from attnlab.datasets.readers.media_config import PictureGold
 from attnlab.datasets.readers.objects import Fixations, MarkedBoxes, ObjectsColumn
 from attnlab.datasets.readers.rows import Row
-from attnlab.datasets.targets.images import box_target
+from attnlab.datasets.targets import box_target
 from attnlab.errors import UserError
 
 MOST_PIXELS = 64_000_000  # of a picture as it is stored

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from attnlab.data.config import Tokenizer
-from attnlab.data.example import Example
-from attnlab.data.source import Source, Split
+from attnlab.data.example import Example, Source, Split
 from attnlab.data.tokenizers import Fitter
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.datasets.readers.config import Splits

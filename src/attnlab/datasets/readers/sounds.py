@@ -12,12 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from attnlab.data.example import Example
-from attnlab.data.source import SPLITS, Split
+from attnlab.data.example import SPLITS, Example, Split
 from attnlab.datasets.readers.files import BadRowError
 from attnlab.datasets.readers.media import MediaSource
 from attnlab.datasets.readers.rows import Row
-from attnlab.datasets.targets.spans import Span, span_target
+from attnlab.datasets.targets import Span, span_target
 from attnlab.errors import UserError
 
 FASTEST = 768_000  # samples a second

@@ -11,8 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from attnlab.data.example import Example
-from attnlab.data.source import Source, Split
+from attnlab.data.example import Example, Source, Split
 from attnlab.datasets.readers.config import Splits
 from attnlab.datasets.readers.files import BadRowError, digest
 from attnlab.datasets.readers.formats_config import Reader

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.data.config import Tokenizer
-from attnlab.data.example import Example, Value, words_of
+from attnlab.data.example import ANSWER, Example, Value, words_of
 from attnlab.data.groups import Groups
-from attnlab.data.source import ANSWER
 from attnlab.data.tokenizers import Fitter
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.datasets.readers.answer_columns import AnswerColumn, named_by_answer

@@ -15,7 +15,7 @@ from attnlab.data.groups import Groups
 from attnlab.data.target import AttentionTarget
 from attnlab.datasets.readers.config import WordRules
 from attnlab.datasets.readers.files import BadRowError
-from attnlab.datasets.targets.spans import Span
+from attnlab.datasets.targets import Span
 
 WORD = {
     "spaces": re.compile(r"\S+"),

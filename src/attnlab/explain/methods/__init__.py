@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import Tensor
 
-from attnlab.config.explain import Explain
+from attnlab.config.evaluation import Explain
 from attnlab.explain.methods import gradients, maps, perturbation
 from attnlab.explain.subject import Subject
 

@@ -16,7 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from attnlab.attention.probes import Tap
 from attnlab.attention.probes.tap import Given
-from attnlab.config.explain import AdversarialTraining, Adversary
+from attnlab.config.evaluation import AdversarialTraining, Adversary
 from attnlab.data.batch import Batch
 from attnlab.explain.findings import LITTLE, Finding, over_examples, percent
 from attnlab.explain.methods.gradients import differentiable

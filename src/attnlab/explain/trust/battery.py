@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnlab.config.explain import Trust
+from attnlab.config.evaluation import Trust
 from attnlab.explain.findings import Finding, percent, who_decides
 from attnlab.explain.subject import Subject
 from attnlab.explain.trust.adversarial import adversarial_maps

@@ -1,1 +1,0 @@
-"""From annotations of every kind to `AttentionTarget`s."""
