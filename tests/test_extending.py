@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from attnlab.cli import main
-from attnlab.config.scanning import load_kinds
-from attnlab.config.section import SLOTS
+from attnlab.config.section import SLOTS, load_kinds
 from attnlab.stages.run import FOLDER_VARIABLE
 from tests.commands import REPOSITORY
 

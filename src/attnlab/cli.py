@@ -86,8 +86,7 @@ def _dispatch(words: list[str]) -> int:
 
 def _plugin_stage(name: str, words: list[str], own: list[str]) -> int | None:
     """Call a stage of an installed package, or of a file named by `plugins=[...]`."""
-    from attnlab.config.scanning import import_plugins
-    from attnlab.config.section import Stage
+    from attnlab.config.section import Stage, import_plugins
 
     named = [word for word in words if word.startswith("plugins=")]
     for word in named:

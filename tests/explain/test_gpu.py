@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from attnlab.config.evaluation import Adversary
+from attnlab.explain.adversarial import divergence_reached
+from attnlab.explain.changed_maps import frozen_maps, permutation, uniform_maps
 from attnlab.explain.methods import explained, methods
+from attnlab.explain.rankings import randomisation
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust.adversarial import divergence_reached
-from attnlab.explain.trust.changed_maps import frozen_maps, permutation, uniform_maps
-from attnlab.explain.trust.rankings import randomisation
 from tests.explain.methods.test_maps import settings
 from tests.explain.subjects import CASES, subject
 

@@ -9,8 +9,7 @@ from omegaconf import OmegaConf
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from attnlab.config.scanning import config_dir
-from attnlab.config.section import Section
+from attnlab.config.section import Section, config_dir
 from attnlab.errors import ConfigError, Mistake, suggest
 
 Symmetrised = Literal["agreement", "intersection", "union", "grow-diag", "grow-diag-final-and"]

@@ -1,16 +1,19 @@
-"""Schemas of structures, positions and heads. `conf/attention/` holds the default values."""
+"""Schemas of structures, positions, heads and kernels. `conf/attention/` holds the defaults."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from attnlab.config.attention import Heads, Position, Structure
+from attnlab.config.attention import Heads, Kernel, Position, Structure
+from attnlab.config.combinations import INNER, MASKS, POSITIVE, SPLIT, forms
 
 STRUCTURES = "attnlab.attention.structures"
 
 POSITIONS = "attnlab.attention.positions"
 
 HEADS = "attnlab.attention.heads"
+
+KERNELS = "attnlab.attention.kernels"
 
 
 class Global(Structure, kind="global", target=f"{STRUCTURES}:Global"):
@@ -218,3 +221,43 @@ class ChannelGate(Heads, kind="channel_gate", target=f"{HEADS}:ChannelGate"):
     form = "channels"
     reduction: int = Field(gt=0, description="the gate's hidden layer is narrower by this factor")
     maximum: bool = Field(description="squeeze by mean and maximum (CBAM), not by mean alone (SE)")
+
+
+class Reference(Kernel, kind="reference", target="attnlab.attention.call:Kernel"):
+    """The formula, with the logits in memory."""
+
+
+class AdditiveKernel(Kernel, kind="additive", target=f"{KERNELS}.additive:AdditiveKernel"):
+    """No queries x keys x hidden tensor: C on the CPU, Triton on CUDA, a loop elsewhere."""
+
+    serves = forms(score="additive")
+
+
+class Sdpa(Kernel, kind="sdpa", target=f"{KERNELS}.fused:Sdpa"):
+    """`scaled_dot_product_attention`, for inner products of prepared sides."""
+
+    serves = forms(
+        score=INNER, normalizer="softmax", structure=MASKS, heads=f"{SPLIT} mixed_weights"
+    )
+
+
+class Flex(Kernel, kind="flex", target=f"{KERNELS}.fused:Flex"):
+    """FlexAttention: blocks that no query may attend to are skipped."""
+
+    serves = {**Sdpa.serves} | forms(position="none absolute rotation")
+    devices = frozenset({"cuda"})
+    drops_weights = False
+
+
+class LinearKernel(Kernel, kind="linear", target=f"{KERNELS}.linear_time:LinearKernel"):
+    """Values are summed by keys first, in time linear in the length."""
+
+    serves = forms(score=POSITIVE, normalizer="proportion", structure="global causal", heads=SPLIT)
+    drops_weights = False
+
+
+class NystromKernel(Kernel, kind="nystrom", target=f"{KERNELS}.linear_time:NystromKernel"):
+    """Landmarks: three thin products."""
+
+    serves = forms(structure="landmarks")
+    drops_weights = False

@@ -27,7 +27,7 @@ from attnlab.attention.mask import Mask
 from attnlab.attention.state import State
 from attnlab.config import combinations
 from attnlab.config.attention import AttentionConfig
-from attnlab.config.scanning import config_dir
+from attnlab.config.section import config_dir
 from attnlab.errors import ConfigError, Mistake, UserError, suggest
 
 Part = str | Mapping[str, Any]

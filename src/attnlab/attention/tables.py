@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from attnlab.config import combinations
-from attnlab.config.scanning import config_dir
+from attnlab.config.section import config_dir
 
 
 def parts() -> str:

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from attnlab.config.scanning import load_kinds
-from attnlab.config.section import SLOTS
+from attnlab.config.section import SLOTS, load_kinds
 from attnlab.errors import Mistake, suggest
 
 if TYPE_CHECKING:

@@ -29,9 +29,8 @@ from pydantic_core import ErrorDetails
 
 from attnlab.compat import hydra_sweep
 from attnlab.config.migrations import migrated, migrated_overrides
-from attnlab.config.scanning import config_dir, import_plugins
 from attnlab.config.schema import Config, broken_rules
-from attnlab.config.section import Section, Variant
+from attnlab.config.section import Section, Variant, config_dir, import_plugins
 from attnlab.errors import ConfigError, Mistake, suggest
 
 CONFIG_NAME = "config"

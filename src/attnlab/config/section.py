@@ -1,18 +1,25 @@
-"""The two building blocks of the schema: a section of the config, and a choice within it.
+"""The building blocks of the schema: a section, a choice among kinds, and how kinds are found.
 
 A `Section` is a mapping with fixed keys. A `Variant` is a section whose `kind` says which of
 several things it is. The schema stays free of torch: a variant names the class that implements
 it as text, and `build` imports that class only when a run needs it.
 
-The base class of a slot stands in `attnlab.config`; its kinds stand beside what implements them,
-in files that `scanning` finds, or in a user's plugin.
+The package's schemas stand beside what they configure, in files named `config.py` or
+`*_config.py`, and in the `__init__.py` of a task's package. Installed packages register theirs
+when the modules of their entry points `attnlab.plugins` are imported, and a user's files when the
+modules that the config names as `plugins` are.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import inspect
-from collections.abc import Callable, Iterator
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import (
@@ -26,8 +33,53 @@ from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from attnlab.config.scanning import load_kinds
 from attnlab.errors import Mistake, UserError, suggest
+
+PACKAGE = Path(__file__).resolve().parents[1]
+ENTRY_POINTS = "attnlab.plugins"
+
+
+@cache
+def load_kinds() -> None:
+    """Import every schema file of the package, then the plugins of installed packages.
+
+    A schema file imports nothing heavy: the config is checked before torch is imported.
+    """
+    schemas = {*PACKAGE.rglob("config.py"), *PACKAGE.rglob("*_config.py")}
+    for path in sorted(schemas | {*PACKAGE.glob("tasks/*/__init__.py")}):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        importlib.import_module(".".join(parts).removesuffix(".__init__"))
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        package = point.dist.name if point.dist else "an installed package"
+        _import(point.module, f"plugin '{point.name}' of {package}", "installed")
+
+
+def import_plugins(modules: Sequence[str]) -> None:
+    """Import the user's modules; the folder that the command was started in counts."""
+    if modules and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    for name in modules:
+        _import(name, "plugins", f"in {Path.cwd()} or installed")
+
+
+def _import(name: str, whose: str, where: str) -> None:
+    try:
+        importlib.import_module(name)
+    except UserError as error:
+        raise UserError(f"{whose}: {name}: {error}") from None
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == name.split(".", maxsplit=1)[0]:
+            raise UserError(f"{whose}: no module '{name}' {where}") from None
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        line = f"{place.filename}, line {place.lineno}"
+        raise UserError(f"{whose}: cannot import '{name}': {reason} ({line})") from error
+
+
+def config_dir() -> Path:
+    """The folder of YAML files: `conf/` of the checkout, or the copy inside an installed wheel."""
+    checkout = PACKAGE.parents[1] / "conf"
+    return checkout if checkout.is_dir() else PACKAGE / "conf"
 
 
 class Section(BaseModel):

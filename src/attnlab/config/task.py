@@ -1,4 +1,4 @@
-"""Slots of a task and of the form of its answers. The kinds are in `tasks/NAME/config.py`."""
+"""Slots of a task and of the form of its answers. The kinds are in `tasks/NAME/__init__.py`."""
 
 from __future__ import annotations
 

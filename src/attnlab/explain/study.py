@@ -15,14 +15,14 @@ from attnlab.data.codec import Item
 from attnlab.data.example import Example
 from attnlab.data.loader import Items
 from attnlab.data.prepared import Prepared
+from attnlab.explain.adversarial import other_model, train_adversary
+from attnlab.explain.battery import Named, Report, battery
 from attnlab.explain.explanations import Explanations, UninformedMaps
 from attnlab.explain.findings import Finding, with_rows
 from attnlab.explain.methods import explained, methods
 from attnlab.explain.methods.gradients import differentiable
+from attnlab.explain.rankings import MEASURES
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust.adversarial import other_model, train_adversary
-from attnlab.explain.trust.battery import Named, Report, battery
-from attnlab.explain.trust.rankings import MEASURES
 from attnlab.tasks.task import Task
 
 MIB = 2**20

@@ -13,8 +13,7 @@ from attnlab.attention.state import State
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Padded
 from attnlab.data.vocabulary import BOS, SPECIAL, Vocabulary
-from attnlab.models.builder import Decoder, ModelBuilder
-from attnlab.models.dropout import Dropout
+from attnlab.models.builder import Decoder, Dropout, ModelBuilder
 from attnlab.models.memory import Memory
 
 

@@ -9,8 +9,7 @@ from torch.nn import functional as F
 
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.vocabulary import Vocabulary
-from attnlab.models.builder import Decoder, ModelBuilder
-from attnlab.models.dropout import Dropout
+from attnlab.models.builder import Decoder, Dropout, ModelBuilder
 from attnlab.models.memory import Memory
 from attnlab.models.recurrent import Recurrent
 

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.config.attention import AttentionConfig
-from attnlab.models.builder import ModelBuilder
-from attnlab.models.dropout import Dropout
+from attnlab.models.builder import Dropout, ModelBuilder
 from attnlab.models.memory import Memory
 
 

@@ -12,9 +12,8 @@ from attnlab.attention.state import State
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError
-from attnlab.models.builder import Decoder, ModelBuilder, Shared, Units
+from attnlab.models.builder import Decoder, Dropout, ModelBuilder, Shared, Units
 from attnlab.models.causal_decoder import AttendingCausalDecoder, CausalDecoder
-from attnlab.models.dropout import Dropout
 from attnlab.models.memory import Memory
 
 CELLS: dict[str, type[nn.LSTM | nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}

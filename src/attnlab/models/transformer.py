@@ -18,9 +18,8 @@ from attnlab.attention.state import State
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError
-from attnlab.models.builder import Decoder, ModelBuilder, Shared
+from attnlab.models.builder import Decoder, Dropout, ModelBuilder, Shared
 from attnlab.models.causal_decoder import CausalDecoder
-from attnlab.models.dropout import Dropout
 from attnlab.models.memory import Memory
 from attnlab.models.transformer_layers import (
     ConformerLayer,

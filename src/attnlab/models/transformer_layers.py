@@ -14,7 +14,7 @@ from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.attention.state import State
 from attnlab.config.attention import AttentionConfig
-from attnlab.models.dropout import Dropout
+from attnlab.models.builder import Dropout
 from attnlab.models.memory import Memory
 
 

@@ -73,8 +73,8 @@ def not_explained(task: Task) -> Mistake | None:
 
 def explain(run: Run) -> None:
     """Write explanations.json and trust.json, print both as tables, add them to the W&B run."""
+    from attnlab.explain.battery import TESTS
     from attnlab.explain.study import Study
-    from attnlab.explain.trust.battery import TESTS
     from attnlab.stages.explain_tables import show
     from attnlab.stages.trained_run import TrainedRun, build_learner
     from attnlab.training.trainer import seed_everything

@@ -9,8 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from attnlab.explain.battery import Report
 from attnlab.explain.explanations import Explanations
-from attnlab.explain.trust.battery import Report
 from attnlab.stages.run import Run
 
 

@@ -21,7 +21,7 @@ from attnlab.errors import UserError, suggest
 from attnlab.report.examples import ShownExample
 from attnlab.stages.requests import Question
 from attnlab.stages.trained_run import TrainedRun
-from attnlab.tasks.generate.config import Decoding
+from attnlab.tasks.generate import Decoding
 from attnlab.tasks.task import Prediction, Task
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from attnlab.attention.probes import Tap
 from attnlab.data.batch import Batch
 from attnlab.data.vocabulary import EOS, PAD
 from attnlab.errors import ConfigError
-from attnlab.tasks.generate.config import Beam as BeamConfig
-from attnlab.tasks.generate.config import Sample as SampleConfig
+from attnlab.tasks.generate import Beam as BeamConfig
+from attnlab.tasks.generate import Sample as SampleConfig
 from attnlab.tasks.generate.decoding import Beam, Decoded, Decoding, Greedy, Sample
 from attnlab.tasks.generate.head import Generator, shifted
 from tests.models.building import built, small_config, texts

@@ -11,8 +11,7 @@ from torch.nn import functional as F
 from attnlab.attention.probes import Tap
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.vocabulary import BOS, EOS, PAD
-from attnlab.models.builder import Decoder
-from attnlab.models.dropout import UnitDropout
+from attnlab.models.builder import Decoder, UnitDropout
 from attnlab.models.memory import Memory, Reader, Reading
 from attnlab.models.pooling import AttentionPrediction
 from attnlab.tasks.generate.decoding import Decoded, Decoding

@@ -26,8 +26,8 @@ from attnlab.metrics.text import (
     WordError,
 )
 from attnlab.tasks.choices import ChoiceSettings, ChoiceTask
+from attnlab.tasks.generate import Decoding as DecodingConfig
 from attnlab.tasks.generate.answer import Units
-from attnlab.tasks.generate.config import Decoding as DecodingConfig
 from attnlab.tasks.generate.decoding import Decoding, Greedy
 from attnlab.tasks.generate.head import CtcHead, Generator, JointScores
 from attnlab.tasks.task import HeadContext, Prediction

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import Random
 from typing import Any, Unpack
 
 import torch
@@ -13,8 +15,10 @@ from torchmetrics import Metric
 from attnlab.attention.probes import Tap
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
-from attnlab.data.example import Example
+from attnlab.data.example import Example, named
+from attnlab.data.groups import Groups
 from attnlab.data.inputs import Input, Text
+from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError
 from attnlab.metrics.labels import TokenAccuracy
 from attnlab.metrics.text import Perplexity
@@ -22,10 +26,33 @@ from attnlab.models.builder import TextEmbedder
 from attnlab.models.causal_decoder import CausalDecoder
 from attnlab.models.memory import Memory, Reader
 from attnlab.tasks.choices import NOT_COUNTED, ChoiceSettings, ChoiceTask, choice_loss
-from attnlab.tasks.generate.config import Decoding as DecodingConfig
+from attnlab.tasks.generate import Decoding as DecodingConfig
+from attnlab.tasks.generate.answer import Units
 from attnlab.tasks.generate.decoding import Decoded, Decoding, Greedy
-from attnlab.tasks.language_model.answer import NextUnits
 from attnlab.tasks.task import HeadContext, Prediction
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextUnits(Units):
+    """The units of an input, without an end mark; row t of a map is about predicting unit t."""
+
+    source: str  # the name of the input
+
+    def encode(self, example: Example) -> Tensor:
+        """length."""
+        return torch.tensor(self.vocabulary.encode(example.inputs[self.source]))  # type: ignore[arg-type]
+
+    def row_names(self, example: Example, rows: int) -> list[str]:
+        return named(example.inputs[self.source])
+
+    def respelled(self, vocabulary: Vocabulary) -> NextUnits:
+        return replace(self, vocabulary=vocabulary)
+
+    def resampled(self, random: Random) -> NextUnits:
+        return replace(self, vocabulary=self.vocabulary.varied(random))
+
+    def word_groups(self, example: Example) -> Groups:
+        return self.vocabulary.groups(example.inputs[self.source])  # type: ignore[arg-type]
 
 
 class CausalLanguageModel(nn.Module):

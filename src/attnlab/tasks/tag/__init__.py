@@ -1,1 +1,21 @@
-"""Answers that are a tag for each unit of the input."""
+"""Answers that are a tag for each unit of the input. The schema of `task=tag`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from attnlab.config.task import Smoothed, Task
+
+
+class Tag(Task, Smoothed, kind="tag", target="attnlab.tasks.tag.task:Tag"):
+    """The answer is a tag for each word of the input."""
+
+    answer_forms = ("units",)
+    map_rows = "input"
+    explains = True
+    attention_roles = ("self",)
+
+    crf: bool = Field(
+        description="tags depend on the tag before, and are chosen together (a linear-chain "
+        "conditional random field, Lafferty et al. 2001); otherwise each by itself"
+    )

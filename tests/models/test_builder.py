@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from attnlab.data.vocabulary import SPECIAL, UNKNOWN
-from attnlab.models.dropout import Dropout, UnitDropout, kept
+from attnlab.models.builder import Dropout, UnitDropout, kept
 from attnlab.models.transformer_layers import FeedForward
 from tests.models.building import built, small_config, texts
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from attnlab.config.evaluation import Trust
+from attnlab.explain.adversarial import adversarial_maps
+from attnlab.explain.changed_maps import frozen_maps, permutation, uniform_maps
+from attnlab.explain.erasure import OWN, RANDOM, Curves, erasure
 from attnlab.explain.findings import Finding, percent, who_decides
+from attnlab.explain.limits import normalised
+from attnlab.explain.rankings import Cascade, importance, randomisation
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust.adversarial import adversarial_maps
-from attnlab.explain.trust.changed_maps import frozen_maps, permutation, uniform_maps
-from attnlab.explain.trust.erasure import OWN, RANDOM, Curves, erasure
-from attnlab.explain.trust.limits import normalised
-from attnlab.explain.trust.rankings import Cascade, importance, randomisation
 
 Named = Mapping[str, Tensor]  # by name: batch x queries x keys
 TESTS = (

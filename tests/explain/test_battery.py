@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from attnlab.config.compose import load
+from attnlab.explain.battery import TESTS, Report, battery
 from attnlab.explain.methods import explained, methods
 from attnlab.explain.methods.maps import attention
-from attnlab.explain.trust.battery import TESTS, Report, battery
-from attnlab.explain.trust.rankings import MEASURES
-from tests.explain.trust import constructed
+from attnlab.explain.rankings import MEASURES
+from tests.explain import constructed
 
 KINDS = list(constructed.KINDS)
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from attnlab.explain.erasure import OWN
 from attnlab.explain.findings import Finding, interval_of, magnitude_taus
 from attnlab.explain.methods.maps import attention
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust.erasure import OWN
 from attnlab.metrics.correlation import spearman
 from attnlab.metrics.intervals import Interval
 

@@ -18,10 +18,10 @@ from attnlab.attention.probes import Tap
 from attnlab.attention.probes.tap import Given
 from attnlab.config.evaluation import AdversarialTraining, Adversary
 from attnlab.data.batch import Batch
+from attnlab.explain import changed_maps
 from attnlab.explain.findings import LITTLE, Finding, over_examples, percent
 from attnlab.explain.methods.gradients import differentiable
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust import changed_maps
 from attnlab.metrics.divergence import jensen_shannon
 from attnlab.tasks.task import Task
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from attnlab.explain.erasure import Decisions, erasure, ranks
+from attnlab.explain.limits import area, normalised, searched
 from attnlab.explain.methods.maps import attention
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust.erasure import Decisions, erasure, ranks
-from attnlab.explain.trust.limits import area, normalised, searched
 from tests.explain.subjects import subject
 
 FRACTIONS = [0.1, 0.5]

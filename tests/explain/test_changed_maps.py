@@ -9,9 +9,9 @@ from torch import Tensor
 
 from attnlab.attention.probes import Intervention
 from attnlab.attention.probes.tap import Given, Permuted
+from attnlab.explain import changed_maps
 from attnlab.explain.methods.maps import attention
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust import changed_maps
 from tests.explain.subjects import GENERATED, subject
 
 CASES = ["recurrent classify", "transformer tag", *GENERATED]

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from attnlab.explain.erasure import OWN, RANDOM, Decisions, Orders, ranks, sizes
 from attnlab.explain.findings import UNKNOWN, Finding, over_examples
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust.erasure import OWN, RANDOM, Decisions, Orders, ranks, sizes
 
 MAX_UNITS = 128  # longer inputs are left out: the search would take thousands of passes
 STEPS = 10  # at most so many erasures: of single units in short inputs, else of groups

@@ -8,8 +8,8 @@ import torch
 from scipy.stats import spearmanr
 
 from attnlab.explain.methods.maps import attention
+from attnlab.explain.rankings import randomisation, rank_correlation
 from attnlab.explain.subject import Subject
-from attnlab.explain.trust.rankings import randomisation, rank_correlation
 from tests.explain.subjects import subject
 
 

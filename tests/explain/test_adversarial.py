@@ -14,11 +14,11 @@ from torch import nn
 
 from attnlab.attention.probes.tap import Given
 from attnlab.config.evaluation import AdversarialTraining, Adversary
-from attnlab.explain.trust import adversarial, changed_maps
-from attnlab.explain.trust.adversarial import divergence_limit, other_model, train_adversary
+from attnlab.explain import adversarial, changed_maps
+from attnlab.explain.adversarial import divergence_limit, other_model, train_adversary
 from attnlab.metrics.divergence import jensen_shannon
+from tests.explain import constructed
 from tests.explain.subjects import subject
-from tests.explain.trust import constructed
 
 SETTINGS = Adversary(steps=150, rate=0.1, epsilon=0.05)
 
