@@ -33,7 +33,7 @@ SHOWS = {
     "attnlab.report.logged",
     "attnlab.report.wandb_media",
     "attnlab.training.cost",
-    "attnlab.training.progress",
+    "attnlab.training.callbacks",
     "attnlab.training.wandb_artifacts",
     "attnlab.training.wandb_run",
 }

@@ -16,8 +16,7 @@ import psutil
 import pytest
 
 from attnlab.errors import UserError
-from attnlab.stages.clusters import Ray, RemoteModule, Submitit
-from attnlab.stages.executors import Processes
+from attnlab.stages.executors import Processes, Ray, RemoteModule, Submitit
 from attnlab.stages.fork_server import STILL_RUNNING
 from tests.commands import run
 

@@ -1,18 +1,24 @@
-"""Executors of the jobs of a sweep: in processes of this machine.
+"""Executors of the jobs of a sweep: processes of this machine, SLURM through submitit, and Ray.
 
-An executor runs `python -m MODULE ...` and waits for its exit code; `attnlab.stages.clusters` has
-those of other machines. A job that is to stop gets SIGTERM once, so that it saves.
+An executor runs `python -m MODULE ...` and waits for its exit code. A job that is to stop gets
+SIGTERM once, so that it saves. On other machines a job is the same module in a process of its own,
+so one that a scheduler cuts off and queues again resumes from its last checkpoint.
 """
 
 from __future__ import annotations
 
 import os
 import queue
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
+from attnlab.errors import UserError
 from attnlab.stages.fork_server import ForkedProcess
 
 POLL_SECONDS = 0.5
@@ -83,3 +89,115 @@ class Processes:
         threads = max((os.cpu_count() or 1) // self.parallel, 1)
         device = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         return {"OMP_NUM_THREADS": str(threads)} | dict(os.environ) | device
+
+
+class RemoteModule:
+    """A module that is pickled, sent to another machine and called there."""
+
+    def __init__(self, module: Sequence[str], log: Path, folder: Path) -> None:
+        self.module, self.log, self.folder = list(module), log, folder
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __call__(self) -> int:
+        with self.log.open("ab") as output:
+            command = [sys.executable, "-m", *self.module]
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, stdout=output, stderr=subprocess.STDOUT
+            )
+        try:
+            # Not `wait`: it holds a lock that `end`, called by a signal handler, would wait for.
+            while self.process.poll() is None:
+                time.sleep(POLL_SECONDS)
+        except BaseException:
+            self.end()
+            raise
+        return self.process.returncode
+
+    def checkpoint(self) -> Any:
+        """Save, end and queue again; submitit calls it before a time-out or a preemption."""
+        from submitit.helpers import DelayedSubmission
+
+        self.end()
+        return DelayedSubmission(RemoteModule(self.module, self.log, self.folder))
+
+    def end(self) -> None:
+        """Let the process save, and wait until it has ended."""
+        if self.process is not None and self.process.returncode is None:
+            os.kill(self.process.pid, signal.SIGTERM)
+            os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
+
+
+class Submitit:
+    """Jobs of a SLURM cluster; `local` stands in for one on this machine."""
+
+    def __init__(
+        self,
+        cluster: Literal["slurm", "local"],
+        parallel: int,
+        folder: Path,
+        settings: dict[str, Any],
+    ) -> None:
+        import submitit
+
+        self.parallel = parallel
+        try:
+            self.executor = submitit.AutoExecutor(folder=folder / "submitit", cluster=cluster)
+            self.executor.update_parameters(**settings)
+        except (
+            NameError,
+            TypeError,
+            RuntimeError,
+        ) as error:  # an unknown key; no SLURM
+            raise UserError(f"hydra.launcher: {' '.join(str(error).split())}") from None
+        self.jobs: list[submitit.Job[int]] = []
+
+    def run(self, module: Sequence[str], log: Path, should_stop: ShouldStop | None = None) -> int:
+        from submitit.core.utils import UncompletedJobError
+
+        job = self.executor.submit(RemoteModule(module, log.absolute(), Path.cwd()))
+        self.jobs.append(job)
+        try:
+            return int(job.result())
+        except UncompletedJobError as error:
+            with log.open("a") as output:
+                output.write(f"{error}\n")
+            return 1
+
+    def stop(self) -> None:
+        for job in self.jobs:
+            if not job.done():
+                job.cancel()
+
+
+class Ray:
+    """Jobs of a Ray cluster, each with its processors and GPUs."""
+
+    def __init__(self, parallel: int, init: dict[str, Any], remote: dict[str, Any]) -> None:
+        try:
+            import ray  # pyright: ignore[reportMissingImports]
+        except ModuleNotFoundError:
+            raise UserError(
+                "hydra/launcher=ray: Ray is not installed; try: pip install 'attnlab[ray]'"
+            ) from None
+        self.parallel, self.ray = parallel, ray
+        ray.init(**init)
+        self.remote = ray.remote(max_retries=0, **remote)(_call)
+        self.references: list[Any] = []
+
+    def run(self, module: Sequence[str], log: Path, should_stop: ShouldStop | None = None) -> int:
+        reference = self.remote.remote(RemoteModule(module, log.absolute(), Path.cwd()))
+        self.references.append(reference)
+        try:
+            return int(self.ray.get(reference))
+        except self.ray.exceptions.RayError as error:
+            with log.open("a") as output:
+                output.write(f"{error}\n")
+            return 1
+
+    def stop(self) -> None:
+        for reference in self.references:
+            self.ray.cancel(reference)
+
+
+def _call(task: RemoteModule) -> int:
+    return task()

@@ -18,9 +18,9 @@ from attnlab.data.example import Array, Example, Split, Value
 from attnlab.data.inputs import Sentences, Sound, Text
 from attnlab.data.prepared import Prepared
 from attnlab.data.vocabulary import Vocabulary
+from attnlab.datasets.readers.columns_config import Reader
 from attnlab.datasets.readers.config import Files
 from attnlab.datasets.readers.files import BadRowError
-from attnlab.datasets.readers.formats_config import Reader
 from attnlab.datasets.readers.rows import Row
 from attnlab.datasets.readers.words import Wording, text
 from attnlab.errors import UserError, suggest

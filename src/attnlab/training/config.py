@@ -9,7 +9,7 @@ from pydantic import Field
 from attnlab.config.trainer import Callback, Optimizer, Schedule
 
 OPTIMIZERS = "attnlab.training.optimizers"
-SCHEDULES = "attnlab.training.schedules"
+SCHEDULES = "attnlab.training.optimizers"
 CALLBACKS = "attnlab.training.callbacks"
 
 Share = Annotated[float, Field(ge=0, lt=1)]

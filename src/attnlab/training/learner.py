@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import cache
 from typing import Any
 
 import lightning.pytorch as pl
@@ -24,7 +25,6 @@ from attnlab.tasks.task import Task
 from attnlab.training.checkpoint import FORMAT, not_finite
 from attnlab.training.evaluator import Evaluator
 from attnlab.training.optimizers import parameter_groups
-from attnlab.training.precision import cpu_has_bf16_recurrence, keep_recurrent_in_fp32
 from attnlab.training.teacher import Teacher
 
 
@@ -169,3 +169,43 @@ class Learner(pl.LightningModule):
 def _has_many_parameters(module: nn.Module) -> bool:
     """Worth a shard of its own; a norm is not."""
     return sum(p.numel() for p in module.parameters()) > 10_000
+
+
+@cache
+def cpu_has_bf16_recurrence() -> bool:
+    """Whether oneDNN has a bf16 LSTM on this CPU; it has none with AVX2 alone."""
+    layer = nn.LSTM(8, 8)
+    try:
+        with torch.autocast("cpu", torch.bfloat16), torch.random.fork_rng():
+            output, _ = layer(torch.zeros(2, 1, 8))
+            output.sum().backward()
+    except RuntimeError:
+        return False
+    return True
+
+
+class _InFullPrecision:
+    """Mixed into a recurrent layer whose input may be bf16 and whose arithmetic is fp32."""
+
+    def forward(self, input: Any, hx: Any = None) -> Any:  # noqa: A002 - torch's name
+        with torch.autocast("cpu", enabled=False):
+            states = tuple(each.float() for each in hx) if isinstance(hx, tuple) else hx
+            states = states.float() if isinstance(states, torch.Tensor) else states
+            return super().forward(input.float(), states)  # type: ignore[misc]
+
+
+class FullPrecisionLSTM(_InFullPrecision, nn.LSTM):
+    """An LSTM that computes in fp32 under autocast."""
+
+
+class FullPrecisionGRU(_InFullPrecision, nn.GRU):
+    """A GRU that computes in fp32 under autocast."""
+
+
+def keep_recurrent_in_fp32(model: nn.Module) -> None:
+    """Let the recurrent layers of a model compute in fp32 under autocast, in place."""
+    for module in model.modules():
+        if type(module) is nn.LSTM:
+            module.__class__ = FullPrecisionLSTM
+        elif type(module) is nn.GRU:
+            module.__class__ = FullPrecisionGRU

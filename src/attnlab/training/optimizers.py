@@ -1,7 +1,12 @@
-"""Optimizers by kind, built as `CLASS(groups, fused=..., **settings)`, and groups of parameters."""
+"""Optimizers by kind, groups of parameters, and schedules of the learning rate.
+
+Optimizers are built as `CLASS(groups, fused=..., **settings)`; a schedule is a factor for every
+step that rises linearly over the warm-up.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +17,8 @@ from torch.optim import SGD, Adafactor, AdamW, Optimizer
 Groups = list[dict[str, Any]]
 KINDS = ("matrix", "embedding", "vector")
 WITH_MATRICES = (nn.Linear, nn.Bilinear, nn.RNNBase, nn.RNNCellBase, nn.modules.conv._ConvNd)
+
+Factor = Callable[[int], float]
 
 
 def parameter_groups(module: nn.Module, lr: float, weight_decay: float) -> Groups:
@@ -184,3 +191,33 @@ def _chosen(groups: Groups, choose: Callable[[nn.Parameter, str], bool]) -> Grou
     """The same groups with some of their parameters; those without any are left out."""
     kept = [g | {"params": [p for p in g["params"] if choose(p, g["kind"])]} for g in groups]
     return [group for group in kept if group["params"]]
+
+
+def constant(total_steps: int, *, warmup_steps: int) -> Factor:
+    """Stays at one."""
+    return lambda step: _warmup(step, warmup_steps)
+
+
+def cosine(total_steps: int, *, warmup_steps: int, floor: float) -> Factor:
+    """Half a cosine from one to `floor` (Loshchilov & Hutter 2017)."""
+
+    def factor(step: int) -> float:
+        share = min(max(step - warmup_steps, 0) / max(total_steps - warmup_steps, 1), 1.0)
+        height = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share))
+        return _warmup(step, warmup_steps) * height
+
+    return factor
+
+
+def inverse_sqrt(total_steps: int, *, warmup_steps: int) -> Factor:
+    """Falls with the square root of the step (Vaswani et al. 2017)."""
+
+    def factor(step: int) -> float:
+        fall = math.sqrt(max(warmup_steps, 1) / max(step + 1, warmup_steps, 1))
+        return _warmup(step, warmup_steps) * fall
+
+    return factor
+
+
+def _warmup(step: int, warmup_steps: int) -> float:
+    return min((step + 1) / warmup_steps, 1.0) if warmup_steps else 1.0

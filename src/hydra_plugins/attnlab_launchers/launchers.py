@@ -70,7 +70,7 @@ class SubmititLauncher(SweepLauncher):
     """Jobs of SLURM, or of submitit's stand-in for it on this machine."""
 
     def executor(self) -> Executor:
-        from attnlab.stages.clusters import Submitit
+        from attnlab.stages.executors import Submitit
 
         settings = dict(self.settings)
         return Submitit(settings.pop("cluster"), self.jobs, self.folder, settings)
@@ -80,6 +80,6 @@ class RayLauncher(SweepLauncher):
     """Jobs of a Ray cluster."""
 
     def executor(self) -> Executor:
-        from attnlab.stages.clusters import Ray
+        from attnlab.stages.executors import Ray
 
         return Ray(self.jobs, **self.settings)

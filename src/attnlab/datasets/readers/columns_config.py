@@ -1,13 +1,130 @@
-"""What columns mean: the answer, and where to look for it."""
+"""What files hold: their format, and what their columns mean."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from attnlab.config.section import Variant
-from attnlab.datasets.readers.formats_config import READERS, Column
+
+READERS = "attnlab.datasets.readers"
+Column = Annotated[str, Field(min_length=1)]
+
+
+class Reader(Variant, slot="reader"):
+    """How files become rows."""
+
+    takes: ClassVar[str] = "a file"  # what `splits` has to name
+    by_column: ClassVar[bool] = False  # whether that is a file for each column
+
+
+class Csv(Reader, kind="csv", target=f"{READERS}.tables:CsvReader"):
+    """Comma- or tab-separated values; a row may run over several lines where it is quoted."""
+
+    delimiter: str = Field(min_length=1, max_length=1, description="what stands between cells")
+    quote: str | None = Field(max_length=1, description="what cells are quoted with; null is none")
+    header: list[Column] | None = Field(
+        description="names of the columns, where the file does not begin with them"
+    )
+
+
+class Jsonl(Reader, kind="jsonl", target=f"{READERS}.tables:JsonlReader"):
+    """One JSON object a line; its keys are the columns."""
+
+
+class Parquet(Reader, kind="parquet", target=f"{READERS}.tables:ParquetReader"):
+    """Parquet files, read batch by batch (needs pyarrow: attnlab[files])."""
+
+    batch: int = Field(gt=0, description="rows in memory at the same time")
+
+
+class Lines(Reader, kind="lines", target=f"{READERS}.parallel:LinesReader"):
+    """Several files side by side, line by line: text pairs, alignments, scores."""
+
+    takes: ClassVar[str] = "a file for each column"
+    by_column: ClassVar[bool] = True
+
+
+class Idx(Reader, kind="idx", target=f"{READERS}.parallel:IdxReader"):
+    """Arrays side by side in the format of MNIST: pictures in one file, labels in another."""
+
+    takes: ClassVar[str] = "a file for each column"
+    by_column: ClassVar[bool] = True
+
+
+class Listing(Reader, kind="listing", target=f"{READERS}.media:ListingReader"):
+    """The files of a folder or .zip themselves; what stands in their names becomes columns."""
+
+    takes: ClassVar[str] = "a pattern of files"
+    pattern: str | None = Field(
+        description="names with columns in braces: {label}/{id}.png; null is column `file` alone"
+    )
+
+
+class Mapping(Reader, kind="mapping", target=f"{READERS}.tables:MappingReader"):
+    """A JSON file that holds one object; each of its entries is a row."""
+
+    key: Column = Field(description="name of the column of keys")
+    value: Column = Field(description="name of the column of values")
+
+
+class Coco(Reader, kind="coco", target=f"{READERS}.corpora:CocoReader"):
+    """COCO's instances.json: a row for each picture.
+
+    Its columns: file, objects (for answers boxes and masks), label (the category with the most
+    area in the picture), boxes (of the objects with that label).
+    """
+
+
+class Conll(Reader, kind="conll", target=f"{READERS}.corpora:ConllReader"):
+    """One word a line with its columns, an empty line after each sentence."""
+
+    columns: list[Column | None] = Field(
+        min_length=1, description="names of the columns, left to right; null is left out"
+    )
+    separator: str | None = Field(description="what stands between columns; null is white space")
+    closing: Column | None = Field(
+        description="column that holds a sentence's last line, where that has a single field"
+    )
+    comment: str | None = Field(description="how lines begin that are left out; null is none")
+
+
+class Babi(Reader, kind="babi", target=f"{READERS}.corpora:BabiReader"):
+    """bAbI's stories with questions in between (Weston et al. 2016): a row is a question.
+
+    Its columns: story (a list of sentences), question, answer, supporting.
+    """
+
+
+class Trees(Reader, kind="trees", target=f"{READERS}.corpora:TreesReader"):
+    """Bracketed trees with a label at every phrase (Socher et al. 2013), one a line."""
+
+    phrases: list[str] = Field(
+        description="splits in which every phrase is a row; in others whole sentences are"
+    )
+    labels: dict[str, str | None] = Field(
+        description="label in the file -> label to learn; null leaves such phrases out"
+    )
+    phrase_labels: dict[str, str | None] = Field(
+        description="those that differ from `labels` where every phrase is a row"
+    )
+
+
+class Hub(Reader, kind="hub", target=f"{READERS}.hub:HubReader"):
+    """A dataset of the Hugging Face hub, or a folder of one: a copy, or what `save_to_disk` wrote.
+
+    Sets that a script describes are read as the hub converted them: revision=refs/convert/parquet.
+    (Needs datasets: attnlab[hub].)
+    """
+
+    takes: ClassVar[str] = "a split's name"
+    id: str = Field(min_length=1, description="such as owner/name, or a folder")
+    config: str | None = Field(description="the configuration's name, where there are several")
+    revision: str | None = Field(description="commit to read, so that the data stay the same")
+    numbers: list[Column] = Field(
+        description="columns of classes whose numbers are taken in place of their names"
+    )
 
 
 class Answer(Variant, slot="answer"):

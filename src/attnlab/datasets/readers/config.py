@@ -15,20 +15,18 @@ from attnlab.config.dataset import Dataset, Share
 from attnlab.config.section import Section, Variant
 from attnlab.data.config import Tokenizer, Words
 from attnlab.datasets.readers.columns_config import (
-    Answer,
-    Gold,
-    LinksGold,
-    ObjectsAnswer,
-    TextAnswer,
-)
-from attnlab.datasets.readers.formats_config import (
     READERS,
+    Answer,
     Column,
     Csv,
+    Gold,
     Hub,
     Jsonl,
+    LinksGold,
+    ObjectsAnswer,
     Parquet,
     Reader,
+    TextAnswer,
 )
 
 HeldOut = Annotated[float, Field(gt=0, lt=1)]

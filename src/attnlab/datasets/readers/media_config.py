@@ -11,7 +11,9 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from attnlab.config.section import Section, Variant
 from attnlab.datasets.readers.columns_config import (
+    READERS,
     Answer,
+    Column,
     LabelAnswer,
     NoAnswer,
     NumberAnswer,
@@ -19,7 +21,6 @@ from attnlab.datasets.readers.columns_config import (
     ObjectsAnswer,
 )
 from attnlab.datasets.readers.config import Rows
-from attnlab.datasets.readers.formats_config import READERS, Column
 
 
 class PictureGold(Variant, slot="picture_gold"):

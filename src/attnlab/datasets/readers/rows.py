@@ -1,17 +1,29 @@
-"""`Row`: what every reader yields; how rows are found to be bad, and how many may be."""
+"""`Row`: what every reader yields; how rows are found to be bad, and how many may be.
+
+`RowSource`: splits of rows that become examples one by one, whatever is in the rows.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from attnlab.datasets.readers.files import found
-from attnlab.errors import UserError
+from attnlab.data.example import Example, Source, Split
+from attnlab.datasets.readers.columns_config import Reader
+from attnlab.datasets.readers.config import Splits
+from attnlab.datasets.readers.files import BadRowError, digest, found
+from attnlab.errors import UserError, suggest
 
 Where = str | dict[str, str | None]
+
+# What a cell of an unexpected form leads to: too deep, too large, of another type.
+UNREADABLE = (TypeError, LookupError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -85,3 +97,106 @@ class Faults:
         """In one line."""
         more = f"; and {self.bad - len(self.first)} more" if self.bad > len(self.first) else ""
         return f"{self.bad} of {self.rows} rows cannot be used ({'; '.join(self.first)}{more})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowSource(Source):
+    """Reads the files anew each time a split is asked for; a few rows are in memory at a time."""
+
+    folder: str
+    splits: Splits
+    reader: Reader
+    limit: int | None
+    fold: int
+    bad_rows: float
+    faults: dict[str, Faults] = field(default_factory=dict)
+
+    @abstractmethod
+    def make(self, row: Row, name: str) -> Example:
+        """The example that a row holds; a row that holds none raises a ValueError."""
+
+    @abstractmethod
+    def columns(self) -> Mapping[str, str]:
+        """The columns that every row needs, by the keys of the settings that name them."""
+
+    def content(self, example: Example) -> bytes:
+        """What is asked: examples alike in it never come apart."""
+        return repr(sorted(example.inputs.items())).encode()
+
+    def sometimes(self) -> Mapping[str, str]:
+        """The same for columns that some row of a split needs."""
+        return {}
+
+    def beside(self) -> Iterable[Path]:
+        """Files that are read besides those that hold the rows."""
+        return ()
+
+    def examples(self, split: Split) -> Iterator[Example]:
+        held_out = self.splits.held_out()
+        if split not in held_out and not (split == "train" and held_out):
+            yield from self._all(split)
+            return
+        for example in self._all("train"):
+            if self._split_of(example) == split:
+                yield example
+
+    def contents(self) -> str:
+        """Hash of every file that is read."""
+        named = self.splits.named().items()
+        files = [self._rows.files(Path(self.folder), where, _key(s)) for s, where in named]
+        return digest(path for group in (*files, self.beside()) for path in group)
+
+    def notes(self) -> dict[str, Any]:
+        """Rows that were left out."""
+        return {split: f.text() for split, f in self.faults.items() if f.bad}
+
+    def _all(self, split: str) -> Iterator[Example]:
+        """The usable rows of a split that has files of its own."""
+        faults = self.faults[split] = Faults(_key(split), self.bad_rows)
+        where = self.splits.named()[split]
+        rows = self._rows.rows(Path(self.folder), where, _key(split))
+        unseen = dict(self.sometimes())
+        for row in islice(rows, self.limit):
+            if faults.rows == 0:
+                self._has_columns(row)
+            faults.rows += 1
+            unseen = {key: column for key, column in unseen.items() if column not in row.values}
+            try:
+                if row.problem:
+                    raise BadRowError(row.problem)
+                example = self.make(row, f"{split}-{faults.rows - 1}")
+            except ValueError as error:
+                faults.add(row, str(error))
+            except UNREADABLE as error:
+                faults.add(row, f"cannot be read ({type(error).__name__}: {error})")
+            else:
+                yield example
+        for key, column in unseen.items() if faults.rows else ():
+            raise UserError(f"{key}: no column '{column}' in {split}")
+        faults.check()
+
+    def _has_columns(self, row: Row) -> None:
+        """A column that the first row lacks is a mistake in the settings, not in the row."""
+        for key, column in self.columns().items():
+            if not row.problem and column not in row.values:
+                hint = suggest(column, row.values)
+                raise UserError(f"{key}: no column '{column}' in {row.file}; {hint}")
+
+    def _split_of(self, example: Example) -> Split:
+        """By a hash of what is asked alone: the same again falls into the same split."""
+        digest = hashlib.blake2b(self.content(example), digest_size=8).digest()
+        place = int.from_bytes(digest, "big") / 2**64
+        shares = self.splits.held_out()
+        test, val = shares.get("test", 0.0), shares.get("val", 0.0)
+        place = (place - self.fold * (test or val)) % 1.0
+        if place < test:
+            return "test"
+        return "val" if place < test + val else "train"
+
+    @cached_property
+    def _rows(self) -> RowReader:
+        return self.reader.build()
+
+
+def _key(split: str) -> str:
+    return f"dataset.splits.{split}"

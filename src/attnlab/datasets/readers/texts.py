@@ -18,8 +18,7 @@ from attnlab.datasets.readers.columns_config import Answer, Gold, TextAnswer, Te
 from attnlab.datasets.readers.config import Vectors, WordRules
 from attnlab.datasets.readers.files import Documents
 from attnlab.datasets.readers.gold import GoldColumn, Seen
-from attnlab.datasets.readers.rows import Row
-from attnlab.datasets.readers.splits import RowSource
+from attnlab.datasets.readers.rows import Row, RowSource
 from attnlab.datasets.readers.vectors import CountedVectors, VectorFile
 from attnlab.datasets.readers.words import Worded, Wording, text
 

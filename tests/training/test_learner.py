@@ -12,7 +12,7 @@ from torch import nn
 
 from attnlab.errors import UserError
 from attnlab.training import distributed
-from attnlab.training.precision import keep_recurrent_in_fp32
+from attnlab.training.learner import keep_recurrent_in_fp32
 from tests.commands import run
 
 
