@@ -23,7 +23,7 @@ from attnlab.alignment.aligner import Aligner, Maps
 from attnlab.alignment.config import AlignerSettings, load
 from attnlab.data.target import AttentionTarget
 from attnlab.datasets.readers.files import digest
-from attnlab.metrics.intervals import Interval
+from attnlab.metrics.figures import Interval
 from attnlab.stages.align import Text, learn_from, read_gold
 from attnlab.stages.align_scores import CONTROLS, error_rate, scores
 from benchmarks.results import now, record

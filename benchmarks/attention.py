@@ -22,7 +22,7 @@ from attnlab.attention.kernels.measure import HEADS, WIDTH, mechanism
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.attention.probes import Probe
-from attnlab.training.cost import PeakMemory
+from attnlab.training.progress import PeakMemory
 from benchmarks.results import record
 
 COMMAND = "python -m benchmarks.attention"

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from attnlab.attention.probes import Tap
+from attnlab.attention.taps import Tap
 from attnlab.data.loader import eval_loader
 from attnlab.metrics.pooled import map_metrics
 from attnlab.stages.prepare import prepared_data

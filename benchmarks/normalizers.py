@@ -8,7 +8,7 @@ runs/benchmarks and picked up by the next call.
 
 from __future__ import annotations
 
-from attnlab.metrics.intervals import bootstrap
+from attnlab.metrics.figures import bootstrap
 from benchmarks.results import record
 from benchmarks.runs import RUNS, Training, origin, train_all
 

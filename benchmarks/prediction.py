@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import matplotlib.pyplot as plt
 import numpy as np
 
-from attnlab.metrics.intervals import Interval, bootstrap_seeds
+from attnlab.metrics.figures import Interval, bootstrap_seeds
 from benchmarks.results import PAGE, record
 from benchmarks.runs import RUNS, Training, origin, train_all
 

@@ -17,7 +17,7 @@ from scipy.stats import spearmanr
 
 from attnlab.config import compose
 from attnlab.data.example import Example
-from attnlab.metrics.intervals import bootstrap
+from attnlab.metrics.figures import bootstrap
 from attnlab.stages.prepare import prepared_data
 from benchmarks.results import record
 from benchmarks.runs import RUNS, Training, origin, train_all

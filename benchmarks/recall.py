@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 
-from attnlab.metrics.intervals import Interval, bootstrap
+from attnlab.metrics.figures import Interval, bootstrap
 from benchmarks.results import PAGE, record
 from benchmarks.runs import RUNS, Training, origin, train_all
 

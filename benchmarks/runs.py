@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.progress import track
 
-from attnlab.metrics.intervals import Interval, bootstrap, bootstrap_seeds
+from attnlab.metrics.figures import Interval, bootstrap, bootstrap_seeds
 from attnlab.report.tables import PER_EXAMPLE, read_table
 from attnlab.training.checkpoint import read_checkpoint
 from benchmarks.results import Origin

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from attnlab.attention.probes import Tap
+from attnlab.attention.taps import Tap
 from attnlab.config.compose import load
 from attnlab.data.batch import Batch, pad
 from attnlab.data.example import Example, Split

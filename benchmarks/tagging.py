@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from attnlab.metrics.intervals import Values, interval, two_sided_p
+from attnlab.metrics.figures import Values, interval, two_sided_p
 from attnlab.report.tables import RESAMPLES, read_table
 from benchmarks.runs import Training, figures, judged, of_controls
 from benchmarks.tables import Tables, Trained, seconds, values

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import Tensor
 
-from attnlab.allocator import keep_freed_memory
+from attnlab.compat import keep_freed_memory
 from attnlab.config import compose
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from attnlab.attention.probes.dot_product import DotProductCall
-from attnlab.attention.probes.tap import MapChange
+from attnlab.attention.dot_product import DotProductCall
+from attnlab.attention.taps import MapChange
 from attnlab.watching import Watch
 from attnlab.watching.interception import Running
 from benchmarks.results import record

@@ -17,7 +17,6 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = [
     "errors",
     "compat",
-    "allocator",
     "config",
     "attention",
     "data",

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import platform
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import lightning
@@ -16,8 +20,29 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from attnlab import compat
+from tests.commands import environment
 
 PACKAGE = Path(compat.__file__).parent
+
+PROGRAM = """
+import resource
+from attnlab.compat import keep_freed_memory
+
+def large():
+    return b"x" * {size}
+
+def cleared():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+{first}
+large()
+before = cleared()
+for _ in range(10):
+    large()
+print(cleared() - before)
+"""
+SIZE = 50_000_000
+ALL = 10 * SIZE // resource.getpagesize()
 
 
 def test_no_other_module_does() -> None:
@@ -105,3 +130,18 @@ def test_sacrebleu_counts_make_its_figure() -> None:
     sums = [sum(each) for each in zip(*counts, strict=True)]
     whole = scorer.corpus_score([said for said, _ in pairs], [[gold for _, gold in pairs]])
     assert compat.sacrebleu_score(scorer, sums) == pytest.approx(whole.score)
+
+
+def pages_cleared(first: str, **variables: str) -> int:
+    """While ten large blocks are had and freed, after one that was as large."""
+    program = PROGRAM.format(first=first, size=SIZE)
+    environ = {n: v for n, v in environment().items() if not n.startswith("MALLOC_")}
+    command = [sys.executable, "-c", program]
+    return int(subprocess.check_output(command, env=environ | variables, text=True))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone")
+def test_freed_memory_is_kept_unless_the_environment_has_decided() -> None:
+    assert pages_cleared("") > 0.9 * ALL
+    assert pages_cleared("keep_freed_memory()") < 0.01 * ALL
+    assert pages_cleared("keep_freed_memory()", MALLOC_ARENA_MAX="2") > 0.9 * ALL

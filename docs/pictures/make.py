@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from attnlab.report.export import QUIET, browser
+from attnlab.report.page import QUIET, browser
 
 PICTURES = Path(__file__).resolve().parent
 TRAIN = PICTURES.parents[1] / "train.py"

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from attnlab.allocator import keep_freed_memory
+from attnlab.compat import keep_freed_memory
 from attnlab.errors import RunError, UserError, suggest
 
 DECLARED = re.compile(r'^(COMMAND|FROM_CONFIG) = "(.+)"$', re.MULTILINE)

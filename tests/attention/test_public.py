@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from attnlab.attention import public
 from attnlab.attention.mask import Mask
-from attnlab.attention.probes import Intervention, Probe, Tap, sites
+from attnlab.attention.probes import Probe
 from attnlab.attention.public import Attention
+from attnlab.attention.taps import Intervention, Tap, sites
 from attnlab.errors import UserError
 from tests.attention.mechanisms import NAMED, named
 

@@ -24,7 +24,7 @@ from attnlab.data.target import AttentionTarget
 from attnlab.explain.subject import Subject
 from attnlab.models.memory import Memory
 from attnlab.tasks.generate.task import Generate
-from attnlab.tasks.model import build_model
+from attnlab.tasks.task import build_model
 from tests.forms import fitted
 from tests.models.building import small_config
 

@@ -12,7 +12,7 @@ import torch
 from scipy.spatial.distance import jensenshannon
 from torch import nn
 
-from attnlab.attention.probes.tap import Given
+from attnlab.attention.taps import Given
 from attnlab.config.evaluation import AdversarialTraining, Adversary
 from attnlab.explain import adversarial, changed_maps
 from attnlab.explain.adversarial import divergence_limit, other_model, train_adversary

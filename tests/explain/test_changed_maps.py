@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from attnlab.attention.probes import Intervention
-from attnlab.attention.probes.tap import Given, Permuted
+from attnlab.attention.taps import Given, Intervention, Permuted
 from attnlab.explain import changed_maps
 from attnlab.explain.methods.maps import attention
 from attnlab.explain.subject import Subject

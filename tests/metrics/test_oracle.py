@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from attnlab.config.evaluation import LinkRule, MapFigure, MapMetrics
 from attnlab.metrics.controls import controls
-from attnlab.metrics.facts import facts
+from attnlab.metrics.figures import facts
 from attnlab.metrics.links import Above, Argmax, Top
 from attnlab.metrics.pooled import MapMetric, map_metrics
 from attnlab.metrics.rationale import IouF1, TokenF1

@@ -18,7 +18,7 @@ from attnlab.config.evaluation import LinkRule, MapFigure, MapMetrics
 from attnlab.config.section import register
 from attnlab.metrics.controls import PositionPrior, controls
 from attnlab.metrics.divergence import MassOnGold
-from attnlab.metrics.facts import KNOWN, Figure
+from attnlab.metrics.figures import KNOWN, Figure
 from attnlab.metrics.links import AlignmentErrorRate, Argmax
 from attnlab.metrics.pooled import RowMetric, map_metrics
 from attnlab.metrics.rationale import AveragePrecision

@@ -17,7 +17,7 @@ from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.stages.prepare import layout_of
-from attnlab.tasks.model import build_model
+from attnlab.tasks.task import build_model
 from tests.forms import fitted
 
 SMALL = [

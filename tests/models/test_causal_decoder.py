@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from attnlab.attention.probes import Tap, sites
+from attnlab.attention.taps import Tap, sites
 from attnlab.config.schema import Config
 from attnlab.data.vocabulary import BOS, SPECIAL, Vocabulary
 from attnlab.errors import UserError

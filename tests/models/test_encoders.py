@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from attnlab.attention.probes import Tap, sites
+from attnlab.attention.taps import Tap, sites
 from attnlab.data.batch import Padded, collate
 from attnlab.data.inputs import Sound
 from attnlab.errors import ConfigError

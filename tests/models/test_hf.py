@@ -12,8 +12,8 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from attnlab.attention.external import ExternalAttention
-from attnlab.attention.probes import Intervention, Probe, Tap, sites
+from attnlab.attention.probes import Probe
+from attnlab.attention.taps import Intervention, Tap, sites
 from attnlab.config.compose import load
 from attnlab.config.schema import Config
 from attnlab.data.batch import Batch, collate
@@ -24,10 +24,11 @@ from attnlab.data.target import AttentionTarget
 from attnlab.errors import ConfigError, UserError
 from attnlab.explain.methods import explained, maps
 from attnlab.explain.subject import Subject
+from attnlab.models.backbone import ExternalAttention
 from attnlab.objectives.attention import cross_entropy, reachable_gold
 from attnlab.stages.prepare import spelling
 from attnlab.tasks.generate.head import Generator, shifted
-from attnlab.tasks.model import build_model
+from attnlab.tasks.task import build_model
 from attnlab.training.optimizers import parameter_groups
 from tests.forms import fitted
 from tests.models import pretrained

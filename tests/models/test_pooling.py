@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from attnlab.attention.probes import Tap
+from attnlab.attention.taps import Tap
 from attnlab.config.compose import load
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.example import Example

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnlab.attention.probes import Tap, watched
+from attnlab.attention.taps import Tap, watched
 from attnlab.config.compose import load
 from attnlab.errors import UserError
 from attnlab.models.transformer_layers import Packing, in_rows

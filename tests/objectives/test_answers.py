@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from attnlab.attention.mask import Mask
-from attnlab.attention.probes import Tap
+from attnlab.attention.taps import Tap
 from attnlab.data.batch import Batch
 from attnlab.errors import UserError
 from attnlab.objectives.answers import MovingBaseline, log_probability, reinforce_loss

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from attnlab.report.export import QUIET, browser
+from attnlab.report.page import QUIET, browser
 
 MISSING = "needs chromium and chromedriver on the path"
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from attnlab.report.export import export
-from attnlab.report.page import ReportedRun, page
+from attnlab.report.page import ReportedRun, export, page
 from attnlab.report.summary import Difference
 from tests.report.browser import MISSING, Browser, available, started
 from tests.report.reported import reported

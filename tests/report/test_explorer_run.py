@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from attnlab.cli import main
-from attnlab.report.export import browser
+from attnlab.report.page import browser
 from attnlab.report.rendering import unpack
 from attnlab.report.tables import PER_EXAMPLE, read_table
 from tests.runs import train_small

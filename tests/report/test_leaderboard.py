@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from attnlab.metrics.intervals import bootstrap_seeds
+from attnlab.metrics.figures import bootstrap_seeds
 from attnlab.report import leaderboard_picture, leaderboard_table
 from attnlab.report.leaderboard import (
     Entry,

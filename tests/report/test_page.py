@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from attnlab.report import page
 from attnlab.report.page import provenance
+from tests.report.reported import reported
 
 ATTENTION = {
     "name": "dot",
@@ -26,3 +32,14 @@ def test_facts_that_an_older_run_did_not_record_are_left_out() -> None:
     facts = provenance(CONFIG, {})
     assert facts["differs from the defaults"] == "nothing"
     assert facts.keys().isdisjoint({"commit", "data", "versions", "started"})
+
+
+@pytest.mark.parametrize("dataset", ["dates", "canvas", "tones"])
+def test_maps_without_a_browser(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dataset: str):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert page.browser() is None
+    examples = reported(dataset, count=2).examples
+    files = page.export(tmp_path / "page.html", examples, tmp_path / "figures")
+    assert {path.suffix for path in files} == {".svg", ".png"}
+    assert len(files) == 4
+    assert all(path.stat().st_size > 2000 for path in files)

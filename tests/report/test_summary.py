@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnlab.metrics.intervals import paired_bootstrap
+from attnlab.metrics.figures import paired_bootstrap
 from attnlab.metrics.text import ExactMatch
 from attnlab.report.summary import (
     differences,

@@ -32,8 +32,7 @@ SECTIONS = {
 SHOWS = {
     "attnlab.report.logged",
     "attnlab.report.wandb_media",
-    "attnlab.training.cost",
-    "attnlab.training.callbacks",
+    "attnlab.training.progress",
     "attnlab.training.wandb_artifacts",
     "attnlab.training.wandb_run",
 }

@@ -16,8 +16,7 @@ import psutil
 import pytest
 
 from attnlab.errors import UserError
-from attnlab.stages.executors import Processes, Ray, RemoteModule, Submitit
-from attnlab.stages.fork_server import STILL_RUNNING
+from attnlab.stages.executors import STILL_RUNNING, Processes, Ray, RemoteModule, Submitit
 from tests.commands import run
 
 Module = Callable[..., list[str]]
@@ -128,7 +127,7 @@ def test_what_forks_begin_with_has_not_touched_a_gpu() -> None:
         "def touched(*_): raise AssertionError('CUDA was touched')\n"
         "for name in ('is_available', 'device_count', 'init', '_lazy_init'):\n"
         "    setattr(torch.cuda, name, touched)\n"
-        "from attnlab.stages.fork_server import PRELOADED\n"
+        "from attnlab.stages.executors import PRELOADED\n"
         "for name in PRELOADED: __import__(name)"
     )
     done = run([sys.executable, "-c", code])

@@ -24,8 +24,7 @@ from attnlab.config import compose
 from attnlab.config.schema import Hparams
 from attnlab.errors import ConfigError, RunError, UserError
 from attnlab.stages.executors import ShouldStop
-from attnlab.stages.search import Search, main, open_study, show
-from attnlab.stages.search_space import check_space
+from attnlab.stages.search import Search, check_space, main, open_study, show
 
 LR = {"trainer.optimizer.lr": {"low": 0.001, "high": 0.01, "log": True}}
 
@@ -216,7 +215,7 @@ def test_a_figure_that_no_run_has_is_named(tmp_path: Path) -> None:
 
 
 def test_a_study_is_searched_by_one_process_at_a_time(tmp_path: Path) -> None:
-    from attnlab.stages.fork_server import exclusive_lock
+    from attnlab.stages.executors import exclusive_lock
 
     words = ["hparams=lr", f"paths.runs={tmp_path}"]
     config, plain = compose.load(words)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from attnlab.attention.probes import Tap, sites
+from attnlab.attention.taps import Tap, sites
 from attnlab.config.compose import load
 from attnlab.data.example import Example
 from attnlab.data.target import AttentionTarget

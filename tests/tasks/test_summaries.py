@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from attnlab.attention.probes import Tap
+from attnlab.attention.taps import Tap
 from attnlab.config.compose import load
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec

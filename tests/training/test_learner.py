@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from copy import deepcopy
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from attnlab.attention.taps import Tap
+from attnlab.config.compose import load
+from attnlab.data.batch import Batch
+from attnlab.data.example import Example
 from attnlab.errors import UserError
+from attnlab.models.memory import ActivationTap
+from attnlab.stages import train
+from attnlab.tasks.task import Task
 from attnlab.training import distributed
-from attnlab.training.learner import keep_recurrent_in_fp32
+from attnlab.training.evaluator import Evaluator
+from attnlab.training.learner import Learner, Teacher, keep_recurrent_in_fp32
 from tests.commands import run
+from tests.models.building import built, small_config
+from tests.runs import SHORT, figures, ran
+
+PICTURES = ("task=classify", "model=convolutional")
+TAUGHT = ("objective=supervised", "objective/terms/attention=transfer")
 
 
 @pytest.mark.parametrize("layer", [nn.LSTM(4, 3, batch_first=True), nn.GRU(4, 3)])
@@ -30,7 +46,7 @@ def test_a_recurrent_layer_computes_in_fp32_under_autocast(layer: nn.Module) -> 
 def test_a_cpu_with_avx2_alone_trains_a_recurrent_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     program = (
-        "import torch; from torch import nn; from attnlab.training import precision as p; "
+        "import torch; from torch import nn; from attnlab.training import learner as p; "
         "m = nn.LSTM(4, 4); p.cpu_has_bf16_recurrence() or p.keep_recurrent_in_fp32(m); "
         "c = torch.autocast('cpu', torch.bfloat16); c.__enter__(); "
         "m(torch.zeros(2, 1, 4))[0].sum().backward()"
@@ -46,3 +62,112 @@ def test_no_gpu_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="no GPU on this machine; try: trainer=cpu"):
         distributed.require_gpu("gpu")
     distributed.require_gpu("cpu")
+
+
+def pictures() -> list[Example]:
+    random = np.random.default_rng(0)
+    return [
+        Example(str(i), {"image": random.random((1, 16, 16), np.float32)}, label, attended="image")
+        for i, label in enumerate(["a", "b", "a"])
+    ]
+
+
+def learning(*overrides: str) -> tuple[Learner, Batch, Task]:
+    config = small_config(*PICTURES, *overrides)
+    model, batch, codec = built(config, pictures())
+    task = config.task.build(codec)
+    terms = {name: term.build() for name, term in config.objective.terms.items()}
+    return Learner(model, task, terms, Evaluator(task, []), config.trainer, 1, {}), batch, task
+
+
+def moved(model: nn.Module) -> nn.Module:
+    """The same with other weights."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return model
+
+
+@pytest.mark.parametrize("site", ["pooling", "activations"])
+def test_a_map_like_the_teachers_costs_nothing_and_another_does(site: str) -> None:
+    learner, batch, _ = learning(*TAUGHT, f"objective.terms.attention.site={site}")
+    assert float(learner.losses(batch)[1]["attention"]) == 0, "no teacher, and no gold"
+    learner.teacher = Teacher(learning()[0].model)
+    assert float(learner.losses(batch)[1]["attention"]) < 1e-5
+    learner.teacher = Teacher(moved(learning()[0].model).eval())
+    loss, terms = learner.losses(batch)
+    assert float(terms["attention"]) > 1e-3
+    loss.backward()
+    assert all(p.grad is None for p in learner.teacher.model.parameters())
+    assert any(p.grad is not None for p in learner.model.parameters())
+
+
+def test_choices_like_the_teachers_cost_nothing_and_others_do() -> None:
+    distilled = ("objective=unsupervised", "objective/terms=logit_distillation")
+    learner, batch, _ = learning(*distilled, "objective.teacher=given")
+    learner.eval()
+    learner.teacher = Teacher(learning()[0].model)
+    assert float(learner.losses(batch)[1]["logit_distillation"]) < 1e-6
+    learner.teacher = Teacher(moved(learning()[0].model))
+    loss, figures = learner.losses(batch)
+    assert float(figures["logit_distillation"]) > 1e-3
+    loss.backward()
+    assert any(p.grad is not None for p in learner.model.parameters())
+
+
+def test_the_teacher_is_no_part_of_the_learner() -> None:
+    learner, _, _ = learning(*TAUGHT)
+    before = set(learner.state_dict())
+    learner.teacher = Teacher(learning()[0].model)
+    assert set(learner.state_dict()) == before
+
+
+def test_its_map_is_the_mean_over_heads_in_every_row() -> None:
+    learner, batch, task = learning("attention=multihead")
+    with Tap(learner.model, "pooling") as tap:
+        learner.model(batch)
+    target = Teacher(learner.model).view(batch, task, ["pooling"]).targets["pooling"]
+    torch.testing.assert_close(target.weights, tap.weights().mean(1).detach())
+    assert target.rows().all()
+
+
+def test_activations_are_the_shares_of_squares() -> None:
+    learner, batch, _ = learning()
+    with ActivationTap(learner.model) as tap:
+        learner.model(batch)
+    squares = learner.model.reader(batch).memory.values.square().sum(-1)  # type: ignore[operator]
+    expected = squares / squares.sum(-1, keepdim=True)
+    torch.testing.assert_close(tap.weights()[:, 0, 0], expected, rtol=1e-4, atol=1e-6)
+    assert not learner.model.reader._forward_hooks  # type: ignore[union-attr]
+
+
+def test_a_teacher_that_sees_other_cells_is_refused() -> None:
+    learner, batch, _ = learning(*TAUGHT)
+    learner.teacher = Teacher(learning("model.image.strides=[2,1]")[0].model)
+    with pytest.raises(UserError) as refused:
+        learner.losses(batch)
+    assert str(refused.value) == (
+        "objective.teacher: its map 'activations' has 64 keys, the model's has 16; "
+        "a teacher needs patches or steps of the same size"
+    )
+
+
+def test_a_run_teaches_another_of_another_mechanism(tmp_path: Path) -> None:
+    words = ["experiment=canvas_classify", "dataset.train=128", "dataset.val=4", "dataset.test=4"]
+    words += [*SHORT, "model.dim=16"]
+    teacher = ran(tmp_path / "teacher", *words, "trainer.max_epochs=2")
+    taught = [*words, "attention=dot", *TAUGHT, f"objective.teacher={teacher}"]
+    student = ran(tmp_path / "student", *taught)
+    said = (student / "history" / "train.csv").read_text().splitlines()
+    assert "loss_attention" in said[0]
+    assert 0 <= figures(student)["attention"]["mass_on_gold"] <= 1
+    assert json.loads((student / "status.json").read_text())["state"] == "finished"
+
+
+def test_a_teacher_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    words = ["experiment=canvas_classify", "objective.teacher=nowhere", "dataset.train=8"]
+    words += ["dataset.val=4", "dataset.test=4", "logger=files", "trainer.progress=false"]
+    words += [f"paths.{name}={tmp_path / name}" for name in ("runs", "prepared")]
+    config, plain = load(words)
+    with pytest.raises(UserError, match=r"^objective\.teacher: nowhere: not a run's folder"):
+        train.main(config, plain, words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from attnlab.attention.probes import sites
+from attnlab.attention.taps import sites
 from attnlab.training.evaluator import Evaluator
 from attnlab.training.learner import Learner
 from tests.models.building import built, small_config, texts

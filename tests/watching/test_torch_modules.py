@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from torch.nn.functional import scaled_dot_product_attention
 
 import attnlab
+from attnlab.attention import dot_product
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
-from attnlab.attention.probes import dot_product
 from attnlab.errors import UserError
 from tests.attention.mechanisms import named
 

@@ -101,7 +101,7 @@ class Hierarchical(Structure, kind="hierarchical", target=f"{STRUCTURES}:Hierarc
     segment: int = Field(gt=0, description="keys in a segment, where the batch names no segments")
 
 
-class Nystrom(Structure, kind="nystrom", target="attnlab.attention.nystrom:Nystrom"):
+class Nystrom(Structure, kind="nystrom", target="attnlab.attention.linear_time:Nystrom"):
     """Softmax attention through a few landmarks, in linear time (Xiong et al. 2021)."""
 
     form = "landmarks"
@@ -249,14 +249,14 @@ class Flex(Kernel, kind="flex", target=f"{KERNELS}.fused:Flex"):
     drops_weights = False
 
 
-class LinearKernel(Kernel, kind="linear", target=f"{KERNELS}.linear_time:LinearKernel"):
+class LinearKernel(Kernel, kind="linear", target="attnlab.attention.linear_time:LinearKernel"):
     """Values are summed by keys first, in time linear in the length."""
 
     serves = forms(score=POSITIVE, normalizer="proportion", structure="global causal", heads=SPLIT)
     drops_weights = False
 
 
-class NystromKernel(Kernel, kind="nystrom", target=f"{KERNELS}.linear_time:NystromKernel"):
+class NystromKernel(Kernel, kind="nystrom", target="attnlab.attention.linear_time:NystromKernel"):
     """Landmarks: three thin products."""
 
     serves = forms(structure="landmarks")

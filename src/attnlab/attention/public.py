@@ -36,8 +36,8 @@ Part = str | Mapping[str, Any]
 class Attention(mechanism.Attention):
     """One attention mechanism, chosen by name, with its parts exchanged at will.
 
-    It is an `nn.Module` like any other. Taps, probes and interventions of
-    `attnlab.attention.probes` find it by its path in the model.
+    It is an `nn.Module` like any other. Taps and interventions (`attnlab.attention.taps`) and
+    probes (`attnlab.attention.probes`) find it by its path in the model.
 
     Example:
         >>> attention = Attention("multihead", dim=32, heads=8, position="rope")

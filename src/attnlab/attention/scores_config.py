@@ -84,20 +84,20 @@ class LocationAware(Score, kind="location_aware", target=f"{SCORES}:LocationAwar
     cumulative: bool = Field(description="convolve the sum of earlier maps, not the last alone")
 
 
-class Elu(Score, kind="elu", target="attnlab.attention.feature_scores:Elu"):
+class Elu(Score, kind="elu", target="attnlab.attention.linear_time:Elu"):
     """(elu(q) + 1).(elu(k) + 1) (Katharopoulos et al. 2020, linear attention)."""
 
     form = "features"
 
 
-class Performer(Score, kind="performer", target="attnlab.attention.feature_scores:Performer"):
+class Performer(Score, kind="performer", target="attnlab.attention.linear_time:Performer"):
     """Positive random features of exp(q.k / sqrt(d)) (Choromanski et al. 2021, FAVOR+)."""
 
     form = "features"
     features: int = Field(gt=0, description="random features; more is nearer to softmax")
 
 
-class Relu(Score, kind="relu", target="attnlab.attention.feature_scores:Relu"):
+class Relu(Score, kind="relu", target="attnlab.attention.linear_time:Relu"):
     """relu(q).relu(k), for cosFormer with position=cosine (Qin et al. 2022)."""
 
     form = "rectified"

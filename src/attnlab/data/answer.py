@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from random import Random
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy.typing as npt
 from torch import Tensor
@@ -18,6 +18,7 @@ from torch import Tensor
 from attnlab.config.task import AnswerForm
 from attnlab.data.example import Example
 from attnlab.data.inputs import Input
+from attnlab.data.tokenizers import vocabulary_of
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError, suggest
 
@@ -29,6 +30,15 @@ class Marks:
     boxes: npt.NDArray[Any] | None = None  # boxes x 5 or 6: edges, class, confidence
     classes: npt.NDArray[Any] | None = None  # height x width
     count: int = 0  # classes in all
+
+
+class TrainingData(NamedTuple):
+    """What a form of answer is fitted on. Examples are gone through more than once."""
+
+    examples: Iterable[Example]
+    inputs: Mapping[str, Input]
+    vocabulary: Vocabulary | None  # of answers, where it is more than the units that occur
+    others: Iterable[Example]  # those of the other splits
 
 
 class Answer(ABC):
@@ -48,27 +58,21 @@ class Answer(ABC):
 
     @classmethod
     @abstractmethod
-    def fit(
-        cls,
-        examples: Iterable[Example],
-        inputs: Mapping[str, Input],
-        vocabulary: Vocabulary | None,
-        others: Iterable[Example],
-    ) -> Self:
+    def fit(cls, data: TrainingData) -> Self:
         """What the answers of training examples, and those of other splits, hold.
 
         A choice that only other splits have is a choice too: never learned, it counts as the error
-        that it is. The examples are gone through more than once.
+        that it is.
         """
 
     @classmethod
-    @abstractmethod
     def from_plain(cls, content: dict[str, Any]) -> Self:
         """What `describe` wrote down."""
+        return cls(**content)
 
-    @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """As plain values."""
+        """As plain values: the fields of a data class."""
+        return asdict(self)  # type: ignore[call-overload]
 
     @abstractmethod
     def encode(self, example: Example) -> Tensor: ...
@@ -112,6 +116,20 @@ class Answer(ABC):
     def word_groups(self, example: Example) -> Any:
         """From the words of the example's answer to its units; None where it has no words."""
         return None
+
+
+@dataclass(frozen=True)
+class UnitAnswer(Answer):
+    """An answer that is made of the units of a vocabulary."""
+
+    vocabulary: Vocabulary  # type: ignore[assignment]
+
+    @classmethod
+    def from_plain(cls, content: dict[str, Any]) -> Self:
+        return cls(vocabulary_of(content))
+
+    def describe(self) -> dict[str, Any]:
+        return self.vocabulary.describe()
 
 
 def answer_form(form: str) -> type[Answer]:

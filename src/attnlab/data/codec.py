@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from attnlab.data.answer import Answer, answer_form
+from attnlab.data.answer import Answer, TrainingData, answer_form
 from attnlab.data.example import ANSWER, Example, absent
 from attnlab.data.groups import Groups
 from attnlab.data.inputs import Input, Sentences, Text, fit_input, input_of
@@ -97,8 +97,8 @@ class Codec:
         """
         given, first = vocabularies or {}, next(iter(examples))
         inputs = {name: fit_input(name, examples, given.get(name)) for name in first.inputs}
-        answers = answer_form(form).fit(examples, inputs, given.get(ANSWER), others)
-        return cls(inputs, answers, first.attended)
+        data = TrainingData(examples, inputs, given.get(ANSWER), others)
+        return cls(inputs, answer_form(form).fit(data), first.attended)
 
     def with_layout(self, layout: MapLayout) -> Codec:
         """The same for a model and a task with this map layout."""

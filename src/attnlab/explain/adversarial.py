@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from attnlab.attention.probes import Tap
-from attnlab.attention.probes.tap import Given
+from attnlab.attention.taps import Given, Tap
 from attnlab.config.evaluation import AdversarialTraining, Adversary
 from attnlab.data.batch import Batch
 from attnlab.explain import changed_maps

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from attnlab.attention.probes import Intervention
-from attnlab.attention.probes.tap import Given, MapChange, Permuted, uniform
+from attnlab.attention.taps import Given, Intervention, MapChange, Permuted, uniform
 from attnlab.explain.findings import (
     LITTLE,
     Finding,

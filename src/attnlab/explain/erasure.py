@@ -15,7 +15,7 @@ from torch import Tensor
 
 from attnlab.explain.findings import Finding, interval_of
 from attnlab.explain.subject import Subject
-from attnlab.metrics.intervals import Interval
+from attnlab.metrics.figures import Interval
 
 Orders = Mapping[str, Tensor]  # by name: batch x queries x keys; the greatest is erased first
 Curves = dict[str, list[float]]  # by name: for each fraction the mean over examples

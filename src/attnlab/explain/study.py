@@ -17,8 +17,7 @@ from attnlab.data.loader import Items
 from attnlab.data.prepared import Prepared
 from attnlab.explain.adversarial import other_model, train_adversary
 from attnlab.explain.battery import Named, Report, battery
-from attnlab.explain.explanations import Explanations, UninformedMaps
-from attnlab.explain.findings import Finding, with_rows
+from attnlab.explain.findings import Explanations, Finding, UninformedMaps, with_rows
 from attnlab.explain.methods import explained, methods
 from attnlab.explain.methods.gradients import differentiable
 from attnlab.explain.rankings import MEASURES

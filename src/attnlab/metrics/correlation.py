@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attnlab.data.target_batch import TargetBatch
-from attnlab.metrics.facts import Figure
+from attnlab.metrics.figures import Figure
 from attnlab.metrics.pooled import RowMetric
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from attnlab.attention.parts import entropy
 from attnlab.data.target_batch import TargetBatch
-from attnlab.metrics.facts import Figure
+from attnlab.metrics.figures import Figure
 from attnlab.metrics.pooled import MarkedRowMetric, RowMetric
 
 EPSILON = 2.2204e-16  # as in the code of the MIT saliency benchmark

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from attnlab.data.target_batch import TargetBatch
-from attnlab.metrics.facts import Figure
-from attnlab.metrics.intervals import Values
+from attnlab.metrics.figures import Figure, Values
 from attnlab.metrics.pooled import MapMetric, ratio
 
 SAMPLES = 16  # random orders of tied keys, for figures that have no closed form under ties

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from attnlab.data.target_batch import TargetBatch
-from attnlab.metrics.facts import Figure
-from attnlab.metrics.intervals import Values
+from attnlab.metrics.figures import Figure, Values
 from attnlab.metrics.links import LinkRule, Marks
 from attnlab.metrics.pooled import MapMetric, ratio
 from attnlab.metrics.rationale import sampled_rows, stretches

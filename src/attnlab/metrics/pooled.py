@@ -17,8 +17,7 @@ from torchmetrics import Metric
 from attnlab.config.evaluation import MapMetrics
 from attnlab.data.target_batch import TargetBatch
 from attnlab.metrics.controls import PositionPrior
-from attnlab.metrics.facts import Figure, declare
-from attnlab.metrics.intervals import Interval, Values, interval, resampled_sums
+from attnlab.metrics.figures import Figure, Interval, Values, declare, interval, resampled_sums
 
 
 class DescribedMetric(Metric, ABC):

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from attnlab.data.target_batch import TargetBatch
 from attnlab.metrics.correlation import Ranking, rank
-from attnlab.metrics.facts import Figure
-from attnlab.metrics.intervals import Values
+from attnlab.metrics.figures import Figure, Values
 from attnlab.metrics.links import LinkRule, Marks
 from attnlab.metrics.pooled import MapMetric, MarkedRowMetric, ratio
 

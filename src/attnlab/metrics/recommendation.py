@@ -13,8 +13,7 @@ import torch
 from scipy.sparse import coo_array
 from torch import Tensor
 
-from attnlab.metrics.facts import Figure, declare
-from attnlab.metrics.intervals import Values
+from attnlab.metrics.figures import Figure, Values, declare
 from attnlab.metrics.pooled import PooledMetric, ratio
 
 CHUNK = 1024  # questions that are compared with all texts at once

@@ -9,8 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from attnlab.metrics.facts import Figure
-from attnlab.metrics.intervals import Interval, Values, interval
+from attnlab.metrics.figures import Figure, Interval, Values, interval
 from attnlab.metrics.pooled import DescribedMetric, PooledMetric, ratio
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)  # of IoU, as COCO has them

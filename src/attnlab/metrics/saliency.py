@@ -17,7 +17,7 @@ from attnlab.data.target_batch import TargetBatch
 from attnlab.errors import UserError
 from attnlab.metrics.correlation import Pearson, rank
 from attnlab.metrics.divergence import EPSILON, shares
-from attnlab.metrics.facts import Figure
+from attnlab.metrics.figures import Figure
 from attnlab.metrics.pooled import RowMetric
 
 

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from attnlab.compat import sacrebleu_score, sacrebleu_statistics
-from attnlab.metrics.facts import Figure
-from attnlab.metrics.intervals import Values
+from attnlab.metrics.figures import Figure, Values
 from attnlab.metrics.pooled import PooledMetric, ratio
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.attention.positions import sinusoids
-from attnlab.attention.probes import watched
 from attnlab.attention.state import State
+from attnlab.attention.taps import watched
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnlab.attention.probes import sites
-from attnlab.attention.probes.tap import Tap
+from attnlab.attention.taps import Tap, sites
 from attnlab.errors import UserError
 from attnlab.objectives.terms import StepView, Term, TermLoss
 

@@ -13,7 +13,7 @@ from attnlab.errors import Mistake
 TERMS = "attnlab.objectives.terms"
 ANSWERS = "attnlab.objectives.answers"
 MAPS = "attnlab.objectives.attention"
-REGULARISERS = "attnlab.objectives.regularisers"
+REGULARISERS = "attnlab.objectives.attention"
 
 
 class Constant(Schedule, kind="constant", target=f"{TERMS}:Constant"):

@@ -76,7 +76,7 @@ class TermLoss:
 
 
 class OpenTap(Protocol):
-    """The maps of one site during a forward pass, as `attention.probes.Tap` has them."""
+    """The maps of one site during a forward pass, as `attention.taps.Tap` has them."""
 
     role: Any
 

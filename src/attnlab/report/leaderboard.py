@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from attnlab.metrics.facts import facts
-from attnlab.metrics.intervals import Values, bootstrap, interval
+from attnlab.metrics.figures import Values, bootstrap, facts, interval
 
 COLUMNS = ("quality", "plausibility", "trust", "seconds", "memory", "parameters")
 COSTS = {"seconds": "train_seconds", "memory": "peak_memory_mib", "parameters": "parameters"}

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from attnlab.metrics.facts import facts
+from attnlab.metrics.figures import facts
 from attnlab.report.leaderboard import COSTS, Entry, Leaderboard, Measure, Row
 from attnlab.report.leaderboard_picture import DARK, LIGHT, Palette, svg_text
 from attnlab.report.leaderboard_table import between, column_titles, number, state

@@ -13,7 +13,8 @@ import numpy as np
 from torch import nn
 
 from attnlab.attention.mechanism import role_of
-from attnlab.attention.probes import Probe, sites
+from attnlab.attention.probes import Probe
+from attnlab.attention.taps import sites
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.models.pooling import WORDS_SITE

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnlab.metrics.intervals import interval, two_sided_p
+from attnlab.metrics.figures import interval, two_sided_p
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

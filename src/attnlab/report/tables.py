@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from attnlab.metrics.intervals import Values, resampled_sums
+from attnlab.metrics.figures import Values, resampled_sums
 from attnlab.metrics.pooled import PooledMetric, ratio
 from attnlab.metrics.text import Changed
 from attnlab.report.summary import Finding, Row, plausibility, trust

@@ -19,7 +19,7 @@ from attnlab.alignment.config import AlignerSettings, Symmetrised
 from attnlab.data.target import AttentionTarget
 from attnlab.data.target_batch import collate_targets
 from attnlab.datasets.targets import Links
-from attnlab.metrics.intervals import Interval
+from attnlab.metrics.figures import Interval
 from attnlab.metrics.links import Above, AlignmentErrorRate
 
 Figures = dict[str, dict[str, Interval]]  # reading or control -> figure -> value

@@ -21,15 +21,13 @@ from rich.table import Table
 from torch import Tensor
 from torchmetrics import Metric
 
-from attnlab.attention.probes import Intervention, Tap
-from attnlab.attention.probes.tap import MAP_CHANGES
+from attnlab.attention.taps import MAP_CHANGES, Intervention, Tap
 from attnlab.data.batch import Batch
 from attnlab.data.example import Split
 from attnlab.data.loader import Items, eval_loader
 from attnlab.data.prepared import Prepared
 from attnlab.metrics.controls import PositionPrior, controls
-from attnlab.metrics.facts import facts
-from attnlab.metrics.intervals import Interval, defined
+from attnlab.metrics.figures import Interval, defined, facts
 from attnlab.metrics.pooled import map_metrics
 from attnlab.metrics.text import Changed
 from attnlab.report.examples import ShownExample, choose_examples, gold_text, save_examples

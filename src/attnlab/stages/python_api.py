@@ -191,7 +191,7 @@ class TrainedRun(LoadedRun):
             >>> dict(zip(found.keys, found.scores["shap"][0]))  # doctest: +SKIP
             {'a': 0.01, 'great': 2.41, 'film': 0.12}
         """
-        from attnlab.explain.explanations import Explanations
+        from attnlab.explain.findings import Explanations
         from attnlab.explain.methods import methods as methods_of
 
         settings = self.config.explain

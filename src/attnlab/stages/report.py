@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.errors import UserError
-from attnlab.metrics.facts import facts
+from attnlab.metrics.figures import facts
 from attnlab.report.examples import load_examples
-from attnlab.report.export import export
-from attnlab.report.page import Curves, ReportedRun, page, provenance
+from attnlab.report.page import Curves, ReportedRun, export, page, provenance
 from attnlab.report.recorded_maps import MapHistory, load_frames, load_heads, map_history
 from attnlab.report.summary import differences
 from attnlab.report.tables import PER_EXAMPLE, RESAMPLES, read_table

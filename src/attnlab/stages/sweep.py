@@ -21,8 +21,7 @@ from typing import Any
 
 from attnlab.config import compose
 from attnlab.errors import ConfigError, RunError
-from attnlab.stages.executors import Executor, ShouldStop
-from attnlab.stages.fork_server import STILL_RUNNING
+from attnlab.stages.executors import STILL_RUNNING, Executor, ShouldStop
 from attnlab.stages.run import fingerprint
 from attnlab.stages.sweep_table import LiveTable, Outcome, announce, show
 

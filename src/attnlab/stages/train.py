@@ -26,10 +26,10 @@ from attnlab.stages.trained_run import (
 )
 from attnlab.training import distributed, wandb_run
 from attnlab.training.checkpoint import provenance
-from attnlab.training.cost import Cost
 from attnlab.training.data_module import PreparedData
 from attnlab.training.history import History
 from attnlab.training.learner import Learner
+from attnlab.training.progress import Cost
 from attnlab.training.safety import InterruptedRunError, is_out_of_memory, out_of_memory
 from attnlab.training.trainer import build_trainer, seed_everything
 
@@ -105,7 +105,6 @@ def _checkpoint_to_resume(
 ) -> Path | None:
     path = run.last_checkpoint
     if run.config.resume == "never" or not path.is_file():
-        history.forget_from(0)  # what a run left that was killed before its first checkpoint
         return None
     content = read_finite(path, learner)
     digest = content["attnlab"]["data_digest"]

@@ -18,12 +18,10 @@ from attnlab.errors import RunError, UserError
 from attnlab.metrics.pooled import map_metrics
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
-from attnlab.tasks.model import build_model
-from attnlab.tasks.task import Task
+from attnlab.tasks.task import Task, build_model
 from attnlab.training.checkpoint import not_finite, provenance, read_checkpoint
 from attnlab.training.evaluator import Evaluator
-from attnlab.training.learner import Learner
-from attnlab.training.teacher import Teacher
+from attnlab.training.learner import Learner, Teacher
 
 
 class TrainedRun:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
-from attnlab.tasks.task import Prediction, Task
+from attnlab.tasks.task import Prediction, Task, TaskSettings
 
 NOT_COUNTED = -100  # a right choice that is none: its row costs nothing
 PIECE = 1 << 18  # scores that a CPU works on at a time: a megabyte
@@ -73,19 +73,20 @@ def _pieces(scores: Tensor) -> Iterator[slice]:
         yield slice(start, start + size)
 
 
-class ChoiceSettings(TypedDict):
+class ChoiceSettings(TaskSettings):
     """The settings of every task whose answers are choices."""
 
-    map: str
     label_smoothing: float
 
 
 class ChoiceTask(Task):
     """The loss is the cross-entropy of the right choice; scores are batch x positions x choices."""
 
-    def __init__(self, codec: Codec, **shared: Unpack[ChoiceSettings]) -> None:
-        super().__init__(codec, map=shared["map"])
-        self.label_smoothing = shared["label_smoothing"]
+    def __init__(
+        self, codec: Codec, *, label_smoothing: float, **shared: Unpack[TaskSettings]
+    ) -> None:
+        super().__init__(codec, **shared)
+        self.label_smoothing = label_smoothing
 
     def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         return self.cross_entropy(scores, self.gold(batch))

@@ -8,13 +8,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from attnlab.attention.probes import Tap
+from attnlab.attention.taps import Tap
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.schema import Config
 from attnlab.data.batch import Batch, Padded
@@ -24,7 +24,8 @@ from attnlab.data.groups import Groups
 from attnlab.data.inputs import Picture
 from attnlab.errors import UserError
 from attnlab.models.builder import ModelBuilder
-from attnlab.models.memory import Reader
+from attnlab.models.memory import Missing, Reader
+from attnlab.models.multi_input import CoAttention, OneSequence
 from attnlab.models.pooling import AttentionPrediction
 
 
@@ -65,6 +66,12 @@ class Prediction(NamedTuple):
     rows: Groups | None = None  # from the units of a text to its words
 
 
+class TaskSettings(TypedDict):
+    """The settings of every task."""
+
+    map: str
+
+
 class Task(ABC):
     """A subclass says how its answers are learned, made and evaluated.
 
@@ -72,8 +79,8 @@ class Task(ABC):
     plugin registers.
     """
 
-    def __init__(self, codec: Codec, *, map: str) -> None:  # noqa: A002 - the key in YAML
-        self.codec, self.map = codec, map
+    def __init__(self, codec: Codec, **shared: Unpack[TaskSettings]) -> None:
+        self.codec, self.map = codec, shared["map"]
 
     # The model
 
@@ -220,3 +227,44 @@ def rows_of(values: Tensor, rows: Tensor) -> Tensor:
     """Rows of values (batch x ... x rows x width), those of each example by number."""
     shape = *values.shape[:-2], rows.shape[1], values.shape[-1]
     return values.gather(-2, rows.view(len(rows), *(1,) * (values.dim() - 3), -1, 1).expand(shape))
+
+
+def build_model(config: Config, codec: Codec) -> nn.Module:
+    """The model that a config describes, for what the data hold."""
+    task: Task = config.task.build(codec)
+    builder: ModelBuilder = config.model.build()
+    embedders = {name: builder.embedder(each) for name, each in codec.inputs.items()}
+    missing = _missing(config, codec, builder)
+    encoder = _encoder(config, codec, builder, task)
+    reader = Reader(embedders, encoder, codec.attended, config.task.causal, missing)
+    return task.head(HeadContext(config, codec, builder, reader))
+
+
+def _encoder(config: Config, codec: Codec, builder: ModelBuilder, task: Task) -> nn.Module:
+    """Of the one input, or of all of them at once."""
+    names, rounds = list(codec.inputs), config.model.co_attention
+    if len(names) == 1:
+        if rounds:
+            raise UserError(
+                f"model.co_attention: {rounds} is between several inputs; dataset "
+                f"'{config.dataset.name}' has '{names[0]}' alone; try: model.co_attention=0"
+            )
+        return task.encoder(builder, config.attention)
+    task.check_inputs(names)
+    if rounds:
+        return CoAttention(builder, config.attention, names, rounds)
+    encoder = builder.encoder(config.attention)
+    return OneSequence(encoder, len(names), builder.embedding_width)
+
+
+def _missing(config: Config, codec: Codec, builder: ModelBuilder) -> Missing | None:
+    """Vectors in place of missing inputs, where training meets any."""
+    dropout, inputs = builder.input_dropout, len(codec.inputs)
+    if dropout and inputs == 1:
+        raise UserError(
+            f"model.input_dropout: {dropout} leaves out one of several inputs; dataset "
+            f"'{config.dataset.name}' has '{codec.attended}' alone; try: model.input_dropout=0"
+        )
+    if not dropout and not config.dataset.may_lack:
+        return None
+    return Missing(inputs, builder.embedding_width, dropout)

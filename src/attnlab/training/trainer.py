@@ -17,8 +17,8 @@ from lightning.pytorch.profilers import SimpleProfiler
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 from attnlab.config.trainer import Trainer as Settings
-from attnlab.training.callbacks import Progress
 from attnlab.training.checkpoint import AtomicCheckpointIO
+from attnlab.training.progress import Progress
 from attnlab.training.safety import KeepFailedBatch, LastCheckpoint, RandomState
 
 

@@ -20,10 +20,10 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
+from attnlab.attention.dot_product import DotProductCall
 from attnlab.attention.mechanism import Attention
 from attnlab.attention.parts import repeat_groups
-from attnlab.attention.probes.dot_product import DotProductCall
-from attnlab.attention.probes.tap import MapChange
+from attnlab.attention.taps import MapChange
 from attnlab.watching.sites import named_modules
 
 

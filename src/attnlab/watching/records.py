@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from attnlab.attention.call import Call
+from attnlab.attention.dot_product import FORBIDDEN, DotProductCall
 from attnlab.attention.mechanism import Attention
-from attnlab.attention.probes.dot_product import FORBIDDEN, DotProductCall
-from attnlab.attention.probes.probe import Statistics, joined, of_weights
+from attnlab.attention.probes import Statistics, joined, of_weights
 
 Rows = int | slice | Sequence[int]
 

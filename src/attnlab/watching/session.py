@@ -8,10 +8,10 @@ from typing import Any, Self, TypeVar
 from torch import Tensor, nn
 
 from attnlab.attention.call import Call
+from attnlab.attention.dot_product import DotProductCall
 from attnlab.attention.mechanism import Attention
-from attnlab.attention.probes.dot_product import DotProductCall
-from attnlab.attention.probes.probe import Statistics
-from attnlab.attention.probes.tap import MapChange, on_heads
+from attnlab.attention.probes import Statistics
+from attnlab.attention.taps import MapChange, on_heads
 from attnlab.data.target_batch import TargetBatch
 from attnlab.errors import UserError, suggest
 from attnlab.watching.interception import Interception, Running

@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from attnlab.attention.probes.tap import Given, MapChange, Permuted, uniform
+from attnlab.attention.taps import Given, MapChange, Permuted, uniform
 from attnlab.config.objective import MapTerm, Term
 from attnlab.data.target_batch import TargetBatch
 from attnlab.errors import UserError, suggest

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from attnlab.attention.kernels import additive, native
 from attnlab.attention.kernels.additive import ChunkedAdditive, NativeAdditive, additive_scores
-from attnlab.training.cost import PeakMemory
+from attnlab.training.progress import PeakMemory
 from tests.attention.mechanisms import attention, inputs, named
 
 Run = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -108,6 +108,22 @@ def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         monkeypatch.undo()
         native.library.cache_clear()
     torch.testing.assert_close(found, expected)
+
+
+@needs_compiler
+def test_compiled_once_and_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    native.library.cache_clear()
+    try:
+        assert native.library() is not None
+        (made,) = (tmp_path / "attnlab").iterdir()
+        written = made.stat().st_mtime_ns
+        native.library.cache_clear()
+        assert native.library() is not None
+        assert made.stat().st_mtime_ns == written
+    finally:
+        monkeypatch.undo()
+        native.library.cache_clear()
 
 
 @needs_compiler

@@ -16,7 +16,7 @@ from attnlab.data.vocabulary import SPECIAL, UNKNOWN, Vocabulary, WordVectors
 from attnlab.datasets.readers.vectors import CountedVectors, VectorFile, near_pairs
 from attnlab.datasets.readers.words import Wording
 from attnlab.errors import ConfigError, UserError
-from attnlab.tasks.model import build_model
+from attnlab.tasks.task import build_model
 from tests.datasets.readers.files import dataset, prepared, whole, write
 from tests.forms import load_fitting
 

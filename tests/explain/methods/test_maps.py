@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from attnlab.attention.probes import Intervention, Probe
-from attnlab.attention.probes.selectors import sites
+from attnlab.attention.probes import Probe
+from attnlab.attention.taps import Intervention, sites
 from attnlab.config.compose import load
 from attnlab.config.evaluation import Explain
 from attnlab.errors import UserError

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from attnlab.attention.probes import Tap
+from attnlab.attention.taps import Tap
 from attnlab.data.batch import Batch
 from attnlab.data.vocabulary import EOS, PAD
 from attnlab.errors import ConfigError

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from attnlab.attention.probes import Tap
+from attnlab.attention.taps import Tap
 from attnlab.config.compose import load
 from attnlab.data.batch import Padded, collate
 from attnlab.data.example import Example

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from attnlab.attention.probes import Tap
+from attnlab.attention.taps import Tap
 from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from attnlab.attention.probes import Tap
+from attnlab.attention.taps import Tap
 from attnlab.config.compose import load
 from attnlab.data.batch import Padded
 from attnlab.data.example import Example

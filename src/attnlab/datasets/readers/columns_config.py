@@ -111,7 +111,7 @@ class Trees(Reader, kind="trees", target=f"{READERS}.corpora:TreesReader"):
     )
 
 
-class Hub(Reader, kind="hub", target=f"{READERS}.hub:HubReader"):
+class Hub(Reader, kind="hub", target=f"{READERS}.tables:HubReader"):
     """A dataset of the Hugging Face hub, or a folder of one: a copy, or what `save_to_disk` wrote.
 
     Sets that a script describes are read as the hub converted them: revision=refs/convert/parquet.

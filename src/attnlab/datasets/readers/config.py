@@ -195,7 +195,7 @@ class Files(Rows, kind="files", target=f"{READERS}.texts:FileSource"):
         return self
 
 
-class PlainText(Dataset, kind="text", target=f"{READERS}.plain:PlainText"):
+class PlainText(Dataset, kind="text", target=f"{READERS}.texts:PlainText"):
     """Long texts cut into windows, to be learned as they stand (task language_model)."""
 
     answers: ClassVar[str | None] = "nothing"

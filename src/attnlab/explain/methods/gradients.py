@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from attnlab.attention.mechanism import MapChange
-from attnlab.attention.probes import Intervention
-from attnlab.attention.probes.selectors import sites
+from attnlab.attention.taps import Intervention, sites
 from attnlab.explain.subject import Subject
 
 

@@ -12,7 +12,7 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import maximum_flow
 from torch import Tensor
 
-from attnlab.attention.probes import Tap
+from attnlab.attention.taps import Tap
 from attnlab.errors import UserError
 from attnlab.explain.methods.gradients import DifferentiableMaps, differentiable
 from attnlab.explain.methods.map_stack import Maps, MapStack, map_stack

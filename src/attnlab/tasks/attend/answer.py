@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from attnlab.data.answer import Answer
+from attnlab.data.answer import Answer, TrainingData
 from attnlab.data.example import Example
-from attnlab.data.inputs import Input
-from attnlab.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -27,22 +25,9 @@ class MapOnly(Answer):
         return answer is None
 
     @classmethod
-    def fit(
-        cls,
-        examples: Iterable[Example],
-        inputs: Mapping[str, Input],
-        vocabulary: Vocabulary | None,
-        others: Iterable[Example],
-    ) -> Self:
-        targets = (e.target for e in examples if e.target is not None)
+    def fit(cls, data: TrainingData) -> Self:
+        targets = (e.target for e in data.examples if e.target is not None)
         return cls(max((len(target.query_mask) for target in targets), default=1))
-
-    @classmethod
-    def from_plain(cls, content: dict[str, Any]) -> Self:
-        return cls(**content)
-
-    def describe(self) -> dict[str, Any]:
-        return asdict(self)
 
     def encode(self, example: Example) -> Tensor:
         """One number for each row of the map, without meaning."""

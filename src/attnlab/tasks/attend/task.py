@@ -10,13 +10,10 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from attnlab.attention.parts import entropy
-from attnlab.attention.probes import Tap
-from attnlab.config.attention import AttentionConfig
+from attnlab.attention.taps import Tap
 from attnlab.data.batch import Batch
 from attnlab.metrics.divergence import KullbackLeibler
 from attnlab.metrics.saliency import CorrelationCoefficient
-from attnlab.models.builder import ModelBuilder
-from attnlab.models.memory import Reader
 from attnlab.models.pooling import Pooling
 from attnlab.objectives.attention import as_shares, cross_entropy, reachable_gold
 from attnlab.tasks.attend.answer import MapOnly
@@ -26,12 +23,10 @@ from attnlab.tasks.task import HeadContext, Task
 class Attender(nn.Module):
     """Answers with its map: gaze, saliency."""
 
-    def __init__(
-        self, reader: Reader, builder: ModelBuilder, attention: AttentionConfig, rows: int
-    ) -> None:
+    def __init__(self, context: HeadContext, rows: int) -> None:
         super().__init__()
-        self.reader = reader
-        self.pooling = Pooling(builder, attention, rows)
+        self.reader = context.reader
+        self.pooling = Pooling(context.builder, context.attention, rows)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logarithm of the weights: batch x heads x rows x keys."""
@@ -51,8 +46,7 @@ class Attend(Task):
 
     def head(self, context: HeadContext) -> nn.Module:
         assert isinstance(self.codec.answers, MapOnly)
-        rows = self.codec.answers.map_rows
-        return Attender(context.reader, context.builder, context.attention, rows)
+        return Attender(context, self.codec.answers.map_rows)
 
     def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Scores are log weights: batch x heads x rows x keys."""

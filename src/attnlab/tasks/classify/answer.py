@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -10,10 +10,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from attnlab.data.answer import Answer
+from attnlab.data.answer import Answer, TrainingData
 from attnlab.data.example import Example
-from attnlab.data.inputs import Input
-from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError, suggest
 
 
@@ -31,18 +29,8 @@ class Label(Answer):
         return isinstance(answer, str)
 
     @classmethod
-    def fit(
-        cls,
-        examples: Iterable[Example],
-        inputs: Mapping[str, Input],
-        vocabulary: Vocabulary | None,
-        others: Iterable[Example],
-    ) -> Self:
-        return cls(sorted({str(e.answer) for split in (examples, others) for e in split}))
-
-    @classmethod
-    def from_plain(cls, content: dict[str, Any]) -> Self:
-        return cls(content["labels"])
+    def fit(cls, data: TrainingData) -> Self:
+        return cls(sorted({str(e.answer) for split in (data.examples, data.others) for e in split}))
 
     def describe(self) -> dict[str, Any]:
         return {"labels": self.labels}

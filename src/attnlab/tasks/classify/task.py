@@ -10,15 +10,13 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from attnlab.attention.probes import Tap
-from attnlab.config.attention import AttentionConfig
+from attnlab.attention.taps import Tap
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
-from attnlab.metrics.labels import Classification
-from attnlab.models.builder import ModelBuilder
-from attnlab.models.memory import Reader, Reading
-from attnlab.models.pooling import AttentionPrediction, Hops, Pooling
+from attnlab.metrics.answers import Classification
+from attnlab.models.memory import Reading
+from attnlab.models.pooling import Hops, Pooling
 from attnlab.tasks.choices import ChoiceSettings, ChoiceTask, best_choices
 from attnlab.tasks.classify.answer import Label
 from attnlab.tasks.task import HeadContext, Prediction
@@ -29,16 +27,14 @@ class Classifier(nn.Module):
 
     def __init__(
         self,
-        reader: Reader,
-        prediction: AttentionPrediction | None,
-        builder: ModelBuilder,
-        attention: AttentionConfig,
+        context: HeadContext,
         output: nn.Module,
         hops: int = 1,
         members: Mapping[int, Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
-        self.reader, self.prediction = reader, prediction
+        builder, attention = context.builder, context.attention
+        self.reader, self.prediction = context.reader, context.prediction(1)
         self.pooling = Pooling(builder, attention) if hops == 1 else Hops(builder, attention, hops)
         self.output, self.members = output, members  # of labels that are merged
 
@@ -112,8 +108,7 @@ class Classify(OneChoice):
     def head(self, context: HeadContext) -> nn.Module:
         output = nn.Linear(context.builder.dim, len(self.label.labels))
         members = self.label.members if self.label.merges else None
-        parts = context.reader, context.prediction(1), context.builder, context.attention
-        return Classifier(*parts, output, self.hops, members)
+        return Classifier(context, output, self.hops, members)
 
     def metrics(self) -> list[Metric]:
         return [Classification(self.label.labels)]

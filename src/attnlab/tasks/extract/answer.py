@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from attnlab.data.answer import Answer
+from attnlab.data.answer import Answer, TrainingData
 from attnlab.data.example import Example, named
-from attnlab.data.inputs import Input
-from attnlab.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -26,21 +24,8 @@ class Position(Answer):
         return type(answer) is int
 
     @classmethod
-    def fit(
-        cls,
-        examples: Iterable[Example],
-        inputs: Mapping[str, Input],
-        vocabulary: Vocabulary | None,
-        others: Iterable[Example],
-    ) -> Self:
+    def fit(cls, data: TrainingData) -> Self:
         return cls()
-
-    @classmethod
-    def from_plain(cls, content: dict[str, Any]) -> Self:
-        return cls()
-
-    def describe(self) -> dict[str, Any]:
-        return {}
 
     def encode(self, example: Example) -> Tensor:
         """1."""

@@ -9,12 +9,9 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from attnlab.attention.probes import Tap
-from attnlab.config.attention import AttentionConfig
+from attnlab.attention.taps import Tap
 from attnlab.data.batch import Batch
 from attnlab.metrics.text import ExactMatch, Rouge
-from attnlab.models.builder import ModelBuilder
-from attnlab.models.memory import Reader
 from attnlab.models.pooling import Pooling
 from attnlab.tasks.choices import ChoiceTask
 from attnlab.tasks.task import HeadContext
@@ -23,10 +20,10 @@ from attnlab.tasks.task import HeadContext
 class Extractor(nn.Module):
     """Answers with one of the units of its input (pointer networks, Vinyals et al. 2015)."""
 
-    def __init__(self, reader: Reader, builder: ModelBuilder, attention: AttentionConfig) -> None:
+    def __init__(self, context: HeadContext) -> None:
         super().__init__()
-        self.reader = reader
-        self.pooling = Pooling(builder, attention)
+        self.reader = context.reader
+        self.pooling = Pooling(context.builder, context.attention)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logarithm of the weights, the mean over heads: batch x 1 x keys."""
@@ -45,7 +42,7 @@ class Extract(ChoiceTask):
     """A choice among the keys of the map."""
 
     def head(self, context: HeadContext) -> nn.Module:
-        return Extractor(context.reader, context.builder, context.attention)
+        return Extractor(context)
 
     def metrics(self) -> list[Metric]:
         return [Rouge(stem=False), ExactMatch()]

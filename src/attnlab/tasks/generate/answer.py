@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Self
@@ -10,19 +10,16 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from attnlab.data.answer import Answer
+from attnlab.data.answer import TrainingData, UnitAnswer
 from attnlab.data.example import Example, named
 from attnlab.data.groups import Groups
-from attnlab.data.inputs import Input
-from attnlab.data.tokenizers import vocabulary_of
 from attnlab.data.vocabulary import EOS, Vocabulary, units_of
 
 
 @dataclass(frozen=True)
-class Units(Answer):
+class Units(UnitAnswer):
     """A text to be written, or one tag for each unit of the input."""
 
-    vocabulary: Vocabulary  # type: ignore[assignment]
     form = "units"
 
     @classmethod
@@ -30,27 +27,15 @@ class Units(Answer):
         return isinstance(answer, list) and all(isinstance(unit, str) for unit in answer)
 
     @classmethod
-    def fit(
-        cls,
-        examples: Iterable[Example],
-        inputs: Mapping[str, Input],
-        vocabulary: Vocabulary | None,
-        others: Iterable[Example],
-    ) -> Self:
+    def fit(cls, data: TrainingData) -> Self:
         """The units of the training answers, then those that only other splits have."""
+        vocabulary = data.vocabulary
         if vocabulary is None:
-            known = units_of(e.answer for e in examples)  # type: ignore[misc]
+            known = units_of(e.answer for e in data.examples)  # type: ignore[misc]
             seen = set(known)
-            new = units_of(e.answer for e in others)  # type: ignore[misc]
+            new = units_of(e.answer for e in data.others)  # type: ignore[misc]
             vocabulary = Vocabulary([*known, *(unit for unit in new if unit not in seen)])
         return cls(vocabulary)
-
-    @classmethod
-    def from_plain(cls, content: dict[str, Any]) -> Self:
-        return cls(vocabulary_of(content))
-
-    def describe(self) -> dict[str, Any]:
-        return self.vocabulary.describe()
 
     def encode(self, example: Example) -> Tensor:
         """length, the end mark included."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from attnlab.attention.probes import Tap
+from attnlab.attention.taps import Tap
 from attnlab.data.vocabulary import BOS, EOS, PAD
 from attnlab.models.builder import Decoder
 from attnlab.models.memory import Memory

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnlab.attention.probes import Tap
+from attnlab.attention.taps import Tap
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.vocabulary import BOS, EOS, PAD
 from attnlab.models.builder import Decoder, UnitDropout

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric
 
-from attnlab.attention.probes import Tap
+from attnlab.attention.taps import Tap
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example, named
@@ -20,7 +20,7 @@ from attnlab.data.groups import Groups
 from attnlab.data.inputs import Input, Text
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError
-from attnlab.metrics.labels import TokenAccuracy
+from attnlab.metrics.answers import TokenAccuracy
 from attnlab.metrics.text import Perplexity
 from attnlab.models.builder import TextEmbedder
 from attnlab.models.causal_decoder import CausalDecoder

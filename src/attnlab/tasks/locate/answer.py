@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -11,10 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from attnlab.data.answer import Answer, Marks
+from attnlab.data.answer import Answer, Marks, TrainingData
 from attnlab.data.example import Example
-from attnlab.data.inputs import Input
-from attnlab.data.vocabulary import Vocabulary
 
 # Confidence from which a box counts as predicted, and from which it is evaluated and shown at all.
 CONFIDENT, SHOWN = 0.5, 0.01
@@ -34,23 +32,10 @@ class Boxes(Answer):
         return isinstance(answer, np.ndarray) and answer.ndim == 2 and answer.shape[1] == 5
 
     @classmethod
-    def fit(
-        cls,
-        examples: Iterable[Example],
-        inputs: Mapping[str, Input],
-        vocabulary: Vocabulary | None,
-        others: Iterable[Example],
-    ) -> Self:
-        answers = [np.asarray(e.answer) for e in examples]
+    def fit(cls, data: TrainingData) -> Self:
+        answers = [np.asarray(e.answer) for e in data.examples]
         classes = max((int(a[:, 4].max()) for a in answers if len(a)), default=0) + 1
         return cls(max(len(a) for a in answers), classes)
-
-    @classmethod
-    def from_plain(cls, content: dict[str, Any]) -> Self:
-        return cls(**content)
-
-    def describe(self) -> dict[str, Any]:
-        return asdict(self)
 
     def encode(self, example: Example) -> Tensor:
         """boxes x 5: left, top, right, bottom, class."""

@@ -10,12 +10,12 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from attnlab.attention.mask import Mask
-from attnlab.attention.probes import Tap
+from attnlab.attention.taps import Tap
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch
-from attnlab.data.inputs import Picture
 from attnlab.models.builder import ModelBuilder, Queries
-from attnlab.models.memory import Memory, Reader
+from attnlab.models.memory import Memory
+from attnlab.tasks.task import HeadContext
 
 LARGEST_OFFSET = 0.25  # of the picture: from the mean attended position to the box's middle
 
@@ -32,18 +32,11 @@ class Locator(nn.Module):
     """
 
     def __init__(
-        self,
-        reader: Reader,
-        builder: ModelBuilder,
-        attention: AttentionConfig,
-        picture: Picture,
-        classes: int,
-        *,
-        queries: int | Literal["cells"],
-        rounds: int,
+        self, context: HeadContext, classes: int, *, queries: int | Literal["cells"], rounds: int
     ) -> None:
         super().__init__()
-        self.reader, self.picture = reader, picture
+        builder, attention = context.builder, context.attention
+        self.reader, self.picture = context.reader, context.picture()
         width = builder.dim
         self.queries = None if queries == "cells" else Queries(queries, width)
         self.rounds = nn.ModuleList(Round(builder, attention, n) for n in range(rounds))

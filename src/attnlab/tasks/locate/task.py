@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from attnlab.errors import UserError
 from attnlab.metrics.regions import BoxIou, MeanAveragePrecision, box_iou
 from attnlab.tasks.locate.answer import CONFIDENT, SHOWN, Boxes
 from attnlab.tasks.locate.head import Locator, best_matching, generalised_iou
-from attnlab.tasks.task import HeadContext, Task, rows_of
+from attnlab.tasks.task import HeadContext, Task, TaskSettings, rows_of
 
 SAME_BOX = 0.5  # IoU from which a box under another map is the same box
 
@@ -29,14 +29,14 @@ class Locate(Task):
         self,
         codec: Codec,
         *,
-        map: str,  # noqa: A002 - the key in YAML
         label_smoothing: float,
         queries: int | Literal["cells"],
         rounds: int,
         box_weight: float,
         none_weight: float,
+        **shared: Unpack[TaskSettings],
     ) -> None:
-        super().__init__(codec, map=map)
+        super().__init__(codec, **shared)
         self.label_smoothing, self.rounds = label_smoothing, rounds
         self.queries: int | Literal["cells"] = queries
         self.box_weight, self.none_weight = box_weight, none_weight
@@ -54,15 +54,8 @@ class Locate(Task):
                 f"task.queries: {self.queries} are fewer than the {slots} boxes that a picture of "
                 f"dataset '{context.config.dataset.name}' has; try: task.queries={2 * slots}"
             )
-        return Locator(
-            context.reader,
-            context.builder,
-            context.attention,
-            context.picture(),
-            self.boxes.classes,
-            queries=self.queries,
-            rounds=self.rounds,
-        )
+        classes = self.boxes.classes
+        return Locator(context, classes, queries=self.queries, rounds=self.rounds)
 
     def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Class of each query, and the distance of its box from the one it is matched with.

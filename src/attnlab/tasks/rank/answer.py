@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from attnlab.data.answer import Answer
+from attnlab.data.answer import TrainingData, UnitAnswer
 from attnlab.data.example import Example
-from attnlab.data.inputs import Input, Text
-from attnlab.data.tokenizers import vocabulary_of
+from attnlab.data.inputs import Text
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError
 
 
 @dataclass(frozen=True)
-class Item(Answer):
+class Item(UnitAnswer):
     """One of the items, those of the histories and those that only answers have."""
 
-    vocabulary: Vocabulary  # type: ignore[assignment]
     form = "item"
 
     @classmethod
@@ -29,26 +27,13 @@ class Item(Answer):
         return isinstance(answer, str)
 
     @classmethod
-    def fit(
-        cls,
-        examples: Iterable[Example],
-        inputs: Mapping[str, Input],
-        vocabulary: Vocabulary | None,
-        others: Iterable[Example],
-    ) -> Self:
-        items = inputs.get("items")
+    def fit(cls, data: TrainingData) -> Self:
+        items = data.inputs.get("items")
         if not isinstance(items, Text):
             raise UserError("dataset.answer: an item needs an input named 'items'")
         known = items.vocabulary.units
-        answers = sorted({str(e.answer) for split in (examples, others) for e in split})
+        answers = sorted({str(e.answer) for split in (data.examples, data.others) for e in split})
         return cls(Vocabulary([*known, *(a for a in answers if a not in set(known))]))
-
-    @classmethod
-    def from_plain(cls, content: dict[str, Any]) -> Self:
-        return cls(vocabulary_of(content))
-
-    def describe(self) -> dict[str, Any]:
-        return {"units": self.vocabulary.units}
 
     def encode(self, example: Example) -> Tensor:
         """1."""

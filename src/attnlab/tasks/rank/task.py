@@ -42,8 +42,11 @@ class Ranker(Classifier):
     those before (SASRec, Kang & McAuley 2018); later only the last position answers.
     """
 
-    def __init__(self, *parts: Any, attended: str, every_position: bool, repeats: bool) -> None:
-        super().__init__(*parts)
+    def __init__(
+        self, context: HeadContext, output: nn.Module, *, every_position: bool, repeats: bool
+    ) -> None:
+        super().__init__(context, output)
+        attended = context.codec.attended
         self.attended, self.every_position, self.repeats = attended, every_position, repeats
 
     def pooled(self, reading: Reading) -> Tensor:
@@ -155,13 +158,7 @@ class Rank(OneChoice):
     def head(self, context: HeadContext) -> nn.Module:
         kind = Ranker if self.masked is None else ClozeRanker
         output = _item_scores(context.builder, len(self.items))
-        parts = context.reader, context.prediction(1), context.builder, context.attention, output
-        return kind(
-            *parts,
-            attended=self.codec.attended,
-            every_position=self.every_position,
-            repeats=self.repeats,
-        )
+        return kind(context, output, every_position=self.every_position, repeats=self.repeats)
 
     def run(self, model: nn.Module, batch: Batch) -> Tensor | ClozeScores:
         if self.masked is None or not model.training:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from attnlab.data.answer import Answer
+from attnlab.data.answer import Answer, TrainingData
 from attnlab.data.example import Example
-from attnlab.data.inputs import Input
-from attnlab.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -32,23 +30,10 @@ class Numbers(Answer):
         return bool(numbers) and all(real)
 
     @classmethod
-    def fit(
-        cls,
-        examples: Iterable[Example],
-        inputs: Mapping[str, Input],
-        vocabulary: Vocabulary | None,
-        others: Iterable[Example],
-    ) -> Self:
-        answers = np.array([numbers_of(example) for example in examples], np.float64)
+    def fit(cls, data: TrainingData) -> Self:
+        answers = np.array([numbers_of(example) for example in data.examples], np.float64)
         spreads = np.where(answers.std(0) > 0, answers.std(0), 1.0)
         return cls(answers.mean(0).tolist(), spreads.tolist())
-
-    @classmethod
-    def from_plain(cls, content: dict[str, Any]) -> Self:
-        return cls(**content)
-
-    def describe(self) -> dict[str, Any]:
-        return asdict(self)
 
     def encode(self, example: Example) -> Tensor:
         """numbers."""

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric
 
-from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
-from attnlab.metrics.regression import Regression
-from attnlab.models.builder import ModelBuilder
-from attnlab.models.memory import Reader
-from attnlab.models.pooling import AttentionPrediction, Pooling
+from attnlab.metrics.answers import Regression
+from attnlab.models.pooling import Pooling
 from attnlab.tasks.regress.answer import Numbers
-from attnlab.tasks.task import HeadContext, Task
+from attnlab.tasks.task import HeadContext, Task, TaskSettings
 
 SAME_NUMBER = 0.1  # standard deviations of the training answers within which a number is the same
 
@@ -26,18 +23,12 @@ SAME_NUMBER = 0.1  # standard deviations of the training answers within which a 
 class Regressor(nn.Module):
     """A linear readout of each query's context gives a number in standard deviations."""
 
-    def __init__(
-        self,
-        reader: Reader,
-        prediction: AttentionPrediction | None,
-        builder: ModelBuilder,
-        attention: AttentionConfig,
-        numbers: Numbers,
-    ) -> None:
+    def __init__(self, context: HeadContext, numbers: Numbers) -> None:
         super().__init__()
-        self.reader, self.prediction, self.numbers = reader, prediction, numbers
-        self.pooling = Pooling(builder, attention, len(numbers))
-        self.output = nn.Linear(builder.dim, len(numbers))
+        self.reader, self.numbers = context.reader, numbers
+        self.prediction = context.prediction(len(numbers))
+        self.pooling = Pooling(context.builder, context.attention, len(numbers))
+        self.output = nn.Linear(context.builder.dim, len(numbers))
 
     def forward(self, batch: Batch) -> Tensor:
         """Standardised numbers: batch x numbers."""
@@ -61,11 +52,11 @@ class Regress(Task):
         self,
         codec: Codec,
         *,
-        map: str,  # noqa: A002 - the key in YAML
         loss: str,
         huber_delta: float,
+        **shared: Unpack[TaskSettings],
     ) -> None:
-        super().__init__(codec, map=map)
+        super().__init__(codec, **shared)
         self.kind_of_loss, self.huber_delta = loss, huber_delta
 
     @property
@@ -75,9 +66,7 @@ class Regress(Task):
         return self.codec.answers
 
     def head(self, context: HeadContext) -> nn.Module:
-        prediction = context.prediction(len(self.numbers))
-        parts = context.reader, prediction, context.builder, context.attention
-        return Regressor(*parts, self.numbers)
+        return Regressor(context, self.numbers)
 
     def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         predicted, (answers, mask) = scores.float(), batch.answer

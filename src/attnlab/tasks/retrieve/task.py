@@ -11,13 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric
 
-from attnlab.attention.probes import Tap
-from attnlab.config.attention import AttentionConfig
+from attnlab.attention.taps import Tap
 from attnlab.data.batch import Batch, Padded, pad
 from attnlab.data.inputs import Text
 from attnlab.metrics.recommendation import RetrievalRanking, text_keys
-from attnlab.models.builder import ModelBuilder
-from attnlab.models.memory import Reader
 from attnlab.models.pooling import Pooling
 from attnlab.tasks.choices import ChoiceTask, best_choices
 from attnlab.tasks.generate.answer import Units
@@ -36,11 +33,10 @@ class Retriever(nn.Module):
     vector depends on nothing else, so those of any collection can be made once and searched.
     """
 
-    def __init__(
-        self, reader: Reader, embedder: nn.Module, builder: ModelBuilder, attention: AttentionConfig
-    ) -> None:
+    def __init__(self, context: HeadContext, embedder: nn.Module) -> None:
         super().__init__()
-        self.reader = reader
+        builder, attention = context.builder, context.attention
+        self.reader = context.reader
         self.pooling = Pooling(builder, attention)
         self.texts = nn.Sequential(embedder, builder.encoder(attention, "texts"))
         self.texts_pooling = Pooling(builder, attention, site="texts.pooling")
@@ -110,7 +106,7 @@ class Retrieve(ChoiceTask):
 
     def head(self, context: HeadContext) -> nn.Module:
         embedder = context.builder.embedder(Text(self.units.vocabulary))
-        return Retriever(context.reader, embedder, context.builder, context.attention)
+        return Retriever(context, embedder)
 
     def gold(self, batch: Batch) -> Tensor:
         """The number of each question's own answer in the batch: batch x 1."""

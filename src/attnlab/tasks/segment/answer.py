@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -11,10 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from attnlab.data.answer import Answer, Marks
+from attnlab.data.answer import Answer, Marks, TrainingData
 from attnlab.data.example import Example
-from attnlab.data.inputs import Input
-from attnlab.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -30,21 +27,8 @@ class Pixels(Answer):
         return isinstance(answer, np.ndarray) and answer.ndim == 2
 
     @classmethod
-    def fit(
-        cls,
-        examples: Iterable[Example],
-        inputs: Mapping[str, Input],
-        vocabulary: Vocabulary | None,
-        others: Iterable[Example],
-    ) -> Self:
-        return cls(int(max(np.asarray(e.answer).max() for e in examples)) + 1)
-
-    @classmethod
-    def from_plain(cls, content: dict[str, Any]) -> Self:
-        return cls(**content)
-
-    def describe(self) -> dict[str, Any]:
-        return asdict(self)
+    def fit(cls, data: TrainingData) -> Self:
+        return cls(int(max(np.asarray(e.answer).max() for e in data.examples)) + 1)
 
     def encode(self, example: Example) -> Tensor:
         """height x width."""

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric
 
-from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
-from attnlab.data.inputs import Picture
 from attnlab.metrics.regions import Segmentation
-from attnlab.models.builder import ModelBuilder
 from attnlab.models.embedders import Block, ImageEmbedder
-from attnlab.models.memory import Reader
 from attnlab.models.pooling import Pooling
 from attnlab.tasks.segment.answer import Pixels
-from attnlab.tasks.task import HeadContext, Task
+from attnlab.tasks.task import HeadContext, Task, TaskSettings
 
 
 class Segmenter(nn.Module):
@@ -30,23 +26,16 @@ class Segmenter(nn.Module):
     (U-Net, Ronneberger et al. 2015.) Each patch also gets the context of attention over all.
     """
 
-    def __init__(
-        self,
-        reader: Reader,
-        builder: ModelBuilder,
-        attention: AttentionConfig,
-        picture: Picture,
-        classes: int,
-        gated: bool,
-    ) -> None:
+    def __init__(self, context: HeadContext, classes: int, gated: bool) -> None:
         super().__init__()
-        self.reader, self.picture = reader, picture
-        self.pooling = Pooling(builder, attention)
-        embedder = reader.embedder
+        builder = context.builder
+        self.reader, self.picture = context.reader, context.picture()
+        self.pooling = Pooling(builder, context.attention)
+        embedder = self.reader.embedder
         assert isinstance(embedder, ImageEmbedder)
         # Features of full size cost most: they are the narrowest.
         width = max(min(embedder.finer, default=builder.dim // 2) // 2, 1)
-        self.stem = Block(picture.channels, width, 1)
+        self.stem = Block(self.picture.channels, width, 1)
         widths = [2 * builder.dim, *reversed([width, *embedder.finer])]
         self.steps = nn.ModuleList(UpStep(coarse, fine, gated) for coarse, fine in pairwise(widths))
         self.output = nn.Conv2d(widths[-1], classes, 1)
@@ -106,11 +95,11 @@ class Segment(Task):
         self,
         codec: Codec,
         *,
-        map: str,  # noqa: A002 - the key in YAML
         label_smoothing: float,
         gated: bool,
+        **shared: Unpack[TaskSettings],
     ) -> None:
-        super().__init__(codec, map=map)
+        super().__init__(codec, **shared)
         self.label_smoothing, self.gated = label_smoothing, gated
 
     @property
@@ -120,8 +109,7 @@ class Segment(Task):
         return self.codec.answers
 
     def head(self, context: HeadContext) -> nn.Module:
-        sizes = context.picture(), self.pixels.classes, self.gated
-        return Segmenter(context.reader, context.builder, context.attention, *sizes)
+        return Segmenter(context, self.pixels.classes, self.gated)
 
     def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Scores are batch x classes x height x width."""

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.vocabulary import SPECIAL
-from attnlab.models.builder import ModelBuilder
-from attnlab.models.memory import Reader
+from attnlab.tasks.task import HeadContext
 
 IMPOSSIBLE = -1e4  # added to what must not be chosen
 
@@ -105,18 +103,11 @@ class Tagger(nn.Module):
     A word in pieces is tagged at its first one (Devlin et al. 2019).
     """
 
-    def __init__(
-        self,
-        reader: Reader,
-        builder: ModelBuilder,
-        attention: AttentionConfig,
-        tags: int,
-        chain: TagChain | None,
-    ) -> None:
+    def __init__(self, context: HeadContext, tags: int, chain: TagChain | None) -> None:
         super().__init__()
-        self.reader, self.chain = reader, chain
-        self.attention = builder.attention(attention, "tagger.self.0")
-        self.output = nn.Linear(2 * builder.dim, tags)
+        self.reader, self.chain = context.reader, chain
+        self.attention = context.builder.attention(context.attention, "tagger.self.0")
+        self.output = nn.Linear(2 * context.builder.dim, tags)
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores of the tags, in a chain given the gold tag before: batch x words x tags."""

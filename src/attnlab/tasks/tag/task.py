@@ -16,7 +16,7 @@ from attnlab.data.example import Example, words_of
 from attnlab.data.tokenizers import Pieces
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError
-from attnlab.metrics.labels import SpanF1, TokenAccuracy
+from attnlab.metrics.answers import SpanF1, TokenAccuracy
 from attnlab.tasks.choices import NOT_COUNTED, ChoiceSettings, ChoiceTask
 from attnlab.tasks.generate.answer import Units
 from attnlab.tasks.tag.head import TagChain, Tagger
@@ -40,7 +40,7 @@ class Tag(ChoiceTask):
     def head(self, context: HeadContext) -> nn.Module:
         units = self.tags.units
         chain = TagChain(units) if self.crf else None
-        return Tagger(context.reader, context.builder, context.attention, len(units), chain)
+        return Tagger(context, len(units), chain)
 
     def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         units, tags = scores.shape[1], batch.answer.values.shape[1] - 1

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from attnlab.training import cost
-from attnlab.training.cost import MIB, Cost, PeakMemory
+from attnlab.training import progress
+from attnlab.training.progress import MIB, Cost, PeakMemory
 
 LARGE, SMALL = 160, 40  # MiB
 # In a process of its own: in this one other tests have left memory that may be given back any time.
 GROWTH = f"""
 import torch
-from attnlab.training.cost import MIB, PeakMemory
+from attnlab.training.progress import MIB, PeakMemory
 
 def hold(mib):
     torch.ones(mib * MIB // 4)
@@ -48,7 +48,7 @@ def test_on_a_gpu_it_is_what_torch_holds_there() -> None:
 
 def test_time_goes_on_from_the_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(cost.time, "monotonic", lambda: now)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
     killed = Cost(torch.device("cpu"))
     now = 130.0
     left = killed.state_dict()

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention.mask import Mask
-from attnlab.attention.probes import Intervention, Probe, Tap, resolve, sites, watched
+from attnlab.attention.probes import Probe
+from attnlab.attention.taps import Intervention, Tap, resolve, sites, watched
 from attnlab.config.combinations import is_recurrent
 from attnlab.errors import UserError
 from tests.attention.mechanisms import DIM, NAMED, attention, named

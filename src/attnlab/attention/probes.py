@@ -1,4 +1,4 @@
-"""Figures of a map, read a few rows at a time."""
+"""`Probe`: maps of a few examples, computed outside the forward pass; `Statistics` of maps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from attnlab.attention.call import Call
 from attnlab.attention.parts import entropy as row_entropy
-from attnlab.attention.probes.selectors import Selection, resolve
+from attnlab.attention.taps import Selection, resolve
 
 
 @dataclass(frozen=True)
