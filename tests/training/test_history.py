@@ -1,4 +1,4 @@
-"""Maps of the same validation examples over a training that is really run."""
+"""What a run keeps over time: each row once, and maps of the same validation examples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from attnlab.config.schema import Config
 from attnlab.data.prepared import Prepared
 from attnlab.report.recorded_maps import load_frames
 from attnlab.stages.prepare import prepared_data
-from attnlab.training.history import History
+from attnlab.training.history import History, read
 from tests.runs import train_small
 
 # Five validations, after every second step.
@@ -82,3 +82,43 @@ def test_a_resumed_run_forgets_what_it_writes_again(tmp_path: Path) -> None:
     history.forget_from(7)
     [kept] = (tmp_path / "history" / "maps").iterdir()
     assert json.loads(kept.read_text()) == {"step": 3, "maps": {"a": [[0.5, 0.5]]}}
+
+
+def written(folder: Path, steps: range) -> Path:
+    history = History(folder)
+    for step in steps:
+        history.log_metrics({"train/loss": step / 10, "val/loss": 1.0}, step)
+    return folder / "train.csv"
+
+
+def test_a_table_begins_anew_where_there_is_no_checkpoint(tmp_path: Path) -> None:
+    path = written(tmp_path, range(3))
+    History(tmp_path).forget_from(0)
+    assert not path.exists()
+    assert not (tmp_path / "val.csv").exists()
+
+
+def test_rows_from_a_step_on_are_written_again(tmp_path: Path) -> None:
+    path = written(tmp_path, range(5))
+    History(tmp_path).forget_from(3)
+    written(tmp_path, range(3, 6))
+    assert [row["step"] for row in read(path)] == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_a_row_that_was_cut_short_is_dropped(tmp_path: Path) -> None:
+    path = written(tmp_path, range(3))
+    whole = path.read_text()
+    path.write_text(whole + "3,0")
+    assert len(read(path)) == 3
+    History(tmp_path).forget_from(3)
+    assert path.read_text() == whole.replace("\r", "")
+
+
+def test_a_table_is_rewritten_in_one_move(tmp_path: Path) -> None:
+    """A link to the table as it was keeps all of it."""
+    path = written(tmp_path, range(3))
+    (tmp_path / "before").hardlink_to(path)
+    History(tmp_path).forget_from(2)
+    History(tmp_path).log_metrics({"train/loss": 0.2, "train/new": 1.0}, 2)
+    assert len((tmp_path / "before").read_text().splitlines()) == 4
+    assert read(path)[-1] == {"step": "2", "loss": "0.2", "new": "1"}

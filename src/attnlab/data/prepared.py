@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import reprlib
+import shlex
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,12 +23,14 @@ from attnlab.data.codec import Codec
 from attnlab.data.dependencies import dependencies
 from attnlab.data.example import SPLITS, Example, Source, Split
 from attnlab.data.inputs import Input
+from attnlab.data.integrity import META, damage, digest, hashes, remember
 from attnlab.data.pretrained import PretrainedPieces
 from attnlab.data.store import Store, Stored
 from attnlab.data.supervision import lacking
 from attnlab.data.target import IDENTITY, MapLayout
 from attnlab.errors import UserError
 
+NEEDED = ("fingerprint", "digest", "files", "sizes")  # in meta.json
 WRITERS = ("attnlab.data.prepared", "attnlab.data.codec", "attnlab.data.store")
 # Settings are in the fingerprint themselves, whatever their schema says of them.
 NO_DATA_FROM = ("attnlab.config", "attnlab.errors", "attnlab.data.dependencies")
@@ -54,10 +57,9 @@ class Prepared:
         self.folder, self.layout, self.spelling = folder, layout, spelling
         self.adapt_answers = adapt_answers  # to what the task learns
         self.missing = missing or {}  # share of the examples that lack an input, by its name
-        path = folder / "meta.json"
-        if not path.is_file():
+        if not (folder / META).is_file():
             raise UserError(f"{folder}: no prepared data; try: attnlab prepare")
-        self.meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        self.meta = _read_meta(folder)
 
     @cached_property
     def codec(self) -> Codec:
@@ -92,6 +94,25 @@ class Prepared:
         return lacking(Stored(self.folder, split), self.missing, self.codec.inputs)
 
 
+def _read_meta(folder: Path) -> dict[str, Any]:
+    try:
+        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(folder, [f"{META} is no JSON ({error})"]) from None
+    missing = [key for key in NEEDED if key not in meta] if isinstance(meta, dict) else NEEDED
+    if missing:
+        raise _damaged(folder, [f"{META} has no '{missing[0]}'"])
+    return meta
+
+
+def _damaged(folder: Path, phrases: Sequence[str]) -> UserError:
+    more = f"; {len(phrases) - 3} more" if len(phrases) > 3 else ""
+    return UserError(
+        f"{folder}: damaged: {'; '.join(phrases[:3])}{more}"
+        f"\n  try: {shlex.join(['rm', '-r', str(folder)])}, then the same command prepares it anew"
+    )
+
+
 def fingerprint(dataset: Dataset) -> str:
     """Changes with the settings that make the data, the code that does, and the files read."""
     made_by = [part.implementation().__module__ for part in _variants(dataset)]
@@ -122,7 +143,12 @@ def _source(dataset: Dataset) -> Source:
 def prepare(
     dataset: Dataset, folder: Path, say: Callable[[str], None] = lambda text: None
 ) -> Prepared:
-    """The prepared data in `folder`, made now unless they are there and up to date."""
+    """The prepared data in `folder`, made now unless they are there and up to date.
+
+    Raises:
+        UserError: the folder cannot be written to, or what is there was changed since; nothing of
+            it is removed.
+    """
     mark = fingerprint(dataset)
     if prepared := _up_to_date(folder, mark):
         return prepared
@@ -138,6 +164,7 @@ def prepare(
             _write(dataset, draft, mark, say)
             shutil.rmtree(folder, ignore_errors=True)
             draft.rename(folder)
+            remember(folder, Prepared(folder).meta["files"])
     except OSError as error:
         raise UserError(
             f"paths.prepared: cannot write to {folder} ({error.strerror}); "
@@ -156,10 +183,14 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _up_to_date(folder: Path, mark: str) -> Prepared | None:
     """What is there, if it was made from these settings by this code."""
-    if not (folder / "meta.json").is_file():
+    if not (folder / META).is_file():
         return None
     prepared = Prepared(folder)
-    return prepared if prepared.meta["fingerprint"] == mark else None
+    if prepared.meta["fingerprint"] != mark:
+        return None
+    if phrases := damage(folder, prepared.meta):
+        raise _damaged(folder, phrases)
+    return prepared
 
 
 def _write(dataset: Dataset, folder: Path, mark: str, say: Callable[[str], None]) -> None:
@@ -174,6 +205,7 @@ def _write(dataset: Dataset, folder: Path, mark: str, say: Callable[[str], None]
     notes = source.notes()
     for about, note in notes.items():
         say(f"  {about}: {note}")
+    files = hashes(folder)
     meta = {
         "dataset": dataset.name,
         "settings": dataset.model_dump(
@@ -182,11 +214,12 @@ def _write(dataset: Dataset, folder: Path, mark: str, say: Callable[[str], None]
         "fingerprint": mark,
         "sizes": sizes,
         "notes": notes,
-        "digest": store.digest(),
+        "digest": digest(files),
+        "files": files,
         "attnlab": __version__,
     }
     text = json.dumps(meta, indent=2, ensure_ascii=False, default=str)
-    (folder / "meta.json").write_text(text + "\n", encoding="utf-8")
+    (folder / META).write_text(text + "\n", encoding="utf-8")
 
 
 def _checked(examples: Iterable[Example], split: str, dataset: Dataset) -> Iterable[Example]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,16 +34,6 @@ class Store:
                 record = _to_record(example, arrays)
                 file.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
         return count
-
-    def digest(self) -> str:
-        """SHA-256 over everything in the folder that examples are made of."""
-        total = hashlib.sha256()
-        for path in sorted(self.folder.iterdir()):
-            if path.suffix in (".jsonl", ".npy") or path.name.startswith("vocabulary"):
-                total.update(path.name.encode())
-                with path.open("rb") as file:
-                    total.update(hashlib.file_digest(file, "sha256").digest())
-        return total.hexdigest()
 
 
 class Stored(Sequence[Example]):

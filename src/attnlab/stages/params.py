@@ -21,7 +21,9 @@ from omegaconf import DictConfig, OmegaConf
 from attnlab.config import compose
 from attnlab.config.schema import Config
 from attnlab.errors import UserError
+from attnlab.stages import run_lock
 from attnlab.stages.run import Run, fingerprint
+from attnlab.training.distributed import is_first_process
 
 COMMAND = "write params.yaml, which `dvc repro` reads"
 
@@ -64,12 +66,15 @@ def forget_stale(config: Config, plain: dict[str, Any]) -> None:
     DVC starts a stage because something changed, so a run that ended, or that began with another
     config, other code or other data, is of no use. One that was cut off goes on.
     """
+    if not is_first_process():
+        return
     folder = Path(config.paths.run or "")
     marker, run = folder / MADE_FROM, Run(folder, config, plain)
     made_from = {"config": fingerprint(plain), "code": _code(), "data": _data(config)}
     before = json.loads(marker.read_text()) if marker.is_file() else {}
     ended = run.status.get("state") == "finished"
     if marker.is_file() and (ended or before != made_from):
+        run_lock.acquire(folder)
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     marker.write_text(json.dumps(made_from, indent=2) + "\n")

@@ -3,6 +3,7 @@
 runs/<name>/<start>/
   config.yaml     the checked config, every key
   status.json     running | finished | failed | interrupted, and how it was started
+  lock.json       while it trains: the process that does (`run_lock`)
   checkpoints/    last.ckpt, best.ckpt
   history.csv     figures over training
   metrics.json    figures of the evaluation
@@ -21,7 +22,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ from attnlab.config.compose import (
 )
 from attnlab.config.migrations import completed, migrated, migrated_overrides
 from attnlab.config.schema import Config
-from attnlab.errors import ConfigError, Mistake, UserError, suggest
+from attnlab.errors import ConfigError, Mistake, RunError, UserError, suggest
+from attnlab.stages import run_lock
 from attnlab.training.distributed import is_first_process
 
 LATEST = "latest"  # in the place of a run's folder
@@ -90,19 +92,32 @@ class Run:
 
     @contextmanager
     def tracked(self) -> Iterator[None]:
-        """The status says `running` inside, and afterwards how it ended."""
+        """The status says `running` inside, and afterwards how it ended; then the lock is free."""
         if not is_first_process():
             yield
             return
-        self.set_status("running", pid=os.getpid(), started=time.time())
         try:
+            self.set_status("running", pid=os.getpid(), started=time.time())
             yield
+            self._require_folder()
+            self.set_status("finished", ended=time.time())
         except BaseException as error:
+            self._require_folder()
             interrupted = type(error).__name__ in ("InterruptedRunError", "KeyboardInterrupt")
             state = "interrupted" if interrupted else "failed"
-            self.set_status(state, ended=time.time(), message=str(error).splitlines()[:1])
+            with suppress(OSError):  # the error itself says more
+                self.set_status(state, ended=time.time(), message=str(error).splitlines()[:1])
             raise
-        self.set_status("finished", ended=time.time())
+        finally:
+            run_lock.release(self.folder)
+
+    def _require_folder(self) -> None:
+        """Raise a `RunError` if the folder was deleted while the run was going on."""
+        if not run_lock.holds(self.folder) or not (self.folder / "config.yaml").is_file():
+            raise RunError(
+                f"{self.folder}: deleted, or another run is in it, while this run was going on; "
+                "what it wrote is lost"
+            )
 
 
 def start(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Run:
@@ -114,6 +129,7 @@ def start(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Ru
     os.environ[FOLDER_VARIABLE] = str(folder)
     try:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        run_lock.acquire(folder)
         text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
         (folder / "config.yaml").write_text(text, encoding="utf-8")
         run.set_status("running", fingerprint=fingerprint(plain), overrides=list(overrides))
@@ -267,6 +283,7 @@ def _cleared(folder: Path) -> bool:
     failed = read_status(folder).get("state") in ("failed", "interrupted")
     if not failed or any(folder.glob("checkpoints/*.ckpt")):
         return False
+    run_lock.acquire(folder)
     for name in ("checkpoints", "history"):
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "status.json").unlink()
@@ -286,10 +303,21 @@ def _new_folder(parent: Path) -> Path:
     job = os.environ.get("SLURM_JOB_ID") or os.environ.get("TORCHELASTIC_RUN_ID", "none")
     stamp = time.strftime("%Y%m%d-%H%M%S") if job == "none" else job
     folder, number = parent / stamp, 1
-    while folder.exists() and job == "none":
+    while job == "none" and not _made(folder):
         number += 1
         folder = parent / f"{stamp}-{number}"
     return folder
+
+
+def _made(folder: Path) -> bool:
+    """Make the folder now; false if another run, started in the same second, has it."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return not folder.exists()
+    except OSError:
+        return True  # `start` says why it cannot be made
+    return True
 
 
 def _unfinished(parent: Path, mark: str) -> Path | None:

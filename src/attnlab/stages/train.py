@@ -105,6 +105,7 @@ def _checkpoint_to_resume(
 ) -> Path | None:
     path = run.last_checkpoint
     if run.config.resume == "never" or not path.is_file():
+        history.forget_from(0)  # what a run left that was killed before its first checkpoint
         return None
     content = read_finite(path, learner)
     digest = content["attnlab"]["data_digest"]

@@ -65,33 +65,36 @@ class History(Logger):
         draft.replace(path)
 
     def forget_from(self, step: int) -> None:
-        """Drop what was written at a step or later: a resumed run writes it again."""
+        """Drop what was written at a step or later: a resumed run writes it again.
+
+        A row that a kill cut short is dropped, too.
+        """
         if not is_first_process():
             return
         for path in (self.folder / "maps").glob("step-*.json"):
             if int(path.stem.removeprefix("step-")) >= step:
                 path.unlink()
         for path in self.folder.glob("*.csv"):
-            rows = read(path)
+            rows, whole = read(path), path.read_bytes().endswith(b"\n")
             kept = [row for row in rows if int(row["step"]) < step]
-            if len(kept) < len(rows):
-                path.unlink()
+            if len(kept) < len(rows) or not whole:
                 self.columns.pop(path, None)
-                for row in kept:
-                    self._append(path, row)
+                if kept:
+                    _replace(path, list(kept[0]), kept)
+                else:
+                    path.unlink()
 
     def _append(self, path: Path, row: dict[str, Any]) -> None:
         """Add a row; a column that is new makes the table be written anew."""
         columns = self._columns(path)
         missing = [name for name in row if name not in columns]
-        rows = read(path) if missing and path.is_file() else []
-        columns += missing
-        with path.open("w" if missing else "a", newline="") as file:
-            writer = csv.DictWriter(file, columns, restval="")
-            if missing:
-                writer.writeheader()
-                writer.writerows(rows)
-            writer.writerow(row)
+        if missing:
+            rows = read(path) if path.is_file() else []
+            columns += missing
+            _replace(path, columns, [*rows, row])
+        else:
+            with path.open("a", newline="") as file:
+                csv.DictWriter(file, columns, restval="").writerow(row)
 
     def _columns(self, path: Path) -> list[str]:
         """The columns of a table; its file is read once."""
@@ -103,9 +106,19 @@ class History(Logger):
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """The rows of a table."""
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    """The rows of a table, without one that a kill cut short."""
+    text = path.read_text(encoding="utf-8")
+    return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+
+
+def _replace(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
+    """Write a table in one move: a kill in between leaves the old one."""
+    draft = path.with_name(f".{path.name}.part")
+    with draft.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    draft.replace(path)
 
 
 class Recorded(NamedTuple):

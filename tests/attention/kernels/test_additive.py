@@ -111,22 +111,6 @@ def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 @needs_compiler
-def test_compiled_once_and_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    native.library.cache_clear()
-    try:
-        assert native.library() is not None
-        (made,) = (tmp_path / "attnlab").iterdir()
-        written = made.stat().st_mtime_ns
-        native.library.cache_clear()
-        assert native.library() is not None
-        assert made.stat().st_mtime_ns == written
-    finally:
-        monkeypatch.undo()
-        native.library.cache_clear()
-
-
-@needs_compiler
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_share_problems_or_queries(threads: int) -> None:
     before = torch.get_num_threads()

@@ -2,6 +2,9 @@
 
 Plain C through the system's compiler, rather than torch.compile: it takes half a second instead
 of half a minute, serves every shape, and is kept from run to run.
+
+A library is loaded only if this user owns it, in a folder that is closed to others, and if its
+content has the hash that its name says. It gets this name once a child process has called it.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ import hashlib
 import os
 import platform
 import shutil
+import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +27,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-SOURCE = Path(__file__).with_name("additive.c")
+SOURCES = [Path(__file__).with_name(f"{name}.c") for name in ("additive",)]
 LANES = 16  # keys are padded to a multiple of this, as in the source
 
 # Sums may be reordered and quotients made of reciprocals; the rest of -ffast-math stays off,
@@ -34,34 +39,100 @@ FLAGS = [
 TUNED = (["-march=native", "-mprefer-vector-width=512"], ["-march=native"], ["-mcpu=native"], [])
 
 
+# Calls both functions on a few numbers, in a process that may crash.
+TRIAL = """
+import ctypes, math, sys
+library = ctypes.CDLL(sys.argv[1])
+keys, hidden = 80, 3
+sizes = [ctypes.c_long(n) for n in (0, 1, 0, 1, 1, 1, keys, hidden)]
+q, w = [0.3, -0.7, 0.1], [1.0, -2.0, 0.5]
+k = [[math.sin(d + j) for j in range(keys)] for d in range(hidden)]
+expected = [sum(w[d] * math.tanh(q[d] + k[d][j]) for d in range(hidden)) for j in range(keys)]
+slopes = [sum(1 - math.tanh(q[d] + k[d][j]) ** 2 for j in range(keys)) for d in range(hidden)]
+for name, real in (("float", ctypes.c_float), ("double", ctypes.c_double)):
+    a = (real * hidden)(*(math.exp(2 * x) for x in q))
+    b = (real * (hidden * keys))(*(math.exp(2 * x) for row in k for x in row))
+    energy, out, ones = (real * hidden)(*w), (real * keys)(), (real * keys)(*[1.0] * keys)
+    getattr(library, "forward_" + name)(a, b, energy, out, *sizes)
+    assert all(abs(x - y) < 1e-4 for x, y in zip(out, expected))
+    dq, dk, dw = (real * hidden)(), (real * (hidden * keys))(), (real * hidden)()
+    getattr(library, "backward_" + name)(a, b, energy, ones, dq, dk, dw, *sizes)
+    assert all(abs(x - y * z) < 1e-3 for x, y, z in zip(dq, slopes, w))
+"""
+
+
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernel, or None where there is no compiler or no folder to write to."""
+    """The compiled kernel, or None where it cannot be compiled, or does not work."""
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
     if compiler is None or os.name != "posix":
         return None
+    folder = _cache_dir()
     try:
-        return ctypes.CDLL(str(_compiled(compiler)))
+        if _is_private(folder):
+            return ctypes.CDLL(str(_kept(compiler, folder) or _compiled(compiler, folder)))
+        told = "not closed to other users; the kernel is compiled anew in each process"
+        print(f"{folder}: {told}", file=sys.stderr)
+        with tempfile.TemporaryDirectory(prefix="attnlab-") as own:
+            return ctypes.CDLL(str(_compiled(compiler, Path(own))))
     except (OSError, subprocess.SubprocessError):
         return None
 
 
-def _compiled(compiler: str) -> Path:
-    """The shared library for this source, compiler and processor; compiled where it is missing."""
-    described = SOURCE.read_bytes() + f"{compiler} {FLAGS} {TUNED} {_processor()}".encode()
-    target = _cache_dir() / f"additive-{hashlib.sha256(described).hexdigest()[:16]}.so"
-    if target.exists():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        compiled = Path(folder) / target.name
+def works(path: Path) -> bool:
+    """Whether a library computes what it should, tried in a child process, which may crash."""
+    command = [sys.executable, "-I", "-S", "-c", TRIAL, str(path)]
+    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether the folder is this user's and no other's; made, or closed to others, if need be."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state = folder.stat()
+    if state.st_uid != os.geteuid():
+        return False
+    if state.st_mode & 0o077:
+        folder.chmod(0o700)
+    if state.st_mode & 0o022:  # whoever it was open to may have left something
+        for path in folder.glob("*.so"):
+            path.unlink()
+    return True
+
+
+def _kept(compiler: str, folder: Path) -> Path | None:
+    """The library that was compiled before; others of its name are removed."""
+    for path in folder.glob(f"{_stem(compiler)}-*.so"):
+        state = path.lstat()
+        own = stat.S_ISREG(state.st_mode) and state.st_uid == os.geteuid()
+        if own and path.name == _named(compiler, path):
+            return path
+        path.unlink()
+    return None
+
+
+def _compiled(compiler: str, folder: Path) -> Path:
+    """Compile a library that works, beside the folder's files, and move it there."""
+    with tempfile.TemporaryDirectory(dir=folder) as draft:
+        made = Path(draft) / "kernels.so"
         for tuned in TUNED:
-            command = [compiler, *FLAGS, *tuned, str(SOURCE), "-o", str(compiled)]
+            command = [compiler, *FLAGS, *tuned, *map(str, SOURCES), "-o", str(made)]
             done = subprocess.run(command, capture_output=True, timeout=120, check=False)
-            if done.returncode == 0:
-                compiled.replace(target)  # at once, so that another process finds all or nothing
-                return target
-    raise OSError(f"{compiler} does not compile {SOURCE.name}")
+            if done.returncode == 0 and works(made):
+                made.chmod(0o700)
+                return made.replace(folder / _named(compiler, made))
+    raise OSError(f"{compiler} does not compile the kernels")
+
+
+def _stem(compiler: str) -> str:
+    """Differs with the sources, the compiler and the processor."""
+    described = b"".join(source.read_bytes() for source in SOURCES)
+    described += f"{compiler} {FLAGS} {TUNED} {_processor()}".encode()
+    return f"kernels-{hashlib.sha256(described).hexdigest()[:16]}"
+
+
+def _named(compiler: str, path: Path) -> str:
+    """What a library has to be called: its hash is part of it."""
+    return f"{_stem(compiler)}-{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}.so"
 
 
 def _cache_dir() -> Path:
@@ -72,8 +143,8 @@ def _cache_dir() -> Path:
 def _processor() -> str:
     """What native code depends on: a cache folder may be shared by several machines."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+        with Path("/proc/cpuinfo").open() as lines:  # a line of the first core, not those of all
+            return next((line for line in lines if line.startswith(("flags", "Features"))), "")
     except OSError:
         return f"{platform.machine()} {platform.processor()}"
 
