@@ -17,6 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = [
     "errors",
     "compat",
+    "reading",
     "config",
     "attention",
     "data",

@@ -14,6 +14,7 @@ import optuna
 import pytest
 import torch
 import wandb
+import yaml
 from hydra.errors import HydraException
 from sacrebleu.metrics.bleu import BLEU
 from torch import Tensor, nn
@@ -46,7 +47,8 @@ ALL = 10 * SIZE // resource.getpagesize()
 
 
 def test_no_other_module_does() -> None:
-    private = ("hydra._internal", "_batches_that_stepped", "_log_artifact", "._trial_id")
+    private = ("hydra._internal", "omegaconf._utils", "_batches_that_stepped")
+    private += ("_log_artifact", "._trial_id")
     using = {
         path.name
         for path in PACKAGE.rglob("*.py")
@@ -54,6 +56,14 @@ def test_no_other_module_does() -> None:
         if name in path.read_text(encoding="utf-8")
     }
     assert using == {"compat.py"}
+
+
+def test_omegaconf_loader() -> None:
+    loader = compat.omegaconf_loader("rate: 1e-3")
+    assert loader.construct_document(loader.get_single_node()) == {"rate": 0.001}
+    twice = compat.omegaconf_loader("a: 1\na: 2")
+    with pytest.raises(yaml.YAMLError, match="duplicate key"):
+        twice.construct_document(twice.get_single_node())
 
 
 def test_hydra_arguments() -> None:

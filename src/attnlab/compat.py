@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import wandb
+    import yaml
     from lightning.pytorch import Trainer
     from optuna import Study
     from optuna.trial import FrozenTrial, Trial
@@ -36,6 +37,13 @@ def hydra_sweep(overrides: Sequence[str]) -> list[list[str]]:
 
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     return BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+
+
+def omegaconf_loader(text: str) -> yaml.SafeLoader:
+    """The loader by which OmegaConf reads YAML: `1e-3` is a number, no key stands twice."""
+    from omegaconf._utils import get_yaml_loader
+
+    return get_yaml_loader()(text)
 
 
 def lightning_steps(trainer: Trainer) -> int:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from attnlab.cli import main
+from attnlab.reading import read_table
 from attnlab.report.page import browser
 from attnlab.report.rendering import unpack
-from attnlab.report.tables import PER_EXAMPLE, read_table
+from attnlab.report.tables import PER_EXAMPLE
 from tests.runs import train_small
 
 
@@ -79,7 +80,7 @@ def test_runs_are_compared_on_the_same_examples(
     assert all(len([r for r in example["runs"] if r]) == 2 for example in data["examples"])
     found = {(d["group"], d["figure"]): d for d in data["differences"]}
     mass = found["attention", "mass_on_gold"]
-    first, second = (read_table(folder / PER_EXAMPLE) for folder in folders)
+    first, second = (read_table(folder / PER_EXAMPLE, "a command") for folder in folders)
     assert first["id"] == second["id"]
     loss = found["answer", "loss"]
     assert loss["low"] <= loss["difference"] <= loss["high"]

@@ -10,6 +10,7 @@ import pytest
 
 from attnlab.metrics.figures import paired_bootstrap
 from attnlab.metrics.text import ExactMatch
+from attnlab.reading import read_table
 from attnlab.report.summary import (
     differences,
     draw_findings,
@@ -18,7 +19,7 @@ from attnlab.report.summary import (
     findings,
     plausibility,
 )
-from attnlab.report.tables import PER_EXAMPLE, RESAMPLES, read_table, save_scores
+from attnlab.report.tables import PER_EXAMPLE, RESAMPLES, save_scores
 from tests.report.reported import reported
 
 FIGURES = reported("dates", count=3).figures
@@ -92,8 +93,8 @@ def test_it_is_the_paired_bootstrap(tmp_path: Path, sides: tuple[np.ndarray, np.
         judged(folder, right)
     found = differences(
         [figures(right) for right in sides],
-        [read_table(folder / RESAMPLES) for folder in folders],
-        [read_table(folder / PER_EXAMPLE)["id"] for folder in folders],
+        [read_table(folder / RESAMPLES, "a command") for folder in folders],
+        [read_table(folder / PER_EXAMPLE, "a command")["id"] for folder in folders],
     )
     between, p = paired_bootstrap(sides[1].astype(float), sides[0].astype(float))
     assert [(d.group, d.figure, d.run) for d in found] == [
@@ -109,8 +110,8 @@ def test_it_is_the_paired_bootstrap(tmp_path: Path, sides: tuple[np.ndarray, np.
 
 def test_other_examples_are_not_paired(tmp_path: Path, sides: tuple[np.ndarray, np.ndarray]):
     judged(tmp_path / "a", sides[0])
-    table = read_table(tmp_path / "a" / RESAMPLES)
-    ids = read_table(tmp_path / "a" / PER_EXAMPLE)["id"]
+    table = read_table(tmp_path / "a" / RESAMPLES, "a command")
+    ids = read_table(tmp_path / "a" / PER_EXAMPLE, "a command")["id"]
     found = differences([figures(side) for side in sides], [table, table], [ids, ids[::-1]])
     assert found[0].difference > 0
     assert (found[0].low, found[0].high, found[0].p) == (None, None, None)
@@ -120,8 +121,8 @@ def test_the_table_of_examples_means_the_figure(
     tmp_path: Path, sides: tuple[np.ndarray, np.ndarray]
 ):
     metric = judged(tmp_path / "a", sides[1])
-    table = read_table(tmp_path / "a" / PER_EXAMPLE)
+    table = read_table(tmp_path / "a" / PER_EXAMPLE, "a command")
     column = np.array(table["exact_match"], float)
     assert column.mean() == pytest.approx(metric.compute()["exact_match"])
     assert np.array(table["loss"], float) == pytest.approx(1 - column)
-    assert len(read_table(tmp_path / "a" / RESAMPLES)["exact_match"]) == 1000
+    assert len(read_table(tmp_path / "a" / RESAMPLES, "a command")["exact_match"]) == 1000

@@ -10,8 +10,9 @@ from pathlib import Path
 import yaml
 
 from attnlab.config.compose import load
+from attnlab.reading import read_table
 from attnlab.report.summary import Finding
-from attnlab.report.tables import ORDERS, read_table, save_figures, save_findings, save_metrics
+from attnlab.report.tables import ORDERS, save_figures, save_findings, save_metrics
 from tests.commands import REPOSITORY, run
 from tests.report.reported import reported
 
@@ -25,14 +26,14 @@ FOUND = [
 def test_closing_figures_are_those_of_the_run(tmp_path: Path) -> None:
     figures = reported("dates").figures
     save_figures(figures, tmp_path)
-    answer = read_table(tmp_path / "plots" / "answer.csv")
+    answer = read_table(tmp_path / "plots" / "answer.csv", "a command")
     assert answer == {
         "figure": ["exact match"], "value": ["0.6"], "low": ["0.5"], "high": ["0.7"],
     }  # fmt: skip
-    attention = read_table(tmp_path / "plots" / "attention.csv")
+    attention = read_table(tmp_path / "plots" / "attention.csv", "a command")
     assert attention["figure"] == ["mass on gold", "pointing accuracy"]
     assert [float(value) for value in attention["value"]] == [0.7, 0.8]
-    trust = read_table(tmp_path / "plots" / "trust.csv")
+    trust = read_table(tmp_path / "plots" / "trust.csv", "a command")
     assert dict(zip(trust["figure"], trust["value"], strict=True)) == {
         "changed by a uniform map": "0.9",
         "changed by a permuted map": "0.8",
@@ -42,9 +43,9 @@ def test_closing_figures_are_those_of_the_run(tmp_path: Path) -> None:
 def test_findings_are_shares_and_curves(tmp_path: Path) -> None:
     curves = {"comprehensiveness": {"attention": [0.1, 0.3], "random": [0.0, 0.1]}}
     save_findings(FOUND, curves, [0.1, 0.5], tmp_path)
-    tests = read_table(tmp_path / "plots" / "tests.csv")
+    tests = read_table(tmp_path / "plots" / "tests.csv", "a command")
     assert (tests["figure"], tests["value"]) == (["permuted: answers changed"], ["0.54"])
-    erasure = read_table(tmp_path / "plots" / "erasure.csv")
+    erasure = read_table(tmp_path / "plots" / "erasure.csv", "a command")
     assert tuple(erasure) == ("erased", *ORDERS)
     assert (erasure["erased"], erasure["attention"]) == (["0.1", "0.5"], ["0.1", "0.3"])
     assert all(math.isnan(float(value)) for value in erasure["leave_one_out"])

@@ -17,7 +17,9 @@ def made(folder: Path, started: float, state: str = "finished", **figures: float
     (folder / "config.yaml").write_text("")
     (folder / "status.json").write_text(json.dumps({"state": state, "started": started}))
     if figures:
-        (folder / "metrics.json").write_text(json.dumps({"answer": figures}))
+        groups = ("attention", "trust", "controls", "answer_controls", "intervals", "cost")
+        content = {"answer": figures} | {group: {} for group in groups}
+        (folder / "metrics.json").write_text(json.dumps(content))
     return folder
 
 

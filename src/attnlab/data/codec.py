@@ -26,6 +26,7 @@ from attnlab.data.pretrained import PretrainedPieces
 from attnlab.data.target import IDENTITY, AttentionTarget, MapLayout, at_groups, at_hops, first_rows
 from attnlab.data.tokenizers import Pieces, VariedPieces
 from attnlab.data.vocabulary import Vocabulary
+from attnlab.reading import damage_told, read_json
 
 FILE = "vocabulary.json"
 VECTORS = "vectors-{}.npy"  # of an input's words, where they have any before training
@@ -257,12 +258,16 @@ class Codec:
 
     @classmethod
     def load(cls, folder: Path) -> Codec:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        inputs = {name: input_of(i.pop("form"), i) for name, i in content["inputs"].items()}
-        answer = content["answer"]
-        codec = cls(inputs, answer_form(answer.pop("form")).from_plain(answer), content["attended"])
+        path, remedy = folder / FILE, f"rm -r {folder}, then attnlab prepare"
+        content = read_json(path, remedy, dict[str, Any])
+        with damage_told(path, remedy):
+            inputs = {name: input_of(i.pop("form"), i) for name, i in content["inputs"].items()}
+            answer = content["answer"]
+            form = answer_form(answer.pop("form"))
+            codec = cls(inputs, form.from_plain(answer), content["attended"])
         for name, vocabulary in codec.vocabularies.items():
             path = folder / VECTORS.format(name)
             if path.is_file():  # read when a model is made: most who load a codec make none
-                vocabulary.vectors = np.load(path, mmap_mode="r")
+                with damage_told(path, remedy):
+                    vocabulary.vectors = np.load(path, mmap_mode="r")
         return codec

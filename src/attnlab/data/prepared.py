@@ -97,7 +97,7 @@ class Prepared:
 def _read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(folder, [f"{META} is no JSON ({error})"]) from None
     missing = [key for key in NEEDED if key not in meta] if isinstance(meta, dict) else NEEDED
     if missing:

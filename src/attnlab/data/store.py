@@ -15,6 +15,7 @@ import numpy as np
 from attnlab.data.example import Example
 from attnlab.data.target import AttentionTarget
 from attnlab.errors import UserError
+from attnlab.reading import WRONG_CONTENT, DamagedFileError, problem
 
 FLOATS, BYTES = "<f4", "|u1"  # as which numbers are kept; pictures come as bytes, and stay so
 
@@ -47,10 +48,10 @@ class Stored(Sequence[Example]):
 
     def __iter__(self) -> Iterator[Example]:
         for split in self.splits:
-            arrays = ArrayReader(self.folder, split)
-            with self._path(split).open(encoding="utf-8") as file:
-                for line in file:
-                    yield _from_record(json.loads(line), arrays)
+            arrays, path = ArrayReader(self.folder, split), self._path(split)
+            with path.open("rb") as file:
+                for number, line in enumerate(file):
+                    yield _example(path, number, line, arrays)
 
     def __len__(self) -> int:
         return sum(len(part.ends) for part in self._parts)
@@ -88,14 +89,17 @@ class Part:
 
     def __init__(self, path: Path, arrays: ArrayReader) -> None:
         self.arrays = arrays
+        self.path = path
         size = path.stat().st_size  # a file without a byte cannot be mapped
         self.bytes = np.memmap(path, np.uint8, "r") if size else np.zeros(0, np.uint8)
         self.ends = np.flatnonzero(self.bytes == ord("\n"))
+        if size and (not len(self.ends) or self.ends[-1] + 1 < size):
+            raise DamagedFileError(f"{path}: damaged (its last line breaks off); {_again(path)}")
 
     def example(self, place: int) -> Example:
         start = int(self.ends[place - 1]) + 1 if place else 0
         line = self.bytes[start : int(self.ends[place])].tobytes()
-        return _from_record(json.loads(line), self.arrays)
+        return _example(self.path, place, line, self.arrays)
 
 
 class ArrayWriter:
@@ -151,6 +155,20 @@ class ArrayReader:
         if name not in self.open:
             self.open[name] = np.load(self.folder / f"{self.split}.{name}.npy", mmap_mode="r")
         return self.open[name][start : start + int(np.prod(shape))].reshape(shape)
+
+
+def _example(path: Path, place: int, line: bytes, arrays: ArrayReader) -> Example:
+    """The example of a line; a `DamagedFileError` where the line holds none."""
+    try:
+        return _from_record(json.loads(line), arrays)
+    except (*WRONG_CONTENT, OSError) as error:
+        raise DamagedFileError(
+            f"{path}: line {place + 1} is damaged ({problem(error)}); {_again(path)}"
+        ) from error
+
+
+def _again(path: Path) -> str:
+    return f"try: rm -r {path.parent}, then attnlab prepare"
 
 
 def _to_record(example: Example, arrays: ArrayWriter) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter
 
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example, named
+from attnlab.reading import damage_told, read_json
 from attnlab.report.rendering import Regions, picture_address, spectrum
 
 Map = npt.NDArray[np.float32]
@@ -223,12 +225,16 @@ def load_examples(path: Path) -> list[ShownExample]:
     """The list that `save_examples` wrote; empty if there is no file."""
     if not path.is_file():
         return []
-    return [_from_plain(item) for item in json.loads(path.read_text(encoding="utf-8"))]
+    remedy = f"attnlab evaluate {path.parent}"
+    items = read_json(path, remedy, list[dict[str, Any]])
+    with damage_told(path, remedy):
+        return [_from_plain(item) for item in items]
 
 
 def _from_plain(item: dict[str, Any]) -> ShownExample:
     """An example from its JSON object, whose fields may have their old names."""
     fields = {RENAMED_FIELDS.get(name, name): value for name, value in item.items()}
-    for name in ("gold_regions", "predicted_regions"):
-        fields[name] = fields[name] and Regions(**fields[name])
-    return ShownExample(**fields)
+    example = TypeAdapter(ShownExample).validate_python(fields)
+    if np.shape(example.map) != np.shape(example.gold_map):
+        raise ValueError(f"example {example.id}: its map and its gold differ in size")
+    return example

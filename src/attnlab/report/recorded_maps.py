@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import nn
@@ -18,8 +17,9 @@ from attnlab.attention.taps import sites
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.models.pooling import WORDS_SITE
+from attnlab.reading import damage_told, read_json
 from attnlab.report.examples import Rows, ShownExample
-from attnlab.report.rendering import Packed, pack
+from attnlab.report.rendering import Packed, pack, unpack
 
 FILE = "heads.json"
 MOST_WEIGHTS = 2**16  # of one head's map: 256 x 256
@@ -68,8 +68,14 @@ class HeadMaps:
 
 def load_heads(folder: Path) -> list[Heads]:
     """The maps of the first examples; empty if none were kept."""
-    path = folder / FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    path, remedy = folder / FILE, f"attnlab evaluate {folder}"
+    if not path.is_file():
+        return []
+    examples = read_json(path, remedy, list[Heads])
+    with damage_told(path, remedy):
+        for packed in (packed for heads in examples for packed in heads.values()):
+            unpack(packed)
+    return examples
 
 
 def _packed(probe: Probe, queries: Sequence[int]) -> Heads:
@@ -109,12 +115,10 @@ def load_frames(folder: Path) -> list[Frame]:
     They stand in `history/maps/step-*.json`, each `{"step": 120, "maps": {example id: rows}}`, with
     rows of queries x keys as the model has them.
     """
-    texts = [path.read_text(encoding="utf-8") for path in (folder / FOLDER).glob("step-*.json")]
-    return sorted((_frame(json.loads(text)) for text in texts), key=lambda frame: frame.step)
-
-
-def _frame(content: dict[str, Any]) -> Frame:
-    return Frame(content["step"], content["maps"])
+    paths = (folder / FOLDER).glob("step-*.json")
+    contents = [read_json(path, f"rm {path}", Frame) for path in paths]
+    frames = [Frame(content["step"], content["maps"]) for content in contents]
+    return sorted(frames, key=lambda frame: frame.step)
 
 
 def map_history(frames: Sequence[Frame], examples: Iterable[Example], codec: Codec) -> MapHistory:

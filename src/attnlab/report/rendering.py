@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import colorsys
 import io
+import math
 import zlib
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from typing_extensions import TypedDict  # pydantic cannot check Python's own before 3.12
 
 from attnlab.data.codec import Codec
 
@@ -116,7 +118,14 @@ def pack(weights: npt.ArrayLike, bits: Bits = 16) -> Packed:
 
 
 def unpack(packed: Packed) -> npt.NDArray[np.float64]:
-    """The weights of a packed array, up to rounding."""
-    raw = zlib.decompress(base64.b64decode(packed["data"]))
+    """The weights of a packed array, up to rounding; a `ValueError` where it is damaged."""
+    size = math.prod(packed["shape"]) * packed["bits"] // 8
+    try:
+        inflated = zlib.decompressobj()
+        raw = inflated.decompress(base64.b64decode(packed["data"], validate=True), size + 1)
+    except zlib.error as error:
+        raise ValueError(f"weights that cannot be unpacked ({error})") from None
+    if len(raw) != size:
+        raise ValueError(f"weights of another size than {packed['shape']}")
     numbers = np.frombuffer(raw, f"<u{packed['bits'] // 8}").reshape(packed["shape"])
     return packed["peak"] * (numbers / (2 ** packed["bits"] - 1)) ** 2

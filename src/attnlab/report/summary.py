@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
+from attnlab.errors import UserError
 from attnlab.metrics.figures import interval, two_sided_p
+from attnlab.reading import read_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +22,52 @@ INK, SOFT, MODEL, KNOWN = "#1b2430", "#55616f", "#1f5fa8", "#8c96a3"
 MARKS = {"uniform": "|", "random": "1", "permuted": "2", "position": "s", "oracle": "^"}
 FOLDER, FINDINGS = "panels", "trust.json"
 OWN = "model"
+
+Numbers = dict[str, float | None]
+Ends = Annotated[list[float | None], Field(min_length=2, max_length=2)]
+
+
+class FiguresForm(BaseModel):
+    """What metrics.json holds at least."""
+
+    model_config = ConfigDict(strict=True)
+
+    answer: Numbers
+    attention: Numbers
+    trust: Numbers
+    controls: dict[str, Numbers]
+    answer_controls: dict[str, Numbers]
+    intervals: dict[str, Ends | None]
+    cost: Numbers
+    about: dict[str, dict[str, Any]] = {}
+
+
+class FindingForm(BaseModel):
+    """One entry of `tests` in trust.json."""
+
+    model_config = ConfigDict(strict=True)
+
+    test: str
+    figure: str
+    value: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+
+
+class FindingsForm(BaseModel):
+    """What trust.json holds at least."""
+
+    tests: list[FindingForm]
+
+
+def read_figures(folder: Path) -> dict[str, Any]:
+    """The figures of a run's evaluation, from its metrics.json."""
+    path = folder / "metrics.json"
+    if not path.is_file():
+        raise UserError(f"{path}: missing; try: attnlab evaluate {folder}")
+    return read_json(path, f"attnlab evaluate {folder}", FiguresForm)
+
 
 GROUPS = ("answer", "attention", "trust")
 Columns = Mapping[str, Sequence[str]]
@@ -72,7 +120,7 @@ def findings(folder: Path) -> list[Finding]:
     path = folder / FINDINGS
     if not path.is_file():
         return []
-    tests = json.loads(path.read_text(encoding="utf-8"))["tests"]
+    tests = read_json(path, f"attnlab explain {folder}", FindingsForm)["tests"]
     return [
         Finding(f"{t['test']}: {t['figure']}", OWN, t["value"], t["low"], t["high"], t["verdict"])
         for t in tests

@@ -15,6 +15,7 @@ from torch import nn
 from attnlab.metrics.figures import Values, resampled_sums
 from attnlab.metrics.pooled import PooledMetric, ratio
 from attnlab.metrics.text import Changed
+from attnlab.reading import damage_told, read_table
 from attnlab.report.summary import Finding, Row, plausibility, trust
 
 PER_EXAMPLE, RESAMPLES = "per_example.csv", "resamples.csv"
@@ -77,13 +78,18 @@ def write_table(table: Table, path: Path) -> None:
             writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in row])
 
 
-def read_table(path: Path) -> dict[str, list[str]]:
-    """Columns by name; none where there is no file."""
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+def read_scores(folder: Path, name: str) -> dict[str, list[str]]:
+    """The columns of one of the tables of `save_scores`; none where a run has none.
+
+    Raises:
+        DamagedFileError: it is cut short, or holds words where numbers belong.
+    """
+    path, remedy = folder / name, f"attnlab evaluate {folder}"
+    table = read_table(path, remedy)
+    with damage_told(path, remedy):
+        for column in table.keys() - {"id"}:
+            np.array(table[column], float)
+    return table
 
 
 def save_figures(figures: Mapping[str, Any], folder: Path) -> None:

@@ -81,7 +81,7 @@ def show(figures: Figures, written: str) -> None:
             f"{recall.mean:.4f}",
             style="bold" if name == written else "",
         )
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 def save_figures(figures: Figures, folder: Path, seconds: float, data: str) -> Path:

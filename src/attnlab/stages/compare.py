@@ -20,6 +20,7 @@ from rich.console import Console
 from attnlab.config import compose
 from attnlab.config.schema import Config
 from attnlab.errors import RunError, UserError
+from attnlab.reading import read_json
 from attnlab.stages import composed
 from attnlab.stages.executors import Processes
 from attnlab.stages.sweep import Job, Sweep
@@ -92,7 +93,7 @@ class Comparison:
     def outcomes(self) -> dict[str, dict[str, Any]]:
         """The outcome of each job, by its folder."""
         path = self.sweep.status_of(self.jobs)
-        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        content = read_json(path, f"rm {path}", list[dict[str, Any]]) if path.is_file() else []
         return {outcome["folder"]: outcome for outcome in content}
 
     def write(self, folder: Path, command: Sequence[str]) -> None:
@@ -118,12 +119,13 @@ class Comparison:
         leaderboard_table.show(console, board, self.title)
         tables = [folder / f"leaderboard.{kind}" for kind in ("csv", "json")]
         for path in (html, *pictures, *tables):
-            console.print(f"{path.name:<18}{path}", soft_wrap=True, markup=False)
+            console.print(f"{path.name:<18}{path}", soft_wrap=True, markup=False, emoji=False)
 
     def _entry(self, job: Job, outcome: dict[str, Any]) -> Any:
         """The results of a job as an entry of the leaderboard."""
         from attnlab.report.leaderboard import DONE, Entry
-        from attnlab.report.tables import PER_EXAMPLE, RESAMPLES, read_table
+        from attnlab.report.summary import read_figures
+        from attnlab.report.tables import PER_EXAMPLE, RESAMPLES, read_scores
 
         metrics = job.folder / "metrics.json"
         done = outcome.get("state") in DONE and metrics.is_file()
@@ -134,9 +136,9 @@ class Comparison:
             state=outcome.get("state", "waiting"),
             error="" if done else first_error(outcome.get("message", ""), job.log),
             log="" if done else str(job.log),
-            figures=json.loads(metrics.read_text(encoding="utf-8")) if done else {},
-            resamples=read_table(job.folder / RESAMPLES) if done else {},
-            examples=read_table(job.folder / PER_EXAMPLE).get("id", []) if done else [],
+            figures=read_figures(job.folder) if done else {},
+            resamples=read_scores(job.folder, RESAMPLES) if done else {},
+            examples=read_scores(job.folder, PER_EXAMPLE).get("id", []) if done else [],
         )
 
 

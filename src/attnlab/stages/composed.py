@@ -20,7 +20,7 @@ from attnlab.compat import hydra_arguments
 from attnlab.config import compose
 from attnlab.config.migrations import migrated_overrides
 from attnlab.config.schema import Config
-from attnlab.errors import ConfigError
+from attnlab.errors import ConfigError, UserError
 from attnlab.training.distributed import require_gpu
 
 SEARCH = "attnlab.stages.search"
@@ -59,6 +59,8 @@ def run(module: str, arguments: list[str]) -> None:
         search = config.hparams is not None and module == "attnlab.stages.train"
         importlib.import_module(SEARCH if search else module).main(config, plain, overrides)
 
+    if arguments == ["--params"]:
+        raise UserError("--params: needs a file; try: --params params.yaml")
     if arguments[:1] == ["--params"]:
         return _from_params(go, Path(arguments[1]), arguments[2:])
     given = hydra_arguments().parse_args(arguments)

@@ -12,15 +12,13 @@ from __future__ import annotations
 import argparse
 import csv
 import functools
-import json
 import operator
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from attnlab.errors import UserError, suggest
+from attnlab.reading import DamagedFileError, read_yaml
 from attnlab.stages.run import LATEST, Run, open_run
 
 if TYPE_CHECKING:
@@ -69,13 +67,10 @@ def save(runs: Sequence[Run], target: str) -> str:
 
 def logged(run: Run) -> Logged:
     """The keys under which a run logs, from its own files."""
-    from attnlab.report.summary import FINDINGS
+    from attnlab.report.summary import FINDINGS, read_figures
     from attnlab.report.wandb_workspace import Logged
 
-    path = run.folder / "metrics.json"
-    if not path.is_file():
-        raise UserError(f"{path}: missing; try: attnlab evaluate {run.folder}")
-    figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    figures = read_figures(run.folder)
     named = ("answer", "attention", "trust", "controls", "answer_controls")
     groups = {group: list(figures[group]) for group in named}
     return Logged(
@@ -111,5 +106,8 @@ def _project(config: Path) -> str:
     """The W&B project that a config names; nothing where the file is not a run's config."""
     if not config.is_file():
         return ""
-    plain = yaml.safe_load(config.read_text(encoding="utf-8"))
-    return plain.get("logger", {}).get("project", "")
+    try:
+        logger = read_yaml(config, "another run").get("logger")
+    except DamagedFileError:
+        return ""
+    return str(logger.get("project", "")) if isinstance(logger, dict) else ""

@@ -111,7 +111,7 @@ def evaluate(trained: TrainedRun, folder: Path | None = None, split: Split = "te
     figures = evaluation.figures()
     figures["cost"] = {
         "parameters": sum(p.numel() for p in learner.parameters()),
-        "train_seconds": round(run.status.get("train_seconds", 0.0), 1),
+        "train_seconds": round(run.status.get("train_seconds", math.nan), 1),
         "peak_memory_mib": round(run.status.get("peak_memory_mib", math.nan), 1),
         "evaluate_seconds": round(time.monotonic() - started, 1),
     }
@@ -252,7 +252,7 @@ def _number(value: float | None, form: str = ".4f") -> str:
 
 def show(run: Run, figures: Figures, folder: Path | None = None) -> None:
     """The closing table, and where everything is."""
-    console = Console()
+    console = Console(markup=False, emoji=False)
     console.width = max(console.width, 100)
     table = Table(title=run.config.name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("", "", "test", "95% interval", "uniform", "oracle", "better"):
@@ -271,7 +271,7 @@ def show(run: Run, figures: Figures, folder: Path | None = None) -> None:
         table.add_row("attention", title, _number(value), interval, *known, _better(name, figures))
     for name, value in figures["trust"].items():
         table.add_row("trust", f"changed by a {name} map", _number(value))
-    table.add_row("cost", "seconds of training", f"{figures['cost']['train_seconds']:.1f}")
+    table.add_row("cost", "seconds of training", _number(figures["cost"]["train_seconds"], ".1f"))
     memory = _number(figures["cost"]["peak_memory_mib"], ".0f")
     table.add_row("cost", "MiB of memory at the peak", memory)
     table.add_row("cost", "parameters", f"{figures['cost']['parameters']:,}")

@@ -87,7 +87,7 @@ def explain(run: Run) -> None:
     seed_everything(config.seed + 1, config.trainer)  # an adversary must start from other weights
     trained = TrainedRun(uncompiled(run))
     study = Study(trained.model, trained.task, trained.prepared, config.explain, trained.device)
-    console = Console()
+    console = Console(markup=False, emoji=False)
     console.width = max(console.width, 100)
     console.print(study.estimate, soft_wrap=True)
     steps = len(study.parts) * len(config.explain.methods)

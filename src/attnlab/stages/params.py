@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from attnlab.config import compose
 from attnlab.config.schema import Config
 from attnlab.errors import UserError
+from attnlab.reading import read_json, read_yaml
 from attnlab.stages import run_lock
 from attnlab.stages.run import Run, fingerprint
 from attnlab.training.distributed import is_first_process
@@ -46,6 +47,7 @@ def read(path: Path) -> DictConfig:
     """The config of the file; a `UserError` if `conf/` has moved on since it was written."""
     if not path.is_file():
         raise UserError(f"{path}: missing; try: attnlab params --output {path}")
+    plain = read_yaml(path, f"attnlab params --output {path}")
     text = path.read_text(encoding="utf-8")
     first = text.splitlines()[0] if text else ""
     overrides = shlex.split(first.removeprefix(HEADER))
@@ -55,9 +57,7 @@ def read(path: Path) -> DictConfig:
             f"{path}: stale, conf/ says something else now"
             f"\n  try: {shlex.join(['attnlab', 'params', *overrides])}"
         )
-    loaded = OmegaConf.load(path)
-    assert isinstance(loaded, DictConfig)
-    return loaded
+    return OmegaConf.create(plain)
 
 
 def forget_stale(config: Config, plain: dict[str, Any]) -> None:
@@ -71,7 +71,7 @@ def forget_stale(config: Config, plain: dict[str, Any]) -> None:
     folder = Path(config.paths.run or "")
     marker, run = folder / MADE_FROM, Run(folder, config, plain)
     made_from = {"config": fingerprint(plain), "code": _code(), "data": _data(config)}
-    before = json.loads(marker.read_text()) if marker.is_file() else {}
+    before = read_json(marker, f"rm -r {folder}") if marker.is_file() else {}
     ended = run.status.get("state") == "finished"
     if marker.is_file() and (ended or before != made_from):
         run_lock.acquire(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -18,6 +17,7 @@ from attnlab.config.evaluation import Method
 from attnlab.data.batch import collate
 from attnlab.data.example import SPLITS, Split
 from attnlab.errors import UserError, suggest
+from attnlab.report.summary import read_figures
 from attnlab.stages import evaluate
 from attnlab.stages import train as training
 from attnlab.stages.explain import not_explained, uncompiled
@@ -218,7 +218,7 @@ class TrainedRun(LoadedRun):
     def figures(self) -> dict[str, Any]:
         """The figures of the last evaluation of the test split; {} if there was none."""
         path = self.folder / "metrics.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return read_figures(self.folder) if path.is_file() else {}
 
     def show(self) -> None:
         """Print the table of figures, and where the run's files are."""

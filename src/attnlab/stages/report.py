@@ -11,18 +11,19 @@ side, and whether their figures differ by more than chance.
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from attnlab.errors import UserError
 from attnlab.metrics.figures import facts
+from attnlab.reading import DamagedFileError, damage_told, read_table
 from attnlab.report.examples import load_examples
 from attnlab.report.page import Curves, ReportedRun, export, page, provenance
 from attnlab.report.recorded_maps import MapHistory, load_frames, load_heads, map_history
-from attnlab.report.summary import differences
-from attnlab.report.tables import PER_EXAMPLE, RESAMPLES, read_table
+from attnlab.report.summary import differences, read_figures
+from attnlab.report.tables import PER_EXAMPLE, RESAMPLES, read_scores
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
 
@@ -54,8 +55,8 @@ def main(arguments: list[str]) -> None:
 def write(runs: Sequence[Run], output: Path) -> Path:
     """Write the page from the files of the other stages."""
     reported = [_reported(run) for run in runs]
-    tables = [read_table(run.folder / RESAMPLES) for run in runs]
-    ids = [read_table(run.folder / PER_EXAMPLE).get("id", []) for run in runs]
+    tables = [read_scores(run.folder, RESAMPLES) for run in runs]
+    ids = [read_scores(run.folder, PER_EXAMPLE).get("id", []) for run in runs]
     compared = differences([run.figures for run in reported], tables, ids)
     title = reported[0].name if len(runs) == 1 else _title([run.name for run in reported])
     try:
@@ -74,15 +75,13 @@ def _title(names: Sequence[str]) -> str:
 
 
 def _reported(run: Run) -> ReportedRun:
-    metrics = run.folder / "metrics.json"
-    if not metrics.is_file():
-        raise UserError(f"{metrics}: missing; try: attnlab evaluate {run.folder}")
-    scores = read_table(run.folder / PER_EXAMPLE)
+    figures = read_figures(run.folder)
+    scores = read_scores(run.folder, PER_EXAMPLE)
     return ReportedRun(
         name=run.config.name,
         folder=str(run.folder),
         settings=_flat(run.plain),
-        figures=_explained(json.loads(metrics.read_text(encoding="utf-8"))),
+        figures=_explained(figures),
         curves=curves(run),
         examples=load_examples(run.folder / "examples.json"),
         heads=load_heads(run.folder),
@@ -121,13 +120,27 @@ def _flat(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def curves(run: Run) -> Curves:
-    """Every figure of training and validation over the steps."""
+    """Every figure of training and validation over the steps; a damaged table is told, left out."""
     points: Curves = {}
     for path in sorted((run.folder / "history").glob("*.csv")):
-        table = read_table(path)
+        try:
+            points |= _curves(path)
+        except DamagedFileError as error:
+            problem = str(error).partition("; try: ")[0]
+            print(f"{problem}; the report is written without it", file=sys.stderr)
+    return points
+
+
+def _curves(path: Path) -> Curves:
+    """The columns of one table of history."""
+    remedy = "training again"
+    table = read_table(path, remedy)
+    with damage_told(path, remedy):
         steps = [int(step) for step in table.pop("step", [])]
         table.pop("epoch", None)
-        for name, values in table.items():
-            pairs = zip(steps, values, strict=True)
-            points[f"{path.stem}/{name}"] = [(step, float(v)) for step, v in pairs if v]
-    return points
+        return {
+            f"{path.stem}/{name}": [
+                (step, float(v)) for step, v in zip(steps, values, strict=True) if v
+            ]
+            for name, values in table.items()
+        }

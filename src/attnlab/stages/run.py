@@ -41,7 +41,9 @@ from attnlab.config.compose import (
 from attnlab.config.migrations import completed, migrated, migrated_overrides
 from attnlab.config.schema import Config
 from attnlab.errors import ConfigError, Mistake, RunError, UserError, suggest
+from attnlab.reading import DamagedFileError, damage_told, read_yaml
 from attnlab.stages import run_lock
+from attnlab.stages.run_status import read_status, write_status
 from attnlab.training.distributed import is_first_process
 
 LATEST = "latest"  # in the place of a run's folder
@@ -86,9 +88,7 @@ class Run:
 
     def set_status(self, state: str, **more: Any) -> None:
         """Written whole or not at all: a kill in between leaves the old one."""
-        draft = self.folder / ".status.json.part"
-        draft.write_text(json.dumps(self.status | {"state": state} | more, indent=2) + "\n")
-        draft.replace(self.folder / "status.json")
+        write_status(self.folder, state=state, **more)
 
     @contextmanager
     def tracked(self) -> Iterator[None]:
@@ -173,10 +173,9 @@ def open_run(folder: str | Path) -> Run:
     if not path.is_file():
         near = [str(p.parent) for p in Path("runs").glob("*/*/config.yaml")]
         raise UserError(f"{folder}: not a run's folder; {suggest(str(folder), near)}")
-    from omegaconf import OmegaConf
-
-    content = OmegaConf.load(path)
-    plain = resolve(content)  # type: ignore[arg-type]
+    plain = migrated(_config_of(path))
+    if (status := read_status(folder)).get("state") == "damaged":
+        print(*status["message"], file=sys.stderr)
     try:
         return Run(folder, checked(plain), plain)
     except ConfigError as error:
@@ -185,6 +184,19 @@ def open_run(folder: str | Path) -> Run:
             raise
     print(f"{folder}: older than {', '.join(added)}; read as conf/ has them", file=sys.stderr)
     return Run(folder, checked(plain), plain)
+
+
+def _config_of(path: Path) -> dict[str, Any]:
+    """The plain values of a run's config, which refer to nothing: neither a key nor a variable."""
+    remedy = f"the config.yaml that {path.parent} was written with"
+    plain = read_yaml(path, remedy)
+    with damage_told(path, remedy):
+        if not plain:
+            raise ValueError("no keys")
+        for key, value in _flat(plain).items():
+            if "${" in str(value):
+                raise ValueError(f"{key}: '{value}' is a reference; a run's config has none")
+    return plain
 
 
 def _as_composed_today(folder: Path) -> dict[str, Any]:
@@ -335,8 +347,8 @@ def _unfinished(parent: Path, mark: str) -> Path | None:
 def _fingerprint_today(folder: Path) -> str:
     """That of a run's config under the names of today."""
     try:
-        return fingerprint(migrated(yaml.safe_load((folder / "config.yaml").read_text())))
-    except (OSError, yaml.YAMLError, AttributeError):
+        return fingerprint(migrated(_config_of(folder / "config.yaml")))
+    except DamagedFileError:
         return ""
 
 
@@ -366,11 +378,3 @@ def _flat(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         inner = isinstance(value, dict)
         flat |= _flat(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
     return flat
-
-
-def read_status(folder: Path) -> dict[str, Any]:
-    """The status.json of a run; empty if there is none."""
-    try:
-        return json.loads((folder / "status.json").read_text())
-    except (OSError, json.JSONDecodeError):
-        return {}

@@ -11,16 +11,19 @@ stage takes `latest` for the folder of the first one.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from attnlab.errors import UserError
-from attnlab.stages.run import find_runs, read_status
+from attnlab.reading import DamagedFileError
+from attnlab.report.summary import read_figures
+from attnlab.stages.run import find_runs
+from attnlab.stages.run_status import read_status
 from attnlab.stages.sweep_table import STYLES, headlines, print_whole
 
 COMMAND = "list the runs, the latest first"
@@ -59,14 +62,22 @@ def main(arguments: list[str]) -> None:
 
 def summary(folder: Path) -> Summary:
     """What a run's files say of it."""
-    status, metrics = read_status(folder), folder / "metrics.json"
-    answer = json.loads(metrics.read_text(encoding="utf-8"))["answer"] if metrics.is_file() else {}
+    status = read_status(folder)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    state = status.get("state", "unknown")
+    return Summary(folder, status.get("started", 0.0), state, _headline(folder), size)
+
+
+def _headline(folder: Path) -> str:
+    if not (folder / "metrics.json").is_file():
+        return ""
+    try:
+        answer = read_figures(folder)["answer"]
+    except DamagedFileError:
+        return "metrics.json is damaged"
     known = {name: value for name, value in answer.items() if value is not None}
     words = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in headlines(known)[:1]]
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return Summary(
-        folder, status.get("started", 0.0), status.get("state", "unknown"), "".join(words), size
-    )
+    return "".join(words)
 
 
 def show(summaries: list[Summary]) -> None:
@@ -76,7 +87,7 @@ def show(summaries: list[Summary]) -> None:
         table.add_column(name, justify="right" if name == "MiB" else "left", no_wrap=True)
     for run in summaries:
         started = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
-        state = f"[{STYLES.get(run.state, 'none')}]{run.state}[/]"
+        state = Text(run.state, style=STYLES.get(run.state, "none"))
         cells = (started if run.started else "", state, run.headline, f"{run.size / 2**20:.1f}")
         table.add_row(*cells, str(run.folder))
     print_whole(table)

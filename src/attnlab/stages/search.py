@@ -279,7 +279,7 @@ def show(study: optuna.Study, settings: Hparams, base: Sequence[str]) -> None:
         params = [_short(trial.params.get(key, "")) for key in settings.search]
         seconds = f"{trial.duration.total_seconds():.0f}" if trial.duration else ""
         table.add_row(str(trial.number), trial.state.name.lower(), value, *params, seconds)
-    console = Console()
+    console = Console(markup=False, emoji=False)
     console.print(table)
     if not complete:
         raise RunError("no trial finished; their logs are in the folder of the study")

@@ -21,6 +21,7 @@ from typing import Any
 
 from attnlab.config import compose
 from attnlab.errors import ConfigError, RunError
+from attnlab.reading import DamagedFileError, read_json
 from attnlab.stages.executors import STILL_RUNNING, Executor, ShouldStop
 from attnlab.stages.run import fingerprint
 from attnlab.stages.sweep_table import LiveTable, Outcome, announce, show
@@ -184,7 +185,8 @@ def _figures(folder: Path) -> dict[str, float]:
 
 
 def _json(path: Path) -> dict[str, Any]:
+    """The mapping that a file of a job holds; empty where it holds none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        return read_json(path, "the same command again", dict[str, Any])
+    except DamagedFileError:
         return {}

@@ -59,7 +59,7 @@ class LiveTable:
     @contextmanager
     def shown(self, console: Console | None = None) -> Iterator[None]:
         """The table stands below what is printed inside; not where the output is no terminal."""
-        console = console or Console()
+        console = console or Console(markup=False, emoji=False)
         if not console.is_terminal:
             yield
             return
@@ -82,9 +82,12 @@ def latest(folder: Path) -> str:
     answer = [name for name in figures if "/" not in name and name != "loss"][:1]
     attention = [name for name in figures if name.startswith("attention/")][:1]
     chosen = [name for name in ("loss", *answer, *attention) if name in row]
-    words = [
-        f"{name.rpartition('/')[2].replace('_', ' ')} {float(row[name]):.4g}" for name in chosen
-    ]
+    try:
+        words = [
+            f"{name.rpartition('/')[2].replace('_', ' ')} {float(row[name]):.4g}" for name in chosen
+        ]
+    except ValueError:
+        return "val.csv is damaged"
     return "  ".join([place, *words])
 
 
@@ -135,7 +138,7 @@ def show(outcomes: Sequence[Outcome], overrides: Sequence[Sequence[str]]) -> Non
 
 def print_whole(table: Table) -> None:
     """Print a table at its full width, whatever that of the terminal is."""
-    console = Console()
+    console = Console(markup=False, emoji=False)
     unlimited = console.options.update(max_width=10_000)
     console.width = max(console.width, console.measure(table, options=unlimited).maximum)
     console.print(table, soft_wrap=True)
