@@ -176,7 +176,9 @@ class Evaluation:
             else:
                 control.update_maps(map_, batch.judged)
         texts = task.texts(answers, batch)
-        for name, (control_scores, control_answers) in task.controls(batch, scores).items():
+        examples = [self.examples[index] for index in batch.index.tolist()]
+        made = task.controls(batch, scores, examples)
+        for name, (control_scores, control_answers) in made.items():
             metrics = self.answer_controls.setdefault(name, task.metrics())
             task.update_metrics(metrics, batch, control_scores, control_answers)
         for name in self.changed:
@@ -276,10 +278,24 @@ def show(run: Run, figures: Figures, folder: Path | None = None) -> None:
     table.add_row("cost", "MiB of memory at the peak", memory)
     table.add_row("cost", "parameters", f"{figures['cost']['parameters']:,}")
     console.print(table)
+    for line in lost_to_linear(figures):
+        console.print(line, soft_wrap=True)
     folder = folder or run.folder
     for name in ("checkpoints/best.ckpt", "metrics.json", "maps", "report.html"):
         if (folder / name).exists():
             console.print(f"{name.split('/')[-1]:<14}{folder / name}", soft_wrap=True)
+
+
+def lost_to_linear(figures: Figures) -> Iterator[str]:
+    """A line for the headline figure where a linear model has a better one."""
+    linear = figures["answer_controls"].get("linear", {})
+    for name, value in list(linear.items())[:1]:
+        own, higher = figures["answer"][name], _better(name, figures) == "higher"
+        if value > own if higher else value < own:
+            yield (
+                f"{name} {own:.4f} is behind a linear model ({value:.4f}), which learns from the "
+                "same examples in seconds: train longer, or a wider model, or with more dropout"
+            )
 
 
 def _better(name: str, figures: Figures) -> str:

@@ -167,10 +167,13 @@ class Task(ABC):
         """Learn from the training examples what controls are made of."""
         return
 
-    def controls(self, batch: Batch, scores: Any) -> dict[str, tuple[Any, Tensor]]:
-        """Scores and answers by name that are uninformed, or all-knowing.
+    def controls(
+        self, batch: Batch, scores: Any, examples: Sequence[Example]
+    ) -> dict[str, tuple[Any, Tensor]]:
+        """Scores and answers by name of what is uninformed, simple, or all-knowing.
 
-        `scores` are the model's. Controls of maps are elsewhere.
+        `scores` are the model's; `examples` are those of the batch. Controls of maps are
+        elsewhere.
         """
         return {}
 

@@ -19,6 +19,7 @@ from attnlab.models.memory import Reading
 from attnlab.models.pooling import Hops, Pooling
 from attnlab.tasks.choices import ChoiceSettings, ChoiceTask, best_choices
 from attnlab.tasks.classify.answer import Label
+from attnlab.tasks.linear import LinearClassifier
 from attnlab.tasks.task import HeadContext, Prediction
 
 
@@ -98,6 +99,7 @@ class Classify(OneChoice):
         super().__init__(codec, **shared)
         self.hops = hops
         self.majority: int | None = None
+        self.linear: LinearClassifier | None = None
 
     @property
     def label(self) -> Label:
@@ -114,14 +116,27 @@ class Classify(OneChoice):
         return [Classification(self.label.labels)]
 
     def fit(self, examples: Iterable[Example]) -> None:
-        """The label that is predicted most often, be it learned as one or as several."""
+        """The label that is predicted most often, be it learned as one or as several; and a
+        linear model of all labels that are predicted."""
         merged = self.label.merged
-        counts = Counter(merged[int(self.label.encode(example))] for example in examples)
-        counts.pop(None, None)  # what is learned and never predicted
+        numbered = [(merged[int(self.label.encode(example))], example) for example in examples]
+        # without what is learned and never predicted
+        known = [(number, example) for number, example in numbered if number is not None]
+        counts = Counter(number for number, _ in known)
         self.majority = max(counts, key=counts.__getitem__, default=None)
+        if len(counts) > 1:
+            numbers, learned = zip(*known, strict=True)
+            self.linear = LinearClassifier(self.codec.inputs).fit(learned, numbers)
 
-    def controls(self, batch: Batch, scores: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """The same label every time."""
-        if self.majority is None:
-            return {}
-        return {"majority": (scores, torch.full_like(batch.answer.values, self.majority))}
+    def controls(
+        self, batch: Batch, scores: Tensor, examples: Sequence[Example]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """The same label every time, and that of a linear model."""
+        controls = {}
+        if self.majority is not None:
+            majority = torch.full_like(batch.answer.values, self.majority)
+            controls["majority"] = scores, majority
+        if self.linear is not None:
+            predicted = torch.tensor(self.linear.predict(examples), device=scores.device)
+            controls["linear"] = scores, predicted[:, None]
+        return controls

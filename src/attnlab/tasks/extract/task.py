@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torchmetrics import Metric
 
 from attnlab.attention.taps import Tap
 from attnlab.data.batch import Batch
+from attnlab.data.example import Example
 from attnlab.metrics.text import ExactMatch, Rouge
 from attnlab.models.pooling import Pooling
 from attnlab.tasks.choices import ChoiceTask
@@ -60,7 +61,9 @@ class Extract(ChoiceTask):
         chosen = zip(batch.choices, answers[:, 0].tolist(), strict=True)
         return [choices[int(number)] for choices, number in chosen]
 
-    def controls(self, batch: Batch, scores: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    def controls(
+        self, batch: Batch, scores: Tensor, examples: Sequence[Example]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
         """The first unit, and the right one."""
         right = batch.answer.values
         return {"lead": (scores, torch.zeros_like(right)), "oracle": (scores, right)}

@@ -178,7 +178,9 @@ class LanguageModel(ChoiceTask):
             counts += self.units.encode(example).bincount(minlength=len(counts))
         self.unigram = (counts / counts.sum()).log()
 
-    def controls(self, batch: Batch, scores: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    def controls(
+        self, batch: Batch, scores: Tensor, examples: Sequence[Example]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
         """The frequencies of the units, whatever stands before."""
         if self.unigram is None:
             return {}

@@ -220,7 +220,9 @@ class Rank(OneChoice):
             "markov": Markov(histories, size),
         }
 
-    def controls(self, batch: Batch, scores: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    def controls(
+        self, batch: Batch, scores: Tensor, examples: Sequence[Example]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
         """What most people chose, and what most chose right after the last item."""
         items, mask = batch.inputs[self.codec.attended]
         histories = [row[real].tolist() for row, real in zip(items, mask, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Unpack
 
 import torch
@@ -12,6 +12,7 @@ from torchmetrics import Metric
 
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
+from attnlab.data.example import Example
 from attnlab.metrics.answers import Regression
 from attnlab.models.pooling import Pooling
 from attnlab.tasks.regress.answer import Numbers
@@ -92,7 +93,9 @@ class Regress(Task):
         """The share of numbers that move by more than a tenth of the training spread."""
         return self.differs(own[..., None], other[..., None]).float().mean(1)
 
-    def controls(self, batch: Batch, scores: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    def controls(
+        self, batch: Batch, scores: Tensor, examples: Sequence[Example]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
         """The mean of the training answers every time."""
         mean = torch.zeros_like(scores)  # standardised
         return {"mean": (mean, self.numbers.restore(mean.float()))}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Unpack
 
 import numpy as np
@@ -19,6 +19,7 @@ from attnlab.errors import UserError
 from attnlab.metrics.answers import SpanF1, TokenAccuracy
 from attnlab.tasks.choices import NOT_COUNTED, ChoiceSettings, ChoiceTask
 from attnlab.tasks.generate.answer import Units
+from attnlab.tasks.linear import LinearTagger
 from attnlab.tasks.tag.head import TagChain, Tagger
 from attnlab.tasks.task import HeadContext
 
@@ -29,6 +30,7 @@ class Tag(ChoiceTask):
     def __init__(self, codec: Codec, *, crf: bool, **shared: Unpack[ChoiceSettings]) -> None:
         super().__init__(codec, **shared)
         self.crf = crf
+        self.linear: LinearTagger | None = None
         self.usual: Tensor | None = None  # the commonest tag of each unit of the input
 
     @property
@@ -76,7 +78,11 @@ class Tag(ChoiceTask):
                 metric.update(answers, gold, counted)
 
     def fit(self, examples: Iterable[Example]) -> None:
-        """The commonest tag of each word; for a word without any, that of most words."""
+        """A linear tagger; and the commonest tag of each word, for a word without any that of
+        most words."""
+        examples = list(examples)
+        known = [(words_of(e.inputs[self.codec.attended]), e.answer) for e in examples]
+        self.linear = LinearTagger().fit((w, t) for w, t in known if w and len(w) == len(t))  # type: ignore[arg-type]
         name, answers = self.codec.attended, self.codec.answers
         words = self.codec.texts.get(name)
         if words is None or isinstance(words, Pieces):
@@ -89,12 +95,22 @@ class Tag(ChoiceTask):
         counts[never] = counts.sum(0)
         self.usual = torch.from_numpy(counts.argmax(1))
 
-    def controls(self, batch: Batch, scores: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """The usual tag of each word, whatever stands beside it."""
-        if self.usual is None:
-            return {}
-        units = batch.inputs[self.codec.attended].values  # batch x length
-        return {"usual_tag": (scores, self.usual.to(units.device)[units])}
+    def controls(
+        self, batch: Batch, scores: Tensor, examples: Sequence[Example]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """The usual tag of each word, whatever stands beside it, and that of a linear tagger."""
+        controls = {}
+        if self.usual is not None:
+            units = batch.inputs[self.codec.attended].values  # batch x length
+            controls["usual_tag"] = scores, self.usual.to(units.device)[units]
+        if self.linear is not None:
+            tags = torch.zeros_like(self.gold(batch))
+            for row, example in zip(tags, examples, strict=True):
+                words = words_of(example.inputs[self.codec.attended])
+                numbers = self.tags.encode(self.linear.predict(words))[:-1]  # no end mark
+                row[: len(numbers)] = torch.tensor(numbers)
+            controls["linear"] = scores, tags
+        return controls
 
     def decide(self, model: nn.Module, batch: Batch) -> Padded:
         assert isinstance(model, Tagger)
