@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from attnlab.cli import main
-from attnlab.stages.evaluate import _batches, folder_name
+from attnlab.stages.evaluate import _batches, folder_name, lost_to_linear
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import open_run
 from tests.runs import SHORT, ran
@@ -76,3 +76,19 @@ def test_names_of_folders_tell_settings_apart():
     long = [f"metrics.figures=[{'aer,' * 40}{i}]" for i in range(2)]
     assert folder_name(long[:1]) != folder_name(long[1:])
     assert len(folder_name(long)) <= 80
+
+
+def test_a_model_that_loses_to_a_linear_one_is_told_so():
+    def lines(own: float, linear: float) -> list[str]:
+        controls = {"majority": {"accuracy": 0.9}, "linear": {"accuracy": linear, "f1_macro": 0.9}}
+        figures = {
+            "answer": {"loss": 1.0, "accuracy": own, "f1_macro": 0.1},
+            "answer_controls": controls,
+            "about": {"accuracy": {"higher_is_better": True}},
+        }
+        return list(lost_to_linear(figures))
+
+    (line,) = lines(0.758, 0.89)
+    assert line.startswith("accuracy 0.7580 is behind a linear model (0.8900), which learns from")
+    assert lines(0.89, 0.89) == []
+    assert list(lost_to_linear({"answer": {"loss": 1.0}, "answer_controls": {}})) == []

@@ -56,7 +56,7 @@ def test_the_answer_is_the_sentence_that_the_map_lies_on() -> None:
 
 def test_what_is_said_is_compared_with_all_references() -> None:
     _, batch, _, task = extraction()
-    known = task.controls(batch, torch.empty(0))
+    known = task.controls(batch, torch.empty(0), [])
     lead, oracle = (judged(task, batch, known[name][1]) for name in ("lead", "oracle"))
     # "it was a mat" and "It was the mat": three of four words, and two of three pairs, either way;
     # "a mat" has all of its two words in four: F = 2 (1/2) 1 / (3/2) = 2/3.

@@ -74,18 +74,20 @@ def test_generated_words_and_characters_have_their_own_figures() -> None:
 def test_the_same_label_every_time_is_a_control() -> None:
     codec, batch = batched(texts(["x", "y", "y"]))
     task = Classify(codec, hops=1, merge_labels=None, **SHARED)
-    assert task.controls(batch, torch.zeros(0)) == {}
-    task.fit(texts(["x", "y", "y"]))
-    found = task.controls(batch, torch.zeros(0))["majority"]
+    examples = texts(["x", "y", "y"])
+    assert task.controls(batch, torch.zeros(0), examples) == {}
+    task.fit(examples)
+    found = task.controls(batch, torch.zeros(0), examples)["majority"]
     assert figures(task, batch, *found)["accuracy"] == pytest.approx(2 / 3)
 
 
 def test_labels_said_as_one_are_counted_together() -> None:
-    codec, batch = batched(texts(["good", "fine", "bad", "bad", "so"] + ["so"] * 5))
+    examples = texts(["good", "fine", "bad", "bad", "so"] + ["so"] * 5)
+    codec, batch = batched(examples)
     merged = replace(codec, answers=codec.answers.merging({"fine": "good", "so": None}))
     task = Classify(merged, hops=1, merge_labels=None, **SHARED)
     task.fit(texts(["good", "fine", "fine", "bad", "bad", *["so"] * 9]))
-    _, answers = task.controls(batch, torch.zeros(0))["majority"]
+    _, answers = task.controls(batch, torch.zeros(0), examples)["majority"]
     assert {codec.text(answer) for answer in answers.tolist()} == {"good"}
 
 
@@ -98,7 +100,7 @@ def test_the_usual_tag_of_each_word_is_a_control() -> None:
     codec, batch = batched(known)
     task = Tag(codec, crf=False, **SHARED)
     task.fit(known)
-    _, answers = task.controls(batch, torch.zeros(0))["usual_tag"]
+    _, answers = task.controls(batch, torch.zeros(0), known)["usual_tag"]
     assert [task.tags.decode(row) for row in answers.tolist()] == [*tags[:3], ["B-X", "O"]]
     assert task.usual is not None
     assert task.tags.decode([int(task.usual[UNKNOWN])]) == ["O"], "what most words have"

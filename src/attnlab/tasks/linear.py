@@ -80,7 +80,8 @@ class LinearClassifier:
             return StandardScaler()
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        return TfidfVectorizer(analyzer=_runs, sublinear_tf=True)
+        analyzer: Any = _runs
+        return TfidfVectorizer(analyzer=analyzer, sublinear_tf=True)
 
 
 def _runs(value: Any) -> list[str]:

@@ -94,9 +94,9 @@ def test_rows_of_maps_are_those_of_the_units_that_they_predict() -> None:
 
 def test_frequencies_are_a_control() -> None:
     _, batch, task = made("transformer")
-    assert task.controls(batch, torch.zeros(1)) == {}
+    assert task.controls(batch, torch.zeros(1), []) == {}
     task.fit(examples())
-    scores, answers = task.controls(batch, torch.zeros(1))["unigram"]
+    scores, answers = task.controls(batch, torch.zeros(1), [])["unigram"]
     torch.testing.assert_close(scores.exp().sum(-1), torch.ones(scores.shape[:2]))
     assert set(task.units.vocabulary.decode(answers[0].tolist())) == {"b"}, "it occurs most often"
 

@@ -47,7 +47,7 @@ def test_one_number_needs_no_list_and_equal_answers_no_spread() -> None:
 
 def test_the_mean_of_training_explains_no_variance() -> None:
     regress, batch = task()
-    scores, answers = regress.controls(batch, torch.randn(3, 2))["mean"]
+    scores, answers = regress.controls(batch, torch.randn(3, 2), [])["mean"]
     assert answers.tolist() == [[3.0, 300.0]] * 3
     assert float(regress.loss(scores, batch)) == pytest.approx(1, rel=1e-5)
     metrics = regress.metrics()
