@@ -14,6 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from attnlab.attention.blocks import Blocks
 from attnlab.attention.mask import Mask
 from attnlab.attention.parts import (
     Normalize,
@@ -26,6 +27,7 @@ from attnlab.attention.parts import (
 )
 
 Rows = Tensor | Sequence[int] | slice
+BLOCK_COSTS = {64: 1.0, 32: 1.2, 16: 1.6}  # time of a pair in blocks of a size, measured on AVX2
 
 
 class Kernel:
@@ -43,6 +45,10 @@ class Kernel:
     def worthwhile(self, call: Call) -> bool:
         """Whether the kernel is meant for such a call; asked where it was not forced."""
         return True
+
+    def share(self, call: Call) -> float | None:
+        """The work of this call as a share of that of all pairs; None where it is always all."""
+        return None
 
     def logits(self, call: Call) -> Tensor:
         """batch x maps x queries x keys, without positions, masks and mixing; fp32 or wider."""
@@ -72,6 +78,7 @@ class Call:
     row_positions: Tensor | None = None  # positions of the queries where they do not follow `start`
     whole: Call | None = None  # the call with all queries, where this one has some of them
     used_weights: Tensor | None = None  # batch x heads x queries x keys: those of the forward pass
+    block_mass: Tensor | None = None  # batch x maps x query blocks x key blocks: their mean share
 
     @property
     def queries(self) -> int:
@@ -80,6 +87,13 @@ class Call:
     @property
     def keys(self) -> int:
         return self.key.shape[2]
+
+    @property
+    def mask_case(self) -> str:
+        """What kinds of mask are timed by themselves: plain, masked, causal, ruled."""
+        if self.mask.rules or self.mask.custom is not None:
+            return "causal" if self.mask.only_causal and self.from_start else "ruled"
+        return "plain" if self.mask.keys is None else "masked"
 
     @property
     def from_start(self) -> bool:
@@ -102,6 +116,17 @@ class Call:
     def allowed(self) -> Tensor | None:
         """Broadcasts to batch x maps x queries x keys; None where every key is allowed."""
         return self.mask.allowed(self.positions, self.keys)
+
+    @cached_property
+    def listed(self) -> tuple[tuple[Blocks, ...], float]:
+        """The blocks that the structure reads, of the size that makes the least work, and that
+        work as a share of all pairs'."""
+        costs = BLOCK_COSTS if self.mask.custom is None else {64: 1.0}  # lists of rules are kept
+        ways = []
+        for size, cost in costs.items():
+            lists = self.parts.structure.blocks(self, size)
+            ways.append((lists, cost * sum(blocks.density for blocks in lists)))
+        return min(ways, key=lambda way: way[1])
 
     @cached_property
     def position_bias(self) -> Tensor | None:
@@ -200,6 +225,26 @@ class Call:
             row_positions=self.positions[rows],
             whole=self.whole or self,
             used_weights=None,
+            block_mass=None,
+        )
+
+    def heads(self, heads: Sequence[int]) -> Call:
+        """The same call for some of its maps, where each is a product of a query and a key."""
+        maps = self.query.shape[1]
+        chosen = [range(maps)[head] for head in heads]
+        custom = self.mask.custom
+        if custom is not None and custom.shape[1] > 1:
+            custom = custom[:, chosen]
+        return replace(
+            self,
+            query_heads=self.query_heads[:, chosen],
+            query=self.query[:, chosen],
+            key=self.key[:, [head * self.key.shape[1] // maps for head in chosen]],
+            value=None,
+            mask=replace(self.mask, custom=custom),
+            whole=None,
+            used_weights=None,
+            block_mass=None,
         )
 
     def sample(self, examples: Tensor) -> Call:
@@ -216,6 +261,7 @@ class Call:
             bias=bias if bias is None or len(bias) == 1 else bias[examples],
             whole=None,
             used_weights=None,
+            block_mass=None,
         )
 
     @property

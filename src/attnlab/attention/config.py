@@ -241,6 +241,14 @@ class Sdpa(Kernel, kind="sdpa", target=f"{KERNELS}.fused:Sdpa"):
     )
 
 
+class Sparse(Kernel, kind="sparse", target=f"{KERNELS}.block_sparse:BlockSparse"):
+    """Blocks of keys that no query of a block may attend to are skipped: C on the CPU."""
+
+    serves = {**Sdpa.serves} | forms(position="none absolute rotation")
+    devices = frozenset({"cpu"})
+    drops_weights = False
+
+
 class Flex(Kernel, kind="flex", target=f"{KERNELS}.fused:Flex"):
     """FlexAttention: blocks that no query may attend to are skipped."""
 

@@ -11,16 +11,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+
+class Run(NamedTuple):
+    """The positions of a block, from the first to the last."""
+
+    first: Tensor
+    last: Tensor
 
 
 class Pattern(Protocol):
     """A rule over positions alone, elementwise, so that it lowers to a matrix or to FlexAttention.
 
     Patterns are compared and hashed (a block mask is kept for equal ones): frozen dataclasses.
+
+    A rule may also state its blocks, so that a kernel skips what no query may attend to:
+    `of_blocks(query, key)` says of two `Run`s whether some pair of them may be allowed, and whether
+    every pair is; `parts()` gives the `Part`s that a rule is the union of. A rule without them is
+    looked at pair by pair.
     """
 
     def allows(self, query: Tensor, key: Tensor) -> Tensor:
@@ -35,6 +47,9 @@ class Causal:
     def allows(self, query: Tensor, key: Tensor) -> Tensor:
         return key <= query
 
+    def of_blocks(self, query: Run, key: Run) -> tuple[Tensor, Tensor]:
+        return key.first <= query.last, key.last <= query.first
+
 
 @dataclass(frozen=True)
 class Window:
@@ -45,6 +60,29 @@ class Window:
 
     def allows(self, query: Tensor, key: Tensor) -> Tensor:
         return (key >= query - self.left) & (key <= query + self.right)
+
+    def of_blocks(self, query: Run, key: Run) -> tuple[Tensor, Tensor]:
+        some = (key.last >= query.first - self.left) & (key.first <= query.last + self.right)
+        every = (key.first >= query.last - self.left) & (key.last <= query.first + self.right)
+        return some, every
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rules over positions in an order of their own: first all multiples of `step`, then those
+    with a remainder of one, and so on. The rules see places in that order (`axis`), with
+    a wide gap from one remainder to the next."""
+
+    GAP: ClassVar[int] = 1 << 24  # more positions than any input has
+
+    step: int
+    rules: tuple[Pattern, ...]
+
+    def axis(self, positions: Tensor) -> Tensor:
+        """The place of each position."""
+        if self.step == 1:
+            return positions
+        return positions % self.step * self.GAP + positions // self.step
 
 
 @dataclass(frozen=True)

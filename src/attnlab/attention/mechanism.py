@@ -170,16 +170,18 @@ class Attention(nn.Module):
         log: bool = False,
     ) -> Tensor:
         """The map of a call: batch x heads x queries x keys, fp32 or wider."""
+        if isinstance(heads, int):
+            heads = [heads]
         if self.recurrent:
             unrolled = self._unroll(call, sample=False)
             maps = unrolled.log_weights if log else unrolled.weights
             maps = maps if rows is None else maps[:, :, rows]
         else:
             call = call if rows is None else call.rows(rows)
+            if heads is not None and self.kernels.products(call):
+                call, heads = call.heads(heads), None
             maps = call.expected_log if log else call.expected
-        if heads is None:
-            return maps
-        return maps[:, [heads] if isinstance(heads, int) else list(heads)]
+        return maps if heads is None else maps[:, list(heads)]
 
     def start(self, key: Tensor | None, value: Tensor | None, mask: Mask | None = None) -> State:
         """The state before the first step: all keys in cross-attention, none in self-attention."""

@@ -10,8 +10,7 @@ A call of attention goes through them in this order:
 6. `Heads.mix_logits`, then `Structure.weights` with `Normalizer` turns logits into weights,
 7. `Heads.mix_weights`, the weighted sum of values, `Heads.merge`.
 
-A part is built as `Part(shape, **settings)`; heads, which decide the shape, as
-`Heads(inputs, **settings)`. To add one, subclass and override what differs.
+Parts are built as `Part(shape, **settings)`, heads as `Heads(inputs, **settings)`.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from attnlab.attention.blocks import Blocks, blocks_of
 from attnlab.attention.mask import Mask, Pattern
 
 if TYPE_CHECKING:
@@ -149,6 +149,11 @@ class Structure(nn.Module):
         """Rules over positions, joined to the mask of every call."""
         return ()
 
+    def blocks(self, call: Call, size: int) -> tuple[Blocks, ...]:
+        """The blocks of `size` positions that a call reads, and the pairs allowed in them."""
+        sides = call.start, call.queries, call.keys
+        return blocks_of(call.mask, *sides, size, call.query.device)
+
     def weights(self, call: Call, logits: Tensor, normalize: Normalize) -> Tensor:
         """Logits to weights, both batch x maps x queries x keys."""
         return normalize(logits, call.allowed)
@@ -251,10 +256,7 @@ class Parts(NamedTuple):
 
 
 def project_maps(states: Tensor, weight: Tensor) -> Tensor:
-    """Each map's states times its own matrix, one product a map however short the sequences are.
-
-    (Broadcasting over the batch would read the matrix again for each example.)
-    """
+    """Each map's states times its own matrix: one product a map, which reads the matrix once."""
     batch, _, length, _ = states.shape  # batch x maps x length x width
     rows = states.transpose(0, 1).flatten(1, 2)  # maps x batch * length x width
     projected = rows @ weight.to(states.dtype)  # weight: maps x width x new width

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from attnlab.attention.call import Kernel
-from attnlab.attention.kernels import choose
+from attnlab.attention.kernels import choose, measure
 from attnlab.attention.kernels.choose import implementation
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
@@ -62,6 +62,38 @@ def test_measured_figures_decide(figures) -> None:
     assert _taken(mechanism, Mask(causal=True), length=8) == "sdpa"
 
 
+def test_blocks_are_taken_where_few_are_read(figures) -> None:
+    """By what a call costs with no pair, and by the share of pairs."""
+    sizes = {"512": {"128": 0.4}}
+    sparse = {"train-none": {"512": {"128": 0.1}}, "train-all": {"512": {"128": 1.1}}}
+    figures({"cpu": {"sdpa": {"train-masked": sizes}, "sparse": sparse}})
+    mechanism = attention(named("multihead"), "self")
+    taken = {
+        share: _taken(mechanism, Mask(window=(reach, reach)), length=512, batch=1)
+        for share, reach in (("few", 8), ("most", 300))
+    }
+    assert taken == {"few": "sparse", "most": "sdpa"}
+    assert _taken(mechanism, Mask(window=(8, 8)), length=100, batch=1) == "sdpa"
+    assert _taken(mechanism, Mask(keys=torch.ones(1, 512) > 0), length=512, batch=1) == "sdpa"
+
+
+def test_a_kind_of_mask_that_was_not_measured_counts_as_padding(figures) -> None:
+    figures({"cpu": {"sdpa": {"train-masked": {"512": {"8": 2.0}}}}})
+    mechanism = attention(named("multihead"), "self")
+    for mask in (Mask(causal=True), Mask(window=(1, 1))):
+        assert _taken(mechanism, mask, length=8) == "reference"
+
+
+@pytest.mark.parametrize("kernel", measure.MEASURED)
+def test_a_kernel_can_be_measured(kernel: str) -> None:
+    score, _, _, cases = measure.MEASURED[kernel]
+    for case in cases:
+        cell = measure.Cell(kernel, "train", case, tokens=256, length=128)
+        ratios = measure.ratios(cell, measure.mechanism(score), seconds=0.0)
+        assert set(ratios) == ({"none", "all"} if kernel == "sparse" else {case})
+        assert all(ratio >= 0 for ratio in ratios.values())
+
+
 def test_figures_kept_by_another_version_are_not_read(figures) -> None:
     figures({"cpu": {"sdpa": {"train-plain": {"512": {"8": 2.0}}}}})
     assert choose.curve("cpu", "additive", "train-plain", 512) is None
@@ -80,10 +112,16 @@ def test_a_curve_is_interpolated_on_a_logarithmic_scale() -> None:
 
 def test_shipped_figures_cover_what_is_dispatched() -> None:
     ratios = json.loads(choose.SHIPPED.read_text())["ratios"]["cpu"]
-    assert set(ratios) == {"sdpa", "additive"}
-    for cases in ratios.values():
-        assert set(cases) == {"train-plain", "train-masked", "infer-plain", "infer-masked"}
-        assert all(set(sizes) == {"512", "4096"} for sizes in cases.values())
+    cases = {
+        "additive": {"plain", "masked"},
+        "sdpa": {"plain", "masked", "causal", "ruled"},
+        "sparse": {"none", "all"},
+    }
+    assert set(ratios) == set(cases)
+    for kernel, measured_cases in ratios.items():
+        expected = {f"{way}-{case}" for way in ("train", "infer") for case in cases[kernel]}
+        assert set(measured_cases) == expected
+        assert all(set(sizes) == {"512", "4096"} for sizes in measured_cases.values())
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from attnlab.attention.blocks import blocks_of, real_blocks
 from attnlab.attention.call import Call, Kernel
-from attnlab.attention.mask import Mask, Pattern
+from attnlab.attention.mask import Mask
 from attnlab.attention.parts import repeat_groups
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
+SIZE = 128  # positions of a block: what the compiled kernels go by
 MaskRule = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
@@ -118,7 +120,7 @@ class Flex(Kernel):
             call.query.contiguous(),
             call.repeated_key.contiguous(),
             repeat_groups(call.present_value, call.query.shape[1]).contiguous(),
-            block_mask=_block_mask(call),
+            block_mask=block_mask(call),
             scale=call.parts.score.scale,
         )
         if not isinstance(contexts, Tensor):
@@ -144,25 +146,30 @@ def mask_rule(mask: Mask, start: int = 0) -> MaskRule:
     return allows
 
 
-def _block_mask(call: Call) -> BlockMask:
-    from torch.nn.attention.flex_attention import create_block_mask
+def block_mask(call: Call) -> BlockMask:
+    """The blocks that a call reads; the rule is asked in those where it forbids some pair."""
+    from torch.nn.attention.flex_attention import BlockMask
 
-    device, start = call.query.device, call.start
-    if call.mask.keys is None:
-        return _rules_alone(call.mask.rules, start, call.queries, call.keys, device)
-    rule, batch = mask_rule(call.mask, start), call.query.shape[0]
-    return create_block_mask(rule, batch, None, call.queries, call.keys, device=device)
+    mask, device = call.mask, call.query.device
+    sides = (call.start, call.queries, call.keys)
+    (blocks,) = blocks_of(mask, *sides, SIZE, device, ordered=False)
+    listed, full = blocks.read()
+    if mask.keys is not None:
+        real = real_blocks(mask.keys, SIZE)[:, None, None]  # batch x 1 x 1 x key blocks
+        listed, full = listed & (real > 0), full & (real == 2)
+    return BlockMask.from_kv_blocks(
+        *_in_front(listed & ~full),
+        *_in_front(full),
+        BLOCK_SIZE=SIZE,
+        mask_mod=mask_rule(mask, call.start),
+        seq_lengths=(call.queries, call.keys),
+    )
 
 
-@functools.lru_cache(maxsize=64)
-def _rules_alone(
-    rules: tuple[Pattern, ...], start: int, queries: int, keys: int, device: torch.device
-) -> BlockMask:
-    """Block masks of rules alone are the same from step to step."""
-    from torch.nn.attention.flex_attention import create_block_mask
-
-    rule = mask_rule(Mask(patterns=rules), start)
-    return create_block_mask(rule, None, None, queries, keys, device=device)
+def _in_front(listed: Tensor) -> tuple[Tensor, Tensor]:
+    """How many key blocks each query block reads, and all key blocks with those in front."""
+    order = listed.int().argsort(dim=-1, descending=True, stable=True)
+    return listed.sum(-1).int(), order.int()
 
 
 @functools.cache

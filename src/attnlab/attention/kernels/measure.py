@@ -3,18 +3,17 @@
     python -m attnlab.attention.kernels.measure                 # for this machine, kept in ~/.cache
     python -m attnlab.attention.kernels.measure --output FILE   # elsewhere
 
-Takes about ten minutes on a CPU. What is timed is the attention itself, without projections.
+Takes about twenty minutes on a CPU. What is timed is the attention itself, without projections.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,9 +32,12 @@ LENGTHS = (1, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 1024, 2048)
 TOKENS = (512, 4096)  # of a batch: a small one and a large one
 HEADS, WIDTH = 4, 64
 Ratios = dict[str, dict[str, dict[str, dict[str, float]]]]
-MEASURED: dict[str, tuple[dict[str, Any], int]] = {  # score, and the longest length worth the time
-    "sdpa": ({"kind": "scaled_dot"}, 2048),
-    "additive": ({"kind": "additive", "hidden": None}, 256),
+CASES = ("plain", "masked", "causal", "ruled")
+MEASURED: dict[str, tuple[dict[str, Any], int, int, tuple[str, ...]]] = {
+    # score, shortest and longest length worth the time, kinds of mask
+    "sdpa": ({"kind": "scaled_dot"}, 1, 2048, CASES),
+    "additive": ({"kind": "additive", "hidden": None}, 1, 256, CASES[:2]),
+    "sparse": ({"kind": "scaled_dot"}, 128, 2048, ("ruled",)),
 }
 
 
@@ -43,14 +45,10 @@ class Cell(NamedTuple):
     """What is timed by itself."""
 
     kernel: str
-    train: bool
-    masked: bool
+    training: str  # train or infer
+    case: str
     tokens: int
     length: int
-
-    @property
-    def case(self) -> str:
-        return f"{'train' if self.train else 'infer'}-{'masked' if self.masked else 'plain'}"
 
 
 def mechanism(score: dict[str, Any], **heads: Any) -> Attention:
@@ -71,25 +69,29 @@ def mechanism(score: dict[str, Any], **heads: Any) -> Attention:
     return Attention(config, **dims, output_dim=None, site="encoder.self.0")
 
 
-def ready_call(attention: Attention, batch: int, length: int, masked: bool) -> Call:
+def case_mask(case: str, length: int, device: torch.device) -> Mask:
+    """The mask that stands for a kind."""
+    keys = torch.arange(length, device=device).expand(1, -1) < max(1, length * 3 // 4)
+    masks = {"masked": Mask(keys=keys), "causal": Mask(causal=True), "ruled": Mask(window=(8, 8))}
+    return masks.get(case, Mask())
+
+
+def ready_call(attention: Attention, batch: int, length: int, mask: Mask) -> Call:
     """A call whose queries, keys and values are leaves, as if projections cost nothing."""
     device = next(attention.parameters()).device
     x = torch.randn(batch, length, HEADS * WIDTH, device=device)
-    keys = torch.arange(length, device=device) < torch.full((batch, 1), max(1, length * 3 // 4)).to(
-        device
-    )
-    call = attention.call(x, x, x, Mask(keys=keys if masked else None))
+    call = attention.call(x, x, x, mask)
     leaves = {
         name: getattr(call, name).detach().requires_grad_() for name in ("query", "key", "value")
     }
     return replace(call, **leaves)
 
 
-def run_once(call: Call, kernel: str, train: bool) -> None:
+def run_once(attention: Attention, call: Call, kernel: str, train: bool) -> None:
     """The attention of a call by one kernel, with its gradients where training."""
     fresh = replace(call, kernel=implementation(kernel))  # what the last run computed is not kept
     with torch.set_grad_enabled(train):
-        context = fresh.kernel.context(fresh)
+        context = attention.attend(fresh)
         if train:
             context.backward(torch.ones_like(context))
 
@@ -113,31 +115,49 @@ def typical_times(runs: list[Callable[[], None]], seconds: float) -> list[float]
     return [statistics.median(taken) for taken in times]
 
 
-def measure(device: str, seconds: float, passes: int) -> Ratios:
+def ratios(cell: Cell, attention: Attention, seconds: float) -> dict[str, float]:
+    """case -> time over the reference's.
+
+    Where the time goes by the share of pairs that are computed there are two: of all pairs, and of
+    none, which is what every call costs.
+    """
+    batch = max(1, min(512, cell.tokens // cell.length))
+    device, train = next(attention.parameters()).device, cell.training == "train"
+    call = ready_call(attention, batch, cell.length, case_mask(cell.case, cell.length, device))
+    runs = [partial(run_once, attention, call, name, train) for name in (cell.kernel, "reference")]
+    share = implementation(cell.kernel).share(call)
+    if share is None:
+        fast, reference = typical_times(runs, seconds)
+        return {cell.case: fast / reference}
+    whole = ready_call(attention, batch, cell.length, Mask())
+    runs.append(partial(run_once, attention, whole, cell.kernel, train))
+    some, reference, every = typical_times(runs, seconds)
+    none = max(0.0, (some - share * every) / (1 - share))
+    return {"none": none / reference, "all": every / reference}
+
+
+def measure(device: str, seconds: float, passes: int, kernels: Sequence[str]) -> Ratios:
     """kernel -> case -> tokens -> length -> time over the reference's, the median of passes."""
-    attentions = {name: mechanism(score).to(device) for name, (score, _) in MEASURED.items()}
+    attentions = {name: mechanism(MEASURED[name][0]).to(device) for name in kernels}
     cells = [
-        Cell(kernel, train, masked, tokens, length)
-        for kernel, (_, longest) in MEASURED.items()
-        for train, masked in itertools.product((True, False), repeat=2)
-        for tokens, length in itertools.product(TOKENS, LENGTHS)
-        if length <= longest
+        Cell(kernel, training, case, tokens, length)
+        for kernel in kernels
+        for training in ("train", "infer")
+        for case in MEASURED[kernel][3]
+        for tokens in TOKENS
+        for length in LENGTHS
+        if MEASURED[kernel][1] <= length <= MEASURED[kernel][2]
     ]
-    ratios: dict[Cell, list[float]] = {cell: [] for cell in cells}
+    found: dict[tuple[str, str, str, str], list[float]] = {}
     for _ in range(passes):  # far apart in time, so that a busy minute spoils one of them at most
         for cell in track(cells, "measuring", transient=True):
-            batch = max(1, min(512, cell.tokens // cell.length))
-            call = ready_call(attentions[cell.kernel], batch, cell.length, cell.masked)
-            ways = (cell.kernel, "reference")
-            runs = [partial(run_once, call, name, cell.train) for name in ways]
-            fast, plain = typical_times(runs, seconds)
-            ratios[cell].append(fast / plain)
+            for case, ratio in ratios(cell, attentions[cell.kernel], seconds).items():
+                keys = (cell.kernel, f"{cell.training}-{case}", str(cell.tokens), str(cell.length))
+                found.setdefault(keys, []).append(ratio)
     medians: Ratios = {}
-    for cell, values in ratios.items():
-        sizes = medians.setdefault(cell.kernel, {}).setdefault(cell.case, {})
-        sizes.setdefault(str(cell.tokens), {})[str(cell.length)] = round(
-            statistics.median(values), 3
-        )
+    for (kernel, case, tokens, length), values in found.items():
+        sizes = medians.setdefault(kernel, {}).setdefault(case, {}).setdefault(tokens, {})
+        sizes[length] = round(statistics.median(values), 3)
     return medians
 
 
@@ -145,6 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--output", type=Path, default=cached_path())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--kernels", nargs="+", default=list(MEASURED), choices=MEASURED)
     parser.add_argument("--seconds", type=float, default=0.2, help="time for each comparison")
     parser.add_argument("--passes", type=int, default=3, help="the median of so many is taken")
     options = parser.parse_args()
@@ -153,7 +174,11 @@ def main() -> None:
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "ratios": {options.device: measure(options.device, options.seconds, options.passes)},
+        "ratios": {
+            options.device: measure(
+                options.device, options.seconds, options.passes, options.kernels
+            )
+        },
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(figures, indent=1) + "\n")

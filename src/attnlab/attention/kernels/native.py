@@ -1,6 +1,6 @@
-"""The C kernel: compiled once on the user's machine in half a second, kept in a cache folder.
+"""The C kernels: compiled once on the user's machine in two seconds, kept in a cache folder.
 
-Plain C through the system's compiler, rather than torch.compile: it takes half a second instead
+Plain C through the system's compiler, rather than torch.compile: it takes two seconds instead
 of half a minute, serves every shape, and is kept from run to run.
 
 A library is loaded only if this user owns it, in a folder that is closed to others, and if its
@@ -27,7 +27,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-SOURCES = [Path(__file__).with_name(f"{name}.c") for name in ("additive",)]
+SOURCES = [Path(__file__).with_name(f"{name}.c") for name in ("additive", "block_sparse")]
 LANES = 16  # keys are padded to a multiple of this, as in the source
 
 # Sums may be reordered and quotients made of reciprocals; the rest of -ffast-math stays off,
@@ -39,9 +39,9 @@ FLAGS = [
 TUNED = (["-march=native", "-mprefer-vector-width=512"], ["-march=native"], ["-mcpu=native"], [])
 
 
-# Calls both functions on a few numbers, in a process that may crash.
+# Calls all functions on a few numbers, in a process that may crash.
 TRIAL = """
-import ctypes, math, sys
+import ctypes, math, struct, sys
 library = ctypes.CDLL(sys.argv[1])
 keys, hidden = 80, 3
 sizes = [ctypes.c_long(n) for n in (0, 1, 0, 1, 1, 1, keys, hidden)]
@@ -58,12 +58,35 @@ for name, real in (("float", ctypes.c_float), ("double", ctypes.c_double)):
     dq, dk, dw = (real * hidden)(), (real * (hidden * keys))(), (real * hidden)()
     getattr(library, "backward_" + name)(a, b, energy, ones, dq, dk, dw, *sizes)
     assert all(abs(x - y * z) < 1e-3 for x, y, z in zip(dq, slopes, w))
+    # two blocks of queries without content, which weigh all keys of both blocks alike
+    length, width = 20, 16
+    whole, row = real * (length * width), real * length
+    integers = ((0, 2, 4), (0, 1, 0, 1), (-1,) * 4)
+    starts, listed, tile = ((ctypes.c_int * len(each))(*each) for each in integers)
+    lists = lambda: struct.pack(
+        "11qd7P", 16, length, length, width, width, 1, 1, 1, 0, 0, 1, 0.25,
+        *map(ctypes.addressof, (starts, listed, tile)), 0, 0, 0,
+        ctypes.addressof(ctypes.c_long.from_buffer(counter)),
+    )
+    value = whole(*(math.sin(n) for n in range(length * width)))
+    mean = [sum(value[d::width]) / length for d in range(width)]
+    context, top, total, mass = whole(), row(), row(), (real * 4)()
+    counter = bytearray(8)
+    attend = getattr(library, "attend_" + name)
+    attend(lists(), whole(), whole(), value, context, top, total, mass)
+    assert all(abs(x - mean[n % width]) < 1e-5 for n, x in enumerate(context))
+    counter = bytearray(8)
+    grad, units, delta = whole(*[1.0] * (length * width)), row(*[math.log2(length)] * length), row()
+    dq, dk, dv = whole(), whole(), whole()
+    back = getattr(library, "attend_back_" + name)
+    back(lists(), whole(), whole(), value, grad, units, delta, dq, dk, dv)
+    assert all(abs(x - 1) < 1e-5 for x in dv)
 """
 
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernel, or None where it cannot be compiled, or does not work."""
+    """The compiled kernels, or None where they cannot be compiled, or do not work."""
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
     if compiler is None or os.name != "posix":
         return None
@@ -71,7 +94,7 @@ def library() -> ctypes.CDLL | None:
     try:
         if _is_private(folder):
             return ctypes.CDLL(str(_kept(compiler, folder) or _compiled(compiler, folder)))
-        told = "not closed to other users; the kernel is compiled anew in each process"
+        told = "not closed to other users; the kernels are compiled anew in each process"
         print(f"{folder}: {told}", file=sys.stderr)
         with tempfile.TemporaryDirectory(prefix="attnlab-") as own:
             return ctypes.CDLL(str(_compiled(compiler, Path(own))))
@@ -154,8 +177,9 @@ def _workers(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="attnlab")
 
 
-def function(name: str, dtype: torch.dtype) -> Callable[..., None]:
-    """`forward` or `backward` for fp32 or fp64; calls let other Python threads run."""
+def function(name: str, dtype: torch.dtype) -> Callable[..., int | None]:
+    """A function of the sources (`forward`, `attend_back` ...) for fp32 or fp64; calls let other
+    Python threads run."""
     compiled = library()
     if compiled is None:
         raise RuntimeError("there is no compiled kernel; ask `library()` first")
@@ -185,7 +209,7 @@ def _cuts(total: int, count: int) -> list[tuple[int, int]]:
     return [(a, b) for a, b in pairwise(edges) if b > a]
 
 
-def run_all(tasks: Sequence[Callable[[], None]]) -> None:
+def run_all(tasks: Sequence[Callable[[], object]]) -> None:
     """Run tasks side by side, the first in this thread."""
     if len(tasks) == 1:
         tasks[0]()
