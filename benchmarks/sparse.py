@@ -22,7 +22,7 @@ from attnlab.attention.kernels.choose import KernelChoice, implementation
 from attnlab.attention.kernels.measure import HEADS, WIDTH, mechanism, ready_call
 from attnlab.attention.mask import Causal, Mask, Pattern, Window
 from attnlab.attention.mechanism import Attention
-from attnlab.attention.structures.patterns import BigBird, Block, Dilated, Strided
+from attnlab.attention.rules import BigBird, Block, Dilated, Strided
 from benchmarks.attention import median, paired, ratio
 from benchmarks.results import record
 
@@ -80,7 +80,7 @@ def kernel() -> None:
         blocks = random_blocks(length, density)
         ways = [
             partial(F.scaled_dot_product_attention, *leaves),
-            lambda blocks=blocks: attend(*leaves, blocks, SCALE).context,
+            lambda blocks=blocks: attend(*leaves, blocks=blocks, scale=SCALE).context,
         ]
         cells = [f"{blocks.density:.1%}"]
         for train, target in zip((False, True), targets, strict=True):
@@ -103,7 +103,7 @@ def errors(leaves: list[Tensor], blocks: Blocks) -> tuple[float, float]:
     made = []
     for dtype in (torch.float32, torch.float64):
         own = [leaf.detach().to(dtype).requires_grad_() for leaf in leaves]
-        context = attend(*own, blocks, SCALE).context
+        context = attend(*own, blocks=blocks, scale=SCALE).context
         made.append([context.detach(), *torch.autograd.grad(context, own, grad.to(dtype))])
     off = [(one - exact).abs().max().item() for one, exact in zip(*made, strict=True)]
     return off[0], max(off[1:])

@@ -10,7 +10,7 @@ from torch.nn.attention.flex_attention import create_mask
 
 from attnlab.attention.kernels.fused import mask_rule
 from attnlab.attention.mask import Causal, Mask, Pattern
-from attnlab.attention.structures import BigBird, Block, Dilated, Strided
+from attnlab.attention.rules import BigBird, Block, Dilated, Strided
 
 PATTERNS: list[Pattern] = [
     Dilated(reach=2, step=2),

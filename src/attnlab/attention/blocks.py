@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from attnlab.attention.mask import Mask, Pattern, Run
+from attnlab.attention.mask import Divided, Mask, Pattern, Run
 
 TILES_AT_ONCE = 256  # whose pairs are computed together: 8 MiB of positions
 PRIME = 0x9E3779B1
@@ -125,7 +125,7 @@ def blocks_of(
     Query 0 is at position `start` on the axis of the keys.
     """
     if mask.custom is None:
-        if not any(hasattr(rule, "parts") for rule in mask.rules):  # for all lengths of as many
+        if not any(isinstance(rule, Divided) for rule in mask.rules):  # for all lengths of as many
             queries, keys = count(queries, size) * size, count(keys, size) * size
         return _of_rules(mask.rules, start, queries, keys, size, device, ordered)
     return _lists(mask.rules, mask.custom, start, queries, keys, size, device, ordered)
@@ -157,7 +157,7 @@ def _lists(
 ) -> tuple[Blocks, ...]:
     position = torch.arange(start, start + queries, device=device)
     key_position = torch.arange(keys, device=device)
-    split = next((rule for rule in rules if hasattr(rule, "parts")), None)
+    split = next((rule for rule in rules if isinstance(rule, Divided)), None)
     if split is None or not ordered:
         return (_listed(rules, custom, position, key_position, size),)
     rest = tuple(rule for rule in rules if rule is not split)
@@ -168,8 +168,8 @@ def _lists(
         if own is not None:
             own = own if own.shape[2] == 1 else own[:, :, order]
             own = own if own.shape[3] == 1 else own[..., key_order]
-        ordered = position[order], key_position[key_order]
-        blocks = _listed(rest, own, *ordered, size, part.axis, part.rules)
+        sides = position[order], key_position[key_order]
+        blocks = _listed(rest, own, *sides, size, part.axis, part.rules)
         if part.step > 1:
             blocks = replace(blocks, query_order=order, key_order=key_order)
         made.append(blocks)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -31,8 +31,7 @@ class Pattern(Protocol):
 
     A rule may also state its blocks, so that a kernel skips what no query may attend to:
     `of_blocks(query, key)` says of two `Run`s whether some pair of them may be allowed, and whether
-    every pair is; `parts()` gives the `Part`s that a rule is the union of. A rule without them is
-    looked at pair by pair.
+    every pair is; a rule may be `Divided` in parts. Others are looked at pair by pair.
     """
 
     def allows(self, query: Tensor, key: Tensor) -> Tensor:
@@ -65,6 +64,13 @@ class Window:
         some = (key.last >= query.first - self.left) & (key.first <= query.last + self.right)
         every = (key.first >= query.last - self.left) & (key.last <= query.first + self.right)
         return some, every
+
+
+@runtime_checkable
+class Divided(Pattern, Protocol):
+    """A rule that is the union of parts, no pair of which is in two."""
+
+    def parts(self) -> tuple[Part, ...]: ...
 
 
 @dataclass(frozen=True)

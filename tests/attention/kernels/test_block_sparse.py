@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from attnlab.attention.kernels.fused import block_mask
-from attnlab.attention.rules import BigBird, Block, Dilated, Strided
 from torch import Tensor
 
 from attnlab.attention.blocks import Blocks, blocks_of, count
 from attnlab.attention.kernels import block_sparse, native
 from attnlab.attention.kernels.block_sparse import BlockSparse, attend, gathered
+from attnlab.attention.kernels.fused import block_mask
 from attnlab.attention.mask import Mask, Pattern, Window
 from attnlab.attention.mechanism import Attention
+from attnlab.attention.rules import BigBird, Block, Dilated, Strided
 from tests.attention.kernels.test_additive import _peak_mib
 from tests.attention.mechanisms import DIM, attention, named
 from tests.attention.test_blocks import allowed_pairs
@@ -120,14 +120,14 @@ def test_blocks_of_another_size_are_gathered() -> None:
 def test_blocks_of_another_length_are_refused() -> None:
     drawn, blocks = _draw(SHAPES[0]), _listed(SHAPES[1])
     with pytest.raises(ValueError, match="do not fit 100 x 100"):
-        attend(*drawn[:3], blocks, 0.3)
+        attend(*drawn[:3], blocks=blocks, scale=0.3)
 
 
 @pytest.mark.parametrize("run", WAYS)
 def test_masses_are_those_of_the_weights(run: object) -> None:
     shape = SHAPES[0]
     drawn, blocks = _draw(shape), _listed(shape)
-    weights = _formula(*drawn[:3], blocks, 0.3, None)[2]
+    weights = _formula(*drawn[:3], blocks=blocks, scale=0.3, real=None)[2]
     mass = run(*drawn[:3], blocks, 0.3, None).mass  # type: ignore[operator]
     for row in range(count(100, 32)):
         for column in range(count(100, 32)):
@@ -142,7 +142,7 @@ def test_gradcheck() -> None:
     blocks = _listed(shape)
 
     def both(*leaves: Tensor) -> tuple[Tensor, Tensor]:
-        context, lse, _ = attend(*leaves, blocks, 0.5)
+        context, lse, _ = attend(*leaves, blocks=blocks, scale=0.5)
         return context, lse.clamp_min(-100)
 
     torch.autograd.gradcheck(both, leaves)
@@ -190,7 +190,9 @@ def test_memory_is_that_of_inputs() -> None:
     """At 4,096 x 4,096, where one matrix of weights takes 64 MiB, forward and backward."""
     (blocks,) = blocks_of(Mask(window=(64, 64)), 0, 4096, 4096, 64, CPU)
     leaves = [torch.randn(1, 1, 4096, 16, requires_grad=True) for _ in range(3)]
-    assert _peak_mib(lambda: attend(*leaves, blocks, 0.25).context.sum().backward()) < 12
+    assert (
+        _peak_mib(lambda: attend(*leaves, blocks=blocks, scale=0.25).context.sum().backward()) < 12
+    )
 
 
 RULES: list[Pattern] = [

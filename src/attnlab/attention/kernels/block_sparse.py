@@ -90,7 +90,9 @@ class Reordered(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads: Tensor
+    ) -> tuple[Tensor, None]:
         return grads[0].index_select(2, ctx.order.argsort()), None
 
 
@@ -128,7 +130,9 @@ class NativeBlocks(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor | None) -> Any:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         query, key, value, context, lse = ctx.saved_tensors
         blocks, scale, real = ctx.settings
         grad = torch.zeros_like(context) if grads[0] is None else grads[0].contiguous()

@@ -94,7 +94,7 @@ def library() -> ctypes.CDLL | None:
     try:
         if _is_private(folder):
             return ctypes.CDLL(str(_kept(compiler, folder) or _compiled(compiler, folder)))
-        told = "not closed to other users; the kernels are compiled anew in each process"
+        told = "not closed to other users; the kernel is compiled anew in each process"
         print(f"{folder}: {told}", file=sys.stderr)
         with tempfile.TemporaryDirectory(prefix="attnlab-") as own:
             return ctypes.CDLL(str(_compiled(compiler, Path(own))))
