@@ -9,8 +9,10 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from omegaconf import OmegaConf
 
 from attnlab.config import compose
+from attnlab.config.objective import MapTerm
 from attnlab.config.schema import broken_rules
 from attnlab.errors import ConfigError, UserError
 from attnlab.stages.schema import schema
@@ -69,6 +71,44 @@ def test_all_mistakes_are_shown_at_once() -> None:
     assert any(line.startswith("model.foo: unknown key; allowed: ") for line in found)
     allowed = "trainer.precision: 'fp8' is not allowed; allowed: 16-mixed, 32-true, bf16-mixed"
     assert allowed in found
+
+
+@pytest.mark.parametrize(
+    ("overrides", "left_out", "terms"),
+    [
+        (["dataset=files"], ["objective.terms.attention", "metrics.figures"], []),
+        (["dataset=sounds", "objective=unsupervised"], ["metrics.figures"], []),
+        (["dataset=files", "objective/terms/attention=entropy"], ["metrics.figures"], ["entropy"]),
+        (["dataset=files", "objective.teacher=a_run"], ["metrics.figures"], ["cross_entropy"]),
+        (["dataset=files", "objective=unsupervised", "metrics.figures=[]"], [], []),
+        (["dataset=files", "dataset/gold=spans"], [], ["cross_entropy"]),
+    ],
+)
+def test_what_compares_maps_with_gold_is_left_out_where_there_is_none(
+    overrides: list[str],
+    left_out: list[str],
+    terms: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    compose._say.cache_clear()
+    config, plain = compose.load([*overrides, "task=classify"])
+    assert bool(config.metrics.figures) == ("dataset/gold=spans" in overrides)
+    on_maps = [t.kind for t in config.objective.terms.values() if isinstance(t, MapTerm)]
+    assert on_maps == terms
+    assert (config.objective.name == "unsupervised") == (not terms)
+    said = capsys.readouterr().err
+    assert said.startswith(f"attnlab: {' and '.join(left_out)} left out: " if left_out else "")
+    assert bool(said) == bool(left_out)
+    assert compose.check(OmegaConf.create(plain)) == (config, plain), "what is left stays as it is"
+
+
+def test_the_hint_says_how_gold_is_given(capsys: pytest.CaptureFixture[str]) -> None:
+    compose._say.cache_clear()
+    compose.load(["dataset=files", "task=classify"])
+    assert capsys.readouterr().err.endswith(
+        "dataset.gold is null; to give it: dataset/gold=spans | quotes | marks | scores | links | "
+        "facts dataset.gold.column=COLUMN\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ FORMS: dict[str, tuple[dict[str, object], list[str]]] = {
     ),
     "tag": (
         {"text": "John Smith sleeps", "tag": "B-per I-per O"},
-        ["dataset/answer=tags", "task=tag", "objective=unsupervised", "metrics.figures=[]"],
+        ["dataset/answer=tags", "task=tag"],
     ),
     "attend": (
         {"text": "look here not there", "scores": [1, 5, 2, 1]},
@@ -46,7 +46,9 @@ FORMS: dict[str, tuple[dict[str, object], list[str]]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_own_files_from_rows_to_report(form: str, tmp_path: Path) -> None:
+def test_own_files_from_rows_to_report(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     row, overrides = FORMS[form]
     run = ran(
         tmp_path,
@@ -64,6 +66,11 @@ def test_own_files_from_rows_to_report(form: str, tmp_path: Path) -> None:
     assert len(example["map"]) == len(example["queries"])
     if form in ("generate", "classify"):
         assert found["controls"]["oracle"]["mass_on_gold"] == pytest.approx(1.0)
+    if form == "tag":  # without gold, there is nothing to compare maps with
+        assert found["attention"] == {}
+        table = capsys.readouterr().out
+        assert "trust" in table
+        assert not any(word in table for word in ("attention ", "nan"))
 
 
 def test_stars_are_learned_apart_and_said_as_good_or_bad(tmp_path: Path) -> None:
@@ -73,8 +80,6 @@ def test_stars_are_learned_apart_and_said_as_good_or_bad(tmp_path: Path) -> None
         *rows(tmp_path, [each for each in stars if each["label"] != "3"] * 6),
         "task=classify",
         "task.merge_labels={1: 2, 4: 5}",
-        "objective=unsupervised",
-        "metrics.figures=[]",
         "model.dim=16",
         "trainer.max_epochs=1",
     )

@@ -6,9 +6,11 @@ a `Mistake` with its full key; all of them are collected before the user is told
 
 from __future__ import annotations
 
+import sys
 import types
 import typing
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from attnlab.compat import hydra_sweep
+from attnlab.config.dataset import Dataset
 from attnlab.config.migrations import migrated, migrated_overrides
+from attnlab.config.objective import MapTerm, Term
 from attnlab.config.schema import Config, broken_rules
 from attnlab.config.section import Section, Variant, config_dir, import_plugins
 from attnlab.errors import ConfigError, Mistake, suggest
@@ -80,7 +84,9 @@ def resolve(composed: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise ConfigError([_from_omegaconf(error)], NEXT_COMMAND) from None
     assert isinstance(plain, dict)
-    return migrated(_short_name(plain))  # type: ignore[arg-type]
+    if isinstance(plain.get("dataset"), dict):
+        plain["dataset"].pop("origin", None)  # for people, and for `attnlab data`
+    return _without_missing_gold(migrated(_short_name(plain)))  # type: ignore[arg-type]
 
 
 def _short_name(plain: dict[str, Any]) -> dict[str, Any]:
@@ -90,6 +96,41 @@ def _short_name(plain: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(name, str) or "/" not in name:
         return plain
     return plain | {"name": str(plain.get("name")).replace(name, Path(name).name)}
+
+
+def _without_missing_gold(plain: dict[str, Any]) -> dict[str, Any]:
+    """Without losses and figures that compare maps with gold, where the dataset has none."""
+    import_plugins(plain.get("plugins") or [])
+    try:
+        why = Dataset.model_validate(plain.get("dataset")).without_gold
+    except ValidationError:  # whose mistakes are found later
+        return plain
+    objective, metrics = plain.get("objective"), plain.get("metrics")
+    if not why or not isinstance(objective, dict) or not isinstance(metrics, dict):
+        return plain
+    taught = objective.get("teacher") is not None  # whose maps take the place of gold
+    terms = dict(objective.get("terms") or {})
+    off = [] if taught else [name for name, term in terms.items() if _learns_gold(term)]
+    keys = [f"objective.terms.{name}" for name in off]
+    keys += ["metrics.figures"] if metrics.get("figures") else []
+    if not keys:
+        return plain
+    _say(f"{' and '.join(keys)} left out: {why}")
+    objective = objective | {"terms": terms | dict.fromkeys(off)}
+    if off and objective.get("name") == "supervised":
+        objective["name"] = "unsupervised"
+    return plain | {"objective": objective, "metrics": metrics | {"figures": []}}
+
+
+def _learns_gold(term: Any) -> bool:
+    schema = Term.kinds().get(str(term.get("kind"))) if isinstance(term, dict) else None
+    return schema is not None and issubclass(schema, MapTerm) and schema.needs_gold
+
+
+@cache
+def _say(line: str) -> None:
+    """Once, however often a config is composed."""
+    print(f"attnlab: {line}", file=sys.stderr)
 
 
 def find_mistakes(plain: dict[str, Any]) -> Iterator[Mistake]:

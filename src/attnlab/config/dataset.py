@@ -1,4 +1,8 @@
-"""The slot for datasets: where examples come from. A reader or a generator is one choice in it."""
+"""The slot for datasets: where examples come from. A reader or a generator is one choice in it.
+
+`Origin` says where the files of a dataset are published. It stands in the dataset's YAML and is no
+part of a run's config: what a run learns depends on the files alone.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,59 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from attnlab.config.section import Variant
+from attnlab.config.section import Section, Variant
 from attnlab.config.task import AnswerForm
 from attnlab.errors import Mistake, UserError
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+Below = Annotated[str, Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*/?$")]  # a path below paths.data
+
+
+class Download(Section):
+    """One file to download."""
+
+    url: str = Field(pattern=r"^https?://", description="where it is")
+    sha256: str | None = Field(
+        pattern=r"^[0-9a-f]{64}$", description="its checksum as published; null is not known"
+    )
+    to: Below | dict[str, Below] = Field(
+        description="where it goes, below paths.data, packed if the name ends in .gz; of an "
+        "archive: pattern of its files -> file, folder/, or folder of a zip (data.zip/inner/)"
+    )
+
+    @property
+    def places(self) -> list[str]:
+        """The files and folders that it becomes, below paths.data."""
+        targets = [self.to] if isinstance(self.to, str) else self.to.values()
+        whole = [before + zipped for before, zipped, _ in (t.partition(".zip") for t in targets)]
+        return list(dict.fromkeys(whole))
+
+
+class ByHand(Section):
+    """What somebody has to download, where a form, a login or a conversion stands in between."""
+
+    files: list[Below] = Field(min_length=1, description="what is needed, below paths.data")
+    steps: str = Field(min_length=1, description="what to download and how it becomes the files")
+
+
+class Origin(Section):
+    """Where the files of a dataset come from, under the key `origin` of its YAML."""
+
+    page: str = Field(pattern=r"^https?://", description="the publisher's own page")
+    licence: str = Field(min_length=1, description="as the publisher states it, or `not stated`")
+    size: str = Field(min_length=1, description="of what is downloaded")
+    layout: str = Field(min_length=1, description="what the reader expects in the folder")
+    citation: str = Field(min_length=1, description="who made it, and where it is described")
+    downloads: list[Download] = Field(description="none where it is had by hand or from the hub")
+    by_hand: ByHand | None = Field(description="null where a command can download it")
+
+    @property
+    def places(self) -> list[str]:
+        """The files and folders that have to be there, below paths.data; none of the hub's."""
+        by_hand = self.by_hand.files if self.by_hand else []
+        return [*(place for each in self.downloads for place in each.places), *by_hand]
 
 
 class Augment(Variant, slot="augment"):
@@ -70,6 +122,11 @@ class Dataset(Variant, slot="dataset"):
     def one_vocabulary(self) -> bool:
         """Whether all its texts share one vocabulary."""
         return False
+
+    @property
+    def without_gold(self) -> str:
+        """Why no example has a gold map, and how to give some; empty where there may be gold."""
+        return ""
 
     @property
     def may_lack(self) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticKnownError
@@ -33,6 +33,8 @@ class Term(Variant, slot="term"):
 
 class MapTerm(Term):
     """A loss on a map."""
+
+    needs_gold: ClassVar[bool] = True  # or a teacher's map in its place
 
     site: str = Field(
         min_length=1,

@@ -107,17 +107,23 @@ class Transfer(MapTerm, kind="transfer", target=f"{MAPS}:Transfer"):
 class Guided(MapTerm, kind="guided", target=f"{REGULARISERS}:Guided"):
     """Keeps mass near the diagonal; needs no gold."""
 
+    needs_gold = False
+
     width: float = Field(gt=0, description="width g of the free band, as a share of the length")
 
 
 class Entropy(MapTerm, kind="entropy", target=f"{REGULARISERS}:Entropy"):
     """Entropy of the map; needs no gold."""
 
+    needs_gold = False
+
     seek: Literal["focused", "spread"] = Field(description="lower the entropy, or raise it")
 
 
 class Sparsity(MapTerm, kind="sparsity", target=f"{REGULARISERS}:Sparsity"):
     """Few and contiguous keys; needs no gold."""
+
+    needs_gold = False
 
     power: float = Field(
         gt=0, le=1, description="exponent of the weights; 1 only for weights that need not sum to 1"
@@ -127,3 +133,5 @@ class Sparsity(MapTerm, kind="sparsity", target=f"{REGULARISERS}:Sparsity"):
 
 class Coverage(MapTerm, kind="coverage", target=f"{REGULARISERS}:Coverage"):
     """No key twice (See et al. 2017); needs no gold."""
+
+    needs_gold = False

@@ -265,7 +265,10 @@ def show(run: Run, figures: Figures, folder: Path | None = None) -> None:
     for control, controlled in figures["answer_controls"].items():
         for name, value in controlled.items():
             table.add_row("control", f"{name} of {control}", _number(value))
+    undefined = [name for name, value in figures["attention"].items() if value is None]
     for name, value in figures["attention"].items():
+        if value is None:
+            continue
         known = [_number(figures["controls"][control][name]) for control in ("uniform", "oracle")]
         interval = _range(figures, name)
         note = figures["about"].get(name, {}).get("note")
@@ -278,6 +281,9 @@ def show(run: Run, figures: Figures, folder: Path | None = None) -> None:
     table.add_row("cost", "MiB of memory at the peak", memory)
     table.add_row("cost", "parameters", f"{figures['cost']['parameters']:,}")
     console.print(table)
+    if undefined:
+        names = ", ".join(undefined)
+        console.print(f"of no example's map can be told: {names} (gold maps: docs/data.md)")
     for line in lost_to_linear(figures):
         console.print(line, soft_wrap=True)
     folder = folder or run.folder

@@ -155,6 +155,13 @@ class Files(Rows, kind="files", target=f"{READERS}.texts:FileSource"):
         return "item" if form == "label" and "items" in self.inputs else form
 
     @property
+    def without_gold(self) -> str:
+        if self.gold is not None:
+            return ""
+        kinds = " | ".join(Gold.kinds())
+        return f"dataset.gold is null; to give it: dataset/gold={kinds} dataset.gold.column=COLUMN"
+
+    @property
     def one_vocabulary(self) -> bool:
         return self.tokenizer.joint
 
@@ -213,6 +220,10 @@ class PlainText(Dataset, kind="text", target=f"{READERS}.texts:PlainText"):
     )
     tokenizer: Tokenizer
 
+    @property
+    def without_gold(self) -> str:
+        return "a text has no gold maps"
+
     @model_validator(mode="after")
     def _one_text_a_split(self) -> Self:
         if any(isinstance(where, dict) for where in self.splits.named().values()):
@@ -250,6 +261,10 @@ class Interactions(Dataset, kind="interactions", target=f"{READERS}.interactions
     titles: Titles | None = Field(description="names to show in place of items' numbers")
     limit: int | None = Field(gt=0, description="rows of the log that are read; null is all")
     bad_rows: Share = Field(description="share of rows that may be unusable; with more it stops")
+
+    @property
+    def without_gold(self) -> str:
+        return "a log has no gold maps"
 
     @model_validator(mode="after")
     def _rows_of_one_file(self) -> Self:

@@ -63,7 +63,7 @@ class Media(Rows):
 
     @property
     def answer_form(self) -> str:
-        return self.answer.form
+        return self.answers or self.answer.form
 
     @model_validator(mode="after")
     def _answers_beside_media(self) -> Self:
@@ -85,6 +85,16 @@ class Pictures(Media, kind="pictures", target=f"{READERS}.pictures:PictureSource
     )
     colour: Literal["grey", "rgb"] = Field(description="one channel or three")
     gold: PictureGold | None = Field(description="where to look")
+
+    @property
+    def without_gold(self) -> str:
+        if self.gold is not None or isinstance(self.answer, ObjectsAnswer):
+            return ""
+        kinds = " | ".join(PictureGold.kinds())
+        return (
+            f"dataset.gold is null; to give it: dataset/picture_gold@dataset.gold={kinds} "
+            "dataset.gold.column=COLUMN"
+        )
 
     @model_validator(mode="after")
     def _gold_where_it_is_the_answer(self) -> Self:
@@ -110,6 +120,10 @@ class Cluttered(Pictures, kind="cluttered", target=f"{READERS}.pictures:Cluttere
     piece: int = Field(gt=0, description="height and width of a piece, in pixels")
     seed: int = Field(ge=0, description="what places and pieces are drawn from")
 
+    @property
+    def without_gold(self) -> str:
+        return ""
+
     @model_validator(mode="after")
     def _a_label(self) -> Self:
         if self.gold is not None or not isinstance(self.answer, LabelAnswer):
@@ -127,6 +141,10 @@ class Sounds(Media, kind="sounds", target=f"{READERS}.sounds:SoundSource"):
         gt=0, lt=1, description="root mean square that all are brought to; null leaves it"
     )
 
+    @property
+    def without_gold(self) -> str:
+        return "sounds have no gold maps"
+
 
 class SoundCounts(Section):
     """How many sounds each split has."""
@@ -138,6 +156,8 @@ class SoundCounts(Section):
 
 class Connected(Sounds, kind="connected", target=f"{READERS}.sounds:ConnectedSource"):
     """Recordings of single words, several of them joined to each sound, in noise."""
+
+    answers: ClassVar[str | None] = "units"
 
     sounds: SoundCounts
     words: tuple[PositiveInt, PositiveInt] = Field(description="fewest and most words of a sound")
@@ -154,8 +174,8 @@ class Connected(Sounds, kind="connected", target=f"{READERS}.sounds:ConnectedSou
     seed: int = Field(ge=0, description="what is drawn of recordings, silences and noise")
 
     @property
-    def answer_form(self) -> str:
-        return "units"
+    def without_gold(self) -> str:
+        return ""
 
     def settings(self) -> dict[str, Any]:
         return super().settings() | {"sounds": self.sounds.model_dump()}
