@@ -10,6 +10,9 @@ from attnlab.config.schema import Config
 from attnlab.data.prepared import Prepared, Spelling, fingerprint, prepare
 from attnlab.data.pretrained import pretrained_pieces
 from attnlab.data.target import MapLayout
+from attnlab.datasets.catalog import how_to_get
+from attnlab.datasets.readers.files import MissingDataError
+from attnlab.errors import UserError
 from attnlab.models.config import HuggingFace
 
 FROM_CONFIG = "write the dataset's splits to disk"
@@ -24,7 +27,11 @@ def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Non
 
 def prepared_data(config: Config) -> Prepared:
     """The prepared data of a config, made now if need be, with gold over what its model sees."""
-    name = f"{config.dataset.name}-{fingerprint(config.dataset)}"
+    try:
+        name = f"{config.dataset.name}-{fingerprint(config.dataset)}"
+    except MissingDataError as error:
+        how = how_to_get(error.path, Path(config.paths.data), config.dataset.name)
+        raise UserError(f"{error}\n  {how}" if how else str(error)) from None
     prepared = prepare(config.dataset, Path(config.paths.prepared) / name, say=print)
     prepared = prepared.lacking(config.dataset.missing)
     return prepared.with_layout(layout_of(config), spelling(config), config.task.adapt_answers)

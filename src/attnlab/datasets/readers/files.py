@@ -30,6 +30,14 @@ class BadRowError(ValueError):
     """A row that cannot be used, and why; the others can."""
 
 
+class MissingDataError(UserError):
+    """A file or folder that is not there."""
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 def found(folder: Path, name: str, key: str) -> list[Path]:
     """The file, or the files where the name holds a `*`, in alphabetical order.
 
@@ -66,16 +74,17 @@ def _members(archive: Path, inner: str, key: str) -> list[Path]:
     raise UserError(f"{key}: no file '{inner}' in {archive}; {hint}")
 
 
-def missing(path: Path, key: str) -> UserError:
+def missing(path: Path, key: str) -> MissingDataError:
     """In one line: what is not there, and what is."""
     if not path.parent.is_dir():
-        return UserError(
+        problem = (
             f"{key}: no folder {path.parent}; put the data there, "
             "or try: paths.data=FOLDER, or dataset.folder=FOLDER"
         )
+        return MissingDataError(problem, path)
     there = [p.name for p in path.parent.iterdir() if not p.name.startswith(".")]
     hint = suggest(path.name, there) or "the folder is empty"
-    return UserError(f"{key}: no file {path}; {hint}")
+    return MissingDataError(f"{key}: no file {path}; {hint}", path)
 
 
 def lines(path: Path, overlong: bool = False) -> Iterator[str]:
