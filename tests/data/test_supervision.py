@@ -123,7 +123,7 @@ def test_what_is_missing_is_masked_in_a_batch() -> None:
     assert batch.inputs["question"].mask.any(1).tolist() == [True, True, False]
     assert batch.inputs["image"].values.shape == (3, 1, 32, 32)
     assert batch.target.rows().any(1).tolist() == [True, False, True]
-    alone = collate([codec.question(without(examples[0], INPUTS), 0)])
+    alone = collate([codec.encode_unanswered(without(examples[0], INPUTS), 0)])
     assert alone.inputs["image"].values.shape == (1, 1, 32, 32)
     assert not any(given.mask.any() for given in alone.inputs.values())
 

@@ -97,7 +97,7 @@ def log(folder: Path) -> list[str]:
 
 
 def hidden_log(folder: Path) -> list[str]:
-    return [*log(folder), "task.learn=hidden_positions"]
+    return [*log(folder), "task.learn=masked_positions"]
 
 
 KINDS = {

@@ -25,7 +25,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "cloze rank": (
         *MULTIHEAD,
         "task=rank",
-        "task.learn=hidden_positions",
+        "task.learn=masked_positions",
         "objective=unsupervised",
     ),
     "transformer tag": (*MULTIHEAD, "task=tag"),

@@ -147,7 +147,7 @@ def test_ranks() -> None:
     scores[1, 0, batch.answer.values[1, 0]] = 1.0
     scores[1, 0, batch.answer.values[0, 0]] = 2.0  # second
     scores[:, 0, : len(SPECIAL)] = 3.0  # marks are no items
-    task = Rank(codec, learn="answer", hidden=0.0, repeats=True, **SHARED)
+    task = Rank(codec, learn="answer", mask_share=0.0, repeats=True, **SHARED)
     found = figures(task, batch, scores, torch.zeros(1))
     assert found["hr@1"] == pytest.approx(0.5) and found["hr@10"] == 1
 

@@ -24,6 +24,8 @@ RENAMED_KEYS = {
     "trainer.ema": "trainer.callbacks.ema",
     "trainer.early_stopping": "trainer.callbacks.early_stopping",
     "objective.terms.*.on": "objective.terms.*.site",
+    "dataset.looks": "dataset.hops",
+    "task.hidden": "task.mask_share",
 }
 # Old config group -> new one, as in `dataset/vectors=counted`.
 RENAMED_GROUPS: dict[str, str] = {
@@ -32,7 +34,11 @@ RENAMED_GROUPS: dict[str, str] = {
 }
 # New key or group -> its old values (kinds, options) -> new ones.
 RENAMED_VALUES: dict[str, dict[str, str]] = {
-    "task.learn": {"every_place": "every_position", "hidden_places": "hidden_positions"},
+    "task.learn": {
+        "every_place": "every_position",
+        "hidden_places": "masked_positions",
+        "hidden_positions": "masked_positions",
+    },
 }
 # Keys that a kind has no more: (section, kind) -> their names.
 REMOVED_KEYS = {("task", "attend"): ("label_smoothing",)}

@@ -70,7 +70,7 @@ class Batch:
     choices: Sequence[Sequence[str]] = ()  # of each example: the texts of which one is said
 
     @property
-    def judged(self) -> TargetBatch:
+    def target_over_words(self) -> TargetBatch:
         """The gold that maps are judged against."""
         return self.target if self.words is None else self.words.target
 

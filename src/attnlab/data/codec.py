@@ -134,7 +134,7 @@ class Codec:
         shape = len(keys) if self._tags_pieces else self.queries(answer), len(keys)
         target = self.target(example, shape[0])
         return Item(
-            self.seen(example),
+            self.input_tensors(example),
             answer,
             target,
             index,
@@ -145,15 +145,15 @@ class Codec:
             missing=absent(example),
         )
 
-    def question(self, example: Example, index: int) -> Item:
+    def encode_unanswered(self, example: Example, index: int) -> Item:
         """The numbers of an example whose answer nobody knows."""
         words = self.words(example) if self._tags_pieces else None
         answer, keys = torch.zeros(1).long(), len(self.groups(example))
         shape = self.queries(answer), keys
         others = {"choices": self.answers.choices(example), "missing": absent(example)}
-        return Item(self.seen(example), answer, None, index, *shape, words, **others)
+        return Item(self.input_tensors(example), answer, None, index, *shape, words, **others)
 
-    def seen(self, example: Example) -> dict[str, Tensor]:
+    def input_tensors(self, example: Example) -> dict[str, Tensor]:
         """Its inputs as tensors, what stands for a missing one among them."""
         given = example.inputs
         return {
@@ -229,7 +229,7 @@ class Codec:
             rows = Groups.same(len(gold.query_mask) if gold else self.layout.hops)
         return WordMap(gold, rows.reverse(), self.groups(example).reverse())
 
-    def judged(self, example: Example) -> AttentionTarget | None:
+    def target_over_words(self, example: Example) -> AttentionTarget | None:
         """The gold that its map is judged against: over words, where it is a text's."""
         return self.gold(example) if self.words(example) else self.target(example)
 

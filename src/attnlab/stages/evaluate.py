@@ -137,7 +137,10 @@ class Evaluation:
     ) -> None:
         self.run, self.prepared, self.learner = run, prepared, learner
         self.examples = prepared.examples(split)
-        known = (prepared.codec.judged(example) for example in prepared.examples("train")[:2000])
+        known = (
+            prepared.codec.target_over_words(example)
+            for example in prepared.examples("train")[:2000]
+        )
         self.prior = PositionPrior.fit(target for target in known if target is not None)
         learner.task.fit(prepared.examples("train"))
         self.evaluator = self._new_evaluator()
@@ -169,12 +172,12 @@ class Evaluation:
         answers = task.answer(model, batch)
         self.evaluator.update(batch, scores, answers, weights)
         self.losses += zip(*(side.tolist() for side in task.losses(scores, batch)), strict=True)
-        for name, map_ in controls(batch.judged, self.prior, seed=number).items():
+        for name, map_ in controls(batch.target_over_words, self.prior, seed=number).items():
             control = self.controls.setdefault(name, self._new_evaluator())
             if name == "oracle":
-                control.update_best(batch.judged)
+                control.update_best(batch.target_over_words)
             else:
-                control.update_maps(map_, batch.judged)
+                control.update_maps(map_, batch.target_over_words)
         texts = task.texts(answers, batch)
         examples = [self.examples[index] for index in batch.index.tolist()]
         made = task.controls(batch, scores, examples)

@@ -38,7 +38,7 @@ from attnlab.stages.predictions import (
     offer_training_answers,
     predict,
 )
-from attnlab.stages.requests import Question, asked, asked_in_words, in_units, wording_of
+from attnlab.stages.requests import Request, in_units, read_requests, requests_of_values, wording_of
 from attnlab.stages.run import open_run
 from attnlab.stages.trained_run import TrainedRun
 
@@ -56,19 +56,19 @@ def main(arguments: list[str]) -> None:
     task = decoding_as(trained, chosen.decoding, settings, chosen.n_best)
     config, prepared = trained.config, trained.prepared
     if texts:
-        questions = asked_in_words(texts, config, prepared)
+        requests = requests_of_values(texts, config, prepared)
     else:
-        questions = asked(chosen.input, chosen.split, config, prepared)
+        requests = read_requests(chosen.input, chosen.split, config, prepared)
     _offer_replies(trained, chosen.replies)
     output = chosen.output or ("-" if texts else str(trained.folder / "predictions.jsonl"))
     faults = 0
     with _opened(output) as file, _progress() as progress:
         bar = progress.add_task("predicting", total=None)
-        for question, predictions in predict(
-            trained, islice(questions, chosen.limit), chosen.n_best or 1, task
+        for request, predictions in predict(
+            trained, islice(requests, chosen.limit), chosen.n_best or 1, task
         ):
-            faults += bool(question.problem)
-            line = _line(question, predictions, prepared, chosen.maps)
+            faults += bool(request.problem)
+            line = _line(request, predictions, prepared, chosen.maps)
             print(json.dumps(line, ensure_ascii=False), file=file)
             progress.advance(bar)
     if faults:
@@ -88,11 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--input", nargs="+", metavar="FILE", help="NAME=FILE for each of several")
     parser.add_argument("--split", choices=["train", "val", "test"], default="test")
     parser.add_argument("--output", metavar="FILE", help="- is the terminal")
-    parser.add_argument("--n-best", type=int, metavar="N", help="answers for each question")
+    parser.add_argument("--n-best", type=int, metavar="N", help="answers for each input")
     parser.add_argument("--decoding", metavar="KIND", help="greedy, beam or sample")
     parser.add_argument("--replies", metavar="FILE", help="a text a line; else those of training")
     parser.add_argument("--no-maps", dest="maps", action="store_false", help="answers alone")
-    parser.add_argument("--limit", type=int, metavar="N", help="the first questions only")
+    parser.add_argument("--limit", type=int, metavar="N", help="the first inputs only")
     return parser
 
 
@@ -139,16 +139,16 @@ def _reply_lines(file: Path, dataset: Dataset, vocabulary: Vocabulary) -> Iterat
 
 
 def _line(
-    question: Question, answers: Iterable[PredictedAnswer], prepared: Prepared, with_map: bool
+    request: Request, answers: Iterable[PredictedAnswer], prepared: Prepared, with_map: bool
 ) -> dict[str, Any]:
-    """What is written of one question."""
-    line: dict[str, Any] = {"id": question.id}
-    if question.example is None:
-        return line | {"problem": question.problem}
-    example, codec = question.example, prepared.codec
+    """What is written of one request."""
+    line: dict[str, Any] = {"id": request.id}
+    if request.example is None:
+        return line | {"problem": request.problem}
+    example, codec = request.example, prepared.codec
     texts = {name: value for name, value in example.inputs.items() if isinstance(value, list)}
     line |= {"inputs": texts, "attended": example.attended}
-    if question.answered:
+    if request.answered:
         line["gold"] = gold_text(example, codec)
     aligned = example.attended in texts
     return line | {"predictions": [_described(each, aligned, with_map) for each in answers]}

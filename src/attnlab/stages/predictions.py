@@ -1,4 +1,4 @@
-"""Answers of a trained run to questions, each with its score and its map."""
+"""Answers of a trained run to requests, each with its score and its map."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from attnlab.data.example import Example
 from attnlab.data.groups import Groups
 from attnlab.errors import UserError, suggest
 from attnlab.report.examples import ShownExample
-from attnlab.stages.requests import Question
+from attnlab.stages.requests import Request
 from attnlab.stages.trained_run import TrainedRun
 from attnlab.tasks.generate import Decoding
 from attnlab.tasks.task import Prediction, Task
@@ -27,7 +27,7 @@ from attnlab.tasks.task import Prediction, Task
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SORTED_TOGETHER = 20  # batches whose questions are sorted by length together
+SORTED_TOGETHER = 20  # batches whose requests are sorted by length together
 
 
 @dataclass(frozen=True)
@@ -86,22 +86,22 @@ class PredictedAnswer:
 
 
 def predict(
-    trained: TrainedRun, questions: Iterator[Question], n_best: int = 1, task: Task | None = None
-) -> Iterator[tuple[Question, list[PredictedAnswer]]]:
-    """Questions in their order, each with its answers, the best first.
+    trained: TrainedRun, requests: Iterator[Request], n_best: int = 1, task: Task | None = None
+) -> Iterator[tuple[Request, list[PredictedAnswer]]]:
+    """Requests in their order, each with its answers, the best first.
 
-    A part of the questions is read at a time; those of a length are answered together.
+    A part of the requests is read at a time; those of a length are answered together.
 
     Args:
         trained: the run that answers.
-        questions: one that could not be read has no answers.
-        n_best: how many answers to each question, where the task has so many.
+        requests: one that could not be read has no answers.
+        n_best: how many answers to each request, where the task has so many.
         task: decodes in another way than the run's own, see `decoding_as`.
     """
     learner, codec = trained.learner, trained.prepared.codec
     size, task = trained.config.trainer.batches.eval_size, task or trained.task
-    while chunk := list(islice(questions, SORTED_TOGETHER * size)):
-        items = [(q.example and codec.question(q.example, i)) for i, q in enumerate(chunk)]
+    while chunk := list(islice(requests, SORTED_TOGETHER * size)):
+        items = [(q.example and codec.encode_unanswered(q.example, i)) for i, q in enumerate(chunk)]
         order = sorted((i for i in items if i is not None), key=lambda item: item.keys)
         answers: dict[int, list[PredictedAnswer]] = {}
         for start in range(0, len(order), size):
@@ -110,7 +110,7 @@ def predict(
             for index, predictions in zip(batch.index.tolist(), predicted, strict=True):
                 example: Any = chunk[index].example
                 answers[index] = [PredictedAnswer.of(p, example, codec) for p in predictions]
-        yield from ((question, answers.get(i, [])) for i, question in enumerate(chunk))
+        yield from ((request, answers.get(i, [])) for i, request in enumerate(chunk))
 
 
 def decoding_as(
@@ -123,7 +123,7 @@ def decoding_as(
         kind: greedy, beam or sample; the run's own if None, or a beam where several answers are
             asked for.
         settings: of the decoding, as `size=10`.
-        n_best: how many answers to each question.
+        n_best: how many answers to each request.
     """
     plain = trained.run.plain
     decoding = plain["task"].get("decoding")

@@ -27,7 +27,7 @@ from attnlab.stages.predictions import (
     offer_training_answers,
     predict,
 )
-from attnlab.stages.requests import Question, asked, asked_in_words
+from attnlab.stages.requests import Request, read_requests, requests_of_values
 from attnlab.stages.run import open_run
 from attnlab.stages.trained_run import TrainedRun as LoadedRun
 from attnlab.training.distributed import require_gpu
@@ -131,11 +131,11 @@ class TrainedRun(LoadedRun):
         if not self._chooses:
             offer_training_answers(self)
             self._chooses = True
-        questions = list(islice(self._questions(inputs), limit))
-        for question in questions:
-            _readable(question)
+        requests = list(islice(self._requests(inputs), limit))
+        for request in requests:
+            _readable(request)
         best = PredictedAnswers()
-        for _, (first, *others) in predict(self, iter(questions), n_best, task):
+        for _, (first, *others) in predict(self, iter(requests), n_best, task):
             first.others.extend(others)
             best.append(first)
         return best
@@ -204,8 +204,8 @@ class TrainedRun(LoadedRun):
             settings = settings.model_copy(update={"methods": list(methods)})
         if limit is None and isinstance(inputs, str) and inputs in SPLITS:
             limit = settings.examples
-        questions = islice(self._questions(inputs), limit)
-        examples = [_readable(question) for question in questions]
+        requests = islice(self._requests(inputs), limit)
+        examples = [_readable(request) for request in requests]
         trained = LoadedRun(uncompiled(self.run)) if self.config.trainer.compile else self
         found = Explanations(methods_of(settings), self.prepared.codec)
         for start in range(0, len(examples), MAX_BATCH):
@@ -243,11 +243,11 @@ class TrainedRun(LoadedRun):
 
     _chooses = False  # whether a task that chooses among texts has been given some
 
-    def _questions(self, inputs: Value | Sequence[Value]) -> Iterator[Question]:
+    def _requests(self, inputs: Value | Sequence[Value]) -> Iterator[Request]:
         if isinstance(inputs, str) and inputs in SPLITS:
-            return asked(None, inputs, self.config, self.prepared)  # type: ignore[arg-type]
+            return read_requests(None, inputs, self.config, self.prepared)  # type: ignore[arg-type]
         values = [inputs] if isinstance(inputs, str | Mapping) else list(inputs)
-        return asked_in_words(values, self.config, self.prepared)
+        return requests_of_values(values, self.config, self.prepared)
 
 
 class PredictedAnswers(list[PredictedAnswer]):
@@ -286,11 +286,11 @@ class Explanation:
         return cls(record["answer"], list(record["queries"]), named, scores)
 
 
-def _readable(question: Question) -> Example:
-    """The example of a question; raises a `UserError` if its input could not be read."""
-    if question.example is None:
-        raise UserError(f"{question.id}: {question.problem}")
-    return question.example
+def _readable(request: Request) -> Example:
+    """The example of a request; raises a `UserError` if its input could not be read."""
+    if request.example is None:
+        raise UserError(f"{request.id}: {request.problem}")
+    return request.example
 
 
 def _subject(trained: LoadedRun, examples: Sequence[Example]) -> Any:
@@ -298,7 +298,7 @@ def _subject(trained: LoadedRun, examples: Sequence[Example]) -> Any:
     from attnlab.explain.subject import Subject
 
     codec = trained.prepared.codec
-    items = [codec.question(example, i) for i, example in enumerate(examples)]
+    items = [codec.encode_unanswered(example, i) for i, example in enumerate(examples)]
     batch = collate(items).to(trained.device)
     return replace(Subject.of(trained.model, trained.task, batch), at_once=MAX_VARIANTS)
 

@@ -1,4 +1,4 @@
-"""The questions of `attnlab predict`: examples of a split, rows of a file, or values given."""
+"""The requests of `attnlab predict`: examples of a split, rows of a file, or values given."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TABLES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".parquet": "parquet"
 
 
 @dataclass(frozen=True)
-class Question:
+class Request:
     """Something to answer, or why it cannot be."""
 
     id: str
@@ -38,26 +38,26 @@ class Question:
     answered: bool = False  # the example has its gold answer
 
 
-def asked(
+def read_requests(
     files: Sequence[str] | None, split: Split, config: Config, prepared: Prepared
-) -> Iterator[Question]:
-    """The questions, in their order, a few in memory at a time."""
+) -> Iterator[Request]:
+    """The requests, in their order, a few in memory at a time."""
     if not files:
         examples = prepared.examples(split)
-        return (Question(example.id, example, answered=True) for example in examples)
+        return (Request(example.id, example, answered=True) for example in examples)
     for name, found in prepared.codec.inputs.items():
         if not isinstance(found, Text | Sentences):
             problem = f"input '{name}' is a {found.form}, and files of texts are read"
             raise UserError(f"--input: {problem}; try: --split test")
-    asker = Asker(config, prepared)
-    return (asker.question(row) for row in _rows(files, list(prepared.codec.inputs)))
+    reader = RequestReader(config, prepared)
+    return (reader.request(row) for row in _rows(files, list(prepared.codec.inputs)))
 
 
-def asked_in_words(
+def requests_of_values(
     values: Sequence[str | Mapping[str, Any]], config: Config, prepared: Prepared
-) -> Iterator[Question]:
-    """A question for each text, or for each mapping from the names of inputs to their values."""
-    names, asker = list(prepared.codec.inputs), Asker(config, prepared)
+) -> Iterator[Request]:
+    """A request for each text, or for each mapping from the names of inputs to their values."""
+    names, reader = list(prepared.codec.inputs), RequestReader(config, prepared)
     rows = []
     for number, given in enumerate(values, 1):
         if not isinstance(given, Mapping) and len(names) > 1:
@@ -67,13 +67,13 @@ def asked_in_words(
             if name not in names:
                 raise UserError(f"input {number}: no '{name}'; {suggest(str(name), names)}")
         for name in names:
-            if name not in value and name not in asker.optional:
+            if name not in value and name not in reader.optional:
                 raise UserError(f"input {number}: no '{name}' given")
         rows.append(Row("input", number, dict(value)))
-    return (asker.question(row) for row in rows)
+    return (reader.request(row) for row in rows)
 
 
-class Asker:
+class RequestReader:
     """Makes examples of rows, as the dataset made those that the model has learned from."""
 
     def __init__(self, config: Config, prepared: Prepared) -> None:
@@ -85,15 +85,15 @@ class Asker:
         self.wording = wording_of(dataset)
         self.longest = dataset.words.longest if isinstance(dataset, Files) else None
 
-    def question(self, row: Row) -> Question:
+    def request(self, row: Row) -> Request:
         """The row's inputs; a column is called as in training, or as the input."""
         try:
             if row.problem:
                 raise BadRowError(row.problem)
             inputs = {name: self._words(name, row) for name in self.inputs}
         except BadRowError as error:
-            return Question(row.place, None, str(error))
-        return Question(row.place, Example(row.place, inputs, None, attended=self.attended))
+            return Request(row.place, None, str(error))
+        return Request(row.place, Example(row.place, inputs, None, attended=self.attended))
 
     def _words(self, name: str, row: Row) -> Value:
         """The words of an input; None where it may be missing, and is."""

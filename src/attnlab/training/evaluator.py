@@ -29,7 +29,7 @@ class Evaluator(nn.Module):
         sums, places = self.task.losses(scores, batch)
         self.loss.update(sums.sum() / places.sum().clamp_min(1), places.sum())
         self.task.update_metrics(self.answers, batch, scores, answers)
-        self.update_maps(batch.over_words(weights), batch.judged)
+        self.update_maps(batch.over_words(weights), batch.target_over_words)
 
     def update_maps(self, weights: Tensor, gold: TargetBatch) -> None:
         """Update the figures of maps alone."""

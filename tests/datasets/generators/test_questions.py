@@ -49,8 +49,8 @@ def test_the_target_is_the_box_of_the_answer(examples):
         assert marked.sum() == (bottom - top) * (right - left)
 
 
-def test_two_looks_have_the_digit_asked_about_first(examples, generator):
-    way = generator("questions", train=100, looks=2).examples("train")
+def test_two_hops_have_the_digit_asked_about_first(examples, generator):
+    way = generator("questions", train=100, hops=2).examples("train")
     for one, both in zip(examples[:100], way, strict=True):
         first, last = both.target.weights.reshape(2, 32, 32)
         assert (last == one.target.weights.reshape(32, 32)).all()

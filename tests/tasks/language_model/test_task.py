@@ -137,7 +137,9 @@ def test_beams_and_samples_are_sorted() -> None:
 
 def test_a_question_needs_no_answer() -> None:
     model, _, task = made("transformer")
-    batch = collate([task.codec.question(example, i) for i, example in enumerate(examples())])
+    batch = collate(
+        [task.codec.encode_unanswered(example, i) for i, example in enumerate(examples())]
+    )
     task.max_length = 2
     assert all(len(found) == 1 for found in task.predict(model, batch, 1))
 

@@ -72,7 +72,7 @@ def test_what_follows_each_place_is_the_next_item_and_at_last_the_answer() -> No
     sums.sum().backward()
 
 
-@pytest.mark.parametrize("learn", ["every_position", "answer", "hidden_positions"])
+@pytest.mark.parametrize("learn", ["every_position", "answer", "masked_positions"])
 @pytest.mark.parametrize("repeats", [True, False])
 def test_what_a_place_has_seen_is_no_wrong_choice_where_none_comes_twice(
     learn: str, repeats: bool
@@ -82,13 +82,13 @@ def test_what_a_place_has_seen_is_no_wrong_choice_where_none_comes_twice(
     given = small_config(*EVERY, *MODELS["sasrec"], f"task.learn={learn}", repeating)
     _, batch, codec = built(given, histories(4, 2))
     items, mask = batch.inputs["items"]
-    places = {"every_position": 4, "answer": 1, "hidden_positions": 5}[learn]
+    places = {"every_position": 4, "answer": 1, "masked_positions": 5}[learn]
     scores = torch.zeros(2, places, len(codec.answers.vocabulary))  # type: ignore[attr-defined]
     scores[0, :, items[0, 0]] = 50.0
     scores.requires_grad_()
     hidden = torch.zeros_like(mask)
     hidden[0, 2] = True
-    said = ClozeScores(scores, hidden) if learn == "hidden_positions" else scores
+    said = ClozeScores(scores, hidden) if learn == "masked_positions" else scores
     sums, counted = given.task.build(codec).losses(said, batch)
     assert (sums[0].item() > 40 * counted[0].item()) == repeats
     sums.sum().backward()
@@ -132,7 +132,7 @@ def test_a_run_is_beside_what_most_people_chose_and_what_most_chose_next() -> No
         assert answer > UNKNOWN, "marks are no items"
 
 
-HIDDEN = ["task=rank", "task.learn=hidden_positions", "objective=unsupervised"]
+HIDDEN = ["task=rank", "task.learn=masked_positions", "objective=unsupervised"]
 READERS = {
     "bert4rec": MODELS["sasrec"],
     "recurrent": ["model=recurrent", "attention=additive"],
@@ -163,7 +163,7 @@ def test_with_nothing_hidden_the_place_after_the_last_says_the_answer(name: str)
 
 
 def test_losses_are_of_what_was_hidden_and_of_the_answer() -> None:
-    given = small_config(*HIDDEN, *READERS["bert4rec"], "task.hidden=0.5")
+    given = small_config(*HIDDEN, *READERS["bert4rec"], "task.mask_share=0.5")
     model, batch, codec = built(given, histories(5, 3, 1))
     task = given.task.build(codec)
     assert isinstance(task, Rank)

@@ -93,7 +93,7 @@ def test_each_number_has_a_query_and_a_row_of_the_map(predicted: bool) -> None:
     torch.testing.assert_close(regress.answer(model, batch), regress.numbers.restore(scores))
     (first, *_) = regress.predict(model, batch, 1)
     assert len(first[0].text.split()) == 2 and first[0].map.shape == (2, 3)
-    question = collate([codec.question(examples(ANSWERS)[0], 0)])
+    question = collate([codec.encode_unanswered(examples(ANSWERS)[0], 0)])
     assert question.target.weights.shape[1] == 2, "as many rows where the answer is unknown"
 
 

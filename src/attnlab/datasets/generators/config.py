@@ -220,7 +220,7 @@ class Questions(
     relations: list[Literal["left", "right", "above", "below"]] = Field(
         min_length=1, description="the relations that are asked about"
     )
-    looks: Literal[1, 2] = Field(
+    hops: Literal[1, 2] = Field(
         description="rows of gold: 1 is the box of the digit that answers; 2 has that of the digit "
         "asked about before it, for task.hops=2"
     )

@@ -55,11 +55,11 @@ class Questions(Generator):
     clutter: int
     noise: float
     relations: list[str]
-    looks: int
+    hops: int
 
     def make(self, name: str, split: Split, random: Random) -> Example:
         scene, question = self._asked(split, random)
-        way = [[question.anchor.box], [question.answer.box]][-self.looks :]
+        way = [[question.anchor.box], [question.answer.box]][-self.hops :]
         return Example(
             id=name,
             inputs={"image": scene.image, "question": question.words()},

@@ -62,7 +62,7 @@ class Attend(Task):
         self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor
     ) -> None:
         for metric in metrics:
-            metric.update(batch.over_words(answers), batch.judged)
+            metric.update(batch.over_words(answers), batch.target_over_words)
 
     def texts(self, answers: Tensor, batch: Batch) -> list[str]:
         return [""] * len(batch)

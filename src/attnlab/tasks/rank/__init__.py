@@ -26,12 +26,12 @@ class Rank(Task, Smoothed, kind="rank", target="attnlab.tasks.rank.task:Rank"):
     explains = True
     predicts_attention = True
 
-    learn: Literal["answer", "every_position", "hidden_positions"] = Field(
+    learn: Literal["answer", "every_position", "masked_positions"] = Field(
         description="what training predicts: each example's answer; or also, at every position of "
         "its items, the next one, so that no state depends on later ones (SASRec, Kang & McAuley "
         "2018); or also items that are masked at random (BERT4Rec, Sun et al. 2019)"
     )
-    hidden: Share = Field(description="share of the items that learn=hidden_positions masks")
+    mask_share: Share = Field(description="share of the items that learn=masked_positions masks")
     repeats: bool = Field(
         description="whether the answer may be one of the example's own items; if not, those are "
         "left out of rankings, and of the loss"

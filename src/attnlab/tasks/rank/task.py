@@ -129,13 +129,13 @@ class Rank(OneChoice):
         codec: Codec,
         *,
         learn: str,
-        hidden: float,
+        mask_share: float,
         repeats: bool,
         **shared: Unpack[ChoiceSettings],
     ) -> None:
         super().__init__(codec, **shared)
         self.repeats, self.every_position = repeats, learn == "every_position"
-        self.masked = hidden if learn == "hidden_positions" else None  # share of the items
+        self.mask_share = mask_share if learn == "masked_positions" else None
         self.item_controls: dict[str, ItemControl] = {}
 
     @property
@@ -146,25 +146,25 @@ class Rank(OneChoice):
 
     def encoder(self, builder: ModelBuilder, attention: AttentionConfig) -> nn.Module:
         encoder = super().encoder(builder, attention)
-        return encoder if self.masked is None else WithMaskAtEnd(builder, encoder)
+        return encoder if self.mask_share is None else WithMaskAtEnd(builder, encoder)
 
     def check_inputs(self, names: Sequence[str]) -> None:
-        if self.masked is not None:
+        if self.mask_share is not None:
             raise UserError(
-                "task.learn: 'hidden_positions' reads items alone, and the data hold "
+                "task.learn: 'masked_positions' reads items alone, and the data hold "
                 f"{', '.join(names)}; try: task.learn=answer"
             )
 
     def head(self, context: HeadContext) -> nn.Module:
-        kind = Ranker if self.masked is None else ClozeRanker
+        kind = Ranker if self.mask_share is None else ClozeRanker
         output = _item_scores(context.builder, len(self.items))
         return kind(context, output, every_position=self.every_position, repeats=self.repeats)
 
     def run(self, model: nn.Module, batch: Batch) -> Tensor | ClozeScores:
-        if self.masked is None or not model.training:
+        if self.mask_share is None or not model.training:
             return model(batch)
         items, mask = batch.inputs[self.codec.attended]
-        masked = mask & (torch.rand(items.shape, device=items.device) < self.masked)
+        masked = mask & (torch.rand(items.shape, device=items.device) < self.mask_share)
         return ClozeScores(model(batch, masked), masked)
 
     def losses(self, scores: Tensor | ClozeScores, batch: Batch) -> tuple[Tensor, Tensor]:
