@@ -38,8 +38,8 @@ __all__ = ["Attention", "TrainedRun", "__version__", "load", "register", "train"
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'attnlab' has no attribute '{name}'")
-    found = globals()[name] = getattr(importlib.import_module(_PUBLIC[name]), name)
-    return found
+    value = globals()[name] = getattr(importlib.import_module(_PUBLIC[name]), name)
+    return value
 
 
 def __dir__() -> list[str]:

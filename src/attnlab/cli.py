@@ -47,14 +47,14 @@ class Command:
 
 def commands() -> dict[str, Command]:
     """The stages of the package by name, read off their files without importing them."""
-    found = {}
+    modules = {}
     for path in sorted((Path(__file__).parent / "stages").glob("*.py")):
         declared = DECLARED.search(path.read_text(encoding="utf-8"))
         if declared:
             how, says = declared.groups()
             module = f"{__package__}.stages.{path.stem}"
-            found[path.stem] = Command(module, says, how == "FROM_CONFIG")
-    return found
+            modules[path.stem] = Command(module, says, how == "FROM_CONFIG")
+    return modules
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

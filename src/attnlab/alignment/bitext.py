@@ -150,8 +150,8 @@ class PairTable:
 
     @classmethod
     def of(cls, groups: Iterable[Group], target_words: int) -> PairTable:
-        seen = [np.unique(_keys(group, target_words)[group.inside()]) for group in groups]
-        kept = np.unique(np.concatenate(seen)) if seen else np.zeros(0, np.int64)
+        keys = [np.unique(_keys(group, target_words)[group.inside()]) for group in groups]
+        kept = np.unique(np.concatenate(keys)) if keys else np.zeros(0, np.int64)
         return cls(kept, target_words)
 
     def __len__(self) -> int:
@@ -174,8 +174,8 @@ class PairTable:
     def with_cells(self, group: Group) -> Group:
         """The group with the number of each of its cells."""
         keys, cells = np.unique(_keys(group, self.target_words), return_inverse=True)
-        found = self._numbers(keys).astype(np.int32)[cells.reshape(group.cells.shape)]
-        return replace(group, cells=np.where(group.inside(), found, np.int32(self.none)))
+        numbered = self._numbers(keys).astype(np.int32)[cells.reshape(group.cells.shape)]
+        return replace(group, cells=np.where(group.inside(), numbered, np.int32(self.none)))
 
     def numbers(self, sources: Ids, targets: Ids) -> npt.NDArray[np.intp]:
         """Of pairs of words, the number; `none` for a pair that is not here."""
@@ -183,8 +183,8 @@ class PairTable:
         return np.where(targets < self.target_words, self._numbers(keys), self.none)
 
     def _numbers(self, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
-        places = np.searchsorted(self.keys, keys)
-        return np.where(np.append(self.keys, -1)[places] == keys, places, self.none)
+        indices = np.searchsorted(self.keys, keys)
+        return np.where(np.append(self.keys, -1)[indices] == keys, indices, self.none)
 
 
 def _keys(group: Group, target_words: int) -> npt.NDArray[np.int64]:

@@ -115,11 +115,11 @@ class Jumps:
         """For the source words of a group."""
         cells = self.cells(group)  # pairs x states x (states + end)
         weights = self.table.reshape(-1)[cells]
-        places = np.arange(cells.shape[2])
+        states = np.arange(cells.shape[2])
         weights[:, :, 0] = 0
         lengths = group.source_lengths[:, None, None]
-        weights *= places <= lengths + 1
-        step = weights[:, :, :-1] * (places[:-1] <= lengths)
+        weights *= states <= lengths + 1
+        step = weights[:, :, :-1] * (states[:-1] <= lengths)
         end = weights[np.arange(len(weights)), :, group.source_lengths + 1]
         return Steps(step, end)
 
@@ -128,16 +128,16 @@ class Jumps:
         pairs, words = group.source.shape
         classes = np.zeros((pairs, words + 1), np.intp)
         classes[:, 1:] = self.classes[group.source]
-        places = np.arange(words + 2)
-        distance = np.clip(places[None, :] - places[:-1, None], -FARTHEST, FARTHEST) + FARTHEST
+        states = np.arange(words + 2)
+        distance = np.clip(states[None, :] - states[:-1, None], -FARTHEST, FARTHEST) + FARTHEST
         return classes[:, :, None] * self.table.shape[1] + distance
 
-    def count(self, group: Group, found: Expected) -> Reals:
+    def count(self, group: Group, expected: Expected) -> Reals:
         """Expected jumps: classes x distances."""
-        pairs, states = found.ends.shape
+        pairs, states = expected.ends.shape
         taken = np.zeros((pairs, states, states + 1), np.float64)
-        taken[:, :, :-1] = found.steps
-        taken[np.arange(pairs), :, group.source_lengths + 1] += found.ends
+        taken[:, :, :-1] = expected.steps
+        taken[np.arange(pairs), :, group.source_lengths + 1] += expected.ends
         counted = sums(self.cells(group).reshape(-1), taken.reshape(-1), self.table.size)
         return counted.reshape(self.table.shape)
 

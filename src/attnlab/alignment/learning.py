@@ -84,17 +84,19 @@ class Learner:
         self.counts = [np.zeros(len(self.pairs)), np.zeros(len(self.pairs))]
 
     def _beliefs(self) -> tuple[Beliefs, Beliefs]:
-        given, words, occurrences = self.settings, self.text.words, self.text.occurrences()
+        settings, words, occurrences = self.settings, self.text.words, self.text.occurrences()
         sides = self.pairs.sources, self.pairs.targets
-        prior = prior_counts(given, words, self.pairs)
-        stems = [stem_numbers(vocabulary.words, given.stem_letters) for vocabulary in words]
+        prior = prior_counts(settings, words, self.pairs)
+        stems = [stem_numbers(vocabulary.words, settings.stem_letters) for vocabulary in words]
 
         def of(making: int, made: int) -> Beliefs:
             shared = Stems.of(
                 stems[making][sides[making]], stems[made], sides[made], occurrences[made]
             )
             size = len(words[making])
-            return Beliefs(sides[making], size, prior, shared, given.stem_weight, given.smoothing)
+            return Beliefs(
+                sides[making], size, prior, shared, settings.stem_weight, settings.smoothing
+            )
 
         return of(0, 1), of(1, 0)
 
@@ -113,10 +115,10 @@ class Learner:
         none = self._tallies_of_words()
         likelihoods = [0.0, 0.0]
         for group in self.groups:
-            for i, seen in enumerate((group, group.turned())):
-                links, by_none, likelihood = self.directions[i].expect_anywhere(seen)
-                tallies[i].add(seen.cells, links.transpose(0, 2, 1))
-                none[i].add(seen.target, by_none)
+            for i, view in enumerate((group, group.turned())):
+                links, by_none, likelihood = self.directions[i].expect_anywhere(view)
+                tallies[i].add(view.cells, links.transpose(0, 2, 1))
+                none[i].add(view.target, by_none)
                 likelihoods[i] += float(likelihood.sum(dtype=np.float64))
         self._count([tally.total() for tally in tallies], none, most_likely)
         return likelihoods[0], likelihoods[1]
@@ -128,12 +130,12 @@ class Learner:
         likelihoods = [0.0, 0.0]
         for group in self.groups:
             links: list[Reals] = []
-            for i, seen in enumerate((group, group.turned())):
-                found = self.directions[i].expect(seen)
-                links.append(found.links)
-                none[i].add(seen.target, found.none)
-                jumps[i] += self.directions[i].jumps.count(seen, found)
-                likelihoods[i] += float(found.log_likelihood.sum(dtype=np.float64))
+            for i, view in enumerate((group, group.turned())):
+                expected = self.directions[i].expect(view)
+                links.append(expected.links)
+                none[i].add(view.target, expected.none)
+                jumps[i] += self.directions[i].jumps.count(view, expected)
+                likelihoods[i] += float(expected.log_likelihood.sum(dtype=np.float64))
             agreed.add(group.cells, links[0].transpose(0, 2, 1) * links[1])
         counts = agreed.total()
         self._count([counts, counts], none, variational)
@@ -145,7 +147,8 @@ class Learner:
 
     def aligner(self) -> Aligner:
         """What was learned, without the pairs that were hardly ever counted."""
-        kept = np.maximum(*(b.seen(c) for b, c in zip(self.beliefs, self.counts, strict=True)))
+        believed = zip(self.beliefs, self.counts, strict=True)
+        kept = np.maximum(*(beliefs.with_stems(counts) for beliefs, counts in believed))
         numbers = np.flatnonzero(kept > NOTHING)
         forward, backward = (direction.keeping(numbers) for direction in self.directions)
         pairs = PairTable(self.pairs.keys[numbers], self.pairs.target_words)

@@ -94,13 +94,13 @@ class Beliefs:
 
     def lexicon(self, counts: Counts, none: Counts, rule: Rule) -> Lexicon:
         """From expected counts of pairs and of words made by none."""
-        believed = self.prior + self.seen(counts)
+        believed = self.prior + self.with_stems(counts)
         totals = sums(self.making, believed, self.making_words)
         by_none = none + self.smoothing
         of_none = rule(by_none, np.full_like(by_none, by_none.sum()))
         return Lexicon.of(rule(believed, totals[self.making]), of_none, totals)
 
-    def seen(self, counts: Counts) -> Counts:
+    def with_stems(self, counts: Counts) -> Counts:
         """Counts of the pairs, and of what their stems hand out."""
         return counts + self.stem_weight * self.stems.chances(counts)
 
@@ -127,9 +127,9 @@ class Spellings:
         Names, numbers and loan words share half of it or more; less is left out as chance.
         """
         common, going = np.zeros(len(sources), np.float32), np.ones(len(sources), bool)
-        for place in range(COMPARED):
-            letters = self._sources[sources, place]
-            going &= (letters == self._targets[targets, place]) & (letters != 0)
+        for position in range(COMPARED):
+            letters = self._sources[sources, position]
+            going &= (letters == self._targets[targets, position]) & (letters != 0)
             common += going
         longer = np.maximum(self._source_lengths[sources], self._target_lengths[targets])
         share = common / np.maximum(longer, 1)

@@ -183,19 +183,19 @@ class DotProductCall:
             key = key if len(key) == 1 else key.contiguous()
             for row in range(0, queries, rows):
                 part = slice(row, min(queries, row + rows))
-                seen = min(self.keys, max(last[part]) + 1) if self.causal else self.keys
+                visible = min(self.keys, max(last[part]) + 1) if self.causal else self.keys
                 mask = self.mask
                 if mask is not None:
                     mask = mask[some if mask.shape[0] > 1 else slice(None)]
                     mask = mask[:, :, part if mask.shape[2] > 1 else slice(None)]
-                    mask = mask[..., :seen] if mask.shape[3] > 1 else mask
+                    mask = mask[..., :visible] if mask.shape[3] > 1 else mask
                 yield (
                     some,
                     part,
                     replace(
                         self,
                         query=self.query[some, :, part],
-                        key=key[:, :, :seen],
+                        key=key[:, :, :visible],
                         mask=mask,
                         positions=positions[part],
                         clear=min(last[part]) + 1 if self.causal else 0,

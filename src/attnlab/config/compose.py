@@ -185,8 +185,8 @@ def _from_composition(error: Exception, folder: Path | None) -> Mistake:
         return Mistake(error.override, "not of the form key=value", "quote values with , [ ] { }")
     if isinstance(error, yaml.YAMLError):
         mark = getattr(error, "problem_mark", None)
-        place = f"{mark.name}, line {mark.line + 1}" if mark else "YAML"
-        return Mistake(place, getattr(error, "problem", None) or str(error))
+        location = f"{mark.name}, line {mark.line + 1}" if mark else "YAML"
+        return Mistake(location, getattr(error, "problem", None) or str(error))
     cause = error.__cause__
     if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
         return _from_omegaconf(cause, folder)
@@ -205,7 +205,7 @@ def _from_omegaconf(error: OmegaConfBaseException, folder: Path | None = None) -
 def mistake_from(details: ErrorDetails, plain: dict[str, Any]) -> Mistake:
     """What pydantic found wrong with plain values, as a line for the user."""
     path = [str(part) for part in details["loc"]]
-    key, given, context = ".".join(path), details["input"], details.get("ctx", {})
+    key, value, context = ".".join(path), details["input"], details.get("ctx", {})
     if details["type"] == "extra_forbidden":
         return Mistake(key, "unknown key", _suggest_key(key, (), plain))
     if details["type"] == "missing":
@@ -218,10 +218,10 @@ def mistake_from(details: ErrorDetails, plain: dict[str, Any]) -> Mistake:
         allowed = [
             option.strip("'") for option in context["expected"].replace(" or ", ", ").split(", ")
         ]
-        return Mistake(key, f"{given!r} is not allowed", suggest(str(given), allowed))
+        return Mistake(key, f"{value!r} is not allowed", suggest(str(value), allowed))
     if details["type"] == "value_error":  # of a whole section, whose own words say what is wrong
         return Mistake(key, details["msg"].removeprefix("Value error, "))
-    return Mistake(key, f"{given!r} is not allowed", details["msg"].removeprefix("Input "))
+    return Mistake(key, f"{value!r} is not allowed", details["msg"].removeprefix("Input "))
 
 
 def _suggest_key(key: str, groups: Sequence[str] = (), plain: dict | None = None) -> str:

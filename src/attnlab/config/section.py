@@ -70,9 +70,9 @@ def _import(name: str, whose: str, where: str) -> None:
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name == name.split(".", maxsplit=1)[0]:
             raise UserError(f"{whose}: no module '{name}' {where}") from None
-        place = traceback.extract_tb(error.__traceback__)[-1]
+        frame = traceback.extract_tb(error.__traceback__)[-1]
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        line = f"{place.filename}, line {place.lineno}"
+        line = f"{frame.filename}, line {frame.lineno}"
         raise UserError(f"{whose}: cannot import '{name}': {reason} ({line})") from error
 
 

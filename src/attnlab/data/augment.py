@@ -31,7 +31,7 @@ Random = torch.Generator
 class Movement(Protocol):
     """How the places of an input moved."""
 
-    def followed(self, target: TargetBatch, found: Input, layout: MapLayout) -> TargetBatch:
+    def followed(self, target: TargetBatch, modality: Input, layout: MapLayout) -> TargetBatch:
         """Gold maps over the places where things are now."""
         ...
 
@@ -52,7 +52,7 @@ class Augmenter:
     def __init__(self, steps: Mapping[str, Augment], codec: Codec, seed: int) -> None:
         self.steps: list[Step] = [step.build() for step in steps.values()]
         self.codec, self.seed = codec, seed
-        forms = {found.form for found in codec.inputs.values()}
+        forms = {each.form for each in codec.inputs.values()}
         for name, step in zip(steps, self.steps, strict=True):
             if step.form not in forms:
                 raise UserError(
@@ -65,19 +65,19 @@ class Augmenter:
                     f"from its answer ({codec.form}); allowed: light, noise"
                 )
 
-    def __call__(self, batch: Batch, place: Sequence[int]) -> Batch:
-        """The batch at this place (epoch, number, process), changed."""
-        state = np.random.SeedSequence([self.seed, *place]).generate_state(2)
+    def __call__(self, batch: Batch, position: Sequence[int]) -> Batch:
+        """The batch at this position (epoch, number, process), changed."""
+        state = np.random.SeedSequence([self.seed, *position]).generate_state(2)
         random = Random().manual_seed(int(state[0]) << 31 ^ int(state[1]))
         inputs = dict(batch.inputs)
         target = batch.target
         for step in self.steps:
-            for name, found in self.codec.inputs.items():
-                if found.form != step.form:
+            for name, modality in self.codec.inputs.items():
+                if modality.form != step.form:
                     continue
                 inputs[name], movement = step.change(inputs[name], random)
                 if movement is not None and name == self.codec.attended:
-                    target = movement.followed(target, found, self.codec.layout)
+                    target = movement.followed(target, modality, self.codec.layout)
         return replace(batch, inputs=inputs, target=target)
 
 
@@ -87,26 +87,26 @@ class Moving(ABC):
     form = Picture.form
 
     @abstractmethod
-    def places(self, count: int, random: Random) -> Tensor:
+    def transforms(self, count: int, random: Random) -> Tensor:
         """Where each place of the new picture is found in the old: count x 2 x 3."""
 
     def change(self, inputs: Padded, random: Random) -> tuple[Padded, Movement]:
-        places = self.places(len(inputs.values), random)
-        return inputs._replace(values=moved(light(inputs.values), places)), Moved(places)
+        transforms = self.transforms(len(inputs.values), random)
+        return inputs._replace(values=moved(light(inputs.values), transforms)), Moved(transforms)
 
 
 @dataclass(frozen=True)
 class Moved:
     """Places of pictures that moved."""
 
-    places: Tensor  # batch x 2 x 3
+    transforms: Tensor  # batch x 2 x 3
 
-    def followed(self, target: TargetBatch, found: Input, layout: MapLayout) -> TargetBatch:
-        assert isinstance(found, Picture)
-        grid = layout.grid(found.height, found.width)
+    def followed(self, target: TargetBatch, modality: Input, layout: MapLayout) -> TargetBatch:
+        assert isinstance(modality, Picture)
+        grid = layout.grid(modality.height, modality.width)
 
         def move(maps: Tensor) -> Tensor:  # batch x queries x cells
-            return moved(maps.unflatten(-1, grid), self.places).flatten(-2)
+            return moved(maps.unflatten(-1, grid), self.transforms).flatten(-2)
 
         return target.with_maps(move)
 
@@ -118,7 +118,7 @@ class Affine(Moving):
         self.turn, self.shear = math.radians(turn), math.radians(shear)
         self.scale, self.shift = scale, shift
 
-    def places(self, count: int, random: Random) -> Tensor:
+    def transforms(self, count: int, random: Random) -> Tensor:
         angle = self.turn * drawn(random, count)
         slant = torch.tan(self.shear * drawn(random, count))
         across, down = (1 + self.scale * drawn(random, count) for _ in range(2))
@@ -136,10 +136,10 @@ class Mirror(Moving):
     def __init__(self, *, chance: float) -> None:
         self.chance = chance
 
-    def places(self, count: int, random: Random) -> Tensor:
-        places = torch.eye(2, 3).repeat(count, 1, 1)
-        places[torch.rand(count, generator=random) < self.chance, 0, 0] = -1
-        return places
+    def transforms(self, count: int, random: Random) -> Tensor:
+        transforms = torch.eye(2, 3).repeat(count, 1, 1)
+        transforms[torch.rand(count, generator=random) < self.chance, 0, 0] = -1
+        return transforms
 
 
 class Light:
@@ -229,9 +229,9 @@ class Paced:
     rate: Tensor  # batch x 1
     lengths: Tensor  # batch x 1, in samples, as they are now
 
-    def followed(self, target: TargetBatch, found: Input, layout: MapLayout) -> TargetBatch:
-        assert isinstance(found, Sound)
-        counts = -(-self.lengths // (found.hop * layout.stride))
+    def followed(self, target: TargetBatch, modality: Input, layout: MapLayout) -> TargetBatch:
+        assert isinstance(modality, Sound)
+        counts = -(-self.lengths // (modality.hop * layout.stride))
         steps = torch.arange(int(counts.max()))
         middles = (steps + 0.5) * self.rate - 0.5  # batch x steps, in old steps
         mask = steps < counts
@@ -242,17 +242,17 @@ class Paced:
         return replace(target.with_maps(move), key_mask=mask)
 
 
-def between(values: Tensor, places: Tensor) -> Tensor:
+def between(values: Tensor, positions: Tensor) -> Tensor:
     """Values at places between two of them: batch x rows x old, batch x new -> batch x rows x new.
 
     Beyond the ends they go on as the last one.
     """
-    places = places.clamp(0, values.shape[-1] - 1)
-    before = places.long()
+    positions = positions.clamp(0, values.shape[-1] - 1)
+    before = positions.long()
     after = (before + 1).clamp_max(values.shape[-1] - 1)
-    shape = *values.shape[:2], places.shape[-1]
+    shape = *values.shape[:2], positions.shape[-1]
     left, right = (values.gather(2, at[:, None].expand(shape)) for at in (before, after))
-    return torch.lerp(left, right, (places - before)[:, None])
+    return torch.lerp(left, right, (positions - before)[:, None])
 
 
 def drawn(random: Random, *shape: int) -> Tensor:
@@ -260,8 +260,8 @@ def drawn(random: Random, *shape: int) -> Tensor:
     return 2 * torch.rand(*shape, generator=random) - 1
 
 
-def moved(pixels: Tensor, places: Tensor) -> Tensor:
+def moved(pixels: Tensor, transforms: Tensor) -> Tensor:
     """batch x channels x height x width, dark beyond its edges."""
     size = [len(pixels), *pixels.shape[1:]]
-    grid = F.affine_grid(places, size, align_corners=False)
+    grid = F.affine_grid(transforms, size, align_corners=False)
     return F.grid_sample(pixels, grid, align_corners=False)

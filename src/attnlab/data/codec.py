@@ -155,10 +155,10 @@ class Codec:
 
     def input_tensors(self, example: Example) -> dict[str, Tensor]:
         """Its inputs as tensors, what stands for a missing one among them."""
-        given = example.inputs
+        values = example.inputs
         return {
-            name: found.absent() if given[name] is None else found.encode(given[name])
-            for name, found in self.inputs.items()
+            name: modality.absent() if values[name] is None else modality.encode(values[name])
+            for name, modality in self.inputs.items()
         }
 
     @property

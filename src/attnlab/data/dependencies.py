@@ -43,12 +43,12 @@ def dependencies(modules: Iterable[str], without: Collection[str] = ()) -> dict[
 def _folder_of(top: str) -> Path | None:
     """The folder that a top-level package or module stands in."""
     try:
-        found = importlib.util.find_spec(top)
+        spec = importlib.util.find_spec(top)
     except ValueError:  # `__main__`, which nobody can import again
         return None
-    if found is None or found.origin is None:
+    if spec is None or spec.origin is None:
         return None
-    path = Path(found.origin)
+    path = Path(spec.origin)
     return path.parent.parent if path.name == "__init__.py" else path.parent
 
 

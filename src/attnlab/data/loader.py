@@ -36,14 +36,14 @@ class Items(Sequence[Item]):
     def __len__(self) -> int:
         return len(self.examples)
 
-    def __getitem__(self, place: int) -> Item:  # type: ignore[override]  # no slices
-        item = self.encoded.get(place)
-        return item or self._encoded(place, self.examples[place])
+    def __getitem__(self, index: int) -> Item:  # type: ignore[override]  # no slices
+        item = self.encoded.get(index)
+        return item or self._encoded(index, self.examples[index])
 
-    def _encoded(self, place: int, example: Example) -> Item:
-        item = self.codec.encode(example, place)
+    def _encoded(self, index: int, example: Example) -> Item:
+        item = self.codec.encode(example, index)
         if len(self.encoded) < self.kept:
-            self.encoded[place] = item
+            self.encoded[index] = item
         return item
 
     def begin(self, epoch: int) -> None:
@@ -53,9 +53,9 @@ class Items(Sequence[Item]):
     def sizes(self) -> npt.NDArray[np.int64]:
         """Of each example how much is looked at and how long its answer is: examples x 2."""
         sizes = np.zeros((len(self), 2), np.int64)
-        for place, example in enumerate(self.examples):
-            item = self._encoded(place, example)
-            sizes[place] = item.keys, len(item.answer)
+        for index, example in enumerate(self.examples):
+            item = self._encoded(index, example)
+            sizes[index] = item.keys, len(item.answer)
         return sizes
 
 
@@ -73,9 +73,9 @@ class VariedItems(Items):
     def begin(self, epoch: int) -> None:
         self.epoch = epoch
 
-    def __getitem__(self, place: int) -> Item:  # type: ignore[override]  # no slices
-        random = Random(f"{self.seed} {self.epoch} {place}")
-        return self.codec.varied(random).encode(self.examples[place], place)
+    def __getitem__(self, index: int) -> Item:  # type: ignore[override]  # no slices
+        random = Random(f"{self.seed} {self.epoch} {index}")
+        return self.codec.varied(random).encode(self.examples[index], index)
 
 
 class BatchOrder(Sampler[list[int]]):
@@ -143,10 +143,10 @@ class UnitOrder(BatchOrder):
 def _full(lengths: Numbers, units: int) -> list[int]:
     """Where each batch ends, of examples in order of their lengths; one example is one at least."""
     ends, first = [], 0
-    for place, length in enumerate(lengths.tolist()):
-        if place > first and (place - first + 1) * length > units:
-            ends.append(place)
-            first = place
+    for index, length in enumerate(lengths.tolist()):
+        if index > first and (index - first + 1) * length > units:
+            ends.append(index)
+            first = index
     return [*ends, len(lengths)]
 
 
@@ -181,8 +181,8 @@ class Loader(DataLoader[Any]):
             done += 1
             finished = done >= len(order)
             order.epoch, order.skip = (epoch + 1, 0) if finished else (epoch, done)
-            place = epoch, done, order.rank
-            yield self.change(batch, place) if self.change else batch
+            position = epoch, done, order.rank
+            yield self.change(batch, position) if self.change else batch
 
     def state_dict(self) -> dict[str, int]:
         """Lightning puts this into the checkpoint."""

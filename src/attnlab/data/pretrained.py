@@ -61,21 +61,21 @@ class PretrainedPieces(Pieces):
 
     def read(self, numbers: Iterable[int]) -> tuple[list[str], Groups]:
         """The words that the pieces make, and which pieces those are, without special ones."""
-        places, own, count = [], [], 0
-        for place, number in enumerate(numbers):
+        positions, own, count = [], [], 0
+        for position, number in enumerate(numbers):
             if number == EOS:
                 break
-            count = place + 1
+            count = position + 1
             if number >= len(SPECIAL):
-                places.append(place)
+                positions.append(position)
                 own.append(self.ids[number])
         words = self._decoded(own)
         members: list[tuple[int, ...]] = [() for _ in words]
         before: list[str] = []
         waiting: tuple[int, ...] = ()  # for the word that they begin: pieces that are a space
-        for last, place in enumerate(places):
+        for last, position in enumerate(positions):
             so_far = self._decoded(own[: last + 1])
-            waiting += (place,)
+            waiting += (position,)
             if so_far != before:
                 members[min(len(so_far), len(words)) - 1] += waiting
                 before, waiting = so_far, ()
@@ -168,13 +168,13 @@ def _marks(tokenizer: PreTrainedTokenizerFast) -> Marks:
     backend = tokenizer.backend_tokenizer
     alone = backend.encode("a", add_special_tokens=False).ids
     whole = backend.encode("a").ids
-    start = _place_of(alone, whole)
+    start = _position_of(alone, whole)
     return Marks(special, tuple(whole[:start]), tuple(whole[start + len(alone) :]))
 
 
-def _place_of(part: list[int], whole: list[int]) -> int:
-    places = range(len(whole) - len(part) + 1)
-    return next(i for i in places if whole[i : i + len(part)] == part)
+def _position_of(part: list[int], whole: list[int]) -> int:
+    starts = range(len(whole) - len(part) + 1)
+    return next(i for i in starts if whole[i : i + len(part)] == part)
 
 
 def _spelling(definition: str) -> Tokenizer:

@@ -57,19 +57,19 @@ class Stored(Sequence[Example]):
         return sum(len(part.ends) for part in self._parts)
 
     @overload
-    def __getitem__(self, place: int) -> Example: ...
+    def __getitem__(self, index: int) -> Example: ...
     @overload
-    def __getitem__(self, place: slice) -> list[Example]: ...
-    def __getitem__(self, place: int | slice) -> Example | list[Example]:
-        if isinstance(place, slice):
-            if place.start is None and place.step is None:
-                return list(islice(self, place.stop))
-            return [self[i] for i in range(*place.indices(len(self)))]
-        place = range(len(self))[place]
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        if isinstance(index, slice):
+            if index.start is None and index.step is None:
+                return list(islice(self, index.stop))
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
         for part in self._parts:
-            if place < len(part.ends):
-                return part.example(place)
-            place -= len(part.ends)
+            if index < len(part.ends):
+                return part.example(index)
+            index -= len(part.ends)
         raise AssertionError("beyond what range() allows")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -96,10 +96,10 @@ class Part:
         if size and (not len(self.ends) or self.ends[-1] + 1 < size):
             raise DamagedFileError(f"{path}: damaged (its last line breaks off); {_again(path)}")
 
-    def example(self, place: int) -> Example:
-        start = int(self.ends[place - 1]) + 1 if place else 0
-        line = self.bytes[start : int(self.ends[place])].tobytes()
-        return _example(self.path, place, line, self.arrays)
+    def example(self, index: int) -> Example:
+        start = int(self.ends[index - 1]) + 1 if index else 0
+        line = self.bytes[start : int(self.ends[index])].tobytes()
+        return _example(self.path, index, line, self.arrays)
 
 
 class ArrayWriter:

@@ -27,18 +27,18 @@ class Changed(Sequence[Example]):
         return len(self.examples)
 
     @overload
-    def __getitem__(self, place: int) -> Example: ...
+    def __getitem__(self, index: int) -> Example: ...
 
     @overload
-    def __getitem__(self, place: slice) -> list[Example]: ...
+    def __getitem__(self, index: slice) -> list[Example]: ...
 
-    def __getitem__(self, place: int | slice) -> Example | list[Example]:
-        if isinstance(place, slice):
-            return [self[i] for i in range(*place.indices(len(self)))]
-        return self.change(place, self.examples[place])
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self.change(index, self.examples[index])
 
     def __iter__(self) -> Iterator[Example]:
-        return (self.change(place, example) for place, example in enumerate(self.examples))
+        return (self.change(index, example) for index, example in enumerate(self.examples))
 
 
 def supervised(
@@ -57,7 +57,7 @@ def withhold(examples: Sequence[Example], share: float) -> Sequence[Example]:
     def kept(example: Example) -> bool:
         return zlib.crc32(example.id.encode()) / 2**32 < share
 
-    def change(place: int, example: Example) -> Example:
+    def change(index: int, example: Example) -> Example:
         return example if example.target is None or kept(example) else _without(example)
 
     return Changed(examples, change) if share < 1 else examples
@@ -73,22 +73,22 @@ def permuted(examples: Sequence[Example]) -> Sequence[Example]:
     giver = np.empty_like(order)
     giver[order] = np.roll(order, -1)
 
-    def change(place: int, example: Example) -> Example:
-        return _with_target_of(example, examples[int(giver[place])])
+    def change(index: int, example: Example) -> Example:
+        return _with_target_of(example, examples[int(giver[index])])
 
     return Changed(examples, change)
 
 
 def _with_target_of(example: Example, other: Example) -> Example:
-    own, given = example.target, other.target
-    if own is None or given is None:
+    own, other_target = example.target, other.target
+    if own is None or other_target is None:
         return example
-    (queries, keys), (old_queries, old_keys) = own.weights.shape, given.weights.shape
+    (queries, keys), (old_queries, old_keys) = own.weights.shape, other_target.weights.shape
     if queries != old_queries:
-        given = given.regroup_queries(_stretch(old_queries, queries))
+        other_target = other_target.regroup_queries(_stretch(old_queries, queries))
     if keys != old_keys:
-        given = given.regroup_keys(_stretch(old_keys, keys))
-    return replace(example, target=replace(given, key_mask=own.key_mask))
+        other_target = other_target.regroup_keys(_stretch(old_keys, keys))
+    return replace(example, target=replace(other_target, key_mask=own.key_mask))
 
 
 @lru_cache(maxsize=4096)
@@ -119,7 +119,7 @@ def lacking(
     def lacks(example: Example, name: str) -> bool:
         return zlib.crc32(f"{name} of {example.id}".encode()) / 2**32 < shares.get(name, 0.0)
 
-    def change(place: int, example: Example) -> Example:
+    def change(index: int, example: Example) -> Example:
         return without(example, [name for name in example.inputs if lacks(example, name)])
 
     return Changed(examples, change) if shares else examples

@@ -76,14 +76,14 @@ class VariedPieces(Pieces):
         pieces = spelled(word)
         while True:
             possible = [
-                (self.rank[pair], place)
-                for place, pair in enumerate(pairwise(pieces))
+                (self.rank[pair], position)
+                for position, pair in enumerate(pairwise(pieces))
                 if pair in self.rank and random.random() >= self.dropout
             ]
             if not possible:
                 return pieces
-            _, place = min(possible)
-            pieces[place : place + 2] = ["".join(pieces[place : place + 2])]
+            _, position = min(possible)
+            pieces[position : position + 2] = ["".join(pieces[position : position + 2])]
 
 
 class Digitless(Vocabulary):

@@ -83,13 +83,13 @@ class Vocabulary:
 
     def read(self, numbers: Iterable[int]) -> tuple[list[str], Groups]:
         """The text up to the end mark, and from its numbers to its units: each is its own."""
-        units, places, count = [], [], 0
-        for place, number in enumerate(_ended(numbers)):
-            count = place + 1
+        units, positions, count = [], [], 0
+        for position, number in enumerate(_ended(numbers)):
+            count = position + 1
             if number >= len(SPECIAL):
                 units.append(self.units[number])
-                places.append((place,))
-        return units, Groups(count, tuple(places))
+                positions.append((position,))
+        return units, Groups(count, tuple(positions))
 
     def describe(self) -> dict[str, Any]:
         """As plain values, from which `tokenizers.vocabulary_of` makes it again."""
@@ -143,12 +143,12 @@ class Pieces(Vocabulary):
         pieces, known = super().read(numbers)
         words: list[str] = []
         members: list[tuple[int, ...]] = []
-        for piece, (place,) in zip(pieces, known.members, strict=True):
+        for piece, (position,) in zip(pieces, known.members, strict=True):
             if piece.startswith(BEGIN) or not words:
                 words.append("")
                 members.append(())
             words[-1] += piece.removeprefix(BEGIN)
-            members[-1] += (place,)
+            members[-1] += (position,)
         kept = [w for w, word in enumerate(words) if word]
         return [words[w] for w in kept], Groups(known.old, tuple(members[w] for w in kept))
 

@@ -146,14 +146,14 @@ class _Growing:
 
 
 def _grown(forward: Links, backward: Links) -> _Growing:
-    growing, found = _Growing(forward & backward), forward | backward
+    growing, union = _Growing(forward & backward), forward | backward
     before = -1
     while before < len(growing.links):
         before = len(growing.links)
         for source, target in sorted(growing.links):
             for down, right in NEIGHBOURS:
                 link = source + down, target + right
-                if link in found and link not in growing.links and not growing.both(link):
+                if link in union and link not in growing.links and not growing.both(link):
                     growing.add(link)
     return growing
 
@@ -200,10 +200,10 @@ def fixation_target(
 
 def count_points(points: npt.ArrayLike, height: int, width: int) -> Grid:
     """How many points fall into each pixel: height x width."""
-    places = np.floor(np.asarray(points, np.float64).reshape(-1, 2)).astype(np.int64)
-    inside = ((places >= 0) & (places < (width, height))).all(1)
+    pixels = np.floor(np.asarray(points, np.float64).reshape(-1, 2)).astype(np.int64)
+    inside = ((pixels >= 0) & (pixels < (width, height))).all(1)
     grid = np.zeros((height, width), np.float32)
-    np.add.at(grid, (places[inside, 1], places[inside, 0]), 1)
+    np.add.at(grid, (pixels[inside, 1], pixels[inside, 0]), 1)
     return grid
 
 

@@ -95,12 +95,13 @@ def battery(
     ]
 
     def erased() -> list[Finding]:
-        found, report.curves = erasure(subjects, followed, settings.fractions, settings.decisions)
-        return found
+        sizes = settings.fractions, settings.decisions
+        findings, report.curves = erasure(subjects, followed, *sizes)
+        return findings
 
     def shuffled() -> list[Finding]:
-        found, report.cascade = randomisation(subjects)
-        return found
+        findings, report.cascade = randomisation(subjects)
+        return findings
 
     tests = (
         lambda: permutation(subjects, settings.permutations),

@@ -46,9 +46,9 @@ class Decisions:
 
     def where_kept(self, kept: Tensor) -> Tensor:
         """Probability of each decision: decisions x variants x keys -> decisions x variants."""
-        found = self.subject.where_kept(kept, Subject.confidence)
+        confidence = self.subject.where_kept(kept, Subject.confidence)
         rows = self.query[:, None, None].expand(-1, kept.shape[1], 1)
-        return found.gather(2, rows)[..., 0]
+        return confidence.gather(2, rows)[..., 0]
 
     def means(self, values: Tensor, examples: int) -> Tensor:
         """The mean over each example's decisions: decisions -> examples; NaN where it has none."""
@@ -89,11 +89,11 @@ def falls(
     scores is decisions x keys; both are decisions x fractions.
     """
     keys = decisions.subject.keys
-    place = ranks(scores, keys)
-    first = torch.stack([place < sizes(keys, f)[:, None] for f in fractions], 1)
+    rank = ranks(scores, keys)
+    first = torch.stack([rank < sizes(keys, f)[:, None] for f in fractions], 1)
     whole = torch.ones_like(first[:, :1])
-    found = decisions.where_kept(torch.cat([whole, ~first, first], 1))
-    full, erased, kept = found.split([1, len(fractions), len(fractions)], 1)
+    confidence = decisions.where_kept(torch.cat([whole, ~first, first], 1))
+    full, erased, kept = confidence.split([1, len(fractions), len(fractions)], 1)
     return full - erased, full - kept
 
 

@@ -77,8 +77,8 @@ def _findings(shares: dict[str, list[Tensor]], too_long: int) -> list[Finding]:
 def area(decisions: Decisions, scores: Tensor) -> Tensor:
     """Mean fall of the probability while units are erased, greatest score first: decisions."""
     keys = decisions.subject.keys
-    place = ranks(scores, keys)
-    kept = torch.stack([place >= size[:, None] for size in _grid(keys)], 1)
+    rank = ranks(scores, keys)
+    kept = torch.stack([rank >= size[:, None] for size in _grid(keys)], 1)
     whole = torch.ones_like(kept[:, :1])
     chances = decisions.where_kept(torch.cat([whole, kept], 1))  # decisions x 1 + steps
     return (chances[:, :1] - chances[:, 1:]).mean(1)
@@ -141,10 +141,10 @@ def _best(kept: Tensor, total: Tensor, width: int) -> tuple[Tensor, Tensor]:
         (total[:, None] == total[:, :, None]) & _earlier(total.shape[1], total.device)
     )
     ranked = total.masked_fill((same & better).any(-1), -torch.inf)
-    value, place = ranked.topk(min(width, total.shape[1]), dim=1)
-    return kept.gather(1, place[..., None].expand(-1, -1, kept.shape[-1])), value
+    value, index = ranked.topk(min(width, total.shape[1]), dim=1)
+    return kept.gather(1, index[..., None].expand(-1, -1, kept.shape[-1])), value
 
 
 def _earlier(count: int, device: torch.device) -> Tensor:
-    places = torch.arange(count, device=device)
-    return places[None, :] < places[:, None]
+    positions = torch.arange(count, device=device)
+    return positions[None, :] < positions[:, None]

@@ -43,10 +43,10 @@ class Classification(PooledMetric):
 
     def statistics(self) -> Values:
         """Right, one, then hits, predicted and gold of each class: examples x (2 + 3 classes)."""
-        said, gold = super().statistics().astype(int).T
+        labels, gold = super().statistics().astype(int).T
         classes = np.arange(len(self.codes))
-        predicted, true = said[:, None] == classes, gold[:, None] == classes
-        right = (said == gold)[:, None]
+        predicted, true = labels[:, None] == classes, gold[:, None] == classes
+        right = (labels == gold)[:, None]
         columns = [right, np.ones_like(right), predicted & true, predicted, true]
         return np.concatenate(columns, axis=1).astype(np.float64)
 
@@ -88,8 +88,8 @@ class SpanF1(PooledMetric):
 
     def update(self, predictions: Sequence[Tags], references: Sequence[Tags]) -> None:
         counts = []
-        for said, gold in zip(predictions, references, strict=True):
-            predicted, true = tagged_spans(said), tagged_spans(gold)
+        for prediction, gold in zip(predictions, references, strict=True):
+            predicted, true = tagged_spans(prediction), tagged_spans(gold)
             counts.append([len(predicted & true), len(predicted), len(true)])
         self.keep(torch.tensor(counts, device=self.device).view(-1, 3))
 

@@ -157,8 +157,8 @@ def _resize(matrix: Tensor, shape: tuple[int, int]) -> Tensor:
 
 def _extent(mask: Tensor) -> list[int]:
     """One more than the last place that is on, for each example."""
-    places = torch.arange(1, mask.shape[-1] + 1, device=mask.device)
-    return (mask * places).amax(-1).tolist()
+    positions = torch.arange(1, mask.shape[-1] + 1, device=mask.device)
+    return (mask * positions).amax(-1).tolist()
 
 
 def _normalised(weights: Tensor, target: TargetBatch) -> Tensor:

@@ -38,15 +38,15 @@ def rank(weights: Tensor, marks: Tensor, keys: Tensor) -> Ranking:
     """All arguments are batch x queries x keys."""
     hidden = torch.where(keys, weights, -torch.inf)
     ordered, order = hidden.sort(dim=-1, descending=True, stable=True)
-    place = torch.arange(weights.shape[-1], device=weights.device).expand_as(order)
+    position = torch.arange(weights.shape[-1], device=weights.device).expand_as(order)
     changes = ordered[..., 1:] != ordered[..., :-1]
     edge = torch.ones_like(ordered[..., :1], dtype=torch.bool)
     begins, ends = torch.cat([edge, changes], -1), torch.cat([changes, edge], -1)
     return Ranking(
         order=order,
         marks=(marks & keys).gather(-1, order).double(),
-        first=torch.where(begins, place, 0).cummax(-1).values,
-        last=torch.where(ends, place, place.shape[-1]).flip(-1).cummin(-1).values.flip(-1),
+        first=torch.where(begins, position, 0).cummax(-1).values,
+        last=torch.where(ends, position, position.shape[-1]).flip(-1).cummin(-1).values.flip(-1),
     )
 
 

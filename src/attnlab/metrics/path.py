@@ -53,9 +53,9 @@ class BoundaryF1(MapMetric):
         table = torch.zeros(len(gold), 3, dtype=torch.double, device=target.weights.device)
         for i, j in target.rows().nonzero().tolist():
             true = boundaries(gold[i, j])
-            found = min(len(true), 2 * int(most[i, j]))
+            hits = min(len(true), 2 * int(most[i, j]))
             room = int(gold[i, j].sum()) + self.tolerance * len(true)
-            table[i] += torch.tensor([found, found + int(fewest[i, j] > room), len(true)])
+            table[i] += torch.tensor([hits, hits + int(fewest[i, j] > room), len(true)])
         return table
 
     def _counted_keys(self, target: TargetBatch) -> Tensor:
@@ -63,8 +63,8 @@ class BoundaryF1(MapMetric):
         return target.keys() & target.rows()[..., None]
 
     def score(self, sums: Values) -> Values:
-        found, predicted, gold = np.moveaxis(sums, -1, 0)
-        figures = (ratio(2 * found, predicted + gold), ratio(found, predicted), ratio(found, gold))
+        hits, predicted, gold = np.moveaxis(sums, -1, 0)
+        figures = (ratio(2 * hits, predicted + gold), ratio(hits, predicted), ratio(hits, gold))
         return np.stack(figures, axis=-1)
 
 
@@ -96,8 +96,8 @@ class Monotonicity(MapMetric):
     def count(self, weights: Tensor, target: TargetBatch) -> Tensor:
         hidden = weights.masked_fill(~target.keys(), -1.0)
         peak = (hidden == hidden.amax(-1, keepdim=True)) & target.keys()
-        place = torch.arange(weights.shape[-1], device=weights.device)
-        where = (peak * place).sum(-1) / peak.sum(-1).clamp_min(1)  # batch x queries
+        position = torch.arange(weights.shape[-1], device=weights.device)
+        where = (peak * position).sum(-1) / peak.sum(-1).clamp_min(1)  # batch x queries
         table = torch.zeros(len(weights), 3, dtype=torch.double, device=weights.device)
         for i, rows in enumerate(target.query_mask):
             steps = where[i][rows].diff()

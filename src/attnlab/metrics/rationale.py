@@ -160,12 +160,12 @@ class IouF1(MapMetric):
         for i, j in target.query_mask.nonzero().tolist():
             lengths = sorted(end - start for start, end in stretches(gold[i, j]))
             needed = np.cumsum([math.ceil(n * self.threshold - 1e-9) for n in lengths])
-            found = int((needed <= int(most[i, j])).sum())
-            longest = lengths[len(lengths) - found :]
+            hits = int((needed <= int(most[i, j])).sum())
+            longest = lengths[len(lengths) - hits :]
             room = sum(math.floor(n / self.threshold + 1e-9) for n in longest)
-            predicted = found + int(fewest[i, j] > room)
-            sizes = [found, predicted, len(lengths)]
-            means = found / max(predicted, 1), predicted > 0, found / max(len(lengths), 1)
+            predicted = hits + int(fewest[i, j] > room)
+            sizes = [hits, predicted, len(lengths)]
+            means = hits / max(predicted, 1), predicted > 0, hits / max(len(lengths), 1)
             table[i] += torch.tensor([*sizes, *means, bool(lengths)], dtype=torch.double)
         return table
 
@@ -178,26 +178,26 @@ class IouF1(MapMetric):
             if overlap(p, g) >= self.threshold
         )
         used: set[tuple[str, Stretch]] = set()
-        found = 0
+        matched = 0
         for _, p, g in pairs:
             if ("predicted", p) not in used and ("gold", g) not in used:
                 used |= {("predicted", p), ("gold", g)}
-                found += 1
+                matched += 1
         hits = len({p for _, p, _ in pairs})
         precision, recall = hits / max(len(predicted), 1), hits / max(len(gold), 1)
-        sizes = [found, len(predicted), len(gold)]
+        sizes = [matched, len(predicted), len(gold)]
         return [*sizes, precision, bool(predicted), recall, bool(gold)]
 
     def score(self, sums: Values) -> Values:
-        found, predicted, gold, precision, with_predicted, recall, with_gold = np.moveaxis(
+        hits, predicted, gold, precision, with_predicted, recall, with_gold = np.moveaxis(
             sums, -1, 0
         )
         mean_precision = ratio(precision, with_predicted, empty=0.0)
         mean_recall = ratio(recall, with_gold, empty=0.0)
         figures = (
-            ratio(2 * found, predicted + gold),
-            ratio(found, predicted),
-            ratio(found, gold),
+            ratio(2 * hits, predicted + gold),
+            ratio(hits, predicted),
+            ratio(hits, gold),
             ratio(2 * mean_precision * mean_recall, mean_precision + mean_recall, empty=0.0),
         )
         return np.stack(figures, axis=-1)
@@ -217,10 +217,10 @@ def sampled_rows(
     statistics.
     """
     table = torch.zeros(len(weights), statistics, dtype=torch.double)
-    places = rows.nonzero().tolist()
+    indices = rows.nonzero().tolist()
     samples = [(links & keys).cpu().numpy() for links in rule.samples(weights, keys)]
     for links in samples:
-        for i, j in places:
+        for i, j in indices:
             table[i] += torch.tensor(count(links[i, j], i, j), dtype=torch.double)
     return (table / len(samples)).to(weights.device)
 

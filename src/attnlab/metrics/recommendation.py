@@ -138,9 +138,9 @@ class SampledRecommendation(Recommendation):
         barred = scores.isneginf().scatter(-1, answers[:, None], True)
         few = min(self.others, scores.shape[-1])
         drawn = keys.masked_fill(barred, -1).topk(few).indices  # batch x others
-        given = scores.gather(-1, drawn).masked_fill(barred.gather(-1, drawn), -torch.inf)
+        drawn_scores = scores.gather(-1, drawn).masked_fill(barred.gather(-1, drawn), -torch.inf)
         own = scores.gather(-1, answers[:, None])  # batch x 1
-        above, tied = (given > own).sum(-1), (given == own).sum(-1) + 1
+        above, tied = (drawn_scores > own).sum(-1), (drawn_scores == own).sum(-1) + 1
         self.keep(self.gains(above, tied, few + 1))
 
     def reset(self) -> None:

@@ -29,8 +29,8 @@ class BoxIou(PooledMetric):
     def update(self, predictions: Sequence[Tensor], answers: Sequence[Tensor]) -> None:
         """One tensor of n x 5 (left, top, right, bottom, class) for each example on each side."""
         rows = [
-            (_paired_iou(said, gold), len(gold))
-            for said, gold in zip(predictions, answers, strict=True)
+            (_paired_iou(predicted, gold), len(gold))
+            for predicted, gold in zip(predictions, answers, strict=True)
         ]
         self.keep(torch.tensor(rows, device=self.device).view(-1, 2))
 
@@ -58,21 +58,21 @@ class Segmentation(PooledMetric):
     def update(self, predictions: Tensor, answers: Tensor) -> None:
         """Class of each pixel: batch x height x width."""
         classes = torch.arange(self.classes, device=answers.device)
-        said, gold = (side.flatten(1)[..., None] == classes for side in (predictions, answers))
-        counts = ((said & gold).sum(1), said.sum(1), gold.sum(1))  # each batch x classes
+        predicted, gold = (side.flatten(1)[..., None] == classes for side in (predictions, answers))
+        counts = ((predicted & gold).sum(1), predicted.sum(1), gold.sum(1))  # each batch x classes
         self.keep(torch.cat(counts, dim=-1))
 
     def score(self, sums: Values) -> Values:
-        both, said, gold = np.split(sums, 3, axis=-1)  # each ... x classes
-        iou, dice = ratio(both, said + gold - both), ratio(2 * both, said + gold)
+        both, predicted, gold = np.split(sums, 3, axis=-1)  # each ... x classes
+        iou, dice = ratio(both, predicted + gold - both), ratio(2 * both, predicted + gold)
         accuracy = ratio(both.sum(-1), gold.sum(-1))
-        return np.stack([_mean_of_seen(iou), _mean_of_seen(dice), accuracy], axis=-1)
+        return np.stack([_mean_of_defined(iou), _mean_of_defined(dice), accuracy], axis=-1)
 
 
-def _mean_of_seen(figures: Values) -> Values:
+def _mean_of_defined(figures: Values) -> Values:
     """The mean over classes, without those that are seen nowhere."""
-    seen = ~np.isnan(figures)
-    return ratio(np.where(seen, figures, 0.0).sum(-1), seen.sum(-1))
+    defined = ~np.isnan(figures)
+    return ratio(np.where(defined, figures, 0.0).sum(-1), defined.sum(-1))
 
 
 class MeanAveragePrecision(DescribedMetric):
@@ -103,11 +103,12 @@ class MeanAveragePrecision(DescribedMetric):
         self, predictions: Sequence[Tensor], scores: Sequence[Tensor], answers: Sequence[Tensor]
     ) -> None:
         """Boxes as n x 5 (left, top, right, bottom, class), scores as n, for each example."""
-        for said, confidence, boxes in zip(predictions, scores, answers, strict=True):
+        for predicted, confidence, boxes in zip(predictions, scores, answers, strict=True):
             mark = torch.tensor([self._mark()], dtype=torch.double)
             best = confidence.argsort(descending=True, stable=True)[:MOST]
-            found = _found(said[best], boxes)  # detections x thresholds
-            rows = [mark.expand(len(best), 1), said[best, 4:5], confidence[best, None], found]
+            matched = _matched(predicted[best], boxes)  # detections x thresholds
+            image, kinds = mark.expand(len(best), 1), predicted[best, 4:5]
+            rows = [image, kinds, confidence[best, None], matched]
             self.detections.append(torch.cat([r.double().to(self.device) for r in rows], dim=-1))
             counts = torch.bincount(boxes[:, 4].long(), minlength=self.classes)
             self.gold.append(torch.cat([mark, counts.cpu()])[None].double().to(self.device))
@@ -161,8 +162,8 @@ class MeanAveragePrecision(DescribedMetric):
         precisions = []
         for kind in np.flatnonzero(there):
             rows = detections[:, 1] == kind
-            found = detections[rows, 3:]  # detections x thresholds
-            precisions.append(_precision(found, weight[rows], there[kind]))
+            matched = detections[rows, 3:]  # detections x thresholds
+            precisions.append(_precision(matched, weight[rows], there[kind]))
         if not precisions:
             return np.full(3, np.nan)
         mean = np.mean(precisions, axis=0)  # thresholds
@@ -178,14 +179,14 @@ def box_iou(one: Tensor, other: Tensor) -> Tensor:
     return shared / (areas[0][:, None] + areas[1][None] - shared).clamp_min(1e-9)
 
 
-def _same_class_iou(said: Tensor, gold: Tensor) -> Values:
-    same = said[:, None, 4] == gold[None, :, 4]
-    return (box_iou(said, gold) * same).double().cpu().numpy()
+def _same_class_iou(predicted: Tensor, gold: Tensor) -> Values:
+    same = predicted[:, None, 4] == gold[None, :, 4]
+    return (box_iou(predicted, gold) * same).double().cpu().numpy()
 
 
-def _paired_iou(said: Tensor, gold: Tensor) -> float:
+def _paired_iou(predicted: Tensor, gold: Tensor) -> float:
     """The sum of IoUs when boxes of a class are paired, greatest IoU first."""
-    iou, total = _same_class_iou(said, gold), 0.0
+    iou, total = _same_class_iou(predicted, gold), 0.0
     while iou.size and iou.max() > 0:
         i, j = np.unravel_index(iou.argmax(), iou.shape)
         total += float(iou[i, j])
@@ -193,28 +194,28 @@ def _paired_iou(said: Tensor, gold: Tensor) -> float:
     return total
 
 
-def _found(said: Tensor, gold: Tensor) -> Tensor:
+def _matched(predicted: Tensor, gold: Tensor) -> Tensor:
     """Whether each detection, best first, finds a gold box not yet found: n x thresholds."""
-    iou = _same_class_iou(said, gold)
-    found = np.zeros((len(said), len(THRESHOLDS)), bool)
+    iou = _same_class_iou(predicted, gold)
+    matched = np.zeros((len(predicted), len(THRESHOLDS)), bool)
     for t, threshold in enumerate(THRESHOLDS):
         free = np.ones(len(gold), bool)
         for i, row in enumerate(iou):
             open_to = np.where(free, row, 0.0)
             if open_to.size and open_to.max() >= threshold - 1e-9:
-                found[i, t], free[open_to.argmax()] = True, False
-    return torch.from_numpy(found)
+                matched[i, t], free[open_to.argmax()] = True, False
+    return torch.from_numpy(matched)
 
 
-def _precision(found: Values, weight: Values, there: float) -> npt.NDArray[np.float64]:
+def _precision(matched: Values, weight: Values, there: float) -> npt.NDArray[np.float64]:
     """Mean precision over 101 recalls, for each threshold; detections best first."""
-    hits = np.cumsum(found * weight[:, None], axis=0)  # detections x thresholds
+    hits = np.cumsum(matched * weight[:, None], axis=0)  # detections x thresholds
     recall = hits / there
     precision = ratio(hits, np.cumsum(weight)[:, None], empty=0.0)
     highest = np.maximum.accumulate(precision[::-1], axis=0)[::-1]  # at this recall or beyond
-    means = np.zeros(found.shape[1])
-    for t in range(found.shape[1]):
-        place = np.searchsorted(recall[:, t], RECALLS, side="left")
-        reached = place < len(recall)
-        means[t] = highest[place[reached], t].sum() / len(RECALLS)
+    means = np.zeros(matched.shape[1])
+    for t in range(matched.shape[1]):
+        index = np.searchsorted(recall[:, t], RECALLS, side="left")
+        reached = index < len(recall)
+        means[t] = highest[index[reached], t].sum() / len(RECALLS)
     return means

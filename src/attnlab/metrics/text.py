@@ -72,8 +72,8 @@ class CharacterError(TextMetric):
     )
 
     def count(self, prediction: str, references: Sequence[str]) -> Sequence[float]:
-        said, gold = self.units(prediction), [self.units(reference) for reference in references]
-        counts = [(edit_distance(said, units), len(units)) for units in gold]
+        predicted, gold = self.units(prediction), map(self.units, references)
+        counts = [(edit_distance(predicted, units), len(units)) for units in gold]
         return min(counts, key=lambda count: count[0] / max(count[1], 1))
 
     def units(self, text: str) -> Units:

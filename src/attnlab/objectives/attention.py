@@ -289,5 +289,5 @@ class Coverage(Regulariser):
 
 def relative_position(mask: Tensor) -> Tensor:
     """Where each unit stands among those of the mask, from 0 to (n-1)/n: batch x units."""
-    place = (mask.cumsum(-1) - 1).clamp_min(0)
-    return place / mask.sum(-1, keepdim=True).clamp_min(1)
+    position = (mask.cumsum(-1) - 1).clamp_min(0)
+    return position / mask.sum(-1, keepdim=True).clamp_min(1)

@@ -27,14 +27,14 @@ def draw_example(example: Example) -> Figure:
     """The input that is looked at, with what the target marks in it, and the answer above."""
     from matplotlib import rc_context
 
-    seen = example.inputs[example.attended]
+    value = example.inputs[example.attended]
     with rc_context({"axes.edgecolor": "#cccccc", "text.color": INK, "font.size": 9}):
-        if not isinstance(seen, np.ndarray):
-            figure = _draw_units(named(seen or ()), example)
-        elif seen.ndim == 1:
-            figure = _draw_sound(seen, example)
+        if not isinstance(value, np.ndarray):
+            figure = _draw_units(named(value or ()), example)
+        elif value.ndim == 1:
+            figure = _draw_sound(value, example)
         else:
-            figure = _draw_image(seen, example)
+            figure = _draw_image(value, example)
         figure.tight_layout()
     return figure
 
@@ -126,11 +126,11 @@ def _wrapped(units: Sequence[str]) -> list[list[int]]:
     """The units by line, as their places."""
     lines: list[list[int]] = [[]]
     column = 0
-    for place, unit in enumerate(units):
+    for index, unit in enumerate(units):
         if column + len(unit) > LINE_WIDTH:
             lines.append([])
             column = 0
-        lines[-1].append(place)
+        lines[-1].append(index)
         column += len(unit) + 1
     return lines
 

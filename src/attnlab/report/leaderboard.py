@@ -121,13 +121,13 @@ def _value(entry: Entry, group: str, name: str) -> float | None:
 def _row(system: str, entries: tuple[Entry, ...], figures: Mapping[str, str]) -> Row:
     evaluated = [entry for entry in entries if entry.figures]
     groups = {"quality": "answer", "plausibility": "attention"}
-    found = {
+    measures = {
         column: _measure(evaluated, groups.get(column, "cost"), name, name)
         for column, name in figures.items()
     }
     swapped = [_measure(evaluated, "trust", name, f"trust/{name}") for name in SWAPS]
-    found["trust"] = min(filter(None, swapped), key=lambda m: m.mean, default=None)
-    kept = {column: m for column in COLUMNS if (m := found.get(column)) is not None}
+    measures["trust"] = min(filter(None, swapped), key=lambda m: m.mean, default=None)
+    kept = {column: m for column in COLUMNS if (m := measures.get(column)) is not None}
     return Row(system, entries, kept)
 
 
@@ -140,12 +140,12 @@ def _measure(entries: Sequence[Entry], group: str, name: str, drawn: str) -> Mea
     tables = [entry.resamples.get(drawn) for entry in entries]
     same = all(entry.examples == entries[0].examples for entry in entries)
     if same and all(tables) and len({len(table or ()) for table in tables}) == 1:
-        found = interval(mean, over_seeds(np.array(tables, float)), confidence=0.95)
+        spread = interval(mean, over_seeds(np.array(tables, float)), confidence=0.95)
     elif len(set(values)) > 1:
-        found = bootstrap(values)
+        spread = bootstrap(values)
     else:
         return Measure(mean)
-    return Measure(mean, found.low, found.high) if math.isfinite(found.low) else Measure(mean)
+    return Measure(mean, spread.low, spread.high) if math.isfinite(spread.low) else Measure(mean)
 
 
 def over_seeds(resamples: Values, seed: int = 0) -> Values:
@@ -174,14 +174,14 @@ def _score(row: Row, column: str, lower: Lower) -> float:
 
 def _with_fronts(rows: Sequence[Row], lower: Lower) -> list[Row]:
     """Each row with the columns on whose Pareto front it is, together with quality."""
-    found: dict[str, list[str]] = {row.system: [] for row in rows}
+    fronts: dict[str, list[str]] = {row.system: [] for row in rows}
     for column in ("seconds", "plausibility"):
         placed = [row for row in rows if {"quality", column} <= row.measures.keys()]
         points = [[_score(row, c, lower) for c in ("quality", column)] for row in placed]
         for row, best in zip(placed, pareto(points), strict=True):
             if best:
-                found[row.system].append(column)
-    return [Row(row.system, row.entries, row.measures, tuple(found[row.system])) for row in rows]
+                fronts[row.system].append(column)
+    return [Row(row.system, row.entries, row.measures, tuple(fronts[row.system])) for row in rows]
 
 
 def pareto(points: Sequence[Sequence[float]]) -> list[bool]:
@@ -196,11 +196,11 @@ def pareto(points: Sequence[Sequence[float]]) -> list[bool]:
 
 def _controls(evaluated: Sequence[Entry], figures: Mapping[str, str]) -> dict[str, float]:
     """The scores of control maps, which depend on the data alone and not on the run."""
-    name, found = figures.get("plausibility", ""), {}
+    name, scores = figures.get("plausibility", ""), {}
     for control in CONTROLS:
         values = {
             entry.figures.get("controls", {}).get(control, {}).get(name) for entry in evaluated
         }
         if len(values) == 1 and None not in values:
-            found[control] = values.pop()
-    return found
+            scores[control] = values.pop()
+    return scores

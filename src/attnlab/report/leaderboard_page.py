@@ -83,10 +83,10 @@ def _sortable(name: str, help_: str, order: str = "none") -> str:
     return f'<th scope="col"{kind} aria-sort="{order}">{button}</th>'
 
 
-def _row(board: Leaderboard, row: Row, place: int, folder: Path) -> str:
+def _row(board: Leaderboard, row: Row, rank: int, folder: Path) -> str:
     front = '<span class="front" title="on a Pareto front">front</span>' if row.fronts else ""
     cells = [
-        f'<td class="number" data-value="{place}">{place if row.evaluated else ""}</td>',
+        f'<td class="number" data-value="{rank}">{rank if row.evaluated else ""}</td>',
         f'<th scope="row">{escape(row.system)} {front}</th>',
         *(_cell(row.measures.get(column), column) for column in column_titles(board)),
         f"<td>{_runs(row, folder)}</td>",

@@ -106,20 +106,20 @@ def save_figures(figures: Mapping[str, Any], folder: Path) -> None:
 
 
 def save_findings(
-    found: Sequence[Finding], curves: Mapping[str, Any], shares: Sequence[float], folder: Path
+    findings: Sequence[Finding], curves: Mapping[str, Any], shares: Sequence[float], folder: Path
 ) -> None:
     """Write the shares of changed answers, and the falls where units are erased."""
-    _save_rows("tests", (row for row in found if row.figure.endswith("answers changed")), folder)
+    _save_rows("tests", (row for row in findings if row.figure.endswith("answers changed")), folder)
     erased: dict[str, list[float]] = {"erased": list(shares)}
     falls = curves.get("comprehensiveness", {})
     erased |= {name: falls.get(name) or [math.nan] * len(shares) for name in ORDERS}
     write_table(erased, _place(folder) / "erasure.csv")
 
 
-def save_metrics(found: Iterable[Finding], path: Path) -> None:
+def save_metrics(findings: Iterable[Finding], path: Path) -> None:
     """Every finding by test and figure, for `dvc metrics` and `dvc exp show`."""
     metrics: dict[str, dict[str, float | None]] = {}
-    for row in found:
+    for row in findings:
         test, _, figure = row.figure.partition(": ")
         metrics.setdefault(_name(test), {})[_name(figure)] = row.value
     path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")

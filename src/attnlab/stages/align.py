@@ -65,14 +65,16 @@ class Text:
 
 def main(arguments: list[str]) -> None:
     """Learn or load, align, write, and judge where there is gold."""
-    given = _parser().parse_intermixed_args(arguments)
-    chosen = [f"symmetrise={given.symmetrise}"] if given.symmetrise else []
-    learned = load(given.model) if given.model else None
-    settings = load_settings([*given.settings, *chosen], learned and learned.settings)
-    texts = [Text.read("text", given.source, given.target)]
-    texts += [Text.read("test", *given.test)] if given.test else []
-    gold = read_gold(Path(given.gold), given.base, texts[-1].lengths()) if given.gold else None
-    output = given.out or Path("runs") / "align" / time.strftime("%Y%m%d-%H%M%S")
+    options = _parser().parse_intermixed_args(arguments)
+    chosen = [f"symmetrise={options.symmetrise}"] if options.symmetrise else []
+    learned = load(options.model) if options.model else None
+    settings = load_settings([*options.settings, *chosen], learned and learned.settings)
+    texts = [Text.read("text", options.source, options.target)]
+    texts += [Text.read("test", *options.test)] if options.test else []
+    gold = (
+        read_gold(Path(options.gold), options.base, texts[-1].lengths()) if options.gold else None
+    )
+    output = options.out or Path("runs") / "align" / time.strftime("%Y%m%d-%H%M%S")
 
     start = time.perf_counter()
     aligner = replace(learned, settings=settings) if learned else learn_from(texts, settings)
@@ -85,8 +87,8 @@ def main(arguments: list[str]) -> None:
         figures = scores(maps, gold, settings)
         show(figures, settings.symmetrise)
         files = [file for text in texts for file in text.files]
-        written.append(save_figures(figures, output, seconds, digest([*files, Path(given.gold)])))
-    for path in (*(p for text in texts for p in places(output, text, settings)), *written):
+        written.append(save_figures(figures, output, seconds, digest([*files, Path(options.gold)])))
+    for path in (*(p for text in texts for p in output_paths(output, text, settings)), *written):
         print(path)
 
 
@@ -109,7 +111,7 @@ def align(aligner: Aligner, text: Text, folder: Path) -> list[Maps]:
     for row, found_maps in aligner.maps(text.sources, text.targets):
         maps[row] = found_maps
     folder.mkdir(parents=True, exist_ok=True)
-    forward, backward, both = places(folder, text, settings)
+    forward, backward, both = output_paths(folder, text, settings)
     directed = [each.directed() for each in maps]
     _write(forward, (links for links, _ in directed))
     _write(backward, (links for _, links in directed))
@@ -117,7 +119,7 @@ def align(aligner: Aligner, text: Text, folder: Path) -> list[Maps]:
     return maps
 
 
-def places(folder: Path, text: Text, settings: AlignerSettings) -> list[Path]:
+def output_paths(folder: Path, text: Text, settings: AlignerSettings) -> list[Path]:
     """Where the links of a text go: of each direction, and of both as one."""
     names = ("forward", "backward", settings.symmetrise)
     return [folder / f"{text.name}.{name}.align" for name in names]

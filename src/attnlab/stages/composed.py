@@ -63,12 +63,12 @@ def run(module: str, arguments: list[str]) -> None:
         raise UserError("--params: needs a file; try: --params params.yaml")
     if arguments[:1] == ["--params"]:
         return _from_params(go, Path(arguments[1]), arguments[2:])
-    given = hydra_arguments().parse_args(arguments)
-    if given.help:
+    options = hydra_arguments().parse_args(arguments)
+    if options.help:
         print(usage())
         return None
-    overrides = migrated_overrides(given.overrides)
-    today = dict(zip(given.overrides, overrides, strict=True))
+    overrides = migrated_overrides(options.overrides)
+    today = dict(zip(options.overrides, overrides, strict=True))
     arguments = [today.get(argument, argument) for argument in arguments]
     failures: list[Exception] = []
 
@@ -87,9 +87,9 @@ def run(module: str, arguments: list[str]) -> None:
     try:
         hydra_main()
     except (*compose.COMPOSITION_ERRORS, ValueError):  # `debug=null` is a ValueError in Hydra
-        jobs = compose.jobs_of_sweep(overrides) if given.multirun else [overrides]
-        found = {str(mistake): mistake for job in jobs for mistake in compose.diagnose(job)}
-        raise ConfigError(list(found.values()), compose.NEXT_COMMAND) from None
+        jobs = compose.jobs_of_sweep(overrides) if options.multirun else [overrides]
+        mistakes = {str(mistake): mistake for job in jobs for mistake in compose.diagnose(job)}
+        raise ConfigError(list(mistakes.values()), compose.NEXT_COMMAND) from None
     finally:
         sys.argv = program
     if failures:

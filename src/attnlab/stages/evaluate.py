@@ -66,12 +66,12 @@ def main(arguments: list[str]) -> None:
         "settings", nargs="*", metavar="key=value", help=f"other {' and '.join(MAY_CHANGE)}"
     )
     parser.add_argument("--name", help="folder of the figures with other settings")
-    given = parser.parse_intermixed_args(arguments)
-    run = open_run(given.run)
-    if not given.settings:
+    options = parser.parse_intermixed_args(arguments)
+    run = open_run(options.run)
+    if not options.settings:
         show(run, evaluate(TrainedRun(run)), run.folder)
         return
-    changed, folder = changed_run(run, given.settings, given.name)
+    changed, folder = changed_run(run, options.settings, options.name)
     show(changed, evaluate(TrainedRun(changed), folder), folder)
 
 
@@ -232,8 +232,8 @@ class Evaluation:
 def _rows(task: Task, scores: Any, batch: Batch) -> Iterator[list[int]]:
     """Of each example the rows of the model's map that belong to rows of gold."""
     rows = task.rows(scores, batch)
-    for place, count in enumerate(batch.target.row_mask.sum(1).tolist()):
-        yield list(range(count)) if rows is None else rows[place, :count].tolist()
+    for index, count in enumerate(batch.target.row_mask.sum(1).tolist()):
+        yield list(range(count)) if rows is None else rows[index, :count].tolist()
 
 
 def _computed(metrics: list[Metric]) -> dict[str, float]:

@@ -128,11 +128,11 @@ def _save_views(run: Run) -> None:
     from attnlab.report.summary import draw_findings, findings
     from attnlab.report.tables import save_findings, save_metrics
 
-    found = findings(run.folder)
+    rows = findings(run.folder)
     curves = json.loads((run.folder / "trust.json").read_text(encoding="utf-8"))["curves"]
     draw_findings(run.folder)
-    save_findings(found, curves, run.config.explain.trust.fractions, run.folder)
-    save_metrics(found, run.folder / "trust_metrics.json")
+    save_findings(rows, curves, run.config.explain.trust.fractions, run.folder)
+    save_metrics(rows, run.folder / "trust_metrics.json")
 
 
 def _explanations(run: Run, explanations: Explanations) -> dict[str, Any]:
@@ -147,8 +147,8 @@ def _explanations(run: Run, explanations: Explanations) -> dict[str, Any]:
 
 def with_settings(run: Run, settings: list[str]) -> Run:
     """The run with some values of its `explain` section replaced."""
-    given = OmegaConf.from_dotlist([f"explain.{setting}" for setting in settings])
-    merged = OmegaConf.merge(OmegaConf.create(run.plain), given)
+    chosen = OmegaConf.from_dotlist([f"explain.{setting}" for setting in settings])
+    merged = OmegaConf.merge(OmegaConf.create(run.plain), chosen)
     assert isinstance(merged, DictConfig)
     config, plain = check(merged)
     return replace(run, config=config, plain=plain)

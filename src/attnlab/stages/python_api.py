@@ -207,12 +207,12 @@ class TrainedRun(LoadedRun):
         requests = islice(self._requests(inputs), limit)
         examples = [_readable(request) for request in requests]
         trained = LoadedRun(uncompiled(self.run)) if self.config.trainer.compile else self
-        found = Explanations(methods_of(settings), self.prepared.codec)
+        explanations = Explanations(methods_of(settings), self.prepared.codec)
         for start in range(0, len(examples), MAX_BATCH):
             part = examples[start : start + MAX_BATCH]
             subject = _subject(trained, part)
-            found.explain(subject, part, subject.batch.target, lambda _, run: run())
-        return [Explanation.of(record) for record in found.examples]
+            explanations.explain(subject, part, subject.batch.target, lambda _, run: run())
+        return [Explanation.of(record) for record in explanations.examples]
 
     @property
     def figures(self) -> dict[str, Any]:

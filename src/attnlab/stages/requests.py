@@ -45,9 +45,9 @@ def read_requests(
     if not files:
         examples = prepared.examples(split)
         return (Request(example.id, example, answered=True) for example in examples)
-    for name, found in prepared.codec.inputs.items():
-        if not isinstance(found, Text | Sentences):
-            problem = f"input '{name}' is a {found.form}, and files of texts are read"
+    for name, modality in prepared.codec.inputs.items():
+        if not isinstance(modality, Text | Sentences):
+            problem = f"input '{name}' is a {modality.form}, and files of texts are read"
             raise UserError(f"--input: {problem}; try: --split test")
     reader = RequestReader(config, prepared)
     return (reader.request(row) for row in _rows(files, list(prepared.codec.inputs)))
@@ -59,10 +59,10 @@ def requests_of_values(
     """A request for each text, or for each mapping from the names of inputs to their values."""
     names, reader = list(prepared.codec.inputs), RequestReader(config, prepared)
     rows = []
-    for number, given in enumerate(values, 1):
-        if not isinstance(given, Mapping) and len(names) > 1:
-            raise UserError(f"'{given}': this run reads several inputs: {', '.join(names)}")
-        value = given if isinstance(given, Mapping) else {names[0]: given}
+    for number, each in enumerate(values, 1):
+        if not isinstance(each, Mapping) and len(names) > 1:
+            raise UserError(f"'{each}': this run reads several inputs: {', '.join(names)}")
+        value = each if isinstance(each, Mapping) else {names[0]: each}
         for name in value:
             if name not in names:
                 raise UserError(f"input {number}: no '{name}'; {suggest(str(name), names)}")
@@ -111,18 +111,18 @@ class RequestReader:
 
     def _array(self, name: str, value: np.ndarray) -> Array:
         """Pixels (channels x height x width) or samples."""
-        found, axes = self.inputs[name], value.ndim
-        if isinstance(found, Text | Sentences):
-            raise BadRowError(f"'{name}' is a {found.form}, not an array")
-        if isinstance(found, Sound) and axes != 1:
+        modality, axes = self.inputs[name], value.ndim
+        if isinstance(modality, Text | Sentences):
+            raise BadRowError(f"'{name}' is a {modality.form}, not an array")
+        if isinstance(modality, Sound) and axes != 1:
             raise BadRowError(f"'{name}' has {axes} axes; samples of a sound have one")
         return value if value.dtype == np.uint8 else value.astype(np.float32)
 
     def _read(self, name: str, value: Any, column: str) -> list[str] | list[list[str]]:
-        found = self.inputs[name]
-        if not isinstance(found, Text | Sentences):
-            raise BadRowError(f"'{name}' is a {found.form}: an array is needed")
-        if self.wording is not None and isinstance(found, Sentences):
+        modality = self.inputs[name]
+        if not isinstance(modality, Text | Sentences):
+            raise BadRowError(f"'{name}' is a {modality.form}: an array is needed")
+        if self.wording is not None and isinstance(modality, Sentences):
             return self.wording.in_sentences(value, column).units
         return in_units(value, self.wording, self.texts[name], column)
 

@@ -56,14 +56,14 @@ class _ChoiceLoss(torch.autograd.Function):
         (slope,) = slopes  # rows
         scores, right, counted, total = ctx.saved_tensors
         weight = slope.masked_fill(~counted, 0)[:, None]  # rows x 1
-        found = torch.empty_like(scores, dtype=torch.float32)
+        gradient = torch.empty_like(scores, dtype=torch.float32)
         for rows in _pieces(scores):
-            share = torch.sub(scores[rows], total[rows, None], out=found[rows]).exp_()
+            share = torch.sub(scores[rows], total[rows, None], out=gradient[rows]).exp_()
             if ctx.smoothing:
                 share -= ctx.smoothing / scores.shape[1]
             share *= weight[rows]
-        found.scatter_add_(1, right, (ctx.smoothing - 1) * weight)
-        return found.to(scores.dtype), None, None
+        gradient.scatter_add_(1, right, (ctx.smoothing - 1) * weight)
+        return gradient.to(scores.dtype), None, None
 
 
 def _pieces(scores: Tensor) -> Iterator[slice]:

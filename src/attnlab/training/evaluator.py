@@ -26,8 +26,8 @@ class Evaluator(nn.Module):
 
     def update(self, batch: Batch, scores: Any, answers: Tensor, weights: Tensor) -> None:
         """Scores and answers as the model gives them, weights batch x queries x keys."""
-        sums, places = self.task.losses(scores, batch)
-        self.loss.update(sums.sum() / places.sum().clamp_min(1), places.sum())
+        sums, counts = self.task.losses(scores, batch)
+        self.loss.update(sums.sum() / counts.sum().clamp_min(1), counts.sum())
         self.task.update_metrics(self.answers, batch, scores, answers)
         self.update_maps(batch.over_words(weights), batch.target_over_words)
 

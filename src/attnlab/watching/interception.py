@@ -165,23 +165,23 @@ class Interception(TorchFunctionMode):
         return context, weights if wanted["query"].dim() == 3 else weights[0]
 
     def _attend(
-        self, role: str | None, given: Arguments, calls: list[DotProductCall] | None = None
+        self, role: str | None, arguments: Arguments, calls: list[DotProductCall] | None = None
     ) -> Tensor:
         """The attention itself; `calls`, if there, gets the call."""
         running = self.running[-1]
-        call = given.as_call()
-        if _packed_groups(running.module, given.query, given.key):
+        call = arguments.as_call()
+        if _packed_groups(running.module, arguments.query, arguments.key):
             call = _unpacked(call)
         if calls is not None:
             calls.append(call)
         change = self.observer.see(running, call, role)
         if change is None:
-            return F.scaled_dot_product_attention(**vars(given))
-        weights = F.dropout(change(call.weights(), call.allowed()), given.dropout_p)
-        context = weights.to(given.value.dtype) @ repeat_groups(
-            _as_four(given.value), weights.shape[1]
+            return F.scaled_dot_product_attention(**vars(arguments))
+        weights = F.dropout(change(call.weights(), call.allowed()), arguments.dropout_p)
+        context = weights.to(arguments.value.dtype) @ repeat_groups(
+            _as_four(arguments.value), weights.shape[1]
         )
-        return context.reshape(*given.query.shape[:-1], given.value.shape[-1])
+        return context.reshape(*arguments.query.shape[:-1], arguments.value.shape[-1])
 
 
 SIGNATURE = inspect.signature(F.multi_head_attention_forward)

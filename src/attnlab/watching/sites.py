@@ -136,11 +136,11 @@ def check_model(model: nn.Module) -> None:
     """Refuse a model whose attention cannot be seen."""
     if hasattr(model, "_orig_mod"):
         raise UserError("watch: a compiled model is not seen; try: the model before torch.compile")
-    found = getattr(getattr(model, "config", None), "_attn_implementation", None)
-    if found not in FUSED:
+    implementation = getattr(getattr(model, "config", None), "_attn_implementation", None)
+    if implementation not in FUSED:
         raise UserError(
-            f"watch: the attention of {type(model).__name__} is '{found}', and 'sdpa' is seen; "
-            "try: model.set_attn_implementation('sdpa')"
+            f"watch: the attention of {type(model).__name__} is '{implementation}', and 'sdpa' is "
+            "seen; try: model.set_attn_implementation('sdpa')"
         )
 
 

@@ -94,8 +94,8 @@ def library() -> ctypes.CDLL | None:
     try:
         if _is_private(folder):
             return ctypes.CDLL(str(_kept(compiler, folder) or _compiled(compiler, folder)))
-        told = "not closed to other users; the kernel is compiled anew in each process"
-        print(f"{folder}: {told}", file=sys.stderr)
+        warning = "not closed to other users; the kernel is compiled anew in each process"
+        print(f"{folder}: {warning}", file=sys.stderr)
         with tempfile.TemporaryDirectory(prefix="attnlab-") as own:
             return ctypes.CDLL(str(_compiled(compiler, Path(own))))
     except (OSError, subprocess.SubprocessError):

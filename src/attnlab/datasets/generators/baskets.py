@@ -34,8 +34,8 @@ class Baskets(Generator):
         return Example(
             id=name,
             inputs={"items": basket},
-            answer=self.next_item([basket[place] for place in causes]),
-            target=span_target([[(place, place + 1) for place in causes]], len(basket)),
+            answer=self.next_item([basket[position] for position in causes]),
+            target=span_target([[(position, position + 1) for position in causes]], len(basket)),
             attended="items",
             meta={"causes": causes},
         )
@@ -64,14 +64,14 @@ class Baskets(Generator):
         basket = [plain_item(int(item)) for item in bought]
         room = length - self.causes
         decoys = int(random.integers(0, min(self.decoys, room), endpoint=True))
-        places = np.sort(random.choice(length, self.causes + decoys, replace=False)).tolist()
+        positions = np.sort(random.choice(length, self.causes + decoys, replace=False)).tolist()
         # One of each family somewhere, decoys of any family elsewhere; the last of each decides.
         families = [*range(self.causes), *random.integers(self.causes, size=decoys).tolist()]
         last: dict[int, int] = {}
-        for place, which in zip(places, random.permutation(len(families)), strict=True):
+        for position, which in zip(positions, random.permutation(len(families)), strict=True):
             family = families[which]
-            basket[place] = family_item(family, int(random.integers(self.variants)))
-            last[family] = place
+            basket[position] = family_item(family, int(random.integers(self.variants)))
+            last[family] = position
         return basket, sorted(last.values())
 
 

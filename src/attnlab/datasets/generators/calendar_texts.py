@@ -92,7 +92,7 @@ def field_text(locale: str, field: str, number: int) -> str:
 def read_patterns(locales: Iterable[str], styles: Iterable[str]) -> list[DatePattern]:
     """Every pattern of these languages in these styles; a style that a language lacks is left."""
     _check(list(locales))
-    found = []
+    known = []
     for name in locales:
         locale = Locale.parse(name)
         for style in styles:
@@ -103,8 +103,8 @@ def read_patterns(locales: Iterable[str], styles: Iterable[str]) -> list[DatePat
                     value if isinstance(value, str) else (str(value[0]), int(value[1]))
                     for _, value in tokenize_pattern(pattern.pattern)
                 )
-                found.append(DatePattern(name, style, parts))
-    return found
+                known.append(DatePattern(name, style, parts))
+    return known
 
 
 def own_digits(locale: str) -> dict[int, str] | None:

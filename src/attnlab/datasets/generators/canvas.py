@@ -158,15 +158,15 @@ class Canvas(Generator):
             "caption": self._caption,
             "point": self._point,
         }
-        asked = views[self.task_view](scene, random)
+        view = views[self.task_view](scene, random)
         inputs: dict[str, Value] = {"image": scene.image}
-        if asked.phrase:
-            inputs["phrase"] = asked.phrase
+        if view.phrase:
+            inputs["phrase"] = view.phrase
         return Example(
             id=name,
             inputs=inputs,
-            answer=asked.answer,
-            target=asked.target,
+            answer=view.answer,
+            target=view.target,
             attended="image",
             meta={"digits": [[digit.label, *digit.box] for digit in scene.digits]},
         )
@@ -253,14 +253,14 @@ class Thing(NamedTuple):
 
 def things(digits: list[Digit], size: int) -> list[Thing] | None:
     """The digits with their squares; None where one is in doubt, or two share one."""
-    found = []
+    listed = []
     for digit in digits:
         column, row = (_third(middle, size) for middle in digit.middle)
         if row is None or column is None:
             return None
-        found.append(Thing(row, column, digit))
-    different = len({(thing.row, thing.column) for thing in found}) == len(found)
-    return sorted(found, key=lambda thing: (thing.row, thing.column)) if different else None
+        listed.append(Thing(row, column, digit))
+    different = len({(thing.row, thing.column) for thing in listed}) == len(listed)
+    return sorted(listed, key=lambda thing: (thing.row, thing.column)) if different else None
 
 
 def _third(middle: float, size: int) -> int | None:
@@ -271,11 +271,11 @@ def _third(middle: float, size: int) -> int | None:
     return sum(middle > edge for edge in edges)
 
 
-def caption(seen: list[Thing]) -> tuple[list[str], list[Digit | None]]:
+def caption(listed: list[Thing]) -> tuple[list[str], list[Digit | None]]:
     """All of them in one sentence, and of each word the digit that it is about."""
     words: list[str] = []
     about: list[Digit | None] = []
-    for thing in seen:
+    for thing in listed:
         joint = ["and"] if words else []
         words += [*joint, thing.name, "at", *thing.place]
         about += [*([None] * len(joint)), thing.digit, None, thing.digit, thing.digit]

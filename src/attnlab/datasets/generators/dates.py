@@ -58,8 +58,8 @@ class Dates(Generator):
     @cached_property
     def patterns(self) -> list[list[DatePattern]]:
         """By language, so that all languages are equally frequent."""
-        found = read_patterns(self.locales, self.styles)
-        by_locale = [[p for p in found if p.locale == name] for name in self.locales]
+        known = read_patterns(self.locales, self.styles)
+        by_locale = [[p for p in known if p.locale == name] for name in self.locales]
         return [patterns for patterns in by_locale if patterns]
 
     @cached_property

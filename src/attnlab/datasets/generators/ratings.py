@@ -47,14 +47,14 @@ class Ratings(Generator):
         starts = [0]
         for words, _ in sentences:
             starts.append(starts[-1] + len(words))
-        places = [starts[i] + sentences[i][1] for i in own]
+        positions = [starts[i] + sentences[i][1] for i in own]
         words = [word for sentence, _ in sentences for word in sentence]
         return Example(
             id=name,
             inputs={"text": words},
-            answer=sum(int(words[place]) for place in places) / len(places),
-            target=span_target([[(place, place + 1) for place in places]], len(words)),
-            meta={"scores": places},
+            answer=sum(int(words[position]) for position in positions) / len(positions),
+            target=span_target([[(position, position + 1) for position in positions]], len(words)),
+            meta={"scores": positions},
         )
 
     def _review(self, random: Random) -> tuple[list[Sentence], list[int]]:
@@ -65,13 +65,13 @@ class Ratings(Generator):
         frames += [pick(random, (OTHERS, FACTS)[int(random.integers(2))]) for _ in range(others)]
         order = random.permutation(len(frames)).tolist()
         sentences = [self._filled(frames[i], random) for i in order]
-        return sentences, [place for place, i in enumerate(order) if i < own]
+        return sentences, [position for position, i in enumerate(order) if i < own]
 
     def _filled(self, frame: str, random: Random) -> Sentence:
         words = frame.format(thing=pick(random, THINGS), person=pick(random, PEOPLE)).split()
-        place = words.index("@")
-        words[place] = str(int(random.integers(self.highest, endpoint=True)))
-        return words, place
+        position = words.index("@")
+        words[position] = str(int(random.integers(self.highest, endpoint=True)))
+        return words, position
 
 
 def _text(review: tuple[list[Sentence], list[int]]) -> str:

@@ -30,13 +30,15 @@ class Recall(Generator):
     fillers: int
 
     def make(self, name: str, split: Split, random: Random) -> Example:
-        symbols, place = drawn_for(split, lambda: self._sequence(random), lambda s: " ".join(s[0]))
+        symbols, position = drawn_for(
+            split, lambda: self._sequence(random), lambda s: " ".join(s[0])
+        )
         return Example(
             id=name,
             inputs={"text": symbols},
-            answer=symbols[place],
-            target=span_target([[(place, place + 1)]], self.length),
-            meta={"key": symbols[-1], "distance": self.length - 1 - place},
+            answer=symbols[position],
+            target=span_target([[(position, position + 1)]], self.length),
+            meta={"key": symbols[-1], "distance": self.length - 1 - position},
         )
 
     def _sequence(self, random: Random) -> tuple[list[str], int]:
@@ -45,14 +47,14 @@ class Recall(Generator):
         filling = random.integers(self.fillers, size=body)
         symbols = [f".{number}" for number in filling]
         # Choosing among the places that would be left if each pair took one keeps pairs apart.
-        places = np.sort(random.choice(body - self.pairs, self.pairs, replace=False))
-        places += np.arange(self.pairs)
+        positions = np.sort(random.choice(body - self.pairs, self.pairs, replace=False))
+        positions += np.arange(self.pairs)
         keys = random.choice(self.keys, self.pairs, replace=False)
         values = random.integers(self.values, size=self.pairs)
-        for place, key, value in zip(places.tolist(), keys, values, strict=True):
-            symbols[place : place + 2] = [f"k{key}", f"v{value}"]
-        asked = int(random.integers(self.pairs))
-        return [*symbols, QUESTION, f"k{keys[asked]}"], int(places[asked]) + 1
+        for position, key, value in zip(positions.tolist(), keys, values, strict=True):
+            symbols[position : position + 2] = [f"k{key}", f"v{value}"]
+        queried = int(random.integers(self.pairs))
+        return [*symbols, QUESTION, f"k{keys[queried]}"], int(positions[queried]) + 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +74,8 @@ class Induction(Generator):
     def make(self, name: str, split: Split, random: Random) -> Example:
         units, earlier = drawn_for(split, lambda: self._text(random), lambda t: " ".join(t[0]))
         gold = np.zeros((len(units), len(units)), np.float32)  # predicted unit x earlier units
-        for place, positions in earlier.items():
-            gold[place, positions] = 1
+        for position, positions in earlier.items():
+            gold[position, positions] = 1
         target = AttentionTarget(gold, np.asarray(gold.any(1)), np.ones(len(units), bool))
         return Example(
             id=name,
@@ -94,9 +96,9 @@ class Induction(Generator):
                 units.append(f".{random.integers(self.fillers)}")
                 continue
             key = int(random.integers(self.pairs))
-            place = len(units) + 1
+            position = len(units) + 1
             units += [f"k{key}", f"v{value_of[key]}"]
             if key in positions:
-                earlier[place] = list(positions[key])
-            positions.setdefault(key, []).append(place)
+                earlier[position] = list(positions[key])
+            positions.setdefault(key, []).append(position)
         return units, earlier

@@ -99,12 +99,12 @@ class Reviews(Generator):
     def _opinion(self, frame: str, polarity: int, is_reason: bool, random: Random) -> Sentence:
         """A sentence that says something good (1) or bad (0), perhaps by denying the opposite."""
         negated = bool(random.random() < self.negation)
-        said = 1 - polarity if negated else polarity
+        word_polarity = 1 - polarity if negated else polarity
         before, after = _filled(frame, random).split("@")
         if _takes_verb(frame):
-            opinion = [*(["do", "not"] if negated else []), pick(random, VERBS[said])]
+            opinion = [*(["do", "not"] if negated else []), pick(random, VERBS[word_polarity])]
         else:
-            opinion = [pick(random, ADJECTIVES[said])]
+            opinion = [pick(random, ADJECTIVES[word_polarity])]
             if random.random() < 0.3:
                 opinion = [pick(random, DEGREES), *opinion]
             if negated:

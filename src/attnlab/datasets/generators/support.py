@@ -27,7 +27,7 @@ MARK = re.compile(r"\{(\w+)(?:\|([^}]*))?\}")  # {name} is filled in, {name|word
 class Wish:
     """What a customer may ask for: how it is said, and the reply that follows."""
 
-    said: tuple[str, ...]
+    wordings: tuple[str, ...]
     reply: str  # a name in it stands for the customer's words of that name
 
 
@@ -35,7 +35,7 @@ class Wish:
 class Case:
     """What may have happened: how it is told, and what may be wished for then."""
 
-    told: tuple[str, ...]
+    wordings: tuple[str, ...]
     wishes: dict[str, Wish]
 
 
@@ -119,7 +119,7 @@ ASIDES = (  # of other things, which do not count
     "customer : my neighbour has the same {other_item} .",
 )
 
-Said = list[tuple[str, str]]  # words, and the name of what each is a part of, or nothing
+NamedWords = list[tuple[str, str]]  # words, and the name of what each is a part of, or nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ class Support(Generator):
             meta={"case": case},
         )
 
-    def _talk(self, random: Random) -> tuple[Said, Said, str]:
+    def _talk(self, random: Random) -> tuple[NamedWords, NamedWords, str]:
         """What was said, the reply, and what it is about."""
         name = pick(random, list(CASES))
         case = CASES[name]
@@ -152,12 +152,12 @@ class Support(Generator):
         words = {"item": item, "other_item": other_item, "day": day, "other_day": other_day}
         words |= {"number": self._number(random), "other_number": self._number(random)}
         asides = random.choice(ASIDES, int(random.integers(self.asides, endpoint=True)), False)
-        wished = f"customer : {pick(random, case.wishes[wish].said)}"
+        wished = f"customer : {pick(random, case.wishes[wish].wordings)}"
         later = [pick(random, NUMBERS), pick(random, DATES), wished, *asides.tolist()]
         turns = [
             pick(random, OPENINGS),
             pick(random, ASKING),
-            f"customer : {pick(random, case.told)}",
+            f"customer : {pick(random, case.wordings)}",
         ]
         turns += [later[i] for i in random.permutation(len(later))]
         talk = [word for turn in turns for word in filled(turn, words)]
@@ -167,18 +167,18 @@ class Support(Generator):
         return " ".join(str(digit) for digit in random.integers(10, size=self.digits))
 
 
-def filled(sentence: str, words: dict[str, str]) -> Said:
+def filled(sentence: str, words: dict[str, str]) -> NamedWords:
     """The words of a sentence, each digit of a number named by its place."""
-    said: Said = []
+    named: NamedWords = []
     end = 0
     for mark in MARK.finditer(sentence):
-        said += [(word, "") for word in sentence[end : mark.start()].split()]
+        named += [(word, "") for word in sentence[end : mark.start()].split()]
         name, own = mark[1], mark[2]
         parts = (words[name] if own is None else own).split()
-        said += [(word, f"{name} {i}" if word.isdigit() else name) for i, word in enumerate(parts)]
+        named += [(word, f"{name} {i}" if word.isdigit() else name) for i, word in enumerate(parts)]
         end = mark.end()
-    return said + [(word, "") for word in sentence[end:].split()]
+    return named + [(word, "") for word in sentence[end:].split()]
 
 
-def _text(said: Said) -> str:
-    return " ".join(word for word, _ in said)
+def _text(sentence: NamedWords) -> str:
+    return " ".join(word for word, _ in sentence)

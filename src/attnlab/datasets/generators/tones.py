@@ -90,7 +90,7 @@ class Tones(Generator):
         tone = np.zeros(length)
         for frequency in TONES[key]:
             off, phase = random.random(2)
-            heard = frequency * (1 + self.detune * (2 * off - 1))
-            tone += 0.5 * np.sin(2 * np.pi * (heard * seconds + phase))
+            detuned = frequency * (1 + self.detune * (2 * off - 1))
+            tone += 0.5 * np.sin(2 * np.pi * (detuned * seconds + phase))
         edge = np.minimum(seconds, seconds[::-1]) / RAMP_SECONDS
         return tone * np.minimum(edge, 1)

@@ -77,11 +77,11 @@ class TagsColumn(AnswerColumn):
 
 def for_each_unit(cell: Any, column: str, what: str, context: Worded) -> list[str]:
     """What a cell says of each word or sentence, as a list or with spaces between."""
-    given = cell if isinstance(cell, list) else text(cell, column).split()
-    said = [text(each, column) for each in given]
-    if len(said) != len(context.units):
-        raise BadRowError(f"{len(said)} {what} for {context.counted}")
-    return said
+    cells = cell if isinstance(cell, list) else text(cell, column).split()
+    texts = [text(each, column) for each in cells]
+    if len(texts) != len(context.units):
+        raise BadRowError(f"{len(texts)} {what} for {context.counted}")
+    return texts
 
 
 class NumberColumn(AnswerColumn):

@@ -48,13 +48,13 @@ class Splits(Section):
 
     def named(self) -> dict[str, str | dict[str, str | None]]:
         """The splits that have files of their own."""
-        given = {"train": self.train, "val": self.val, "test": self.test}
-        return {split: where for split, where in given.items() if not isinstance(where, float)}
+        files = {"train": self.train, "val": self.val, "test": self.test}
+        return {split: where for split, where in files.items() if not isinstance(where, float)}
 
     def held_out(self) -> dict[str, float]:
         """The shares of the training rows that are validation and test."""
-        given = {"val": self.val, "test": self.test}
-        return {split: where for split, where in given.items() if isinstance(where, float)}
+        files = {"val": self.val, "test": self.test}
+        return {split: where for split, where in files.items() if isinstance(where, float)}
 
 
 class WordRules(Section):

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnlab.datasets.readers.files import BadRowError, found, json_of, lines
+from attnlab.datasets.readers.files import BadRowError, find_files, json_of, lines
 from attnlab.datasets.readers.rows import FileReader, Row, RowReader, Where
 from attnlab.errors import UserError
 
@@ -69,16 +69,16 @@ class BabiReader(FileReader):
     def read(self, path: Path) -> Iterator[Row]:
         story: dict[int, str] = {}  # the sentences so far by the number of their line
         for place, line in enumerate(lines(path), start=1):
-            number, _, told = line.strip().partition(" ")
+            number, _, sentence = line.strip().partition(" ")
             if not number:
                 continue
             if number == "1":
                 story = {}
-            cells = told.split("\t")
-            if not number.isdecimal() or not told:
+            cells = sentence.split("\t")
+            if not number.isdecimal() or not sentence:
                 yield Row(path.name, place, problem="no line such as '3 Mary went home.'")
             elif len(cells) == 1:
-                story[int(number)] = told
+                story[int(number)] = sentence
             else:
                 yield self._question(Row(path.name, place), cells, story)
 
@@ -89,20 +89,20 @@ class BabiReader(FileReader):
                 "story": list(story.values()),
                 "question": question,
                 "answer": answer,
-                "supporting": _places(facts[0] if facts else "", story),
+                "supporting": _positions(facts[0] if facts else "", story),
             }
         except BadRowError as error:
             return Row(row.file, row.number, problem=str(error))
         return Row(row.file, row.number, values)
 
 
-def _places(numbers: str, story: dict[int, str]) -> list[int]:
+def _positions(numbers: str, story: dict[int, str]) -> list[int]:
     """Where in the story the lines of these numbers stand, counted from 0."""
-    places = {str(number): place for place, number in enumerate(story)}
-    unknown = [number for number in numbers.split() if number not in places]
+    positions = {str(number): position for position, number in enumerate(story)}
+    unknown = [number for number in numbers.split() if number not in positions]
     if unknown:
         raise BadRowError(f"supporting line '{unknown[0]}' is no sentence of the story so far")
-    return [places[number] for number in numbers.split()]
+    return [positions[number] for number in numbers.split()]
 
 
 PART = re.compile(r"\(|\)|[^\s()]+")
@@ -124,12 +124,12 @@ class TreesReader(RowReader):
 
     def files(self, folder: Path, where: Where, key: str) -> list[Path]:
         assert isinstance(where, str)
-        return found(folder, where, key)
+        return find_files(folder, where, key)
 
     def rows(self, folder: Path, where: Where, key: str) -> Iterator[Row]:
         every = key.rpartition(".")[2] in self.phrases
         labels = self.phrase_labels if every else self.labels
-        seen: set[tuple[str, ...]] = set()
+        earlier: set[tuple[str, ...]] = set()
         for path in self.files(folder, where, key):
             for number, line in enumerate(lines(path), start=1):
                 try:
@@ -141,9 +141,9 @@ class TreesReader(RowReader):
                     if label not in labels:
                         known = ", ".join(labels)
                         yield Row(path.name, number, problem=f"label '{label}'; known: {known}")
-                    elif labels[label] is not None and tuple(words) not in seen:
+                    elif labels[label] is not None and tuple(words) not in earlier:
                         if every:  # a phrase that many sentences share counts once
-                            seen.add(tuple(words))
+                            earlier.add(tuple(words))
                         yield Row(path.name, number, {"phrase": words, "label": labels[label]})
 
 

@@ -38,7 +38,7 @@ class MissingDataError(UserError):
         self.path = path
 
 
-def found(folder: Path, name: str, key: str) -> list[Path]:
+def find_files(folder: Path, name: str, key: str) -> list[Path]:
     """The file, or the files where the name holds a `*`, in alphabetical order.
 
     `data.zip/inner/part-*.csv` are files within an archive.

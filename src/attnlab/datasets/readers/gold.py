@@ -26,7 +26,7 @@ SPAN = re.compile(r"(\d+)[:-](\d+)")
 
 
 @dataclass(frozen=True)
-class Seen:
+class AttendedUnits:
     """What gold is about: the text that is looked at, and how many words the answer has."""
 
     looked_at: Worded
@@ -47,7 +47,7 @@ class GoldColumn(Protocol):
 
     column: str
 
-    def read(self, cell: Any, seen: Seen) -> AttentionTarget: ...
+    def read(self, cell: Any, attended: AttendedUnits) -> AttentionTarget: ...
 
 
 class Spans:
@@ -58,11 +58,11 @@ class Spans:
     ) -> None:
         self.column, self.keys, self.counts = column, keys, counts
 
-    def read(self, cell: Any, seen: Seen) -> AttentionTarget:
+    def read(self, cell: Any, attended: AttendedUnits) -> AttentionTarget:
         spans = [(start, stop) for start, stop in self._found(_parsed(cell)) if start != stop]
         if self.counts == "characters":
-            spans = [seen.looked_at.of_characters(*span) for span in spans]
-        return seen.looked_at.over_units(span_target([spans], seen.words))
+            spans = [attended.looked_at.of_characters(*span) for span in spans]
+        return attended.looked_at.over_units(span_target([spans], attended.words))
 
     def _found(self, value: Any) -> Iterator[Span]:
         """Every span within lists of any depth."""
@@ -93,15 +93,15 @@ class Quotes:
     def __init__(self, *, column: str) -> None:
         self.column = column
 
-    def read(self, cell: Any, seen: Seen) -> AttentionTarget:
+    def read(self, cell: Any, attended: AttendedUnits) -> AttentionTarget:
         quotes = _parsed(cell)
         spans = []
         for quote in quotes if isinstance(quotes, list) else [quotes]:
-            places = _places_of(text(quote, self.column), seen.looked_at.words)
-            if not places:
+            matches = _spans_of(text(quote, self.column), attended.looked_at.words)
+            if not matches:
                 raise BadRowError(f"'{self.column}' quotes what the text does not say: {quote!r}")
-            spans += places
-        return seen.looked_at.over_units(span_target([spans], seen.words))
+            spans += matches
+        return attended.looked_at.over_units(span_target([spans], attended.words))
 
 
 class Marks:
@@ -110,12 +110,12 @@ class Marks:
     def __init__(self, *, column: str) -> None:
         self.column = column
 
-    def read(self, cell: Any, seen: Seen) -> AttentionTarget:
+    def read(self, cell: Any, attended: AttendedUnits) -> AttentionTarget:
         marks = _numbers(cell)
         if marks.ndim != 1 or not np.isin(marks, (0, 1)).all():
             raise BadRowError(f"'{self.column}' is not a list of 0 and 1")
-        _as_many("marks", marks, seen)
-        on = np.ones(1, bool), np.ones(seen.units, bool)
+        _as_many("marks", marks, attended)
+        on = np.ones(1, bool), np.ones(attended.units, bool)
         return AttentionTarget(marks[None].astype(np.float32), *on)
 
 
@@ -125,9 +125,9 @@ class Scores:
     def __init__(self, *, column: str) -> None:
         self.column = column
 
-    def read(self, cell: Any, seen: Seen) -> AttentionTarget:
+    def read(self, cell: Any, attended: AttendedUnits) -> AttentionTarget:
         scores = _numbers(cell)
-        _as_many("scores", scores, seen)
+        _as_many("scores", scores, attended)
         return score_target(scores)
 
 
@@ -137,19 +137,21 @@ class Facts:
     def __init__(self, *, column: str, base: Literal[0, 1]) -> None:
         self.column, self.base = column, base
 
-    def read(self, cell: Any, seen: Seen) -> AttentionTarget:
+    def read(self, cell: Any, attended: AttendedUnits) -> AttentionTarget:
         numbers = _numbers(cell)
         if numbers.ndim != 1 or not (numbers == numbers.round()).all():
             raise BadRowError(f"'{self.column}' is not a list of whole numbers")
         if not len(numbers):
             raise BadRowError(f"'{self.column}' names nothing")
-        places = [int(number) - self.base for number in numbers]
-        wrong = [place + self.base for place in places if not 0 <= place < seen.units]
+        positions = [int(number) - self.base for number in numbers]
+        wrong = [
+            position + self.base for position in positions if not 0 <= position < attended.units
+        ]
         if wrong:
             raise BadRowError(
-                f"'{self.column}' names number {wrong[0]} of {seen.looked_at.counted}"
+                f"'{self.column}' names number {wrong[0]} of {attended.looked_at.counted}"
             )
-        return span_target([[(place, place + 1)] for place in places], seen.units)
+        return span_target([[(position, position + 1)] for position in positions], attended.units)
 
 
 class LinkedWords:
@@ -161,14 +163,14 @@ class LinkedWords:
         self.column, self.first = column, first
         self.base: Literal[0, 1] = base
 
-    def read(self, cell: Any, seen: Seen) -> AttentionTarget:
+    def read(self, cell: Any, attended: AttendedUnits) -> AttentionTarget:
         line = cell if isinstance(cell, str) else " ".join(f"{i}-{j}" for i, j in _parsed(cell))
         links = parse_pharaoh(line, self.base)
         if self.first == "input":
-            target = alignment_target(links, seen.words, seen.answer_words, keys="source")
+            target = alignment_target(links, attended.words, attended.answer_words, keys="source")
         else:
-            target = alignment_target(links, seen.answer_words, seen.words, keys="target")
-        return seen.looked_at.over_units(target)
+            target = alignment_target(links, attended.answer_words, attended.words, keys="target")
+        return attended.looked_at.over_units(target)
 
 
 def _parsed(cell: Any) -> Any:
@@ -181,14 +183,14 @@ def _parsed(cell: Any) -> Any:
     return cell
 
 
-def _places_of(quote: str, words: Sequence[str]) -> list[Span]:
+def _spans_of(quote: str, words: Sequence[str]) -> list[Span]:
     """Where a quote stands among words, whatever its case and however it is split."""
     words = [word.lower() for word in words]
     quoted = "".join(quote.lower().split())
     ends = accumulate(map(len, words))
     border = {0: 0} | {end: word for word, end in enumerate(ends, start=1)}
-    found = re.finditer(f"(?={re.escape(quoted)})", "".join(words)) if quoted else ()
-    spans = [(place.start(), place.start() + len(quoted)) for place in found]
+    matches = re.finditer(f"(?={re.escape(quoted)})", "".join(words)) if quoted else ()
+    spans = [(match.start(), match.start() + len(quoted)) for match in matches]
     return [(border[a], border[b]) for a, b in spans if a in border and b in border]
 
 
@@ -211,10 +213,10 @@ def _numbers(cell: Any) -> np.ndarray:
         raise BadRowError("gold is not a list of numbers") from None
 
 
-def _as_many(what: str, numbers: np.ndarray, seen: Seen) -> None:
-    if numbers.shape[-1:] != (seen.units,):
-        given = numbers.shape[-1] if numbers.ndim else 1
-        raise BadRowError(f"{given} {what} for {seen.looked_at.counted}")
+def _as_many(what: str, numbers: np.ndarray, attended: AttendedUnits) -> None:
+    if numbers.shape[-1:] != (attended.units,):
+        count = numbers.shape[-1] if numbers.ndim else 1
+        raise BadRowError(f"{count} {what} for {attended.looked_at.counted}")
 
 
 def _is_number(value: Any) -> bool:

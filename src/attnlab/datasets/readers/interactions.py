@@ -43,7 +43,7 @@ class Interactions(Source):
     titles: Titles | None
     limit: int | None
     bad_rows: float
-    seen: dict[str, Any] = field(default_factory=dict)  # notes on what was left out
+    left_out: dict[str, Any] = field(default_factory=dict)  # notes on what was left out
 
     def examples(self, split: Split) -> Iterator[Example]:
         for number, (user, items) in enumerate(self.histories.items()):
@@ -64,7 +64,7 @@ class Interactions(Source):
         return digest(path for group in files for path in group)
 
     def notes(self) -> dict[str, Any]:
-        return self.seen
+        return self.left_out
 
     def vocabularies(self, training: Iterable[Example]) -> Mapping[str, Vocabulary]:
         """All items of the log, also those that only the test asks for: none is easier to guess."""
@@ -85,10 +85,10 @@ class Interactions(Source):
                 faults.add(row, str(error))
         faults.check()
         if faults.bad:
-            self.seen["log"] = faults.text()
+            self.left_out["log"] = faults.text()
         kept = {user: each for user, each in chosen.items() if len(each) >= self.fewest}
         if few := len(chosen) - len(kept):
-            self.seen["users"] = f"{few} of {len(chosen)} have fewer than {self.fewest} items"
+            self.left_out["users"] = f"{few} of {len(chosen)} have fewer than {self.fewest} items"
         if not kept:
             raise UserError(f"dataset.fewest: no user has {self.fewest} items in {self.file}")
         names = self._names()

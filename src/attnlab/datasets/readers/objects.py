@@ -68,9 +68,9 @@ class MarkedBoxes:
         self.column = column
 
     def read(self, cell: Any, size: Size, stored: Size) -> AttentionTarget:
-        given = json.loads(cell) if isinstance(cell, str) else cell
+        value = json.loads(cell) if isinstance(cell, str) else cell
         try:
-            boxes = np.asarray(given, np.float64).reshape(-1, 4) * _scale(size, stored)
+            boxes = np.asarray(value, np.float64).reshape(-1, 4) * _scale(size, stored)
         except (TypeError, ValueError):
             raise BadRowError(f"'{self.column}' is no list of [left, top, right, bottom]") from None
         target = box_target([[tuple(box) for box in boxes.tolist()]], *size)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attnlab.datasets.readers.files import PACKED, OverlongLine, damage, found, lines
+from attnlab.datasets.readers.files import PACKED, OverlongLine, damage, find_files, lines
 from attnlab.datasets.readers.rows import Row, RowReader, Where
 from attnlab.errors import UserError
 
@@ -44,10 +44,10 @@ class LinesReader(RowReader):
     def _columns(self, folder: Path, where: Where, key: str) -> dict[str, Path]:
         """Column to file; a column without a file is empty in every row."""
         assert isinstance(where, dict)
-        given = {name: file for name, file in where.items() if file is not None}
-        if not given:
+        named = {name: file for name, file in where.items() if file is not None}
+        if not named:
             raise UserError(f"{key}: no file for any column")
-        return {name: found(folder, file, f"{key}.{name}")[0] for name, file in given.items()}
+        return {name: find_files(folder, file, f"{key}.{name}")[0] for name, file in named.items()}
 
 
 TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -58,8 +58,8 @@ class IdxReader(RowReader):
 
     def files(self, folder: Path, where: Where, key: str) -> list[Path]:
         assert isinstance(where, dict)
-        given = {column: name for column, name in where.items() if name is not None}
-        return [found(folder, name, f"{key}.{c}")[0] for c, name in given.items()]
+        named = {column: name for column, name in where.items() if name is not None}
+        return [find_files(folder, name, f"{key}.{c}")[0] for c, name in named.items()]
 
     def rows(self, folder: Path, where: Where, key: str) -> Iterator[Row]:
         assert isinstance(where, dict)

@@ -17,7 +17,7 @@ from typing import Any
 from attnlab.data.example import Example, Source, Split
 from attnlab.datasets.readers.columns_config import Reader
 from attnlab.datasets.readers.config import Splits
-from attnlab.datasets.readers.files import BadRowError, digest, found
+from attnlab.datasets.readers.files import BadRowError, digest, find_files
 from attnlab.errors import UserError, suggest
 
 Where = str | dict[str, str | None]
@@ -57,7 +57,7 @@ class FileReader(RowReader):
 
     def files(self, folder: Path, where: Where, key: str) -> list[Path]:
         assert isinstance(where, str)
-        return found(folder, where, key)
+        return find_files(folder, where, key)
 
     def rows(self, folder: Path, where: Where, key: str) -> Iterator[Row]:
         for path in self.files(folder, where, key):

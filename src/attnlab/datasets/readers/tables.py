@@ -168,8 +168,8 @@ class HubReader(RowReader):
         classes = {column: _classes(feature) for column, feature in (split.features or {}).items()}
         named = {c: names for c, names in classes.items() if names and c not in self.numbers}
         for number, values in enumerate(split, start=1):
-            said = {column: _named(values[column], names) for column, names in named.items()}
-            yield Row(f"{self.id}:{where}", number, values | said)
+            renamed = {column: _named(values[column], names) for column, names in named.items()}
+            yield Row(f"{self.id}:{where}", number, values | renamed)
 
     def _split(self, folder: Path, where: str, key: str) -> Any:
         try:

@@ -16,8 +16,8 @@ from attnlab.data.vocabulary import Vocabulary
 from attnlab.datasets.readers.answer_columns import AnswerColumn, named_by_answer
 from attnlab.datasets.readers.columns_config import Answer, Gold, TextAnswer, TextsAnswer
 from attnlab.datasets.readers.config import Splits, Vectors, WordRules
-from attnlab.datasets.readers.files import Documents, damage, digest, found, opened
-from attnlab.datasets.readers.gold import GoldColumn, Seen
+from attnlab.datasets.readers.files import Documents, damage, digest, find_files, opened
+from attnlab.datasets.readers.gold import AttendedUnits, GoldColumn
 from attnlab.datasets.readers.rows import Row, RowSource
 from attnlab.datasets.readers.vectors import CountedVectors, VectorFile
 from attnlab.datasets.readers.words import WORD, Worded, Wording, text
@@ -95,8 +95,8 @@ class FileSource(RowSource):
             references=self._references(row),
             meta={"row": row.place},
         )
-        seen = Seen(looked_at, len(answer) if isinstance(answer, list) else 1)
-        return self._cut(self._with_gold(example, row, seen))
+        attended_units = AttendedUnits(looked_at, len(answer) if isinstance(answer, list) else 1)
+        return self._cut(self._with_gold(example, row, attended_units))
 
     def _references(self, row: Row) -> list[str]:
         """Texts as they stand, that others are compared with."""
@@ -107,11 +107,11 @@ class FileSource(RowSource):
             text(each, self.references) for each in (cell if isinstance(cell, list) else [cell])
         ]
 
-    def _with_gold(self, example: Example, row: Row, seen: Seen) -> Example:
+    def _with_gold(self, example: Example, row: Row, attended_units: AttendedUnits) -> Example:
         cell = None if self._gold is None else row.values.get(self._gold.column)
         if self._gold is None or cell is None or cell == "":
             return example
-        return replace(example, target=self._gold.read(cell, seen))
+        return replace(example, target=self._gold.read(cell, attended_units))
 
     def _worded(self, name: str, column: str, row: Row) -> Worded | None:
         """The text of an input; None where the row may lack it, and does."""
@@ -228,4 +228,4 @@ class PlainText(Source):
     def _files(self, split: str) -> list[Path]:
         where = self.splits.named()[split]
         assert isinstance(where, str)
-        return found(Path(self.folder), where, f"dataset.splits.{split}")
+        return find_files(Path(self.folder), where, f"dataset.splits.{split}")

@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 from sklearn.utils.extmath import randomized_svd
 
 from attnlab.data.vocabulary import WordVectors
-from attnlab.datasets.readers.files import BadRowError, found, lines
+from attnlab.datasets.readers.files import BadRowError, find_files, lines
 from attnlab.datasets.readers.words import Wording
 from attnlab.errors import UserError
 
@@ -32,7 +32,7 @@ class VectorFile:
         self.path, self.size = path, size
 
     def files(self) -> list[Path]:
-        return found(Path(), self.path, "dataset.vectors.path")
+        return find_files(Path(), self.path, "dataset.vectors.path")
 
     def known(self, texts: Texts, wording: Wording) -> WordVectors:
         """The words of the file, whatever the texts hold."""
@@ -82,7 +82,7 @@ class CountedVectors:
     def files(self) -> list[Path]:
         key = "dataset.vectors.texts"
         try:
-            return [path for name in self.texts for path in found(Path(), name, key)]
+            return [path for name in self.texts for path in find_files(Path(), name, key)]
         except UserError as error:
             raise UserError(f"{error}; without more texts: {key}=[]") from None
 
@@ -111,8 +111,8 @@ class CountedVectors:
         chance = often[pairs.row] * smooth[pairs.col] / smooth.sum()
         information = np.log(pairs.data / chance)
         positive = information > 0
-        places = pairs.row[positive], pairs.col[positive]
-        return csr_matrix((information[positive], places), shape=near.shape)
+        indices = pairs.row[positive], pairs.col[positive]
+        return csr_matrix((information[positive], indices), shape=near.shape)
 
     def _all(self, texts: Texts, wording: Wording) -> Iterator[Sequence[str]]:
         yield from texts()

@@ -32,7 +32,7 @@ class Worded:
     """
 
     words: list[str]
-    places: list[Span]
+    spans: list[Span]
     sentences: tuple[Span, ...] | None = None  # the words of each, where they are the units
 
     @property
@@ -64,12 +64,12 @@ class Worded:
     @cached_property
     def starts(self) -> list[int]:
         """The first character of each word."""
-        return [start for start, _ in self.places]
+        return [start for start, _ in self.spans]
 
     @cached_property
     def ends(self) -> list[int]:
         """The character behind each word."""
-        return [end for _, end in self.places]
+        return [end for _, end in self.spans]
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Wording:
         whole = joined(value, column) if isinstance(value, list) else text(value, column)
         worded = self.of(whole, column)
         ends = [place for place, character in enumerate(whole) if character == "\n"]
-        lines = groupby(range(len(worded.words)), lambda w: bisect(ends, worded.places[w][0]))
+        lines = groupby(range(len(worded.words)), lambda w: bisect(ends, worded.spans[w][0]))
         words = [list(line) for _, line in lines]
         return replace(worded, sentences=tuple((line[0], line[-1] + 1) for line in words))
 
@@ -110,8 +110,8 @@ class Wording:
         if not words or not all(words):
             raise BadRowError(f"'{column}' has no words, or an empty one")
         ends = [end - 1 for end in accumulate(len(word) + 1 for word in words)]
-        places = [(end - len(word), end) for word, end in zip(words, ends, strict=True)]
-        return Worded(self._cased(words), places)
+        spans = [(end - len(word), end) for word, end in zip(words, ends, strict=True)]
+        return Worded(self._cased(words), spans)
 
     def _cased(self, words: list[str]) -> list[str]:
         return [word.lower() for word in words] if self.lowercase else words

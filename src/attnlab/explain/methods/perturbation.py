@@ -35,10 +35,10 @@ def occlusion(subject: Subject, reach: int) -> Tensor:
 
 def neighbours(subject: Subject, reach: int) -> Tensor:
     """Which units are at most `reach` apart, each way: keys x keys."""
-    places = torch.arange(subject.keys.shape[1], device=subject.keys.device)
+    positions = torch.arange(subject.keys.shape[1], device=subject.keys.device)
     if subject.embedded.grid is None:
-        return (places[:, None] - places).abs() <= reach
-    rows, columns = places // subject.embedded.grid[1], places % subject.embedded.grid[1]
+        return (positions[:, None] - positions).abs() <= reach
+    rows, columns = positions // subject.embedded.grid[1], positions % subject.embedded.grid[1]
     across = (columns[:, None] - columns).abs() <= reach
     return across & ((rows[:, None] - rows).abs() <= reach)
 
@@ -55,8 +55,8 @@ def lime(subject: Subject, samples: int) -> Tensor:
     kept[:, 0] = True
     share = (kept & subject.keys[:, None]).sum(-1) / subject.keys.sum(-1, keepdim=True)
     weight = torch.exp(-((1 - share.double().sqrt()) ** 2) / (2 * 0.25**2))  # batch x samples
-    found = subject.where_kept(kept, Subject.evidence).double()
-    return _ridge(kept.double(), found, weight, penalty=1.0)
+    outputs = subject.where_kept(kept, Subject.evidence).double()
+    return _ridge(kept.double(), outputs, weight, penalty=1.0)
 
 
 def shap(subject: Subject, samples: int) -> Tensor:
@@ -68,9 +68,9 @@ def shap(subject: Subject, samples: int) -> Tensor:
     kept, weight = _coalitions(subject.keys, samples)
     ends = torch.stack([torch.zeros_like(subject.keys), subject.keys], 1)
     variants = torch.cat([ends, kept], 1)
-    found = subject.where_kept(variants, Subject.evidence).double()
-    nothing, everything = found[:, 0], found[:, 1]  # batch x queries
-    gained = found[:, 2:] - nothing[:, None]
+    outputs = subject.where_kept(variants, Subject.evidence).double()
+    nothing, everything = outputs[:, 0], outputs[:, 1]  # batch x queries
+    gained = outputs[:, 2:] - nothing[:, None]
     return _shares(kept.double(), gained, weight, everything - nothing, subject.keys)
 
 
@@ -80,17 +80,17 @@ def _drops(subject: Subject, kept: Tensor) -> Tensor:
     kept is batch x variants x keys; gives batch x queries x variants.
     """
     whole = torch.ones_like(kept[:, :1])
-    found = subject.where_kept(torch.cat([whole, kept], 1), Subject.evidence)
-    drops = (found[:, :1] - found[:, 1:]).transpose(1, 2)
+    outputs = subject.where_kept(torch.cat([whole, kept], 1), Subject.evidence)
+    drops = (outputs[:, :1] - outputs[:, 1:]).transpose(1, 2)
     erased = (~kept & subject.keys[:, None]).any(-1)  # batch x variants
     return drops * erased[:, None]
 
 
-def _ridge(kept: Tensor, found: Tensor, weight: Tensor, penalty: float) -> Tensor:
+def _ridge(kept: Tensor, values: Tensor, weight: Tensor, penalty: float) -> Tensor:
     """Least squares with an intercept: batch x samples x keys, x queries, x none."""
     share = (weight / weight.sum(1, keepdim=True))[..., None]
     inputs = kept - (share * kept).sum(1, keepdim=True)
-    outputs = found - (share * found).sum(1, keepdim=True)
+    outputs = values - (share * values).sum(1, keepdim=True)
     weighted = (weight[..., None] * inputs).transpose(1, 2)  # batch x keys x samples
     ridge = penalty * torch.eye(kept.shape[-1], dtype=kept.dtype, device=kept.device)
     return torch.linalg.solve(weighted @ inputs + ridge, weighted @ outputs).transpose(1, 2)

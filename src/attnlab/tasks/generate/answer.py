@@ -32,9 +32,9 @@ class Units(UnitAnswer):
         vocabulary = data.vocabulary
         if vocabulary is None:
             known = units_of(e.answer for e in data.examples)  # type: ignore[misc]
-            seen = set(known)
+            in_training = set(known)
             new = units_of(e.answer for e in data.others)  # type: ignore[misc]
-            vocabulary = Vocabulary([*known, *(unit for unit in new if unit not in seen)])
+            vocabulary = Vocabulary([*known, *(unit for unit in new if unit not in in_training)])
         return cls(vocabulary)
 
     def encode(self, example: Example) -> Tensor:

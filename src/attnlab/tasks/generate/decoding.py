@@ -94,13 +94,13 @@ class Sample(StepByStep):
 
     def kept(self, scores: Tensor) -> Tensor:
         """The scores of the units that may be sampled, the others impossible: rows x units."""
-        ordered, places = scores.sort(-1, descending=True)
+        ordered, order = scores.sort(-1, descending=True)
         before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)  # mass of likelier units
         dropped = before >= self.top_p
         if self.top_k:
             dropped[:, self.top_k :] = True
         dropped[:, 0] = False
-        return scores.masked_fill(dropped.gather(1, places.argsort(-1)), IMPOSSIBLE)
+        return scores.masked_fill(dropped.gather(1, order.argsort(-1)), IMPOSSIBLE)
 
 
 @dataclass
@@ -140,9 +140,9 @@ class Ended:
         """Units inputs x beams x length, scores inputs x beams; what has not ended is -inf."""
         padded = torch.nn.functional.pad(units, (0, self.units.shape[2] - units.shape[2]))
         every = torch.cat([self.units[inputs], padded], 1)
-        best, places = torch.cat([self.scores[inputs], scores], 1).topk(self.scores.shape[1])
+        best, order = torch.cat([self.scores[inputs], scores], 1).topk(self.scores.shape[1])
         self.scores[inputs] = best
-        self.units[inputs] = every.gather(1, places[..., None].expand(-1, -1, every.shape[2]))
+        self.units[inputs] = every.gather(1, order[..., None].expand(-1, -1, every.shape[2]))
 
 
 class Beam(Decoding):
@@ -204,8 +204,8 @@ class Beam(Decoding):
         best, units = step.topk(min(2 * kept, step.shape[1]), dim=1)  # rows x candidates
         best = best - step.logsumexp(1, keepdim=True)
         total = (beams.scores.view(-1, 1) + best).view(inputs, -1)
-        scores, places = total.topk(min(2 * kept, total.shape[1]), dim=1)  # inputs x 2 beams
-        beam, unit = places // best.shape[1], units.view(inputs, -1).gather(1, places)
+        scores, indices = total.topk(min(2 * kept, total.shape[1]), dim=1)  # inputs x 2 beams
+        beam, unit = indices // best.shape[1], units.view(inputs, -1).gather(1, indices)
         ends = unit == EOS
         within = torch.arange(ends.shape[1], device=ends.device) < kept  # as beams are: no more end
         known = beams.units.gather(1, beam[..., None].expand(-1, -1, beams.units.shape[2]))

@@ -86,8 +86,8 @@ def aligned(log_probs: Tensor, units: list[int]) -> list[tuple[int, int]]:
         state -= int(came[step, state])
         path.append(state)
     steps = torch.tensor(path[::-1])
-    places = [(steps == 2 * i + 1).nonzero()[:, 0] for i in range(len(units))]
-    return [(int(each[0]), int(each[-1]) + 1) for each in places]
+    steps_of_units = [(steps == 2 * i + 1).nonzero()[:, 0] for i in range(len(units))]
+    return [(int(each[0]), int(each[-1]) + 1) for each in steps_of_units]
 
 
 class JointScores(NamedTuple):

@@ -50,15 +50,15 @@ class TagChain(nn.Module):
         """log of the sum over all ways to go on behind each tag: batch x length x tags."""
         steps = self.transitions.exp().T  # after x before
         following = self.last.expand(len(scores), -1)
-        found = [following]
-        for place in range(scores.shape[1] - 1, 0, -1):
-            whole = scores[:, place] + following
+        sums = [following]
+        for step in range(scores.shape[1] - 1, 0, -1):
+            whole = scores[:, step] + following
             top = whole.amax(-1, keepdim=True)
             # A sum of products: many times as fast as a logsumexp over pairs of tags.
             summed = ((whole - top).exp() @ steps).clamp_min(1e-37).log() + top
-            following = torch.where(mask[:, place, None], summed, following)
-            found.append(following)
-        return torch.stack(found[::-1], 1)
+            following = torch.where(mask[:, step, None], summed, following)
+            sums.append(following)
+        return torch.stack(sums[::-1], 1)
 
     @torch.no_grad()
     def best(self, scores: Tensor, mask: Tensor) -> Tensor:
@@ -71,11 +71,11 @@ class TagChain(nn.Module):
         steps = self.transitions + self.no_step
         total = scores[:, 0] + self.first + self.no_begin  # batch x tags: of the best way there
         before: list[Tensor] = []
-        for place in range(1, scores.shape[1]):
+        for step in range(1, scores.shape[1]):
             ways, came_from = (total[:, :, None] + steps).max(1)  # batch x after
-            here = mask[:, place, None]
+            here = mask[:, step, None]
             stays = torch.arange(total.shape[1], device=total.device).expand_as(came_from)
-            total = torch.where(here, ways + scores[:, place], total)
+            total = torch.where(here, ways + scores[:, step], total)
             before.append(torch.where(here, came_from, stays))
         tag = (total + self.last).argmax(-1)  # batch
         chain = [tag]
