@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -187,6 +188,32 @@ class Explanations:
     def _queries(self, answer: list[int]) -> list[str]:
         """The unit or label that each decision chose."""
         return self.codec.answers.decisions(answer)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why one input was answered as it was.
+
+    Attributes:
+        text: the answer in words.
+        rows: its decisions: the units of a text, the label.
+        keys: the units of the input.
+        scores: method -> decisions x keys; a negative score speaks against the decision.
+    """
+
+    text: str
+    rows: list[str]
+    keys: list[str]
+    scores: dict[str, npt.NDArray[np.float64]]
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Explanation:
+        """One example of `explanations.json`."""
+        scores = {name: np.array(rows) for name, rows in record["scores"].items()}
+        count = next(iter(scores.values())).shape[1]
+        keys = record["keys"] or []
+        named = keys if len(keys) == count else [str(number) for number in range(count)]
+        return cls(record["answer"], list(record["queries"]), named, scores)
 
 
 def _plain(value: Interval) -> dict[str, float]:

@@ -12,11 +12,11 @@ from attnlab.config.model import Audio, Image, SentenceVector
 from attnlab.config.section import Section
 
 
-class Convolution(Image, kind="convolution", target="attnlab.models.embedders:Convolution"):
-    """Blocks of convolutions, each with a shortcut (He et al. 2016); a cell is an output place."""
+class Convolutions(Section):
+    """Convolutions one after the other, each with a stride of its own."""
 
-    channels: list[int] = Field(min_length=1, description="channels of each block")
-    strides: list[Literal[1, 2]] = Field(min_length=1, description="2 halves both sides, 1 keeps")
+    channels: list[int] = Field(description="channels of each convolution")
+    strides: list[Literal[1, 2]] = Field(description="2 halves the number of steps, 1 keeps it")
 
     @model_validator(mode="after")
     def _as_many_strides(self) -> Self:
@@ -27,6 +27,15 @@ class Convolution(Image, kind="convolution", target="attnlab.models.embedders:Co
     @property
     def stride(self) -> int:
         return math.prod(self.strides)
+
+
+class Convolution(
+    Convolutions, Image, kind="convolution", target="attnlab.models.embedders:Convolution"
+):
+    """Blocks of convolutions, each with a shortcut (He et al. 2016); a patch is an output cell."""
+
+    channels: list[int] = Field(min_length=1, description="channels of each block")
+    strides: list[Literal[1, 2]] = Field(min_length=1, description="2 halves both sides, 1 keeps")
 
 
 class Pyramid(Convolution, kind="pyramid", target="attnlab.models.embedders:Pyramid"):
@@ -84,21 +93,9 @@ class Blanks(Section):
     bands: int = Field(gt=0, description="most bands of one of the other kind")
 
 
-class LogMel(Audio, kind="log_mel", target="attnlab.models.embedders:LogMel"):
+class LogMel(Convolutions, Audio, kind="log_mel", target="attnlab.models.embedders:LogMel"):
     """Log-mel spectrum, then convolutions over time (as in Gulati et al. 2020 and Whisper)."""
 
     bands: int = Field(gt=0, description="mel bands")
     window: float = Field(ge=1, description="length of the window, in hops")
-    channels: list[int] = Field(description="channels of each convolution over time")
-    strides: list[Literal[1, 2]] = Field(description="2 halves the number of steps, 1 keeps it")
     blanks: Blanks
-
-    @model_validator(mode="after")
-    def _as_many_strides(self) -> Self:
-        if len(self.channels) != len(self.strides):
-            raise ValueError(f"{len(self.channels)} channels beside {len(self.strides)} strides")
-        return self
-
-    @property
-    def stride(self) -> int:
-        return math.prod(self.strides)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
-
-import numpy as np
-import numpy.typing as npt
 
 from attnlab.config.compose import load as load_config
 from attnlab.config.evaluation import Method
@@ -34,6 +31,7 @@ from attnlab.training.distributed import require_gpu
 
 if TYPE_CHECKING:
     from attnlab.data.example import Example
+    from attnlab.explain.findings import Explanation
 
 Value = str | Mapping[str, Any]  # a text, or values by the names of inputs
 MAX_BATCH = 16  # examples explained together
@@ -191,7 +189,7 @@ class TrainedRun(LoadedRun):
             >>> dict(zip(found.keys, found.scores["shap"][0]))  # doctest: +SKIP
             {'a': 0.01, 'great': 2.41, 'film': 0.12}
         """
-        from attnlab.explain.findings import Explanations
+        from attnlab.explain.findings import Explanation, Explanations
         from attnlab.explain.methods import methods as methods_of
 
         settings = self.config.explain
@@ -258,32 +256,6 @@ class PredictedAnswers(list[PredictedAnswer]):
     def _repr_html_(self) -> str:
         more = f"<p>{len(self) - self.SHOWN} more</p>" if len(self) > self.SHOWN else ""
         return "".join(each._repr_html_() for each in self[: self.SHOWN]) + more
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why one input was answered as it was.
-
-    Attributes:
-        text: the answer in words.
-        rows: its decisions: the units of a text, the label.
-        keys: the units of the input.
-        scores: method -> decisions x keys; a negative score speaks against the decision.
-    """
-
-    text: str
-    rows: list[str]
-    keys: list[str]
-    scores: dict[str, npt.NDArray[np.float64]]
-
-    @classmethod
-    def of(cls, record: Mapping[str, Any]) -> Explanation:
-        """One example of `explanations.json`."""
-        scores = {name: np.array(rows) for name, rows in record["scores"].items()}
-        count = next(iter(scores.values())).shape[1]
-        keys = record["keys"] or []
-        named = keys if len(keys) == count else [str(number) for number in range(count)]
-        return cls(record["answer"], list(record["queries"]), named, scores)
 
 
 def _readable(request: Request) -> Example:
