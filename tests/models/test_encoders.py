@@ -11,8 +11,8 @@ from attnlab.data.inputs import Sound
 from attnlab.errors import ConfigError
 from attnlab.models.embedders import LogMel, mel_filters
 from attnlab.models.embedders_config import Blanks
+from attnlab.models.encoders import encoded_together
 from attnlab.models.memory import Memory
-from attnlab.models.multi_input import encoded_together
 from attnlab.models.recurrent import reversed_positions
 from tests.models.building import asked_about, built, small_config, sounds, texts
 

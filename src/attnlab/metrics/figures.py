@@ -67,20 +67,6 @@ def import_metrics() -> None:
         importlib.import_module(module.name)
 
 
-def table() -> str:
-    """Every known figure in Markdown, as `docs/metrics.md` has it."""
-    import_metrics()
-    better = {True: "higher", False: "lower", None: ""}
-    rows = ["| figure | what it is | uniform | perfect | better |", "|---|---|---|---|---|"]
-    for name, figure in sorted(KNOWN.items()):
-        if name.endswith("_undefined"):
-            continue
-        title = f"`{name}` ({figure.note})" if figure.note else f"`{name}`"
-        cells = title, figure.help, figure.uniform, figure.perfect, better[figure.higher_is_better]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
-
-
 declare(
     Figure("loss", "The task's loss, a mean over units", False, perfect=""),
     Figure("train_seconds", "Seconds of training", False, perfect=""),

@@ -89,7 +89,7 @@ class Recurrent(RecurrentDecoder, kind="recurrent", target="attnlab.models.recur
 
 
 class Convolutional(
-    RecurrentDecoder, kind="convolutional", target="attnlab.models.convolutional:Convolutional"
+    RecurrentDecoder, kind="convolutional", target="attnlab.models.encoders:Convolutional"
 ):
     """Convolutional encoder (Gehring et al. 2017); recurrent decoder that attends to it."""
 

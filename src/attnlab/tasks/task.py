@@ -24,8 +24,8 @@ from attnlab.data.groups import Groups
 from attnlab.data.inputs import Picture
 from attnlab.errors import UserError
 from attnlab.models.builder import ModelBuilder
+from attnlab.models.encoders import CoAttention, OneSequence
 from attnlab.models.memory import Missing, Reader
-from attnlab.models.multi_input import CoAttention, OneSequence
 from attnlab.models.pooling import AttentionPrediction
 
 

@@ -1,4 +1,4 @@
-"""The tables of docs/mechanisms.md, from the schemas: `python -m attnlab.attention.tables`."""
+"""The tables of docs/mechanisms.md and docs/metrics.md, from the code: `python -m docs.tables`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import yaml
 
 from attnlab.config import combinations
 from attnlab.config.section import config_dir
+from attnlab.metrics.figures import KNOWN, import_metrics
 
 
 def parts() -> str:
@@ -20,7 +21,7 @@ def parts() -> str:
         for kind, schema in combinations.kinds_of(part).items():
             if isinstance(schema.target, str):
                 settings = [f"`{name}`" for name in schema.model_fields if name != "kind"]
-                rows.append([f"`{part}={kind}`", _said(schema), ", ".join(settings)])
+                rows.append([f"`{part}={kind}`", _described(schema), ", ".join(settings)])
     return _table(["`attention/...`", "is", "settings"], rows)
 
 
@@ -54,13 +55,28 @@ def kernels() -> str:
         devices = ", ".join(sorted(kernel.devices))
         dropout = "yes" if kernel.drops_weights else "no"
         rows.append([f"`{name}`", "; ".join(serves) or "everything", devices, dropout])
-        rows[-1].append(_said(kernel))
+        rows[-1].append(_described(kernel))
     return _table(["`attention.kernel=`", "serves", "on", "drops weights", "how"], rows)
+
+
+def figures() -> str:
+    """Every known figure: what it is, and what uninformed and perfect maps score."""
+    import_metrics()
+    better = {True: "higher", False: "lower", None: ""}
+    rows = []
+    for name, figure in sorted(KNOWN.items()):
+        if name.endswith("_undefined"):
+            continue
+        title = f"`{name}` ({figure.note})" if figure.note else f"`{name}`"
+        cells = title, figure.help, figure.uniform, figure.perfect, better[figure.higher_is_better]
+        rows.append(cells)
+    return _table(["figure", "what it is", "uniform", "perfect", "better"], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
     f"mechanism-{table.__name__}": table for table in (parts, mechanisms, rules, kernels)
-}
+} | {"metric-figures": figures}
+PAGES = Path("docs/mechanisms.md"), Path("docs/metrics.md")
 
 
 def written(page: str) -> str:
@@ -81,7 +97,7 @@ def _kinds(part: str, forms: frozenset[str]) -> str:
     )
 
 
-def _said(schema: type) -> str:
+def _described(schema: type) -> str:
     """The documentation of a schema, on one line."""
     return " ".join(inspect.cleandoc(schema.__doc__ or "").split()).replace("|", "\\|")
 
@@ -93,5 +109,5 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 if __name__ == "__main__":
-    documentation = Path("docs/mechanisms.md")
-    documentation.write_text(written(documentation.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in PAGES:
+        path.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")
