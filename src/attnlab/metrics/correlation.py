@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -57,80 +58,6 @@ def average_ranks(values: Tensor, keys: Tensor) -> Tensor:
     return torch.zeros_like(shared).scatter(-1, ranking.order, shared)
 
 
-class MeanAbsoluteError(RowMetric):
-    """Mean over visible keys of |p - t|, both as shares of their row; the mean over rows.
-
-    Shares shrink as rows get longer, and so does this error: compare it on the same data only.
-    """
-
-    about = (
-        Figure(
-            "mae",
-            "Mean absolute difference of weights and gold shares",
-            False,
-            "little if gold is flat",
-            "0",
-        ),
-    )
-
-    def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
-        visible = target.key_mask.sum(-1, keepdim=True)  # batch x 1
-        whole = weights.sum(-1, keepdim=True).clamp_min(1e-30)
-        return (weights / whole - target.distribution().double()).abs().sum(-1) / visible
-
-
-class Pearson(RowMetric):
-    """Pearson's correlation within each row, then the mean over rows (not one over all words)."""
-
-    about = (
-        Figure(
-            "pearson",
-            "Pearson correlation with gold within a row, mean over rows",
-            uniform="undefined",
-        ),
-    )
-    may_be_undefined = True
-
-    def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
-        return correlation(weights, target.weights.double(), target.keys())
-
-
-class Spearman(RowMetric):
-    """Spearman's rank correlation within each row, ties sharing their mean rank."""
-
-    about = (
-        Figure(
-            "spearman",
-            "Spearman rank correlation with gold within a row, mean over rows",
-            uniform="undefined",
-        ),
-    )
-    may_be_undefined = True
-
-    def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
-        return spearman(weights, target.weights.double(), target.keys())
-
-
-class Kendall(RowMetric):
-    """Kendall's tau-b within each row.
-
-    Not defined where either side is constant: scipy then gives NaN, which silently drops out of a
-    nan-mean; here the share of such rows is a figure.
-    """
-
-    about = (
-        Figure(
-            "kendall",
-            "Kendall tau-b with gold within a row, mean over rows",
-            uniform="undefined",
-        ),
-    )
-    may_be_undefined = True
-
-    def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
-        return kendall(weights, target.weights.double(), target.keys())
-
-
 def correlation(one: Tensor, other: Tensor, keys: Tensor) -> Tensor:
     """Pearson's r of each row over its visible keys, NaN if either is constant.
 
@@ -169,3 +96,78 @@ def _centred(values: Tensor, keys: Tensor) -> Tensor:
     least = values.masked_fill(~keys, torch.inf).amin(-1, keepdim=True)
     most = values.masked_fill(~keys, -torch.inf).amax(-1, keepdim=True)
     return torch.where(keys & (most > least), visible - mean, 0.0)
+
+
+class MeanAbsoluteError(RowMetric):
+    """Mean over visible keys of |p - t|, both as shares of their row; the mean over rows.
+
+    Shares shrink as rows get longer, and so does this error: compare it on the same data only.
+    """
+
+    about = (
+        Figure(
+            "mae",
+            "Mean absolute difference of weights and gold shares",
+            False,
+            "little if gold is flat",
+            "0",
+        ),
+    )
+
+    def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
+        visible = target.key_mask.sum(-1, keepdim=True)  # batch x 1
+        whole = weights.sum(-1, keepdim=True).clamp_min(1e-30)
+        return (weights / whole - target.distribution().double()).abs().sum(-1) / visible
+
+
+class RowCorrelation(RowMetric):
+    """A correlation of weights with gold within each row, then the mean over rows."""
+
+    may_be_undefined = True
+    correlate: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+    def values(self, weights: Tensor, target: TargetBatch) -> Tensor:
+        return type(self).correlate(weights, target.weights.double(), target.keys())
+
+
+class Pearson(RowCorrelation):
+    """Pearson's correlation within each row, then the mean over rows (not one over all words)."""
+
+    about = (
+        Figure(
+            "pearson",
+            "Pearson correlation with gold within a row, mean over rows",
+            uniform="undefined",
+        ),
+    )
+    correlate = staticmethod(correlation)
+
+
+class Spearman(RowCorrelation):
+    """Spearman's rank correlation within each row, ties sharing their mean rank."""
+
+    about = (
+        Figure(
+            "spearman",
+            "Spearman rank correlation with gold within a row, mean over rows",
+            uniform="undefined",
+        ),
+    )
+    correlate = staticmethod(spearman)
+
+
+class Kendall(RowCorrelation):
+    """Kendall's tau-b within each row.
+
+    Not defined where either side is constant: scipy then gives NaN, which silently drops out of a
+    nan-mean; here the share of such rows is a figure.
+    """
+
+    about = (
+        Figure(
+            "kendall",
+            "Kendall tau-b with gold within a row, mean over rows",
+            uniform="undefined",
+        ),
+    )
+    correlate = staticmethod(kendall)

@@ -194,7 +194,29 @@ def _greatest_so_far(values: Gains, positions: Positions) -> tuple[Positions, Ga
     return np.maximum.accumulate(np.where(values == greatest, positions, 0)), greatest
 
 
-class AlignmentErrorRate(MapMetric):
+class LinkMetric(MapMetric):
+    """A figure of expected counts, over the order of tied keys, of the links that a rule makes."""
+
+    def __init__(self, links: LinkRule) -> None:
+        super().__init__()
+        self.rule = links
+
+    def count(self, weights: Tensor, target: TargetBatch) -> Tensor:
+        return self.counted(self.rule.links(weights, target.keys()), target)
+
+    def best(self, target: TargetBatch) -> Tensor:
+        return self.counted(self.rule.best(self.grades(target), target.keys()), target)
+
+    @abstractmethod
+    def counted(self, chances: Tensor, target: TargetBatch) -> Tensor:
+        """Expected counts from the chance of each link: batch x counts."""
+
+    def grades(self, target: TargetBatch) -> Tensor:
+        """The higher the better a link; 0 is wrong: batch x queries x keys, long."""
+        return target.marks().long()
+
+
+class AlignmentErrorRate(LinkMetric):
     """AER = 1 - (|A & S| + |A & P|) / (|A| + |S|), counts pooled over the corpus.
 
     Precision is |A & P| / |A|, recall |A & S| / |S|. Published figures differ by what is counted:
@@ -213,19 +235,11 @@ class AlignmentErrorRate(MapMetric):
         Figure("alignment_recall", "Share of the sure gold links that are found"),
     )
 
-    def __init__(self, links: LinkRule) -> None:
-        super().__init__()
-        self.rule = links
+    def grades(self, target: TargetBatch) -> Tensor:
+        """Sure links before possible ones."""
+        return (target.weights > 0).long() + (target.marks() | (target.weights > 0))
 
-    def count(self, weights: Tensor, target: TargetBatch) -> Tensor:
-        return self._counted(self.rule.links(weights, target.keys()), target)
-
-    def best(self, target: TargetBatch) -> Tensor:
-        """Sure links first, then possible ones, as many as the rule allows."""
-        grades = (target.weights > 0).long() + (target.marks() | (target.weights > 0))
-        return self._counted(self.rule.best(grades, target.keys()), target)
-
-    def _counted(self, chances: Tensor, target: TargetBatch) -> Tensor:
+    def counted(self, chances: Tensor, target: TargetBatch) -> Tensor:
         """Expected sizes of the sets that the figures are made of: batch x 4."""
         annotated = target.query_mask[:, :, None] & target.keys()  # batch x queries x keys
         links = chances * annotated

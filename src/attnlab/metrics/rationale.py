@@ -13,7 +13,7 @@ from torch import Tensor
 from attnlab.data.target_batch import TargetBatch
 from attnlab.metrics.correlation import Ranking, rank
 from attnlab.metrics.figures import Figure, Values
-from attnlab.metrics.links import LinkRule, Marks
+from attnlab.metrics.links import LinkMetric, LinkRule, Marks
 from attnlab.metrics.pooled import MapMetric, MarkedRowMetric, ratio
 
 Stretch = tuple[int, int]
@@ -72,7 +72,7 @@ def _precision(ranking: Ranking) -> Tensor:
     return ranking.up_to_ties(ranking.marks) / (ranking.last + 1)
 
 
-class TokenF1(MapMetric):
+class TokenF1(LinkMetric):
     """Precision, recall and F1 of marked tokens: pooled over the corpus, and the mean of rows.
 
     `token_f1_macro` is ERASER's instance macro F1 (the mean of each row's F1, not the F1 of mean
@@ -87,17 +87,7 @@ class TokenF1(MapMetric):
         Figure("token_f1_macro", "Mean over rows of the F1 of linked keys against marked keys"),
     )
 
-    def __init__(self, links: LinkRule) -> None:
-        super().__init__()
-        self.rule = links
-
-    def count(self, weights: Tensor, target: TargetBatch) -> Tensor:
-        return self._counted(self.rule.links(weights, target.keys()), target)
-
-    def best(self, target: TargetBatch) -> Tensor:
-        return self._counted(self.rule.best(target.marks().long(), target.keys()), target)
-
-    def _counted(self, chances: Tensor, target: TargetBatch) -> Tensor:
+    def counted(self, chances: Tensor, target: TargetBatch) -> Tensor:
         """Expected counts over the order of tied keys: batch x 5."""
         annotated = target.query_mask[:, :, None] & target.keys()
         predicted, gold = chances * annotated, target.marks() & annotated
