@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = [
     "errors",
     "compat",
-    "reading",
+    "text_files",
     "config",
     "attention",
     "data",

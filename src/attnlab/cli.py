@@ -14,17 +14,39 @@ config is known to be right. Exit codes: 0 done, 1 the run failed, 2 the user ca
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import re
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from attnlab.compat import keep_freed_memory
-from attnlab.errors import RunError, UserError, suggest
+from attnlab.errors import RunError, StopSignalError, UserError, suggest
 
+STOP_SIGNALS, SIG_DFL = (signal.SIGTERM, signal.SIGHUP), signal.SIG_DFL
+SPACE, RIGHTS = "free some space, then the same command again", "a folder that you may write to"
+REMEDIES = {
+    errno.ENOSPC: SPACE,
+    errno.EDQUOT: SPACE,
+    errno.EFBIG: SPACE,
+    errno.EACCES: RIGHTS,
+    errno.EPERM: RIGHTS,
+    errno.EROFS: RIGHTS,
+    errno.ENOENT: "ls of the folder",
+    errno.ENOTDIR: "ls of the folder",
+    errno.EISDIR: "the name of a file",
+    errno.ENAMETOOLONG: "a shorter name",
+    errno.EMFILE: "ulimit -n 4096, then the same command again",
+    errno.EIO: "another disk",
+}
 DECLARED = re.compile(r'^(COMMAND|FROM_CONFIG) = "(.+)"$', re.MULTILINE)
 
 
@@ -61,14 +83,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     keep_freed_memory()
+    with _stop_signals_raise():
+        try:
+            code = _dispatch(words)
+            sys.stdout.flush()
+        except (UserError, RunError) as error:
+            code = _failed(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            code = _failed("stopped by Ctrl-C")
+        except BrokenPipeError:
+            # What is left in the buffer would be written, and fail, as Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = _failed("stopped: nobody reads the output any more")
+        except OSError as error:
+            if error.errno not in REMEDIES:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            code = _failed(f"{where}{error.strerror}; try: {REMEDIES[error.errno]}")
+    return code
+
+
+def _failed(message: str, code: int = 1) -> int:
+    with suppress(OSError):  # of a terminal that is gone
+        print(f"attnlab: {message}", file=sys.stderr, flush=True)
+    return code
+
+
+@contextmanager
+def _stop_signals_raise() -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP end the command as Ctrl-C does: with its state and in one line."""
+    in_main = threading.current_thread() is threading.main_thread()
+    first = os.environ.get("LOCAL_RANK", "0") == "0"  # it stops the other processes itself
+    default = [n for n in STOP_SIGNALS if in_main and first and signal.getsignal(n) is SIG_DFL]
+
+    def stop(number: int, frame: Any) -> None:
+        for each in default:  # schedulers send them more than once
+            signal.signal(each, signal.SIG_IGN)
+        raise StopSignalError(f"stopped by {signal.Signals(number).name}")
+
+    for number in default:
+        signal.signal(number, stop)
     try:
-        return _dispatch(words)
-    except (UserError, RunError) as error:
-        print(f"attnlab: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("attnlab: stopped", file=sys.stderr)
-        return 1
+        yield
+    finally:
+        for number in default:
+            signal.signal(number, SIG_DFL)
 
 
 def _dispatch(words: list[str]) -> int:

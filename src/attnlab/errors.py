@@ -19,6 +19,14 @@ class RunError(Exception):
     exit_code = 1
 
 
+class InterruptedRunError(RunError):
+    """Somebody asked the run to stop."""
+
+
+class StopSignalError(InterruptedRunError):
+    """A signal that ends a process arrived; nothing has been saved because of it."""
+
+
 @dataclass(frozen=True)
 class Mistake:
     """One wrong entry: where it stands, what was found, and what would have been right."""

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from attnlab.cli import main
-from attnlab.reading import read_table
 from attnlab.report.page import browser
 from attnlab.report.rendering import unpack
 from attnlab.report.tables import PER_EXAMPLE
+from attnlab.text_files import read_table
 from tests.runs import train_small
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from attnlab.metrics.figures import paired_bootstrap
 from attnlab.metrics.text import ExactMatch
-from attnlab.reading import read_table
 from attnlab.report.summary import (
     differences,
     draw_findings,
@@ -20,6 +19,7 @@ from attnlab.report.summary import (
     plausibility,
 )
 from attnlab.report.tables import PER_EXAMPLE, RESAMPLES, save_scores
+from attnlab.text_files import read_table
 from tests.report.reported import reported
 
 FIGURES = reported("dates", count=3).figures

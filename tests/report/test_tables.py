@@ -10,9 +10,9 @@ from pathlib import Path
 import yaml
 
 from attnlab.config.compose import load
-from attnlab.reading import read_table
 from attnlab.report.summary import Finding
 from attnlab.report.tables import ORDERS, save_figures, save_findings, save_metrics
+from attnlab.text_files import read_table
 from tests.commands import REPOSITORY, run
 from tests.report.reported import reported
 

@@ -14,7 +14,7 @@ from attnlab.errors import UserError
 from attnlab.stages.run import open_run
 from attnlab.stages.run_status import read_status
 from tests.runs import train_small
-from tests.test_reading import BOMB
+from tests.test_text_files import BOMB
 
 MARKUP = "a[/x] :smile:"  # which rich would take for its own
 
@@ -30,6 +30,13 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(original: Path, tmp_path: Path) -> Path:
     """A copy of the run; its prepared data are the original's."""
     return shutil.copytree(original, tmp_path / "run")
+
+
+def without_checksums(run: Path) -> None:
+    """The run with figures as an older attnlab wrote them."""
+    figures = json.loads((run / "metrics.json").read_text())
+    del figures["checksum"], figures["files"]
+    (run / "metrics.json").write_text(json.dumps(figures))
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
@@ -108,13 +115,38 @@ def test_report_of_damaged_figures(
     path.write_bytes(wrong if damage == "wrong" else whole[: len(whole) // 2])
     code, text = said(capsys, "report", str(run))
     assert code == 2
+    assert text.startswith(f"attnlab: {path}: ")
+    assert text.endswith(f"; try: attnlab evaluate {run}\n")
+
+
+@pytest.mark.parametrize("name", ["examples.json", "heads.json", "per_example.csv"])
+def test_report_of_files_with_other_content(
+    name: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a checksum of today does not tell already, as in runs that are older."""
+    without_checksums(run)
+    path = run / name
+    path.write_bytes(path.read_bytes()[:200])
+    code, text = said(capsys, "report", str(run))
+    assert code == 2
     assert text.startswith(f"attnlab: {path}: damaged (")
     assert text.endswith(f"); try: attnlab evaluate {run}\n")
+
+
+def test_a_figure_that_was_changed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run / "metrics.json"
+    figures = json.loads(path.read_text())
+    figures["answer"]["exact_match"] = 0.99
+    path.write_text(json.dumps(figures))
+    code, text = said(capsys, "report", str(run))
+    assert code == 2
+    assert text.startswith(f"attnlab: {path}: damaged (its figures differ from their checksum);")
 
 
 def test_weights_of_heads_that_are_no_weights(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    without_checksums(run)
     heads = json.loads((run / "heads.json").read_text())
     next(iter(heads[0].values()))["shape"][0] += 1
     (run / "heads.json").write_text(json.dumps(heads))

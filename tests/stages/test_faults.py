@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from pydantic import BaseModel, ValidationError
 
 from attnlab.config import compose
+from attnlab.config.section import SLOTS, Section, Variant, load_kinds
 from attnlab.errors import RunError, UserError
 from attnlab.stages.run import FOLDER_VARIABLE, fingerprint, open_run, start
 from tests.commands import run, small, small_run
@@ -149,3 +152,59 @@ def test_fingerprint_ignores_what_does_not_change_the_result() -> None:
     _, changed = compose.load(["seed=1"])
     assert fingerprint(one) == fingerprint(other)
     assert fingerprint(one) != fingerprint(changed)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("trainer.threads=100000", "trainer.threads: 100000 is not allowed; should be less than"),
+        ("trainer.threads=-3", "trainer.threads: -3 is not allowed; should be greater than"),
+        ("trainer.batches.workers=5000", "trainer.batches.workers: 5000 is not allowed; should"),
+        ("trainer.optimizer.betas=[0.9,1.0]", "trainer.optimizer.betas.1: 1.0 is not allowed; "),
+        ("trainer.clip_norm=nan", "trainer.clip_norm: nan is not allowed; should be a finite num"),
+        ("trainer.clip_norm=-1", "trainer.clip_norm: -1 is not allowed; should be greater than 0"),
+        ("trainer.max_epochs=0", "trainer.max_epochs: 0 would train nothing; -1 is no limit"),
+        ("trainer.optimizer.lr=inf", "trainer.optimizer.lr: inf is not allowed; should be a fin"),
+        ("plugins=['']", "plugins: '' is not the name of a module; allowed: my_module, package.mo"),
+        ("plugins=[.x]", "plugins: '.x' is not the name of a module; allowed: my_module, packag"),
+    ],
+)
+def test_values_that_would_fail_later(override: str, line: str) -> None:
+    with pytest.raises(UserError) as caught:
+        compose.load([override])
+    assert str(caught.value).startswith(line)
+
+
+def test_monitored_figure_that_no_validation_has(tmp_path: Path) -> None:
+    monitored = "trainer.checkpoints.monitor=val/exact_mtch"
+    with pytest.raises(UserError) as caught:
+        train_small(tmp_path, f"paths.run={tmp_path / 'run'}", "dataset.train=16", monitored)
+    line = str(caught.value)
+    assert line.startswith("trainer.checkpoints.monitor: no figure 'val/exact_mtch'; did you mean")
+    assert "'val/exact_match'" in line
+    assert not (tmp_path / "run" / "history").exists(), "told before training"
+
+
+def _numbers(section: type[BaseModel]) -> Iterator[tuple[type[BaseModel], str]]:
+    """Every field of the schema that takes a float."""
+    for each in section.__subclasses__():
+        is_slot = issubclass(each, Variant) and SLOTS.get(each.slot) is each
+        for name, field in each.model_fields.items():
+            if "float" in str(field.annotation) and not is_slot:
+                yield each, name
+        yield from _numbers(each)
+
+
+def test_no_field_of_the_schema_takes_what_is_no_number() -> None:
+    load_kinds()
+    fields = dict.fromkeys(_numbers(Section))
+    assert len(fields) > 50
+    for section, name in fields:
+        for number in ("nan", "inf"):
+            value = float(number)
+            for given in (value, [value], [value, value], {"x": value}):
+                try:
+                    section.model_validate({name: given})
+                except ValidationError as error:
+                    about = [e for e in error.errors() if name in e["loc"]]
+                assert about, (section, name, given)

@@ -59,6 +59,9 @@ def import_plugins(modules: Sequence[str]) -> None:
     if modules and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     for name in modules:
+        if not all(part.isidentifier() for part in str(name).split(".")):
+            hint = "allowed: my_module, package.module"
+            raise UserError(str(Mistake("plugins", f"'{name}' is not the name of a module", hint)))
         _import(name, "plugins", f"in {Path.cwd()} or installed")
 
 

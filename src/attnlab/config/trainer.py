@@ -25,7 +25,7 @@ class Batches(Section):
         ge=0,
         description="examples of a split kept in memory; others are read when it is their turn",
     )
-    workers: int = Field(ge=0, description="loader processes; 0 loads in the main process")
+    workers: int = Field(ge=0, le=1024, description="loader processes; 0 loads in the main process")
     bucket: int = Field(
         ge=1, description="batches drawn from this many batches sorted by length; 1 is no sorting"
     )
@@ -70,7 +70,7 @@ class Trainer(Section):
     )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(description="arithmetic")
     threads: int | None = Field(
-        ge=1, le=4096, description="CPU threads of each process; null leaves it to torch"
+        ge=1, le=1024, description="CPU threads of each process; null leaves it to torch"
     )
     max_epochs: int = Field(ge=-1, description="passes over the data; -1 is no limit")
     max_steps: int = Field(ge=-1, description="optimizer steps; -1 is no limit")

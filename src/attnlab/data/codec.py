@@ -26,7 +26,7 @@ from attnlab.data.pretrained import PretrainedPieces
 from attnlab.data.target import IDENTITY, AttentionTarget, MapLayout, at_groups, at_hops, first_rows
 from attnlab.data.tokenizers import Pieces, VariedPieces
 from attnlab.data.vocabulary import Vocabulary
-from attnlab.reading import damage_told, read_json
+from attnlab.text_files import damage_told, read_json
 
 FILE = "vocabulary.json"
 VECTORS = "vectors-{}.npy"  # of an input's words, where they have any before training

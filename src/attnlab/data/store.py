@@ -15,7 +15,7 @@ import numpy as np
 from attnlab.data.example import Example
 from attnlab.data.target import AttentionTarget
 from attnlab.errors import UserError
-from attnlab.reading import WRONG_CONTENT, DamagedFileError, problem
+from attnlab.text_files import WRONG_CONTENT, DamagedFileError, problem
 
 FLOATS, BYTES = "<f4", "|u1"  # as which numbers are kept; pictures come as bytes, and stay so
 

@@ -14,8 +14,8 @@ from pydantic import TypeAdapter
 
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example, named
-from attnlab.reading import damage_told, read_json
 from attnlab.report.rendering import Regions, picture_address, spectrum
+from attnlab.text_files import damage_told, read_json, write_whole
 
 Map = npt.NDArray[np.float32]
 Rows = list[list[float]]
@@ -218,7 +218,7 @@ def _rounded(matrix: npt.NDArray[np.floating]) -> Rows:
 def save_examples(examples: Sequence[ShownExample], path: Path) -> None:
     """One JSON list."""
     content = [asdict(example) for example in examples]
-    path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    write_whole(path, json.dumps(content, ensure_ascii=False))
 
 
 def load_examples(path: Path) -> list[ShownExample]:

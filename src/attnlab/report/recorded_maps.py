@@ -17,9 +17,9 @@ from attnlab.attention.taps import sites
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.models.pooling import WORDS_SITE
-from attnlab.reading import damage_told, read_json
 from attnlab.report.examples import Rows, ShownExample
 from attnlab.report.rendering import Packed, pack, unpack
+from attnlab.text_files import damage_told, read_json, write_whole
 
 FILE = "heads.json"
 MOST_WEIGHTS = 2**16  # of one head's map: 256 x 256
@@ -63,7 +63,7 @@ class HeadMaps:
         self.characters += sum(len(packed["data"]) for packed in heads.values())
 
     def save(self, folder: Path) -> None:
-        (folder / FILE).write_text(json.dumps(self.examples), encoding="utf-8")
+        write_whole(folder / FILE, json.dumps(self.examples))
 
 
 def load_heads(folder: Path) -> list[Heads]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from attnlab.errors import UserError
 from attnlab.metrics.figures import interval, two_sided_p
-from attnlab.reading import read_json
+from attnlab.text_files import damage_told, read_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,6 +42,8 @@ class FiguresForm(BaseModel):
     intervals: dict[str, Ends | None]
     cost: Numbers
     about: dict[str, dict[str, Any]] = {}
+    files: dict[str, str] = {}  # hashes, see `tables.hashes`; older runs have none
+    checksum: str = ""
 
 
 class FindingForm(BaseModel):
@@ -66,7 +70,18 @@ def read_figures(folder: Path) -> dict[str, Any]:
     path = folder / "metrics.json"
     if not path.is_file():
         raise UserError(f"{path}: missing; try: attnlab evaluate {folder}")
-    return read_json(path, f"attnlab evaluate {folder}", FiguresForm)
+    remedy = f"attnlab evaluate {folder}"
+    figures = read_json(path, remedy, FiguresForm)
+    with damage_told(path, remedy):
+        if figures.get("checksum", checksum(figures)) != checksum(figures):
+            raise ValueError("its figures differ from their checksum")
+    return figures
+
+
+def checksum(figures: Mapping[str, Any]) -> str:
+    """Hash of the figures; metrics.json holds it among them."""
+    kept = {name: value for name, value in figures.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 GROUPS = ("answer", "attention", "trust")

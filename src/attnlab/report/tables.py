@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,11 @@ from torch import nn
 from attnlab.metrics.figures import Values, resampled_sums
 from attnlab.metrics.pooled import PooledMetric, ratio
 from attnlab.metrics.text import Changed
-from attnlab.reading import damage_told, read_table
 from attnlab.report.summary import Finding, Row, plausibility, trust
+from attnlab.text_files import DamagedFileError, damage_told, read_table, write_whole
 
 PER_EXAMPLE, RESAMPLES = "per_example.csv", "resamples.csv"
+RESULTS = ("examples.json", "heads.json", PER_EXAMPLE, RESAMPLES)
 DRAWS = 1000
 
 Table = Mapping[str, Sequence[object] | Values]
@@ -71,11 +74,12 @@ def _resampled(statistics: Values) -> Values:
 
 def write_table(table: Table, path: Path) -> None:
     """Columns by name, with six digits."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(table)
-        for row in zip(*table.values(), strict=True):
-            writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in row])
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(table)
+    for row in zip(*table.values(), strict=True):
+        writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in row])
+    write_whole(path, text.getvalue())
 
 
 def read_scores(folder: Path, name: str) -> dict[str, list[str]]:
@@ -90,6 +94,22 @@ def read_scores(folder: Path, name: str) -> dict[str, list[str]]:
         for column in table.keys() - {"id"}:
             np.array(table[column], float)
     return table
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """The SHA-256 of what an evaluation leaves in files of its own, for metrics.json."""
+    paths = [folder / name for name in RESULTS]
+    return {path.name: sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
+
+
+def require_results(folder: Path, files: Mapping[str, str]) -> None:
+    """Raise a `DamagedFileError` for a file that is not the one that an evaluation left."""
+    there = hashes(folder)
+    for name, expected in files.items():
+        if there.get(name) != expected:
+            raise DamagedFileError(
+                f"{folder / name}: not what the evaluation wrote; try: attnlab evaluate {folder}"
+            )
 
 
 def save_figures(figures: Mapping[str, Any], folder: Path) -> None:
@@ -122,7 +142,7 @@ def save_metrics(findings: Iterable[Finding], path: Path) -> None:
     for row in findings:
         test, _, figure = row.figure.partition(": ")
         metrics.setdefault(_name(test), {})[_name(figure)] = row.value
-    path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(metrics, indent=2) + "\n")
 
 
 def _name(text: str) -> str:

@@ -20,10 +20,10 @@ from rich.console import Console
 from attnlab.config import compose
 from attnlab.config.schema import Config
 from attnlab.errors import RunError, UserError
-from attnlab.reading import read_json
 from attnlab.stages import composed
 from attnlab.stages.executors import Processes
 from attnlab.stages.sweep import Job, Sweep
+from attnlab.text_files import read_json, write_whole
 
 COMMAND = "run a sweep and write its leaderboard"
 
@@ -108,7 +108,7 @@ class Comparison:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             html = folder / "leaderboard.html"
-            html.write_text(page(board, self.title, command, folder), encoding="utf-8")
+            write_whole(html, page(board, self.title, command, folder))
             pictures = leaderboard_picture.save(board, folder)
             leaderboard_table.write_csv(board, folder / "leaderboard.csv")
             leaderboard_table.write_json(board, command, folder / "leaderboard.json")

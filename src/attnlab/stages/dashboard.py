@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnlab.errors import UserError, suggest
-from attnlab.reading import DamagedFileError, read_yaml
 from attnlab.stages.run import LATEST, Run, open_run
+from attnlab.text_files import DamagedFileError, read_yaml
 
 if TYPE_CHECKING:
     from attnlab.report.wandb_workspace import Logged

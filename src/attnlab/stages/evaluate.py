@@ -33,11 +33,12 @@ from attnlab.metrics.text import Changed
 from attnlab.report.examples import ShownExample, choose_examples, gold_text, save_examples
 from attnlab.report.map_pictures import draw_head_grids, draw_maps
 from attnlab.report.recorded_maps import HeadMaps
-from attnlab.report.summary import draw_panels
-from attnlab.report.tables import save_figures, save_scores
+from attnlab.report.summary import checksum, draw_panels
+from attnlab.report.tables import hashes, save_figures, save_scores
 from attnlab.stages.run import Run, open_run, with_changes
 from attnlab.stages.trained_run import TrainedRun
 from attnlab.tasks.task import Task
+from attnlab.text_files import write_whole
 from attnlab.training.evaluator import Evaluator
 from attnlab.training.learner import Learner
 
@@ -68,6 +69,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--name", help="folder of the figures with other settings")
     options = parser.parse_intermixed_args(arguments)
     run = open_run(options.run)
+    run.require_writable()
     if not options.settings:
         show(run, evaluate(TrainedRun(run)), run.folder)
         return
@@ -81,7 +83,7 @@ def changed_run(run: Run, settings: list[str], name: str | None = None) -> tuple
     folder = run.folder / "evaluations" / (name or folder_name(settings))
     folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(changed.plain, sort_keys=False, allow_unicode=True)
-    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    write_whole(folder / "config.yaml", text)
     return changed, folder
 
 
@@ -121,9 +123,11 @@ def evaluate(trained: TrainedRun, folder: Path | None = None, split: Split = "te
         for name in figures[group]
         if (fact := facts(name)) is not None
     }
+    figures["files"] = hashes(folder)
     figures = defined(figures)
+    figures["checksum"] = checksum(figures)
     text = json.dumps(figures, indent=2, allow_nan=False) + "\n"
-    (folder / "metrics.json").write_text(text, encoding="utf-8")
+    write_whole(folder / "metrics.json", text)
     draw_panels(figures, folder)
     save_figures(figures, folder)
     return figures

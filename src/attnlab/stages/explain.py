@@ -23,6 +23,7 @@ from attnlab.errors import Mistake, UserError
 from attnlab.metrics.figures import defined
 from attnlab.stages import params
 from attnlab.stages.run import Run, open_run
+from attnlab.text_files import write_whole
 
 if TYPE_CHECKING:
     from attnlab.explain.battery import Report
@@ -57,6 +58,7 @@ def main(arguments: list[str]) -> None:
         run = replace(run, plain={**run.plain, "explain": params.read(options.params).explain})
     run = with_settings(run, options.settings)
     mistake = not_explained(run.config.task)
+    run.require_writable()
     if mistake is None:
         explain(run)
     elif options.params:  # a stage of DVC leaves its files for every task
@@ -181,7 +183,7 @@ def _progress(title: str, steps: int, shown: bool) -> Iterator[Step]:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     text = json.dumps(defined(content), ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_whole(path, text + "\n")
 
 
 def show(console: Console, run: Run, explanations: Explanations, report: Report) -> None:

@@ -21,9 +21,9 @@ from omegaconf import DictConfig, OmegaConf
 from attnlab.config import compose
 from attnlab.config.schema import Config
 from attnlab.errors import UserError
-from attnlab.reading import read_json, read_yaml
 from attnlab.stages import run_lock
 from attnlab.stages.run import Run, fingerprint
+from attnlab.text_files import read_json, read_yaml, write_whole
 from attnlab.training.distributed import is_first_process
 
 COMMAND = "write params.yaml, which `dvc repro` reads"
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--output", type=Path, default=Path("params.yaml"))
     options = parser.parse_args(arguments)
     compose.load(options.overrides)
-    options.output.write_text(_content(options.overrides), encoding="utf-8")
+    write_whole(options.output, _content(options.overrides))
     print(options.output)
 
 
@@ -77,7 +77,7 @@ def forget_stale(config: Config, plain: dict[str, Any]) -> None:
         run_lock.acquire(folder)
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    marker.write_text(json.dumps(made_from, indent=2) + "\n")
+    write_whole(marker, json.dumps(made_from, indent=2) + "\n")
 
 
 def _code() -> str:

@@ -18,14 +18,14 @@ from typing import Any
 
 from attnlab.errors import UserError
 from attnlab.metrics.figures import facts
-from attnlab.reading import DamagedFileError, damage_told, read_table
 from attnlab.report.examples import load_examples
 from attnlab.report.page import Curves, ReportedRun, export, page, provenance
 from attnlab.report.recorded_maps import MapHistory, load_frames, load_heads, map_history
 from attnlab.report.summary import differences, read_figures
-from attnlab.report.tables import PER_EXAMPLE, RESAMPLES, read_scores
+from attnlab.report.tables import PER_EXAMPLE, RESAMPLES, read_scores, require_results
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
+from attnlab.text_files import DamagedFileError, damage_told, read_table, write_whole
 
 COMMAND = "write the HTML report of a run"
 
@@ -61,7 +61,7 @@ def write(runs: Sequence[Run], output: Path) -> Path:
     title = reported[0].name if len(runs) == 1 else _title([run.name for run in reported])
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(page(title, reported, compared), encoding="utf-8")
+        write_whole(output, page(title, reported, compared))
     except OSError as error:
         raise UserError(f"--output: cannot write {output} ({error.strerror})") from None
     return output
@@ -76,6 +76,7 @@ def _title(names: Sequence[str]) -> str:
 
 def _reported(run: Run) -> ReportedRun:
     figures = read_figures(run.folder)
+    require_results(run.folder, figures.get("files", {}))
     scores = read_scores(run.folder, PER_EXAMPLE)
     return ReportedRun(
         name=run.config.name,

@@ -22,7 +22,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,17 @@ from attnlab.config.compose import (
 )
 from attnlab.config.migrations import completed, migrated, migrated_overrides
 from attnlab.config.schema import Config
-from attnlab.errors import ConfigError, Mistake, RunError, UserError, suggest
-from attnlab.reading import DamagedFileError, damage_told, read_yaml
+from attnlab.errors import (
+    ConfigError,
+    InterruptedRunError,
+    Mistake,
+    RunError,
+    UserError,
+    suggest,
+)
 from attnlab.stages import run_lock
-from attnlab.stages.run_status import read_status, write_status
+from attnlab.stages.run_status import read_status, write_end, write_status
+from attnlab.text_files import DamagedFileError, damage_told, read_yaml, write_whole
 from attnlab.training.distributed import is_first_process
 
 LATEST = "latest"  # in the place of a run's folder
@@ -90,6 +97,18 @@ class Run:
         """Written whole or not at all: a kill in between leaves the old one."""
         write_status(self.folder, state=state, **more)
 
+    def require_writable(self) -> None:
+        """Raise a `UserError` where results could not be written, before the work is done."""
+        probe = self.folder / ".writable"
+        try:
+            write_whole(probe, "\n")
+            probe.unlink()
+        except OSError as error:
+            raise UserError(
+                f"{self.folder}: cannot write to it ({error.strerror}); "
+                "try: a copy of the run in a folder of yours"
+            ) from None
+
     @contextmanager
     def tracked(self) -> Iterator[None]:
         """The status says `running` inside, and afterwards how it ended; then the lock is free."""
@@ -103,10 +122,10 @@ class Run:
             self.set_status("finished", ended=time.time())
         except BaseException as error:
             self._require_folder()
-            interrupted = type(error).__name__ in ("InterruptedRunError", "KeyboardInterrupt")
+            interrupted = isinstance(error, InterruptedRunError | KeyboardInterrupt)
             state = "interrupted" if interrupted else "failed"
-            with suppress(OSError):  # the error itself says more
-                self.set_status(state, ended=time.time(), message=str(error).splitlines()[:1])
+            message = str(error).splitlines()[:1]
+            write_end(self.folder, state=state, ended=time.time(), message=message)
             raise
         finally:
             run_lock.release(self.folder)
@@ -131,7 +150,7 @@ def start(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Ru
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         run_lock.acquire(folder)
         text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-        (folder / "config.yaml").write_text(text, encoding="utf-8")
+        write_whole(folder / "config.yaml", text)
         run.set_status("running", fingerprint=fingerprint(plain), overrides=list(overrides))
     except OSError as error:
         raise UserError(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from attnlab.reading import DamagedFileError, read_json
+from attnlab.text_files import DamagedFileError, read_json, write_whole
 
 FILE = "status.json"
 
@@ -41,6 +42,23 @@ def read_status(folder: Path) -> dict[str, Any]:
 
 def write_status(folder: Path, **values: Any) -> None:
     """Change these values; the file is written whole or not at all."""
-    draft = folder / f".{FILE}.part"
-    draft.write_text(json.dumps(read_status(folder) | values, indent=2) + "\n", encoding="utf-8")
-    draft.replace(folder / FILE)
+    write_whole(folder / FILE, _changed(folder, values))
+
+
+def write_end(folder: Path, **values: Any) -> None:
+    """The same for the end of a run, which must be told: on a full disk, over the old content."""
+    try:
+        write_status(folder, **values)
+    except OSError:
+        text = _changed(folder, values)
+        try:
+            with (folder / FILE).open("r+", encoding="utf-8") as file:
+                file.write(text)
+                file.truncate()
+        except OSError as error:
+            problem = f"cannot be written ({error.strerror}); it does not say how the run ended"
+            print(f"{folder / FILE}: {problem}", file=sys.stderr)
+
+
+def _changed(folder: Path, values: dict[str, Any]) -> str:
+    return json.dumps(read_status(folder) | values, indent=2) + "\n"

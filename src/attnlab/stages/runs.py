@@ -20,11 +20,11 @@ from rich.table import Table
 from rich.text import Text
 
 from attnlab.errors import UserError
-from attnlab.reading import DamagedFileError
 from attnlab.report.summary import read_figures
 from attnlab.stages.run import find_runs
 from attnlab.stages.run_status import read_status
 from attnlab.stages.sweep_table import STYLES, headlines, print_whole
+from attnlab.text_files import DamagedFileError
 
 COMMAND = "list the runs, the latest first"
 SHOWN = 20

@@ -21,10 +21,10 @@ from typing import Any
 
 from attnlab.config import compose
 from attnlab.errors import ConfigError, RunError
-from attnlab.reading import DamagedFileError, read_json
 from attnlab.stages.executors import STILL_RUNNING, Executor, ShouldStop
 from attnlab.stages.run import fingerprint
 from attnlab.stages.sweep_table import LiveTable, Outcome, announce, show
+from attnlab.text_files import DamagedFileError, read_json, write_whole
 
 LOG_LINES_SHOWN = 8
 
@@ -157,10 +157,8 @@ class Sweep:
         with self.lock:
             self.outcomes[outcome.folder] = outcome
             self.status_file.parent.mkdir(parents=True, exist_ok=True)
-            draft = self.status_file.with_name(f".{self.status_file.name}.part")
             content = [asdict(each) for each in self.outcomes.values()]
-            draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-            draft.replace(self.status_file)
+            write_whole(self.status_file, json.dumps(content, indent=2) + "\n")
         return outcome
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,14 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from attnlab.config.schema import Config
 from attnlab.data.prepared import Prepared
-from attnlab.errors import RunError
+from attnlab.errors import (
+    ConfigError,
+    InterruptedRunError,
+    Mistake,
+    RunError,
+    StopSignalError,
+    suggest,
+)
 from attnlab.report.logged import map_recorder
 from attnlab.stages import evaluate, report
 from attnlab.stages.prepare import prepared_data
@@ -30,7 +38,7 @@ from attnlab.training.data_module import PreparedData
 from attnlab.training.history import History
 from attnlab.training.learner import Learner
 from attnlab.training.progress import Cost
-from attnlab.training.safety import InterruptedRunError, is_out_of_memory, out_of_memory
+from attnlab.training.safety import is_out_of_memory, out_of_memory
 from attnlab.training.trainer import build_trainer, seed_everything
 
 FROM_CONFIG = "prepare, train, evaluate and report"
@@ -42,7 +50,7 @@ def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Run
     if "train" not in config.stages:
         return None
     run = start(config, plain, overrides)
-    with run.tracked():
+    with run.tracked(), _stops_told(overrides):
         prepared = prepared or prepared_data(config)
         about = provenance(plain, prepared.digest)
         run.set_status("running", **{name: about[name] for name in about if name != "config"})
@@ -54,6 +62,20 @@ def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Run
     return run
 
 
+@contextmanager
+def _stops_told(overrides: Sequence[str]) -> Iterator[None]:
+    """A stop that saved nothing ends with the command that goes on from the last checkpoint."""
+    again = f"\n  go on with: {resume_command(overrides)}"
+    try:
+        yield
+    except SIGTERMException:  # where Lightning alone listens
+        raise InterruptedRunError(f"stopped by SIGTERM{again}") from None
+    except StopSignalError as error:
+        raise InterruptedRunError(f"{error}{again}") from None
+    except (KeyboardInterrupt, SystemExit):  # Lightning makes the second of the first
+        raise InterruptedRunError(f"stopped by Ctrl-C at once{again}") from None
+
+
 def train(
     run: Run, prepared: Prepared, overrides: Sequence[str], wandb: Logger | None = None
 ) -> None:
@@ -62,6 +84,7 @@ def train(
     seed_everything(config.seed, settings)
     data = PreparedData(prepared, config.dataset, settings, config.seed)
     learner = build_learner(run, prepared, data.total_steps())
+    _require_monitored(settings.checkpoints.monitor, learner)
     learner.teacher = load_teacher(run, prepared)
     history = History(run.folder / "history")
     checkpoint = _checkpoint_to_resume(run, learner, prepared, history)
@@ -74,8 +97,6 @@ def train(
         trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
         if not settings.fast_dev_run:
             trainer.save_checkpoint(run.last_checkpoint)
-    except SIGTERMException:  # between steps, where Lightning alone listens
-        raise InterruptedRunError(f"stopped by SIGTERM\n  go on with: {again}") from None
     except Exception as error:
         if is_out_of_memory(error):
             raise out_of_memory(error) from error
@@ -84,6 +105,14 @@ def train(
         if distributed.is_first_process():
             run.set_status("running", **cost.spent())
     distributed.part()
+
+
+def _require_monitored(monitor: str, learner: Learner) -> None:
+    """Raise a `ConfigError` for a figure that no validation has, before anything is trained."""
+    figures = [f"val/{name}" for name in learner.evaluator.names()]
+    if monitor not in figures:
+        hint = suggest(monitor, figures)
+        raise ConfigError([Mistake("trainer.checkpoints.monitor", f"no figure '{monitor}'", hint)])
 
 
 def finish(run: Run, wandb: WandbLogger | None) -> None:

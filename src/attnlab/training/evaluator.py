@@ -48,6 +48,14 @@ class Evaluator(nn.Module):
             figures |= metric.compute()  # type: ignore[operator]
         return figures | {f"attention/{k}": v for k, v in self.compute_maps().items()}
 
+    def names(self) -> list[str]:
+        """The names of all figures."""
+        answers, maps = (
+            [name for metric in metrics for name in metric.figures]  # type: ignore[union-attr]
+            for metrics in (self.answers, self.maps)
+        )
+        return ["loss", *answers, *(f"attention/{name}" for name in maps)]
+
     def compute_maps(self) -> dict[str, float]:
         figures: dict[str, float] = {}
         for metric in self.maps:

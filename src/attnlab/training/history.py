@@ -18,6 +18,7 @@ from torch import Tensor
 
 from attnlab.compat import lightning_steps
 from attnlab.data.batch import Batch
+from attnlab.text_files import write_whole
 from attnlab.training.distributed import is_first_process
 
 Maps = dict[str, list[list[float]]]  # by the id of the example: queries x keys
@@ -60,9 +61,7 @@ class History(Logger):
         """Write the maps of a step, whole or not at all."""
         path = self.folder / "maps" / f"step-{step:08}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".part")
-        draft.write_text(json.dumps({"step": step, "maps": maps}) + "\n", encoding="utf-8")
-        draft.replace(path)
+        write_whole(path, json.dumps({"step": step, "maps": maps}) + "\n")
 
     def forget_from(self, step: int) -> None:
         """Drop what was written at a step or later: a resumed run writes it again.

@@ -13,18 +13,14 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 
 from attnlab.data.batch import Batch
-from attnlab.errors import RunError
+from attnlab.errors import InterruptedRunError, RunError
 from attnlab.training.distributed import gather
 
 STEPS_TO_AGREE = 10
 
 
-class InterruptedRunError(RunError):
-    """Somebody asked the run to stop; its state is saved."""
-
-
 class LastCheckpoint(Checkpoint):
-    """Keeps `last.ckpt`: every so many steps, and where SIGTERM or Ctrl-C stops the run.
+    """Keeps `last.ckpt`: every so many steps, and where SIGTERM, SIGHUP or Ctrl-C stops the run.
 
     A second Ctrl-C stops at once; a second SIGTERM changes nothing, because schedulers send it to a
     process and to its group.
@@ -34,7 +30,7 @@ class LastCheckpoint(Checkpoint):
     a resumed run neither repeats nor loses it. It has to be the last of all callbacks.
     """
 
-    LISTENED_TO = (signal.SIGINT, signal.SIGTERM)
+    LISTENED_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self, path: Path, every_steps: int, resume_command: str) -> None:
         self.path, self.every_steps, self.resume_command = path, every_steps, resume_command
@@ -50,7 +46,8 @@ class LastCheckpoint(Checkpoint):
         """Only now: before, Lightning would wrap this handler in its own, which saves nothing."""
         self.saved_step = trainer.global_step
         for number in self.LISTENED_TO:
-            signal.signal(number, self._receive)
+            if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+                signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: Any) -> None:
         self.received = signal.Signals(number).name

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from attnlab.reading import DamagedFileError, read_json, read_table, read_yaml
+from attnlab.text_files import DamagedFileError, read_json, read_table, read_yaml
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{key}: &{key} [{', '.join([f'*{before}'] * 10)}]\n"

@@ -1,7 +1,7 @@
-"""Reads files that attnlab wrote and that may be damaged, or somebody else's.
+"""Text files of attnlab: written whole or not at all, read without trust.
 
-Whatever is wrong with one ends as a `DamagedFileError`: one line with the file, the problem and
-the command that helps.
+Whatever is wrong with one that is read ends as a `DamagedFileError`: one line with the file, the
+problem and the command that helps.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,25 @@ def read_table(path: Path, remedy: str) -> dict[str, list[str]]:
             if len(row) != len(rows[0]):
                 raise ValueError(f"line {number} has {len(row)} cells, not {len(rows[0])}")
         return {name: [row[i] for row in rows[1:]] for i, name in enumerate(rows[0])}
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file in one move: if the disk is full, or a kill comes, the old one is still there.
+
+    Raises:
+        OSError: with the name of the file, which an error of the system may lack.
+    """
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        if path.exists() and not path.is_file():  # a pipe or a terminal
+            path.write_text(text, encoding="utf-8")
+            return
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
+        raise type(error)(error.errno, error.strerror, str(path)) from None
 
 
 def _text(path: Path, largest: int) -> str:

@@ -1,0 +1,143 @@
+"""Trials: a command of attnlab in a fork of this process, and how it ended.
+
+The imports of torch and Lightning take seconds; a fork has them already, and whatever a hostile
+input does to it ends with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TRACEBACK = 70  # exit code of a trial that ended in an exception nobody caught
+SECONDS = 10  # longer is a hang
+NEW_MOUNTS, NEW_USER, RECURSIVE_PRIVATE = 0x20000, 0x10000000, 0x44000  # of Linux
+MEMORY = 6 << 30  # bytes of address space beyond what the process has
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended."""
+
+    code: int  # exit code; minus the number of the signal that ended it
+    printed: str
+    seconds: float
+
+    @property
+    def kind(self) -> str:
+        """One word for it."""
+        if self.seconds >= SECONDS:
+            return "hang"
+        if self.code == TRACEBACK or "Traceback (most recent call last)" in self.printed:
+            return "traceback"
+        if self.code < 0:
+            return "crash"
+        return {0: "done", 1: "failed", 2: "refused"}.get(self.code, "other exit code")
+
+    @property
+    def message(self) -> str:
+        """The message of a command that did not succeed."""
+        lines = self.printed.strip().splitlines()
+        begins = [i for i, line in enumerate(lines) if line.startswith("attnlab: ")]
+        return "\n".join(lines[begins[-1] :]) if begins else ""
+
+
+def attempt(work: Callable[[], int | None], folder: Path, seconds: float = SECONDS) -> Outcome:
+    """Do the work in a fork, in a folder."""
+    output = folder / "printed.txt"
+    started = time.monotonic()
+    process = os.fork()
+    if not process:
+        _child(work, folder, output)
+    code = _waited(process, started + seconds)
+    took = time.monotonic() - started
+    return Outcome(code, output.read_text(encoding="utf-8", errors="replace"), took)
+
+
+def command(words: Sequence[str], folder: Path, seconds: float = SECONDS) -> Outcome:
+    """The same for a command line of attnlab."""
+    from attnlab.cli import main
+
+    return attempt(lambda: main(list(words)), folder, seconds)
+
+
+def _child(work: Callable[[], int | None], folder: Path, output: Path) -> None:
+    """Never returns."""
+    code = TRACEBACK
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
+        sys.stderr = os.fdopen(
+            2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+        )
+        os.chdir(folder)
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY,) * 2)
+        code = work() or 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except Exception:
+                code = TRACEBACK
+        os._exit(code)
+
+
+def _waited(process: int, deadline: float) -> int:
+    """The exit code; the process is killed at the deadline."""
+    while True:
+        done, status = os.waitpid(process, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > deadline:
+            os.kill(process, signal.SIGKILL)
+        time.sleep(0.002)
+
+
+def small_disk(folder: Path, size: int) -> None:
+    """Mount a disk of so many bytes, for this process alone; for use within a trial."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    user = os.getuid()
+    called = libc.unshare(NEW_MOUNTS if user == 0 else NEW_MOUNTS | NEW_USER)
+    private = libc.mount(b"none", b"/", None, ctypes.c_ulong(RECURSIVE_PRIVATE), None)
+    options = f"size={size}".encode()
+    mounted = libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", ctypes.c_ulong(0), options)
+    if called or private or mounted:
+        raise OSError(ctypes.get_errno(), "no disk can be mounted", str(folder))
+
+
+def fill(folder: Path) -> None:
+    """Leave not a byte on the disk of a folder."""
+    with (folder / "filler").open("ab", buffering=0) as file:
+        for block in (1 << 20, 1 << 12, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(b"x" * block)
+
+
+def can_mount(folder: Path) -> bool:
+    """Whether this system lets a trial mount a disk."""
+
+    def mount() -> None:
+        (folder / "disk").mkdir()
+        small_disk(folder / "disk", 1 << 20)
+
+    return attempt(mount, folder).code == 0
