@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from attnlab.data import dependencies as code
+from attnlab.data import integrity as code
 from attnlab.data import prepared
 from attnlab.data.prepared import fingerprint
 from tests.datasets.generators.conftest import dataset_of

@@ -16,7 +16,7 @@ from attnlab.attention.taps import Given
 from attnlab.config.evaluation import AdversarialTraining, Adversary
 from attnlab.explain import adversarial, changed_maps
 from attnlab.explain.adversarial import divergence_limit, other_model, train_adversary
-from attnlab.metrics.divergence import jensen_shannon
+from attnlab.metrics.agreement import jensen_shannon
 from tests.explain import constructed
 from tests.explain.subjects import subject
 

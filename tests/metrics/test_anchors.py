@@ -20,9 +20,8 @@ from attnlab.datasets.targets import (
     score_target,
     span_target,
 )
+from attnlab.metrics.agreement import KullbackLeibler, Spearman
 from attnlab.metrics.controls import PositionPrior
-from attnlab.metrics.correlation import Spearman
-from attnlab.metrics.divergence import KullbackLeibler
 from attnlab.metrics.links import Above, AlignmentErrorRate, Argmax
 from attnlab.metrics.rationale import TokenF1
 from attnlab.metrics.saliency import CorrelationCoefficient, Nss, Similarity

@@ -8,8 +8,8 @@ import torch
 
 from attnlab.data.target import AttentionTarget
 from attnlab.data.target_batch import collate_targets
+from attnlab.metrics.agreement import MassOnGold
 from attnlab.metrics.controls import KeyFrequency, PositionPrior, controls
-from attnlab.metrics.divergence import MassOnGold
 from attnlab.metrics.rationale import AveragePrecision
 from tests.maps import random_batch, random_target
 

@@ -16,8 +16,8 @@ from omegaconf import OmegaConf
 from attnlab.config.compose import config_dir
 from attnlab.config.evaluation import LinkRule, MapFigure, MapMetrics
 from attnlab.config.section import register
+from attnlab.metrics.agreement import MassOnGold
 from attnlab.metrics.controls import PositionPrior, controls
-from attnlab.metrics.divergence import MassOnGold
 from attnlab.metrics.figures import KNOWN, Figure
 from attnlab.metrics.links import AlignmentErrorRate, Argmax
 from attnlab.metrics.pooled import RowMetric, map_metrics

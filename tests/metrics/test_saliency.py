@@ -12,8 +12,8 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import pearsonr
 
 from attnlab.errors import UserError
+from attnlab.metrics.agreement import JensenShannon, KullbackLeibler
 from attnlab.metrics.controls import controls
-from attnlab.metrics.divergence import JensenShannon, KullbackLeibler
 from attnlab.metrics.saliency import (
     AucJudd,
     CorrelationCoefficient,

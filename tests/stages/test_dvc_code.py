@@ -15,7 +15,7 @@ import yaml
 
 from attnlab.config.schema import Config
 from attnlab.config.section import SLOTS, Section, Variant
-from attnlab.data.dependencies import dependencies
+from attnlab.data.integrity import dependencies
 from tests.commands import REPOSITORY
 
 DVC = REPOSITORY / "dvc.yaml"

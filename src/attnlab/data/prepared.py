@@ -20,10 +20,9 @@ from attnlab.config.dataset import Dataset
 from attnlab.config.section import Section, Variant
 from attnlab.data.answer import Answer, answer_form
 from attnlab.data.codec import Codec
-from attnlab.data.dependencies import dependencies
 from attnlab.data.example import SPLITS, Example, Source, Split
 from attnlab.data.inputs import Input
-from attnlab.data.integrity import META, damage, digest, hashes, remember
+from attnlab.data.integrity import META, damage, dependencies, digest, hashes, remember
 from attnlab.data.pretrained import PretrainedPieces
 from attnlab.data.store import Store, Stored
 from attnlab.data.supervision import lacking
@@ -33,7 +32,7 @@ from attnlab.errors import UserError
 NEEDED = ("fingerprint", "digest", "files", "sizes")  # in meta.json
 WRITERS = ("attnlab.data.prepared", "attnlab.data.codec", "attnlab.data.store")
 # Settings are in the fingerprint themselves, whatever their schema says of them.
-NO_DATA_FROM = ("attnlab.config", "attnlab.errors", "attnlab.data.dependencies")
+NO_DATA_FROM = ("attnlab.config", "attnlab.errors", "attnlab.text_files", "attnlab.data.integrity")
 
 
 class Spelling(NamedTuple):

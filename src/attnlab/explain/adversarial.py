@@ -21,7 +21,7 @@ from attnlab.explain import changed_maps
 from attnlab.explain.findings import LITTLE, Finding, over_examples, percent
 from attnlab.explain.methods.gradients import differentiable
 from attnlab.explain.subject import Subject
-from attnlab.metrics.divergence import jensen_shannon
+from attnlab.metrics.agreement import jensen_shannon
 from attnlab.tasks.task import Task
 
 FAR = 0.5  # share of the possible divergence beyond which a map counts as different

@@ -19,8 +19,8 @@ from attnlab.data.inputs import Sentences, Text
 from attnlab.data.target_batch import TargetBatch
 from attnlab.explain.methods import Method, explained
 from attnlab.explain.subject import Subject
+from attnlab.metrics.agreement import kendall
 from attnlab.metrics.controls import KeyFrequency, PositionPrior, controls
-from attnlab.metrics.correlation import kendall
 from attnlab.metrics.figures import Interval, bootstrap
 from attnlab.metrics.rationale import AveragePrecision
 

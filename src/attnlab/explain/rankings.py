@@ -13,7 +13,7 @@ from attnlab.explain.erasure import OWN
 from attnlab.explain.findings import Finding, interval_of, magnitude_taus
 from attnlab.explain.methods.maps import attention
 from attnlab.explain.subject import Subject
-from attnlab.metrics.correlation import spearman
+from attnlab.metrics.agreement import spearman
 from attnlab.metrics.figures import Interval
 
 MEASURES = ("gradient_input", "integrated_gradients", "leave_one_out")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from attnlab.data.target_batch import TargetBatch
-from attnlab.metrics.correlation import Ranking, rank
+from attnlab.metrics.agreement import Ranking, rank
 from attnlab.metrics.figures import Figure, Values
 from attnlab.metrics.links import LinkMetric, LinkRule, Marks
 from attnlab.metrics.pooled import MapMetric, MarkedRowMetric, ratio

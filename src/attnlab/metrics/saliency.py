@@ -15,8 +15,7 @@ from torch import Tensor
 
 from attnlab.data.target_batch import TargetBatch
 from attnlab.errors import UserError
-from attnlab.metrics.correlation import Pearson, rank
-from attnlab.metrics.divergence import EPSILON, shares
+from attnlab.metrics.agreement import EPSILON, Pearson, rank, shares
 from attnlab.metrics.figures import Figure
 from attnlab.metrics.pooled import RowMetric
 

@@ -133,7 +133,7 @@ class Answer(Variant, slot="answer"):
     form: ClassVar[str]
 
 
-class LabelAnswer(Answer, kind="label", target=f"{READERS}.answer_columns:LabelColumn"):
+class LabelAnswer(Answer, kind="label", target=f"{READERS}.words:LabelColumn"):
     """One label (task classify), or one item where an input is named `items` (task rank)."""
 
     form: ClassVar[str] = "label"
@@ -141,7 +141,7 @@ class LabelAnswer(Answer, kind="label", target=f"{READERS}.answer_columns:LabelC
     column: Column = Field(description="holds the label")
 
 
-class TextAnswer(Answer, kind="text", target=f"{READERS}.answer_columns:TextColumn"):
+class TextAnswer(Answer, kind="text", target=f"{READERS}.words:TextColumn"):
     """A text (task generate)."""
 
     form: ClassVar[str] = "units"
@@ -149,7 +149,7 @@ class TextAnswer(Answer, kind="text", target=f"{READERS}.answer_columns:TextColu
     column: Column = Field(description="holds the text")
 
 
-class TextsAnswer(Answer, kind="texts", target=f"{READERS}.answer_columns:FirstText"):
+class TextsAnswer(Answer, kind="texts", target=f"{READERS}.words:FirstText"):
     """The first of several texts that say the same; `references` may name them all."""
 
     form: ClassVar[str] = "units"
@@ -157,7 +157,7 @@ class TextsAnswer(Answer, kind="texts", target=f"{READERS}.answer_columns:FirstT
     column: Column = Field(description="holds a list of texts")
 
 
-class MarkAnswer(Answer, kind="mark", target=f"{READERS}.answer_columns:MarkColumn"):
+class MarkAnswer(Answer, kind="mark", target=f"{READERS}.words:MarkColumn"):
     """One of the words or sentences that are looked at (task extract)."""
 
     form: ClassVar[str] = "position"
@@ -165,7 +165,7 @@ class MarkAnswer(Answer, kind="mark", target=f"{READERS}.answer_columns:MarkColu
     column: Column = Field(description="holds 0 or 1 for each of them, and 1 once")
 
 
-class TagsAnswer(Answer, kind="tags", target=f"{READERS}.answer_columns:TagsColumn"):
+class TagsAnswer(Answer, kind="tags", target=f"{READERS}.words:TagsColumn"):
     """A tag for each word (task tag): a list, or text with spaces in between."""
 
     form: ClassVar[str] = "units"
@@ -173,7 +173,7 @@ class TagsAnswer(Answer, kind="tags", target=f"{READERS}.answer_columns:TagsColu
     column: Column = Field(description="holds the tags")
 
 
-class NumberAnswer(Answer, kind="number", target=f"{READERS}.answer_columns:NumberColumn"):
+class NumberAnswer(Answer, kind="number", target=f"{READERS}.words:NumberColumn"):
     """One number (task regress)."""
 
     form: ClassVar[str] = "numbers"
@@ -181,7 +181,7 @@ class NumberAnswer(Answer, kind="number", target=f"{READERS}.answer_columns:Numb
     column: Column = Field(description="holds the number")
 
 
-class NumbersAnswer(Answer, kind="numbers", target=f"{READERS}.answer_columns:NumberColumns"):
+class NumbersAnswer(Answer, kind="numbers", target=f"{READERS}.words:NumberColumns"):
     """Several numbers (task regress)."""
 
     form: ClassVar[str] = "numbers"
@@ -207,7 +207,7 @@ class MasksAnswer(ObjectsAnswer, kind="masks", target=f"{READERS}.objects:MasksC
     form: ClassVar[str] = "pixels"
 
 
-class NoAnswer(Answer, kind="none", target=f"{READERS}.answer_columns:NoColumn"):
+class NoAnswer(Answer, kind="none", target=f"{READERS}.words:NoColumn"):
     """The map is the answer (task attend)."""
 
     form: ClassVar[str] = "nothing"

@@ -13,12 +13,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from attnlab.data.example import Example, Value
-from attnlab.datasets.readers.answer_columns import AnswerColumn, named_by_answer
 from attnlab.datasets.readers.columns_config import Answer
 from attnlab.datasets.readers.files import Documents, content_of, damage, missing, unpacked
 from attnlab.datasets.readers.objects import ObjectsColumn
 from attnlab.datasets.readers.rows import Row, RowReader, RowSource, Where
-from attnlab.datasets.readers.words import Worded, Wording, text
+from attnlab.datasets.readers.words import AnswerColumn, Worded, Wording, named_by_answer, text
 from attnlab.errors import UserError
 
 CHOICE = re.compile(r"\{([^{}]*)\}")

@@ -13,14 +13,20 @@ from attnlab.data.example import ANSWER, Example, Source, Split, Value, words_of
 from attnlab.data.groups import Groups
 from attnlab.data.tokenizers import Fitter
 from attnlab.data.vocabulary import Vocabulary
-from attnlab.datasets.readers.answer_columns import AnswerColumn, named_by_answer
 from attnlab.datasets.readers.columns_config import Answer, Gold, TextAnswer, TextsAnswer
 from attnlab.datasets.readers.config import Splits, Vectors, WordRules
 from attnlab.datasets.readers.files import Documents, damage, digest, find_files, opened
 from attnlab.datasets.readers.gold import AttendedUnits, GoldColumn
 from attnlab.datasets.readers.rows import Row, RowSource
 from attnlab.datasets.readers.vectors import CountedVectors, VectorFile
-from attnlab.datasets.readers.words import WORD, Worded, Wording, text
+from attnlab.datasets.readers.words import (
+    WORD,
+    AnswerColumn,
+    Worded,
+    Wording,
+    named_by_answer,
+    text,
+)
 from attnlab.errors import UserError
 
 

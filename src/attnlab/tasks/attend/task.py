@@ -12,7 +12,7 @@ from torchmetrics import Metric
 from attnlab.attention.parts import entropy
 from attnlab.attention.taps import Tap
 from attnlab.data.batch import Batch
-from attnlab.metrics.divergence import KullbackLeibler
+from attnlab.metrics.agreement import KullbackLeibler
 from attnlab.metrics.saliency import CorrelationCoefficient
 from attnlab.models.pooling import Pooling
 from attnlab.objectives.attention import as_shares, cross_entropy, reachable_gold
