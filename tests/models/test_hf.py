@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,12 @@ from attnlab.config.schema import Config
 from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
-from attnlab.data.pretrained import PretrainedPieces
+from attnlab.data.pretrained import PretrainedPieces, pretrained_pieces
 from attnlab.data.target import AttentionTarget
 from attnlab.errors import ConfigError, UserError
 from attnlab.explain.methods import explained, maps
 from attnlab.explain.subject import Subject
+from attnlab.models import backbone
 from attnlab.models.backbone import ExternalAttention
 from attnlab.objectives.attention import cross_entropy, reachable_gold
 from attnlab.stages.prepare import spelling
@@ -377,3 +380,52 @@ def test_the_name_of_a_run_has_no_folder_in_it(folders: dict[str, Path]) -> None
     assert config.name == "reviews-bert-additive"
     words = ["model=hf", "model.name=google/tiny", "task=classify", "dataset=reviews"]
     assert load(["~experiment", *words])[0].name == "reviews-tiny-additive"
+
+
+class Touching:
+    """Makes a file where its pickle is loaded as code."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("model.safetensors", b""),
+        ("model.safetensors", b"\xff" * 500),
+        ("pytorch_model.bin", "pickle"),
+        ("pytorch_model.bin", "no weights"),
+        ("config.json", b"[]"),
+        ("config.json", b"[" * 100_000),
+        ("config.json", "code"),
+        ("tokenizer.json", b"null"),
+        ("tokenizer_config.json", b"[]"),
+    ],
+)
+def test_damaged_or_hostile_folder(
+    name: str, content: bytes | str, folders: dict[str, Path], tmp_path: Path, monkeypatch: Any
+) -> None:
+    folder = Path(shutil.copytree(folders["bert"], tmp_path / "model"))
+    ran = tmp_path / "ran"
+    if name == "pytorch_model.bin":
+        (folder / "model.safetensors").unlink()
+        content = {"pickle": Touching(ran), "no weights": {}}[content]  # type: ignore[index]
+        torch.save({"w": content} if content else {}, folder / name)
+    elif content == "code":
+        plain = json.loads((folder / name).read_text()) | {"model_type": "unheard_of"}
+        plain["auto_map"] = {"AutoConfig": "code.C", "AutoModel": "code.M"}
+        (folder / name).write_text(json.dumps(plain))
+        (folder / "code.py").write_text(f"from pathlib import Path; Path({str(ran)!r}).touch()")
+        monkeypatch.setattr("builtins.input", lambda *prompt: "y")
+    else:
+        (folder / name).write_bytes(content)  # type: ignore[arg-type]
+    with pytest.raises(UserError) as caught:
+        pretrained_pieces(str(folder), None, "model.name")
+        backbone.load(backbone.Source(str(folder), None, "pretrained"))
+    assert str(caught.value).startswith("model.name: ")
+    assert "\n" not in str(caught.value)
+    assert not ran.exists()

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from attnlab.data.groups import Groups
 from attnlab.data.vocabulary import EOS, SPECIAL, Pieces, Texts
 from attnlab.errors import UserError
+from attnlab.text_files import problem
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -127,12 +128,13 @@ def _loaded(model: str, revision: str | None, key: str) -> PreTrainedTokenizerFa
     except ImportError:
         raise UserError(f"{key}: needs transformers; try: pip install 'attnlab[hf]'") from None
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, **where(model))
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+        tokenizer = AutoTokenizer.from_pretrained(
+            model, revision=revision, trust_remote_code=False, **where(model)
+        )
+    except Exception as error:  # of any kind, where a file of the model is damaged
         raise UserError(
-            f"{key}: no tokenizer in '{model}', neither a folder nor on the hub: {reason}"
-        ) from None
+            f"{key}: no tokenizer in '{model}', neither a folder nor on the hub: {problem(error)}"
+        ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         kind = type(tokenizer).__name__
         raise UserError(f"{key}: '{model}' has no tokenizer.json (a {kind}); words need one")

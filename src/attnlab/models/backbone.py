@@ -23,6 +23,7 @@ from attnlab.config.attention import AttentionConfig
 from attnlab.config.attention import Heads as HeadsConfig
 from attnlab.data.pretrained import where
 from attnlab.errors import UserError
+from attnlab.text_files import problem
 
 IMPLEMENTATION = "attnlab"  # the name under which our function is registered
 RECORDING = "attnlab_recording"  # another one, which records the calls
@@ -128,13 +129,20 @@ def _model(source: Source, config: Any, kind: str) -> Any:
 
         auto = getattr(transformers, kind)
         return auto.from_config(config, attn_implementation=IMPLEMENTATION)
-    model = _read(
+    model, report = _read(
         source,
         "weights",
         lambda library: getattr(library, kind).from_pretrained,
         attn_implementation=IMPLEMENTATION,
         dtype=torch.float32,
+        output_loading_info=True,
     )
+    lacking = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+    if lacking:  # the library would make them up
+        raise UserError(
+            f"model.name: '{source.name}' lacks {len(lacking)} weights of its model, such as "
+            f"{lacking[0]}; try: model.weights=random"
+        )
     return model.train()
 
 
@@ -148,12 +156,14 @@ def _read(source: Source, what: str, reader: Any, **settings: Any) -> Any:
     transformers.utils.logging.set_verbosity_error()
     try:
         settings |= where(source.name)
-        return reader(transformers)(source.name, revision=source.revision, **settings)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+        return reader(transformers)(
+            source.name, revision=source.revision, trust_remote_code=False, **settings
+        )
+    except Exception as error:  # of any kind, where a file of the model is damaged
         raise UserError(
-            f"model.name: no {what} in '{source.name}', neither a folder nor on the hub: {reason}"
-        ) from None
+            f"model.name: no {what} in '{source.name}', neither a folder nor on the hub: "
+            f"{problem(error)}"
+        ) from error
 
 
 def _register(name: str, function: Callable[..., Any]) -> None:
