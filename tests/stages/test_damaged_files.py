@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from attnlab.cli import main
 from attnlab.data.integrity import digest, hashes
 from attnlab.errors import UserError
 from attnlab.stages.run import open_run
 from attnlab.stages.run_status import read_status
+from attnlab.training.checkpoint import AtomicCheckpointIO, read_checkpoint
+from tests.commands import small
 from tests.runs import train_small
 from tests.test_text_files import BOMB
 
@@ -193,3 +197,71 @@ def test_prepared_data(
     assert text.startswith(f"attnlab: {copy}"), text
     assert name in text
     assert f"try: rm -r {copy}, then" in text
+
+
+def without_state(content: dict) -> None:
+    del content["state_dict"]
+
+
+def of_another_shape(content: dict) -> None:
+    name = next(iter(content["state_dict"]))
+    content["state_dict"][name] = content["state_dict"][name][:1].clone()
+
+
+def without_optimizer(content: dict) -> None:
+    del content["optimizer_states"]
+
+
+def with_words_for_a_step(content: dict) -> None:
+    content["global_step"] = "four"
+
+
+def with_another_optimizer(content: dict) -> None:
+    state = next(iter(content["optimizer_states"][0]["state"].values()))
+    state["exp_avg"] = state["exp_avg_sq"] = torch.ones(1)
+
+
+def without_random_numbers(content: dict) -> None:
+    content["callbacks"]["RandomState"] = {"ranks": [{"torch": 3}]}
+
+
+def with_a_list_of_callbacks(content: dict) -> None:
+    content["callbacks"] = [1, 2]
+
+
+def of_no_origin(content: dict) -> None:
+    content["attnlab"] = []
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (without_state, "damaged, or no checkpoint at all (state_dict: Field required)"),
+        (of_no_origin, "damaged, or no checkpoint at all (attnlab: Input should be a valid dict"),
+        (of_another_shape, "does not fit the model of"),
+        (without_optimizer, "no state of a training in it; try: resume=never"),
+        (with_words_for_a_step, "no state of a training in it; try: resume=never"),
+        (with_another_optimizer, "does not fit this training ("),
+        (without_random_numbers, "does not fit this training ("),
+        (with_a_list_of_callbacks, "does not fit this training ("),
+    ],
+)
+def test_checkpoint_to_resume(
+    change: Callable[[dict], None],
+    line: str,
+    run: Path,
+    original: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Also where somebody wrote a checksum that is right for it."""
+    path = run / "checkpoints" / "last.ckpt"
+    content = read_checkpoint(path)
+    change(content)
+    AtomicCheckpointIO().save_checkpoint(content, path)
+    words = small(original.parent, f"paths.run={run}", "dataset.train=32", "model.dim=8")
+    more = ["resume=auto", "trainer.max_epochs=2", "stages=[train]"]
+    code, text = said(capsys, "train", *words, *more)
+    assert code in (1, 2), text
+    message = text[text.index("attnlab: ") :]
+    assert message.startswith(f"attnlab: {path}: {line}")
+    assert len(message.splitlines()) == 1

@@ -19,6 +19,7 @@ from attnlab.errors import (
     Mistake,
     RunError,
     StopSignalError,
+    UserError,
     suggest,
 )
 from attnlab.report.logged import map_recorder
@@ -30,8 +31,9 @@ from attnlab.stages.trained_run import (
     build_learner,
     device,
     load_teacher,
-    read_finite,
+    read_fitting,
 )
+from attnlab.text_files import WRONG_CONTENT, problem
 from attnlab.training import distributed, wandb_run
 from attnlab.training.checkpoint import provenance
 from attnlab.training.data_module import PreparedData
@@ -100,6 +102,11 @@ def train(
     except Exception as error:
         if is_out_of_memory(error):
             raise out_of_memory(error) from error
+        restoring = checkpoint is not None and not learner.started
+        if restoring and isinstance(error, (*WRONG_CONTENT, RuntimeError)):
+            raise UserError(
+                f"{checkpoint}: does not fit this training ({problem(error)}); try: resume=never"
+            ) from error
         raise
     finally:
         if distributed.is_first_process():
@@ -136,13 +143,16 @@ def _checkpoint_to_resume(
     if run.config.resume == "never" or not path.is_file():
         history.forget_from(0)  # what a run left that was killed before its first checkpoint
         return None
-    content = read_finite(path, learner)
+    content = read_fitting(path, learner)
     digest = content["attnlab"]["data_digest"]
     if digest != prepared.digest:
         raise RunError(
             f"{path}: trained on other data (hash {digest[:12]}, now {prepared.digest[:12]})"
             "\n  try: resume=never, or put the old data back"
         )
-    history.forget_from(content["global_step"])
-    print(f"resuming {run.folder} at step {content['global_step']}")
+    step = content.get("global_step")
+    if not isinstance(step, int) or not isinstance(content.get("optimizer_states"), list):
+        raise UserError(f"{path}: no state of a training in it; try: resume=never")
+    history.forget_from(step)
+    print(f"resuming {run.folder} at step {step}")
     return path

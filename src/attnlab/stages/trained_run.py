@@ -83,21 +83,28 @@ def load_learner(run: Run, prepared: Prepared) -> Learner:
     """The trained model: the best checkpoint, or the last where no figure was monitored."""
     best = run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
     learner = build_learner(run, prepared)
-    content = read_finite(best, learner)
-    try:
-        learner.load_state_dict(content["state_dict"])
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-        raise RunError(
-            f"{best}: does not fit the model of {run.folder}/config.yaml: {reason}"
-        ) from None
+    learner.load_state_dict(read_fitting(best, learner)["state_dict"])
     learner.task.use_decoding()
     return learner.eval()
 
 
-def read_finite(path: Path, learner: Learner) -> dict[str, Any]:
-    """A checkpoint for this learner; raises a `UserError` where its weights are no numbers."""
+def read_fitting(path: Path, learner: Learner) -> dict[str, Any]:
+    """A checkpoint for this learner.
+
+    Raises:
+        UserError: its weights are no numbers.
+        RunError: they are not those of this model.
+    """
     content = read_checkpoint(path)
+    given, own = content["state_dict"], learner.state_dict()
+    for name in sorted({*given, *own}):
+        shapes = [tuple(each[name].shape) if name in each else None for each in (given, own)]
+        if shapes[0] != shapes[1]:
+            found, wanted = ("no such weight" if shape is None else str(shape) for shape in shapes)
+            raise RunError(
+                f"{path}: does not fit the model of {path.parents[1]}/config.yaml: {name} is "
+                f"{found} there and {wanted} in the model"
+            )
     if name := not_finite(content, learner.parameter_names()):
         raise UserError(
             f"{path}: its weights are NaN or infinite ({name}); try: resume=never "

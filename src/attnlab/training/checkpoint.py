@@ -21,13 +21,33 @@ import lightning
 import numpy as np
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
 from attnlab import __version__
 from attnlab.config.migrations import migrated_parameters
 from attnlab.errors import RunError, UserError
+from attnlab.text_files import problem
 
 FORMAT = "attnlab"
+
+
+class About(BaseModel):
+    """What a checkpoint says of its origin, at least."""
+
+    config: dict[str, Any] = {}
+    data_digest: str = ""
+
+
+class Form(BaseModel):
+    """What a checkpoint holds at least; the rest is Lightning's."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    state_dict: dict[str, Tensor]
+    attnlab: About
+
+
 CHECKSUM = "checksum"
 # Lightning's names; with an average of the weights, the first is the average.
 MODEL_STATES = {"state_dict", "current_model_state"}
@@ -82,6 +102,10 @@ def read_checkpoint(path: Path, map_location: Any | None = "cpu") -> dict[str, A
     if not isinstance(content, dict) or FORMAT not in content:
         raise UserError(f"{path}: a checkpoint of another program, not of attnlab")
     _compare_checksum(path, content.pop(CHECKSUM, None), content)
+    try:
+        TypeAdapter(Form).validate_python(content)
+    except ValidationError as error:
+        raise damaged(path, problem(error)) from None
     for weights in MODEL_STATES & content.keys():
         content[weights] = migrated_parameters(content[weights])
     return content

@@ -28,6 +28,9 @@ from attnlab.training.checkpoint import FORMAT, not_finite
 from attnlab.training.evaluator import Evaluator
 from attnlab.training.optimizers import parameter_groups
 
+# Of optimizers: states that have a number for each of a parameter's.
+LIKE_PARAMETERS = {"exp_avg", "exp_avg_sq", "momentum_buffer"}
+
 
 class Learner(pl.LightningModule):
     """Minimises the weighted sum of the terms; validates by the evaluator."""
@@ -51,6 +54,7 @@ class Learner(pl.LightningModule):
         )
         self.evaluator = evaluator
         self.teacher: Teacher | None = None  # set by whoever trains the learner
+        self.started = False  # whether all that a checkpoint holds is restored
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss to minimise, and what to log of its terms by name."""
@@ -152,6 +156,15 @@ class Learner(pl.LightningModule):
         for block in [b for b in blocks if _has_many_parameters(b)]:
             fully_shard(block, mesh=mesh, reshard_after_forward=False)
         fully_shard(self.model, mesh=mesh, reshard_after_forward=False)
+
+    def on_train_start(self) -> None:
+        """Compare a restored optimizer with the parameters: fused kernels do not look at shapes."""
+        for optimizer in self.trainer.optimizers:
+            for parameter, state in optimizer.state.items():
+                for name in LIKE_PARAMETERS & state.keys():
+                    if state[name].shape != parameter.shape:
+                        raise ValueError(f"{name} of the optimizer has another shape")
+        self.started = True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say where the model comes from; refuse weights that are no numbers."""

@@ -174,18 +174,22 @@ class RandomState(pl.Callback):
         self.started = False
 
     def state_dict(self) -> dict[str, Any]:
+        return {"ranks": gather(self._own())}
+
+    def _own(self) -> dict[str, Any]:
         name, keys, *rest = np.random.get_state(legacy=True)
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        own = {
+        return {
             "torch": torch.get_rng_state(),
-            "cuda": cuda,
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "numpy": [name, np.asarray(keys).tolist(), *rest],
             "python": random.getstate(),
         }
-        return {"ranks": gather(own)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.restored = state_dict.get("ranks", [state_dict])  # older ones hold the first rank's
+        own = self._own()
+        for state in (*self.restored, own):  # tried now: what is no state is told before training
+            self._restore(state)
 
     def on_train_batch_start(  # type: ignore[override]
         self, trainer: pl.Trainer, *step: Any
