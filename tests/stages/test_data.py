@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from attnlab.cli import main
 from attnlab.datasets import catalog
 from attnlab.datasets.catalog import Entry
 from attnlab.datasets.download import RECORD
 from attnlab.stages import data as stage
+from attnlab.stages.run import open_run
 from tests.datasets.test_download import TEXT, Server, server, zipped
+from tests.datasets.test_inspection import choice, jsonl, pair, pictures, review, table, tagged
+from tests.runs import figures, ran
 
 assert server  # a fixture
 
@@ -115,4 +120,53 @@ def test_a_download_that_fails_says_how_it_is_had_by_hand(
 
 def test_words_that_cannot_be_followed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean 'sst2'?" in said(capsys, "ss2", code=2)
-    assert "takes one name, got 'more'" in said(capsys, "sst2", "more", code=2)
+    assert "takes one name, or inspect and one file" in said(capsys, "sst2", "more", code=2)
+    assert "takes one name, or inspect and one file" in said(capsys, "inspect", code=2)
+
+
+def picture_folder(folder: Path) -> Path:
+    return pictures(folder / "shades", lambda label, number: f"{label}/{number}")
+
+
+PROPOSED = {
+    "classify": lambda folder: jsonl(folder / "reviews.jsonl", review),
+    "tag": lambda folder: jsonl(folder / "names.jsonl", tagged),
+    "generate": lambda folder: table(folder / "pairs.csv", pair, "\t"),
+    "rank": lambda folder: table(folder / "log.csv", choice, ","),
+    "pictures": picture_folder,
+}
+
+
+@pytest.mark.parametrize("form", PROPOSED)
+def test_what_is_proposed_runs_as_it_is_printed(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = PROPOSED[form](tmp_path)
+    monkeypatch.chdir(tmp_path)
+    printed = said(capsys, "inspect", path.name)
+    as_words, from_file = (
+        shlex.split(line)[2:] for line in printed.splitlines() if line.startswith("python train.py")
+    )
+    run = ran(tmp_path, *as_words, "model.dim=16", "trainer.max_epochs=1")
+    assert len(figures(run)["answer"]) > 1
+    assert "nan" not in capsys.readouterr().out
+
+    (start,) = (n for n, line in enumerate(printed.splitlines()) if line.startswith("defaults:"))
+    place = Path(printed.splitlines()[start - 1].removeprefix("# "))
+    place.parent.mkdir(parents=True)
+    place.write_text("\n".join(printed.splitlines()[start:]).split("\n# run it:")[0])
+    assert from_file[:2] == ["--config-dir", str(place.parent.parent)]
+    assert main(["prepare", "--cfg", "job", "--package", "dataset", *from_file]) == 0
+    other = yaml.safe_load(capsys.readouterr().out)
+    shown = open_run(run).plain["dataset"]
+    assert other | {"folder": shown["folder"]} == shown
+
+
+def test_the_proposal_names_a_folder_after_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "my stars.2"
+    folder.mkdir()
+    table(folder / "train.csv", pair, ",")
+    assert "# my_conf/dataset/my_stars.yaml\n" in said(capsys, "inspect", str(folder))
+    assert "dataset.name=my_stars" in said(capsys, "inspect", str(folder / "train.csv"))

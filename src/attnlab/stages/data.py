@@ -1,4 +1,4 @@
-"""`attnlab data`: what data there are, and how they are had.
+"""`attnlab data`: what data there are, how they are had, and how your own are read.
 
 Embedded data are made by the package and need no network. Files are downloaded to where they are
 read from; where a form or a conversion stands in between, it says what to do by hand.
@@ -6,26 +6,34 @@ read from; where a form or a conversion stands in between, it says what to do by
     attnlab data list                 every dataset: its answers, size, licence, and where it is
     attnlab data sst2                 bring its files
     attnlab data sst2 paths.data=DIR  below another folder than data/
+    attnlab data inspect my/train.csv the YAML and the command for a file or folder of your own
 """
 
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import yaml
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from attnlab.config.dataset import Origin
-from attnlab.datasets.catalog import Entry, entries, entry
+from attnlab.datasets.catalog import OWN_FILES, Entry, entries, entry, names
 from attnlab.datasets.download import Record, get
+from attnlab.datasets.inspection import Proposal, inspect
 from attnlab.errors import RunError, UserError
+from attnlab.stages.sweep import quoted
 from attnlab.stages.sweep_table import print_whole
 
-COMMAND = "list and download data"
+COMMAND = "list, download and inspect data"
 PATHS = "paths.data="
 
 
@@ -36,14 +44,17 @@ def main(arguments: list[str]) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", metavar="list|NAME")
-    parser.add_argument("path", nargs="*", help=f"{PATHS}FOLDER")
+    parser.add_argument("what", metavar="list|NAME|inspect")
+    parser.add_argument("path", nargs="*", help=f"of inspect: a file or folder; {PATHS}FOLDER")
     given = parser.parse_intermixed_args(arguments)
     settings = [word for word in given.path if word.startswith(PATHS)]
     paths = [word for word in given.path if word not in settings]
     data = Path(settings[-1].removeprefix(PATHS) if settings else "data")
-    if paths:
-        raise UserError(f"data: takes one name, got '{paths[0]}' as well")
+    if given.what == "inspect" and len(paths) == 1:
+        propose(Path(paths[0]))
+        return
+    if paths or given.what == "inspect":
+        raise UserError("data: takes one name, or inspect and one file or folder")
     if given.what == "list":
         show(data)
     else:
@@ -61,7 +72,7 @@ def show(data: Path) -> None:
         table.add_row(each.name, each.form, where, each.size, each.licence)
     print("embedded: made by the package, no network needed")
     print_whole(table)
-    print("get one: attnlab data NAME")
+    print("get one: attnlab data NAME; your own files: attnlab data inspect FILE")
 
 
 def obtain(dataset: Entry, data: Path) -> None:
@@ -113,3 +124,58 @@ def _by_hand(dataset: Entry, origin: Origin, data: Path, missing: list[str]) -> 
         *textwrap.wrap(origin.layout, 96),
     ]
     return "\n  ".join(lines)
+
+
+def propose(path: Path) -> None:
+    """Show how a user's file or folder is read: what was seen, the YAML, and a command to run."""
+    proposal = inspect(path)
+    called = (path.parent if _of_folder(path) else path).resolve().name.partition(".")[0]
+    name = re.sub(r"[^\w+-]+", "_", called) or "mine"
+    if name in [*names(), *OWN_FILES]:  # which would be read in its place
+        name = f"my_{name}"
+    print(*(f"# {note}" for note in proposal.notes), sep="\n")
+    print(f"\n# my_conf/dataset/{name}.yaml\n{as_yaml(proposal, name)}")
+    words = shlex.join(["python", "train.py", *overrides(proposal, name)])
+    kept = shlex.join(["--config-dir", "my_conf", f"dataset={name}", *proposal.words])
+    print(f"# run it:\n{words}\n# or, with the YAML kept in that file:\npython train.py {kept}")
+
+
+def as_yaml(proposal: Proposal, name: str) -> str:
+    """The dataset as a file of `conf/dataset/`."""
+    groups = {"gold": "picture_gold@gold"} if proposal.base == "pictures" else {}
+    options = [{f"override {groups.get(g, g)}": o} for g, o in proposal.options.items()]
+    content = {"defaults": [proposal.base, *options, "_self_"], "name": name} | proposal.values
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def overrides(proposal: Proposal, name: str) -> list[str]:
+    """The same as words of a command."""
+    chosen = [f"dataset/{group}={option}" for group, option in proposal.options.items()]
+    keys = [f"{key}={_written(value)}" for key, value in _keys(proposal.values, "dataset")]
+    new = [f"+{key}" if key.startswith("dataset.inputs.other=") else key for key in keys]
+    return [f"dataset={proposal.base}", *chosen, f"dataset.name={name}", *new, *proposal.words]
+
+
+def _keys(values: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}.{key}")
+        else:
+            yield f"{prefix}.{key}", value
+
+
+def _written(value: Any) -> str:
+    """A value in Hydra's grammar; text that it would read as something else is quoted."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    if not isinstance(value, str):
+        return "null" if value is None else str(value)
+    plain = re.fullmatch(r"[A-Za-z_/.][\w./-]*", value) and isinstance(yaml.safe_load(value), str)
+    if plain:
+        return value
+    return quoted(value) if '"' in value or "\\" in value else f'"{value}"'
+
+
+def _of_folder(path: Path) -> bool:
+    """Whether a file is called like a split, so that its folder says what it is."""
+    return path.is_file() and re.match(r"(train|data)(?![a-z])", path.name.lower()) is not None

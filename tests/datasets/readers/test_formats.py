@@ -141,3 +141,36 @@ def test_a_reader_says_what_the_splits_have_to_name(tmp_path: Path) -> None:
         dataset(tmp_path, "dataset/reader=lines", "dataset/answer=text")
     with pytest.raises(ConfigError, match="reader 'csv' takes a file"):
         dataset(tmp_path, "dataset.splits.val={text: a}")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words", "problem"),
+    [
+        (["text\tlabel", "one\tx"], [], "tabs, not commas; try: dataset/reader=tsv"),
+        (
+            ["text;label", "one;x"],
+            [],
+            "semicolons, not commas; try: dataset/reader=csv 'dataset.re",
+        ),
+        (["text,label", "one,x"], ["dataset/reader=tsv"], "commas, not tabs; try: dataset/reader="),
+        (
+            ["one\tx", "two\ty"],
+            ["dataset.reader.header=[text,label]"],
+            "tabs, not commas; try: dataset/reader=tsv",
+        ),
+    ],
+)
+def test_a_table_of_another_kind_is_told(
+    lines: list[str], words: list[str], problem: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "rows.csv", *lines)
+    with pytest.raises(UserError) as caught:
+        read(dataset(tmp_path, whole("rows.csv"), *words))
+    assert str(caught.value).startswith(f"{tmp_path}/rows.csv: separated by {problem}")
+
+
+def test_a_table_of_one_column_is_as_it_is(tmp_path: Path) -> None:
+    write(tmp_path / "rows.csv", "one; two\tthree", "four")
+    words = ["dataset.reader.header=[text]", "dataset/answer=none", "dataset.references=null"]
+    (first, second) = dataset(tmp_path, whole("rows.csv"), *words).build().examples("train")
+    assert (len(first.inputs["text"]), second.inputs["text"]) == (4, ["four"])

@@ -31,6 +31,15 @@ def _short(line: str) -> str:
     return line
 
 
+# How tables are separated, what that is called, and what reads them.
+SEPARATED = {
+    ",": ("commas", "dataset/reader=csv"),
+    "\t": ("tabs", "dataset/reader=tsv"),
+    ";": ("semicolons", "dataset/reader=csv 'dataset.reader.delimiter=\";\"'"),
+    "|": ("bars", "dataset/reader=csv 'dataset.reader.delimiter=\"|\"'"),
+}
+
+
 class CsvReader(FileReader):
     """Cells between delimiters; the first row names the columns unless `header` does."""
 
@@ -58,10 +67,20 @@ class CsvReader(FileReader):
                 except (csv.Error, BadRowError) as error:
                     yield from self._lost(path.name, start, source.number, error)
                     continue
+                if start == 1 and len(cells) == 1 and len(self.header or [""] * 2) > 1:
+                    self._delimits(path, cells[0])
                 if names is None:
                     names = cells
                 elif cells:  # an empty line is no row
                     yield self._row(path.name, start, names, cells)
+
+    def _delimits(self, path: Path, line: str) -> None:
+        """A first line that is one cell, in which something else delimits, is a mistake."""
+        for delimiter, (called, reader) in SEPARATED.items():
+            cells = line.split(delimiter)
+            if delimiter != self.delimiter and len(cells) > 1 and all(map(str.strip, cells)):
+                own = SEPARATED.get(self.delimiter, (repr(self.delimiter), ""))[0]
+                raise UserError(f"{path}: separated by {called}, not {own}; try: {reader}")
 
     def _lost(self, file: str, start: int, last: int, error: Exception) -> Iterator[Row]:
         """Every line from that of an opening quote to where it was found not to close."""
