@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -13,6 +14,7 @@ import pytest
 from attnlab.cli import main
 from attnlab.config.section import SLOTS, load_kinds
 from attnlab.stages.run import FOLDER_VARIABLE
+from attnlab.training.history import read
 from tests.commands import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -67,12 +69,34 @@ def test_example(title: str, folder: Path) -> None:
     program, *words = shlex.split(command.replace("\\\n", " "))
     if program == "python":
         few = FEW["dataset=files" if "dataset=files" in words else ""]
-        assert main(["train", *words[1:], *SMALL, *few]) == 0
+        own = any(word.startswith("logger=") for word in words)
+        small = [word for word in SMALL if not (own and word == "logger=files")]
+        assert main(["train", *words[1:], *small, *few]) == 0
         assert list(folder.glob("runs/*/*/report.html"))
     else:
         assert main(["train", *SMALL, *FEW[""], "stages=[train]"]) == 0
         [run] = folder.glob("runs/*/*")
         assert main([str(run) if word == "RUN" else word for word in words]) == 0
+
+
+def test_a_logger_is_shown_figures_maps_and_the_end(folder: Path) -> None:
+    test_example("A logger", folder)
+    [path] = folder.glob("runs/*/*/log.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[0]["config"]["model.dim"] == 16
+    assert any("val/exact_match" in line for line in lines)
+    shown = [line for line in lines if "pictures" in line]
+    assert [line["step"] is None for line in shown] == [False, True]
+    assert shown[0]["pictures"][0].startswith("val/maps/")
+    [summary] = [line["summary"] for line in lines if "summary" in line]
+    assert "test/attention/mass_on_gold" in summary
+    assert lines[-1] == {"ended": "well"}
+
+
+def test_a_callback_logs_beside_the_figures(folder: Path) -> None:
+    test_example("A callback", folder)
+    [path] = folder.glob("runs/*/*/history/weights.csv")
+    assert [row["step"] for row in read(path)] == ["2", "4"]
 
 
 def test_a_task_with_its_loss_and_metric_is_short() -> None:
@@ -92,4 +116,7 @@ def test_every_slot_of_the_page_is_there() -> None:
         "task",
         "term",
         "stage",
+        "optimizer",
+        "callback",
+        "logger",
     } <= used

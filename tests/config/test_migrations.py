@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from attnlab.config import migrations
-from attnlab.config.compose import find_mistakes, load
+from attnlab.config.compose import checked, find_mistakes, load
 from attnlab.config.migrations import (
     RENAMED_KEYS,
     RENAMED_PARAMETERS,
@@ -127,3 +127,17 @@ def test_the_tables_change_no_name_of_today() -> None:
     assert migrated(plain) == plain
     for new in RENAMED_PARAMETERS.values():
         assert migrated_parameters({new: 0}) == {new: 0}
+
+
+def test_the_logger_of_an_old_run_is_one_of_several(capsys: pytest.CaptureFixture[str]) -> None:
+    shared = {"project": "attnlab", "tags": [], "maps_every": 1, "maps_examples": 4}
+    old = {"name": "wandb", "wandb": "offline", "entity": None, **shared}
+    _, plain = load([])
+    config = checked(migrated(plain | {"logger": old}))
+    wandb: Any = config.logger.loggers["wandb"]
+    assert (wandb.kind, wandb.mode, wandb.entity) == ("wandb", "offline", None)
+    assert capsys.readouterr().err.splitlines() == [
+        "attnlab: logger.wandb is now logger.loggers.wandb.mode",
+        "attnlab: logger.entity is now logger.loggers.wandb.entity",
+    ]
+    assert migrated_overrides(["logger.wandb=online"]) == ["logger.loggers.wandb.mode=online"]

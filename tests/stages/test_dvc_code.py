@@ -31,7 +31,7 @@ SECTIONS = {
 # Followed by no stage: what only shows or sends a run while it goes on.
 SHOWS = {
     "attnlab.report.logged",
-    "attnlab.report.wandb_media",
+    "attnlab.training.loggers",
     "attnlab.training.progress",
     "attnlab.training.wandb_artifacts",
     "attnlab.training.wandb_run",

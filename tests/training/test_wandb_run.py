@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from attnlab.config import compose
-from attnlab.config.schema import Logger
+from attnlab.config.logger import Logging
 from attnlab.errors import UserError
-from attnlab.training import wandb_run
+from attnlab.training.loggers import connected
 from tests.commands import REPOSITORY, environment, small_run
 
 SECRETS = {
@@ -25,7 +25,7 @@ SECRETS = {
 }
 
 
-def settings(*overrides: str) -> Logger:
+def settings(*overrides: str) -> Logging:
     config, _ = compose.load(["logger=wandb", *overrides])
     return config.logger
 
@@ -119,7 +119,7 @@ def test_figures_of_the_test_split_are_those_of_the_file(run: Path) -> None:
 
 def test_every_picture_that_is_logged_is_a_file_of_the_run(run: Path) -> None:
     [log] = logs(run)
-    row = next(row for row in history(log) if "examples._type" in row)
+    row = next(row for row in history(log) if "panels/plausibility._type" in row)
     pictures = {
         f"{folder}/{path.stem}": path
         for folder in ("maps", "panels")
@@ -205,9 +205,10 @@ def test_findings_of_explain_join_the_same_run(run: Path, tmp_path: Path) -> Non
     [log] = set(logs(copied)) - before
     [record] = of_kind("run", log)
     assert record["run_id"] == (run / "checkpoints" / "wandb_id.txt").read_text().strip()
-    row = next(row for row in history(log) if "findings._type" in row)
+    row = next(row for row in history(log) if "panels/findings._type" in row)
     logged = log / "files" / row["panels/findings.path"]
     assert logged.read_bytes() == (copied / "panels" / "findings.png").read_bytes()
+    row = next(row for row in history(log) if "findings._type" in row)
     columns, rows = table(row, "findings", log)
     tests = json.loads((copied / "trust.json").read_text())["tests"]
     assert columns[-1] == "verdict"
@@ -219,10 +220,11 @@ def test_findings_of_explain_join_the_same_run(run: Path, tmp_path: Path) -> Non
 def test_config_and_hashes_are_logged(run: Path) -> None:
     [record] = of_kind("run", logs(run)[0])
     about = record["config"]["update"]
-    assert about["config"]["attention"]["name"] == "additive"
-    assert about["config"]["dataset"]["train"] == 320
+    assert about["attention.name"] == "additive"
+    assert about["dataset.train"] == 320
     assert len(about["data_digest"]) == 64
-    assert about["versions"].keys() >= {"torch", "lightning", "python"}
+    assert about.keys() >= {"versions.torch", "versions.lightning", "versions.python"}
+    assert not [key for key, value in about.items() if isinstance(value, dict) and value]
     assert record["run_id"] == (run / "checkpoints" / "wandb_id.txt").read_text().strip()
 
 
@@ -265,23 +267,29 @@ def test_a_run_that_fails_is_marked_as_failed(tmp_path: Path) -> None:
     assert end["exit_code"] == 1
 
 
+def test_maps_over_training_are_pictures_at_their_step(run: Path) -> None:
+    [log] = logs(run)
+    [kept] = (run / "history" / "maps").iterdir()
+    frame = json.loads(kept.read_text())
+    row = next(row for row in history(log) if any(key.startswith("val/maps/") for key in row))
+    assert row["trainer/global_step"] == frame["step"]
+    for id_ in frame["maps"]:
+        assert (log / "files" / row[f"val/maps/{id_}.path"]).is_file()
+
+
 def test_a_resumed_run_is_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
     for part in (1, 2):
-        logger = wandb_run.connect(settings(), tmp_path, "name", lambda: "abc12345", {"part": part})
-        assert logger is not None
-        with wandb_run.closed_at_end(logger):
+        with connected(settings(), tmp_path, "name", {"part": part}) as [logger]:
             logger.log_metrics({"train/loss": 1.0 / part}, step=part)
     ids = [record["run_id"] for log in logs(tmp_path) for record in of_kind("run", log)]
-    assert ids == ["abc12345", "abc12345"]
+    assert ids == 2 * [(tmp_path / "checkpoints" / "wandb_id.txt").read_text().strip()]
 
 
 def test_steps_that_go_back_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
-    logger = wandb_run.connect(settings(), tmp_path, "name", lambda: "abc12345", {})
-    assert logger is not None
     steps = [1, 2, 10, 5, 3, 10]
-    with wandb_run.closed_at_end(logger):
+    with connected(settings(), tmp_path, "name", {}) as [logger]:
         for step in steps:
             logger.log_metrics({"train/loss": step / 10}, step=step)
     rows = history(logs(tmp_path)[0])
@@ -293,25 +301,15 @@ def test_an_error_is_read_back_as_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
-    logger = wandb_run.connect(settings(), tmp_path, "name", lambda: "abc12345", {})
-    with pytest.raises(KeyboardInterrupt), wandb_run.closed_at_end(logger):
+    with pytest.raises(KeyboardInterrupt), connected(settings(), tmp_path, "name", {}):
         raise KeyboardInterrupt
     [end] = of_kind("exit", logs(tmp_path)[0])
     assert end["exit_code"] == 1
 
 
-@pytest.mark.parametrize("rank", ["LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID"])
-def test_other_processes_of_a_run_stay_silent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str
-) -> None:
-    monkeypatch.setenv(rank, "1")
-    assert wandb_run.connect(settings(), tmp_path, "name", lambda: "abc12345", {}) is None
-    assert not (tmp_path / "wandb").exists()
-
-
 def test_disabled_writes_nothing(tmp_path: Path) -> None:
-    disabled = settings("logger.wandb=disabled")
-    assert wandb_run.connect(disabled, tmp_path, "name", lambda: "abc12345", {}) is None
+    with connected(settings("logger.wandb=disabled"), tmp_path, "name", {}) as loggers:
+        assert loggers == []
     assert not any(tmp_path.iterdir())
 
 
@@ -322,5 +320,6 @@ def test_online_without_an_account_is_one_line(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(UserError, match="wandb login"):
-        wandb_run.connect(settings("logger.wandb=online"), tmp_path, "name", lambda: "abc12345", {})
+    online = settings("logger.loggers.wandb.mode=online")
+    with pytest.raises(UserError, match="wandb login"), connected(online, tmp_path, "name", {}):
+        pass

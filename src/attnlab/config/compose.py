@@ -179,7 +179,8 @@ def _from_composition(error: Exception, folder: Path | None) -> Mistake:
     """Hydra's own error in one line."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
-        options = [o.removesuffix(".yaml") for o in error.options or []]
+        found = error.options or ((folder or config_dir()) / group).glob("*.yaml")
+        options = [Path(o).stem for o in found]  # of a list of options Hydra names none
         return Mistake(group or option, f"no option '{option}'", suggest(option, options))
     if isinstance(error, OverrideParseException):
         return Mistake(error.override, "not of the form key=value", "quote values with , [ ] { }")

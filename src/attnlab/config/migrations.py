@@ -26,6 +26,8 @@ RENAMED_KEYS = {
     "objective.terms.*.on": "objective.terms.*.site",
     "dataset.looks": "dataset.hops",
     "task.hidden": "task.mask_share",
+    "logger.wandb": "logger.loggers.wandb.mode",
+    "logger.entity": "logger.loggers.wandb.entity",
 }
 # Old config group -> new one, as in `dataset/vectors=counted`.
 RENAMED_GROUPS: dict[str, str] = {
@@ -40,8 +42,8 @@ RENAMED_VALUES: dict[str, dict[str, str]] = {
         "hidden_positions": "masked_positions",
     },
 }
-# Keys that a kind has no more: (section, kind) -> their names.
-REMOVED_KEYS = {("task", "attend"): ("label_smoothing",)}
+# Keys that are no more: (section, its kind if it has any) -> their names.
+REMOVED_KEYS = {("task", "attend"): ("label_smoothing",), ("logger", None): ("name",)}
 # What a parameter's name held, as a regular expression, -> what stands there now.
 RENAMED_PARAMETERS = {
     r"\breader\.fronts\.": "reader.embedders.",

@@ -10,28 +10,13 @@ from pydantic import Field
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.dataset import Dataset
 from attnlab.config.evaluation import Explain, MapMetrics
+from attnlab.config.logger import Logging
 from attnlab.config.model import Model
 from attnlab.config.objective import ObjectiveConfig
 from attnlab.config.section import Section
 from attnlab.config.task import Task
 from attnlab.config.trainer import Trainer
 from attnlab.errors import Mistake
-
-
-class Logger(Section):
-    """Where figures go besides the run's own folder."""
-
-    name: str = Field(description="shown in tables")
-    wandb: Literal["offline", "online", "disabled"] = Field(
-        description="offline needs no account; `attnlab sync RUN` uploads later"
-    )
-    project: str = Field(description="W&B project")
-    entity: str | None = Field(description="W&B team or user; null is the account's default")
-    tags: list[str] = Field(description="W&B tags")
-    maps_every: int | None = Field(
-        ge=0, description="validations between two of which maps are kept; 0 or null is never"
-    )
-    maps_examples: int = Field(gt=0, description="examples whose maps are kept and drawn")
 
 
 class Hparams(Section):
@@ -79,7 +64,7 @@ class Config(Section):
     objective: ObjectiveConfig
     metrics: MapMetrics
     trainer: Trainer
-    logger: Logger
+    logger: Logging
     explain: Explain
     hparams: Hparams | None
     paths: Paths

@@ -196,6 +196,17 @@ class Variant(Section):
         return self.implementation()(*args, **kwargs, **self.settings())
 
 
+def named_by_kind(variants: Any) -> Any:
+    """Variants by name, without those that are null; where none is given, the name is the kind."""
+    if not isinstance(variants, dict):
+        return variants
+    return {
+        name: {"kind": name, **each} if isinstance(each, dict) else each
+        for name, each in variants.items()
+        if each is not None
+    }
+
+
 def or_null(schema: JsonSchemaValue) -> None:
     """In the JSON schema of a mapping whose validator drops what is null: values may be null."""
     schema["additionalProperties"] = {"anyOf": [schema["additionalProperties"], {"type": "null"}]}

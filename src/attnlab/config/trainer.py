@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from attnlab.config.section import Section, Variant, or_null
+from attnlab.config.section import Section, Variant, named_by_kind, or_null
 from attnlab.errors import Mistake
 
 
@@ -104,14 +104,7 @@ class Trainer(Section):
     @field_validator("callbacks", mode="before")
     @classmethod
     def _named_by_kind(cls, callbacks: Any) -> Any:
-        """Without those that are null; one without a kind is of the kind that its name says."""
-        if not isinstance(callbacks, dict):
-            return callbacks
-        return {
-            name: {"kind": name, **callback} if isinstance(callback, dict) else callback
-            for name, callback in callbacks.items()
-            if callback is not None
-        }
+        return named_by_kind(callbacks)
 
     @field_validator("max_epochs", "max_steps")
     @classmethod

@@ -65,6 +65,8 @@ def _new_figure(width: float, height: float) -> Figure:
 def _title(example: ShownExample) -> str:
     if not example.gold:  # the map itself is the answer, or gold is not known
         return example.prediction
+    if not example.prediction:
+        return f"gold {example.gold}"
     return f"gold {example.gold}   answer {example.prediction}"
 
 

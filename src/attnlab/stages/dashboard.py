@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attnlab.config.logger import Logging
 from attnlab.errors import UserError, suggest
 from attnlab.stages.run import LATEST, Run, open_run
 from attnlab.text_files import DamagedFileError, read_yaml
@@ -59,10 +60,16 @@ def save(runs: Sequence[Run], target: str) -> str:
     settings = runs[0].config.logger
     every = functools.reduce(operator.or_, (logged(run) for run in runs))
     try:
-        entity = settings.entity or wandb.Api().default_entity or ""
+        entity = _entity(settings) or wandb.Api().default_entity or ""
         return workspace(entity, settings.project, every).save().url
     except (WandbError, OSError) as error:
         raise UserError(f"{missing} ({str(error).splitlines()[0]})") from None
+
+
+def _entity(settings: Logging) -> str | None:
+    """The team or user that a run is uploaded to, if its config names one."""
+    named = (getattr(each, "entity", None) for each in settings.loggers.values())
+    return next(filter(None, named), None)
 
 
 def logged(run: Run) -> Logged:

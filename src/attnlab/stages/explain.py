@@ -78,12 +78,13 @@ def not_explained(task: Task) -> Mistake | None:
 
 
 def explain(run: Run) -> None:
-    """Write explanations.json and trust.json, print both as tables, add them to the W&B run."""
+    """Write explanations.json and trust.json, print both as tables, show them to the loggers."""
     from attnlab.explain.battery import TESTS
     from attnlab.explain.study import Study
+    from attnlab.report.logged import log_findings
     from attnlab.stages.trained_run import TrainedRun, build_learner
+    from attnlab.training.loggers import connected
     from attnlab.training.trainer import seed_everything
-    from attnlab.training.wandb_run import closed_at_end, connect
 
     config = run.config
     seed_everything(config.seed + 1, config.trainer)  # an adversary must start from other weights
@@ -104,12 +105,8 @@ def explain(run: Run) -> None:
     _write(run.folder / "trust.json", {"map": config.task.map, **report.plain()})
     _save_views(run)
     show(console, run, explanations, report)
-    wandb = connect(config.logger, run.folder, config.name, run.wandb_id, {})
-    with closed_at_end(wandb):
-        if wandb is not None:
-            from attnlab.report.wandb_media import log_findings
-
-            log_findings(wandb, run.folder)
+    with connected(config.logger, run.folder, config.name, {}) as loggers:
+        log_findings(loggers, run.folder)
 
 
 def _leave_nothing(run: Run) -> None:

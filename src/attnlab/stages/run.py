@@ -20,7 +20,6 @@ import shlex
 import shutil
 import sys
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,14 +83,6 @@ class Run:
     @property
     def status(self) -> dict[str, Any]:
         return read_status(self.folder)
-
-    def wandb_id(self) -> str:
-        """Names this run in W&B; made once, kept in a file beside the checkpoints."""
-        path = self.folder / "checkpoints" / "wandb_id.txt"
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(uuid.uuid4().hex[:8] + "\n")
-        return path.read_text().strip()
 
     def set_status(self, state: str, **more: Any) -> None:
         """Written whole or not at all: a kill in between leaves the old one."""

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.loggers.wandb import WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from attnlab.config.schema import Config
@@ -22,7 +20,7 @@ from attnlab.errors import (
     UserError,
     suggest,
 )
-from attnlab.report.logged import map_recorder
+from attnlab.report.logged import log_evaluation, map_recorder
 from attnlab.stages import evaluate, report
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, resume_command, start
@@ -34,11 +32,12 @@ from attnlab.stages.trained_run import (
     read_fitting,
 )
 from attnlab.text_files import WRONG_CONTENT, problem
-from attnlab.training import distributed, wandb_run
+from attnlab.training import distributed
 from attnlab.training.checkpoint import provenance
 from attnlab.training.data_module import PreparedData
 from attnlab.training.history import History
 from attnlab.training.learner import Learner
+from attnlab.training.loggers import RunLogger, connected
 from attnlab.training.progress import Cost
 from attnlab.training.safety import is_out_of_memory, out_of_memory
 from attnlab.training.trainer import build_trainer, seed_everything
@@ -56,11 +55,10 @@ def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Run
         prepared = prepared or prepared_data(config)
         about = provenance(plain, prepared.digest)
         run.set_status("running", **{name: about[name] for name in about if name != "config"})
-        wandb = wandb_run.connect(config.logger, run.folder, config.name, run.wandb_id, about)
-        with wandb_run.closed_at_end(wandb):
-            train(run, prepared, overrides, wandb)
+        with connected(config.logger, run.folder, config.name, about) as loggers:
+            train(run, prepared, overrides, loggers)
             if distributed.is_first_process() and not config.trainer.fast_dev_run:
-                finish(run, wandb)
+                finish(run, loggers)
     return run
 
 
@@ -79,7 +77,7 @@ def _stops_told(overrides: Sequence[str]) -> Iterator[None]:
 
 
 def train(
-    run: Run, prepared: Prepared, overrides: Sequence[str], wandb: Logger | None = None
+    run: Run, prepared: Prepared, overrides: Sequence[str], loggers: Sequence[RunLogger] = ()
 ) -> None:
     """Fit the model, from the last checkpoint if there is one."""
     config, settings = run.config, run.config.trainer
@@ -89,12 +87,11 @@ def train(
     _require_monitored(settings.checkpoints.monitor, learner)
     learner.teacher = load_teacher(run, prepared)
     history = History(run.folder / "history")
-    checkpoint = _checkpoint_to_resume(run, learner, prepared, history)
-    loggers: list[Logger] = [history, *([wandb] if wandb else [])]
+    checkpoint = _checkpoint_to_resume(run, learner, prepared, [history, *loggers])
     again = resume_command(overrides)
     cost = Cost(device(config))
-    callbacks = [cost, *map_recorder(config, data, history)]
-    trainer = build_trainer(settings, run.folder, loggers, again, callbacks)
+    callbacks = [cost, *map_recorder(config, data, history, loggers)]
+    trainer = build_trainer(settings, run.folder, [history, *loggers], again, callbacks)
     try:
         trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
         if not settings.fast_dev_run:
@@ -127,17 +124,14 @@ def finish(run: Run, wandb: WandbLogger | None) -> None:
     if "evaluate" not in run.config.stages:
         return
     figures = evaluate.evaluate(TrainedRun(run))
-    if wandb is not None:
-        from attnlab.report.wandb_media import log_evaluation
-
-        log_evaluation(wandb, figures, run.folder)
+    log_evaluation(loggers, figures, run.folder)
     if "report" in run.config.stages:
         report.write([run], run.folder / "report.html")
     evaluate.show(run, figures)
 
 
 def _checkpoint_to_resume(
-    run: Run, learner: Learner, prepared: Prepared, history: History
+    run: Run, learner: Learner, prepared: Prepared, loggers: Sequence[History | RunLogger]
 ) -> Path | None:
     path = run.last_checkpoint
     if run.config.resume == "never" or not path.is_file():

@@ -1,16 +1,18 @@
-"""The kinds of optimizers, learning-rate schedules and callbacks."""
+"""The kinds of optimizers, learning-rate schedules, callbacks and loggers."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from attnlab.config.logger import Logger
 from attnlab.config.trainer import Callback, Optimizer, Schedule
 
 OPTIMIZERS = "attnlab.training.optimizers"
 SCHEDULES = "attnlab.training.optimizers"
 CALLBACKS = "attnlab.training.callbacks"
+LOGGERS = "attnlab.training.loggers"
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Betas = tuple[Share, Share]
@@ -85,3 +87,32 @@ class EarlyStopping(Callback, kind="early_stopping", target=f"{CALLBACKS}:EarlyS
 
 class GradientNorm(Callback, kind="gradient_norm", target=f"{CALLBACKS}:GradientNorm"):
     """Logs the norm of the gradient, before it is clipped, as gradient/norm."""
+
+
+class Wandb(Logger, kind="wandb", target="attnlab.training.wandb_run:Wandb"):
+    """Weights & Biases."""
+
+    mode: Literal["offline", "online", "disabled"] = Field(
+        description="offline needs no account; `attnlab sync RUN` uploads later"
+    )
+    entity: str | None = Field(description="team or user; null is the account's default")
+
+    @property
+    def enabled(self) -> bool:
+        return self.mode != "disabled"
+
+
+class TensorBoard(Logger, kind="tensorboard", target=f"{LOGGERS}:TensorBoard"):
+    """Event files in `tensorboard/` of the run's folder."""
+
+
+class MLflow(Logger, kind="mlflow", target=f"{LOGGERS}:MLflow"):
+    """A run of the MLflow experiment that `project` names."""
+
+    uri: str = Field(min_length=1, description="a database, such as sqlite:///FILE, or a server")
+
+
+class Trackio(Logger, kind="trackio", target=f"{LOGGERS}:Trackio"):
+    """Trackio's local dashboard."""
+
+    folder: str = Field(min_length=1, description="where it keeps the runs of all projects")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -139,10 +139,17 @@ class MapRecorder(pl.Callback):
         history: writes them.
         examples: by their places in the validation split; the first process has to get them.
         every: validations between two that are kept.
+        show: is given the maps and their step, on the first process.
     """
 
-    def __init__(self, history: History, examples: Mapping[int, Recorded], every: int) -> None:
-        self.history, self.examples, self.every = history, examples, every
+    def __init__(
+        self,
+        history: History,
+        examples: Mapping[int, Recorded],
+        every: int,
+        show: Callable[[Maps, int], None],
+    ) -> None:
+        self.history, self.examples, self.every, self.show = history, examples, every, show
         self.validations = 0
         self.maps: Maps = {}
 
@@ -170,5 +177,6 @@ class MapRecorder(pl.Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.maps:
-            # The step that the figures of this validation are logged by.
-            self.history.log_maps(self.maps, lightning_steps(trainer))
+            step = lightning_steps(trainer)  # that of the figures of this validation
+            self.history.log_maps(self.maps, step)
+            self.show(self.maps, step)

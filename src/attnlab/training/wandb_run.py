@@ -6,67 +6,93 @@ W&B itself takes a second to import: whoever does without it does not wait for i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from lightning.pytorch.loggers.wandb import WandbLogger
-
-from attnlab.config.schema import Logger as Settings
 from attnlab.errors import UserError
-from attnlab.training.distributed import is_first_process
+from attnlab.training.loggers import LoggedRun, RunLogger, Table
 
 if TYPE_CHECKING:
     import wandb
 
-Entries = dict[str, Any]
 STEP = "trainer/global_step"
+WHERE = "logger.loggers.wandb.mode"
 
 
-def connect(
-    settings: Settings, folder: Path, name: str, run_id: Callable[[], str], about: Entries
-) -> WandbLogger | None:
-    """The logger of a run, on the first process alone; None where W&B is disabled.
+class Wandb(RunLogger):
+    """A W&B run. The same id goes on with the same run; its data are what the run used."""
 
-    Asked there alone, the same id goes on with the same W&B run. Only `about` tells where the
-    run comes from; its data are what the run used.
-    """
-    if settings.wandb == "disabled" or not is_first_process():
-        return None
+    def __init__(
+        self, run: LoggedRun, *, mode: Literal["offline", "online"], entity: str | None
+    ) -> None:
+        super().__init__(run)
+        import wandb
+        from wandb.errors import Error as WandbError
+
+        from attnlab.training.wandb_artifacts import use_data
+
+        data = (run.folder / "wandb").absolute()
+        os.environ.setdefault("WANDB_DATA_DIR", str(data))  # not in $HOME
+        try:
+            if mode == "online" and not wandb.login(prompt=False):
+                raise UserError(f"{WHERE}: online needs an account; try: wandb login")
+            self.wandb = wandb.init(
+                name=run.name,
+                dir=run.folder,
+                id=run.remembered("wandb", lambda: uuid.uuid4().hex[:8]),
+                project=run.project,
+                entity=entity,
+                mode=mode,
+                tags=run.tags,
+                config=run.config(),
+                resume="allow",
+                allow_val_change=True,
+                settings=_discreet(),
+            )
+        except WandbError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{WHERE}: no {mode} run ({reason}); try: {WHERE}=offline") from None
+        # W&B counts its own steps and drops figures that go back; ours are a figure beside them.
+        self.wandb.define_metric(STEP)
+        self.wandb.define_metric("*", step_metric=STEP, step_sync=True)
+        if "data_digest" in run.about:
+            use_data(self.wandb, dict(run.about))
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        self.wandb.log(dict(metrics) | ({} if step is None else {STEP: step}))
+
+    def log_pictures(self, pictures: Mapping[str, Path], step: int | None = None) -> None:
+        self.log_metrics({key: _cell(path) for key, path in pictures.items()}, step)
+
+    def log_summary(self, figures: Mapping[str, float]) -> None:
+        self.wandb.summary.update(dict(figures))
+
+    def log_tables(self, tables: Mapping[str, Table]) -> None:
+        import wandb
+
+        made = {
+            key: wandb.Table(list(columns), [[_cell(each) for each in row] for row in rows])
+            for key, (columns, rows) in tables.items()
+        }
+        self.wandb.log(made)
+
+    def log_model(self, checkpoint: Path, figures: Mapping[str, Any]) -> None:
+        from attnlab.training.wandb_artifacts import make_model
+
+        make_model(self.wandb, checkpoint, dict(figures))
+
+    def finish(self, failed: bool) -> None:
+        """A crash would otherwise count as finished."""
+        self.wandb.finish(exit_code=int(failed))
+
+
+def _cell(value: Any) -> Any:
+    """A path is a picture."""
     import wandb
-    from wandb.errors import Error as WandbError
 
-    from attnlab.training.wandb_artifacts import use_data
-
-    os.environ.setdefault("WANDB_DATA_DIR", str((folder / "wandb").absolute()))  # not in $HOME
-    try:
-        if settings.wandb == "online" and not wandb.login(prompt=False):
-            raise UserError("logger.wandb: online needs an account; try: wandb login")
-        run = wandb.init(
-            name=name,
-            dir=folder,
-            id=run_id(),
-            project=settings.project,
-            entity=settings.entity,
-            mode=settings.wandb,
-            tags=settings.tags,
-            config=about,
-            resume="allow",
-            allow_val_change=True,
-            settings=_discreet(),
-        )
-    except WandbError as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"logger.wandb: no {settings.wandb} run ({reason}); try: logger.wandb=offline"
-        ) from None
-    # W&B counts its own steps and drops figures that go back; ours are a figure beside them.
-    run.define_metric(STEP)
-    run.define_metric("*", step_metric=STEP, step_sync=True)
-    if "data_digest" in about:
-        use_data(run, about)
-    return WandbLogger(experiment=run, project=settings.project, save_dir=folder)
+    return wandb.Image(str(value)) if isinstance(value, Path) else value
 
 
 def _discreet() -> wandb.Settings:
@@ -85,17 +111,3 @@ def _discreet() -> wandb.Settings:
         x_disable_stats=True,
         x_save_requirements=False,
     )
-
-
-@contextmanager
-def closed_at_end(logger: WandbLogger | None) -> Iterator[None]:
-    """W&B hears how the run ended: a crash would otherwise count as finished."""
-    if logger is None:
-        yield
-        return
-    try:
-        yield
-    except BaseException:
-        logger.experiment.finish(exit_code=1)
-        raise
-    logger.experiment.finish(exit_code=0)
