@@ -135,7 +135,8 @@ def _checkpoint_to_resume(
 ) -> Path | None:
     path = run.last_checkpoint
     if run.config.resume == "never" or not path.is_file():
-        history.forget_from(0)  # what a run left that was killed before its first checkpoint
+        for logger in loggers:  # what a run left that was killed before its first checkpoint
+            logger.forget_from(0)
         return None
     content = read_fitting(path, learner)
     digest = content["attnlab"]["data_digest"]

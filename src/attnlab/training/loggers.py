@@ -146,7 +146,9 @@ class TensorBoard(RunLogger):
             from torch.utils.tensorboard.writer import SummaryWriter
         except ImportError:
             raise missing_package("tensorboard", "tensorboard") from None
-        self.writer = SummaryWriter(str(run.folder / "tensorboard"))
+        folder = run.folder / "tensorboard"
+        self.resumed = folder.is_dir()
+        self.writer = SummaryWriter(str(folder))
         if run.about:
             config = {
                 key: value if isinstance(value, bool | int | float | str) else str(value)
@@ -171,8 +173,9 @@ class TensorBoard(RunLogger):
         self.log_metrics(dict(figures), 0)
 
     def forget_from(self, step: int) -> None:
-        self.writer.purge_step = step
-        self.writer.close()  # the next event opens a file that begins with this step
+        if self.resumed:
+            self.writer.purge_step = step
+            self.writer.close()  # the next event opens a file that begins with this step
 
     def finish(self, failed: bool) -> None:
         self.writer.close()
