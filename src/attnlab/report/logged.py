@@ -17,8 +17,8 @@ from attnlab.config.schema import Config
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.report.examples import ShownExample, choose_examples, gold_text, load_examples
-from attnlab.report.map_history import Frame, map_history
 from attnlab.report.map_pictures import draw_maps
+from attnlab.report.recorded_maps import Frame, map_history
 from attnlab.report.summary import Finding, Row, draw_findings, draw_panels, findings, plausibility
 from attnlab.report.summary import trust as trusted
 from attnlab.training.data_module import PreparedData

@@ -252,7 +252,7 @@ class Trackio(RunLogger):
         super().__init__(run)
         os.environ["TRACKIO_DIR"] = str(Path(folder).absolute())  # read as it is imported
         try:
-            import trackio
+            import trackio  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise missing_package("trackio", "trackio") from None
         name = run.remembered("trackio", lambda: f"{run.name}-{uuid.uuid4().hex[:8]}")
@@ -271,7 +271,7 @@ class Trackio(RunLogger):
         self.trackio.log({k: v for k, v in metrics.items() if math.isfinite(v)}, step=step)
 
     def log_pictures(self, pictures: Mapping[str, Path], step: int | None = None) -> None:
-        import trackio
+        import trackio  # pyright: ignore[reportMissingImports]
 
         self.trackio.log({k: trackio.Image(str(p)) for k, p in pictures.items()}, step=step)
 
