@@ -119,7 +119,7 @@ def _require_monitored(monitor: str, learner: Learner) -> None:
         raise ConfigError([Mistake("trainer.checkpoints.monitor", f"no figure '{monitor}'", hint)])
 
 
-def finish(run: Run, wandb: WandbLogger | None) -> None:
+def finish(run: Run, loggers: Sequence[RunLogger]) -> None:
     """What is left when the model is trained: judge it, write it up, say where everything is."""
     if "evaluate" not in run.config.stages:
         return
@@ -148,6 +148,7 @@ def _checkpoint_to_resume(
     step = content.get("global_step")
     if not isinstance(step, int) or not isinstance(content.get("optimizer_states"), list):
         raise UserError(f"{path}: no state of a training in it; try: resume=never")
-    history.forget_from(step)
+    for logger in loggers:
+        logger.forget_from(step)
     print(f"resuming {run.folder} at step {step}")
     return path
