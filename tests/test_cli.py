@@ -95,3 +95,13 @@ def test_unknown_stage(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_folder_that_is_no_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", os.devnull]) == 2
     assert capsys.readouterr().err.startswith(f"attnlab: {os.devnull}: not a run's folder")
+
+
+@pytest.mark.parametrize("flag", [["--config-dir", "/nowhere"], ["-cn", "nothing"]])
+def test_a_flag_of_hydra_that_is_wrong_is_named(
+    flag: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *flag]) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("attnlab: config: ")
+    assert flag[1] in text

@@ -234,4 +234,9 @@ def _checked(examples: Iterable[Example], split: str, dataset: Dataset) -> Itera
             )
         yield example
     if empty:
-        raise UserError(f"dataset.{split}: no examples; give it a size above 0")
+        if isinstance(getattr(dataset, split, None), int):
+            raise UserError(f"dataset.{split}: no examples; give it a size above 0")
+        raise UserError(
+            f"dataset: no examples for '{split}' in what was read; "
+            "try: more rows, or a file for each split"
+        )

@@ -20,7 +20,7 @@ from attnlab.compat import hydra_arguments
 from attnlab.config import compose
 from attnlab.config.migrations import migrated_overrides
 from attnlab.config.schema import Config
-from attnlab.errors import ConfigError, UserError
+from attnlab.errors import ConfigError, Mistake, UserError
 from attnlab.training.distributed import require_gpu
 
 SEARCH = "attnlab.stages.search"
@@ -86,10 +86,12 @@ def run(module: str, arguments: list[str]) -> None:
     program, sys.argv = sys.argv, [sys.argv[0], *arguments]  # where Hydra reads them
     try:
         hydra_main()
-    except (*compose.COMPOSITION_ERRORS, ValueError):  # `debug=null` is a ValueError in Hydra
+    except (*compose.COMPOSITION_ERRORS, ValueError) as error:  # Hydra's for `debug=null`
         jobs = compose.jobs_of_sweep(overrides) if options.multirun else [overrides]
         mistakes = {str(mistake): mistake for job in jobs for mistake in compose.diagnose(job)}
-        raise ConfigError(list(mistakes.values()), compose.NEXT_COMMAND) from None
+        # None are found where a flag is wrong and no override.
+        found = list(mistakes.values()) or [Mistake("config", " ".join(str(error).split()))]
+        raise ConfigError(found, compose.NEXT_COMMAND) from None
     finally:
         sys.argv = program
     if failures:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from attnlab.data.prepared import prepare
 from attnlab.datasets.readers import files, pictures, sounds
 from attnlab.errors import UserError
 from tests.datasets.readers.files import dataset, read, whole, write
@@ -201,3 +202,32 @@ def test_hostile_heads_of_sounds_are_bad_rows(tmp_path: Path) -> None:
     assert len(examples) == 1
     assert "4 of 5 rows" in said
     assert f"more than {sounds.FASTEST:,}" in said
+
+
+def test_a_bit_of_parquet_that_changed_is_told_as_damage(tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = [{"text": f"word {i} of many", "label": "ab"[i % 2]} for i in range(300)]
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path, write_page_checksum=True)
+    content, told = path.read_bytes(), 0
+    given = dataset(tmp_path, whole("a.parquet"), "dataset/reader=parquet")
+    for place in range(len(content) // 4, 3 * len(content) // 4, 101):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        try:
+            read = list(given.build().examples("train"))
+        except UserError as error:
+            assert str(error).startswith(f"{path}: damaged, or not Parquet (")
+            told += 1
+        else:
+            assert [" ".join(example.inputs["text"]) for example in read] == [
+                row["text"] for row in rows
+            ]
+    assert told > 10
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_a_file_of_few_rows_is_told_as_such(rows: int, tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "text,label", *(f"word {i},x" for i in range(rows)))
+    given = dataset(tmp_path, "dataset.splits.train=a.csv")
+    with pytest.raises(UserError, match=r"dataset: no examples for '.+' in what was read"):
+        prepare(given, tmp_path / "prepared")

@@ -151,13 +151,13 @@ class ParquetReader(FileReader):
                 "dataset.reader: 'parquet' needs pyarrow; try: pip install 'attnlab[files]'"
             ) from None
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 number = 0
                 for batch in file.iter_batches(self.batch):
                     for values in batch.to_pylist():
                         number += 1
                         yield Row(path.name, number, values)
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowException, OSError) as error:  # OSError: pages that do not unpack
             problem = str(error).splitlines()[0]
             raise UserError(f"{path}: damaged, or not Parquet ({problem})") from None
 
