@@ -1,7 +1,9 @@
 """What holds for every test."""
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 # Before torch is imported: tests run side by side, and threads that wait for one another
@@ -11,3 +13,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A first example may pay for an import or a cold cache: time says nothing about correctness.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _settings_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests neither read nor write the settings of the user who runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATTNLAB_HOME", str(tmp_path_factory.mktemp("settings")))
+        yield

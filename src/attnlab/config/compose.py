@@ -64,13 +64,17 @@ def load(overrides: Sequence[str] = (), folder: Path | None = None) -> tuple[Con
 
 
 def check(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
-    """The checked config and the same as plain values; raises `ConfigError`."""
+    """The checked config of the user's own command, and the same as plain values.
+
+    Imports its plugins. Raises `ConfigError`.
+    """
     plain = resolve(composed)
+    import_plugins(plain.get("plugins") or [])
     return checked(plain), plain
 
 
 def checked(plain: dict[str, Any]) -> Config:
-    """The config that plain values make; raises `ConfigError`."""
+    """The config that plain values make, whose plugins are imported; raises `ConfigError`."""
     mistakes = list(find_mistakes(plain))
     if mistakes:
         raise ConfigError(mistakes, NEXT_COMMAND)
@@ -135,7 +139,6 @@ def _say(line: str) -> None:
 
 def find_mistakes(plain: dict[str, Any]) -> Iterator[Mistake]:
     """Everything wrong with plain values: first their form, then what does not go together."""
-    import_plugins(plain.get("plugins") or [])
     try:
         config = Config.model_validate(plain)
     except ValidationError as error:
@@ -168,6 +171,7 @@ def diagnose(overrides: Sequence[str], folder: Path | None = None) -> list[Mista
                 return mistakes
             remaining = [o for o in remaining if o not in wrong]
         else:
+            import_plugins(plain.get("plugins") or [])
             return mistakes + list(find_mistakes(plain))
 
 

@@ -54,8 +54,19 @@ def load_kinds() -> None:
         _import(point.module, f"plugin '{point.name}' of {package}", "installed")
 
 
+_plugins: set[str] = set()
+
+
+def imported_plugins() -> set[str]:
+    """The plugins that this process has imported."""
+    return _plugins
+
+
 def import_plugins(modules: Sequence[str]) -> None:
-    """Import the user's modules; the folder that the command was started in counts."""
+    """Import the user's modules; the folder that the command was started in counts.
+
+    Only those that the user's own command names, or that `trusted_plugins` in the stages allows.
+    """
     if modules and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     for name in modules:
@@ -63,6 +74,7 @@ def import_plugins(modules: Sequence[str]) -> None:
             hint = "allowed: my_module, package.module"
             raise UserError(str(Mistake("plugins", f"'{name}' is not the name of a module", hint)))
         _import(name, "plugins", f"in {Path.cwd()} or installed")
+        _plugins.add(name)
 
 
 def _import(name: str, whose: str, where: str) -> None:

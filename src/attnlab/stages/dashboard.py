@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from attnlab.config.logger import Logging
 from attnlab.errors import UserError, suggest
+from attnlab.stages import trusted_plugins
 from attnlab.stages.run import LATEST, Run, open_run
 from attnlab.text_files import DamagedFileError, read_yaml
 
@@ -36,8 +37,9 @@ def main(arguments: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("target", metavar="RUN_OR_PROJECT", help="folder of a run, or a project")
-    target = parser.parse_args(arguments).target
-    print(save(_runs(target), target))
+    trusted_plugins.add_option(parser)
+    options = parser.parse_args(arguments)
+    print(save(_runs(options.target, options.trust), options.target))
 
 
 def save(runs: Sequence[Run], target: str) -> str:
@@ -94,10 +96,10 @@ def _curves(file: Path) -> list[str]:
     return [f"{file.stem}/{name}" for name in columns if name not in ("step", "epoch")]
 
 
-def _runs(target: str) -> list[Run]:
+def _runs(target: str, trusted: bool) -> list[Run]:
     """The run in this folder, or every evaluated run below runs/ that logs to this project."""
     if target == LATEST or (Path(target) / "config.yaml").is_file():
-        return [open_run(target)]
+        return [open_run(target, trusted)]
     projects: dict[str, list[Path]] = {}
     for path in sorted(Path("runs").glob("**/metrics.json")):
         projects.setdefault(_project(path.with_name("config.yaml")), []).append(path.parent)
@@ -106,7 +108,7 @@ def _runs(target: str) -> list[Run]:
             f"{target}: neither a run's folder nor the project of a run below runs/; "
             f"{suggest(target, projects)}"
         )
-    return [open_run(folder) for folder in projects[target]]
+    return [open_run(folder, trusted) for folder in projects[target]]
 
 
 def _project(config: Path) -> str:

@@ -35,6 +35,7 @@ from attnlab.report.map_pictures import draw_head_grids, draw_maps
 from attnlab.report.recorded_maps import HeadMaps
 from attnlab.report.summary import checksum, draw_panels
 from attnlab.report.tables import hashes, save_figures, save_scores
+from attnlab.stages import trusted_plugins
 from attnlab.stages.run import Run, open_run, with_changes
 from attnlab.stages.trained_run import TrainedRun
 from attnlab.tasks.task import Task
@@ -67,8 +68,9 @@ def main(arguments: list[str]) -> None:
         "settings", nargs="*", metavar="key=value", help=f"other {' and '.join(MAY_CHANGE)}"
     )
     parser.add_argument("--name", help="folder of the figures with other settings")
+    trusted_plugins.add_option(parser)
     options = parser.parse_intermixed_args(arguments)
-    run = open_run(options.run)
+    run = open_run(options.run, options.trust)
     run.require_writable()
     if not options.settings:
         show(run, evaluate(TrainedRun(run)), run.folder)

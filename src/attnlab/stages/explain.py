@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from attnlab.config.compose import check
+from attnlab.config.compose import checked, resolve
 from attnlab.config.task import Task
 from attnlab.errors import Mistake, UserError
 from attnlab.metrics.figures import defined
-from attnlab.stages import params
+from attnlab.stages import params, trusted_plugins
 from attnlab.stages.run import Run, open_run
 from attnlab.text_files import write_whole
 
@@ -52,8 +52,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("run", help="folder of the run")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="see conf/explain")
     parser.add_argument("--params", type=Path, metavar="FILE", help="a params.yaml with settings")
+    trusted_plugins.add_option(parser)
     options = parser.parse_intermixed_args(arguments)
-    run = open_run(options.run)
+    run = open_run(options.run, options.trust)
     if options.params:
         run = replace(run, plain={**run.plain, "explain": params.read(options.params).explain})
     run = with_settings(run, options.settings)
@@ -149,8 +150,8 @@ def with_settings(run: Run, settings: list[str]) -> Run:
     chosen = OmegaConf.from_dotlist([f"explain.{setting}" for setting in settings])
     merged = OmegaConf.merge(OmegaConf.create(run.plain), chosen)
     assert isinstance(merged, DictConfig)
-    config, plain = check(merged)
-    return replace(run, config=config, plain=plain)
+    plain = resolve(merged)
+    return replace(run, config=checked(plain), plain=plain)
 
 
 def uncompiled(run: Run) -> Run:

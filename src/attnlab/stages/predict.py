@@ -32,6 +32,7 @@ from attnlab.data.vocabulary import Vocabulary
 from attnlab.datasets.readers.files import BadRowError
 from attnlab.errors import UserError
 from attnlab.report.examples import gold_text
+from attnlab.stages import trusted_plugins
 from attnlab.stages.predictions import (
     PredictedAnswer,
     decoding_as,
@@ -50,7 +51,7 @@ SETTING = re.compile(r"[a-z_]+=\S+")  # of the decoding; other words are texts
 def main(arguments: list[str]) -> None:
     """Answer the examples of a split, the rows of a file, or texts of the command line."""
     chosen = _parser().parse_intermixed_args(arguments)
-    trained = TrainedRun(open_run(chosen.run))
+    trained = TrainedRun(open_run(chosen.run, chosen.trust))
     settings = [word for word in chosen.words if SETTING.fullmatch(word)]
     texts = [word for word in chosen.words if word not in settings]
     task = decoding_as(trained, chosen.decoding, settings, chosen.n_best)
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--replies", metavar="FILE", help="a text a line; else those of training")
     parser.add_argument("--no-maps", dest="maps", action="store_false", help="answers alone")
     parser.add_argument("--limit", type=int, metavar="N", help="the first inputs only")
+    trusted_plugins.add_option(parser)
     return parser
 
 

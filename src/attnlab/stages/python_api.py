@@ -38,26 +38,28 @@ MAX_BATCH = 16  # examples explained together
 MAX_VARIANTS = 64  # variants of examples in one pass
 
 
-def load(run: str | Path = "latest") -> TrainedRun:
+def load(run: str | Path = "latest", *, trust: bool = False) -> TrainedRun:
     """Load a trained run.
 
     Data and model are read when they are first used.
 
     Args:
         run: the folder of the run, or "latest" for the one below runs/ that was started last.
+        trust: import the plugins that the run's config names, whoever wrote them; without it only
+            those that you have trained with on this machine.
 
     Returns:
         The run, which predicts, evaluates and explains.
 
     Raises:
-        UserError: there is no such run.
+        UserError: there is no such run, or it has plugins that are not trusted.
 
     Example:
         >>> run = attnlab.load("latest")  # doctest: +SKIP
         >>> run.predict("3 May 2004")[0].text  # doctest: +SKIP
         '2004-05-03'
     """
-    return TrainedRun(open_run(run))
+    return TrainedRun(open_run(run, trust))
 
 
 def train(overrides: str | Sequence[str] = ()) -> TrainedRun:

@@ -23,6 +23,7 @@ from attnlab.report.page import Curves, ReportedRun, export, page, provenance
 from attnlab.report.recorded_maps import MapHistory, load_frames, load_heads, map_history
 from attnlab.report.summary import differences, read_figures
 from attnlab.report.tables import PER_EXAMPLE, RESAMPLES, read_scores, require_results
+from attnlab.stages import trusted_plugins
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
 from attnlab.text_files import DamagedFileError, damage_told, read_table, write_whole
@@ -40,8 +41,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run")
     parser.add_argument("--output", metavar="FILE", help="where the page goes")
     parser.add_argument("--export", metavar="FOLDER", help="figures as SVG and PNG as well")
+    trusted_plugins.add_option(parser)
     chosen = parser.parse_args(arguments)
-    runs = [open_run(folder) for folder in chosen.runs]
+    runs = [open_run(folder, chosen.trust) for folder in chosen.runs]
     output = Path(chosen.output) if chosen.output else None
     if output is None:
         output = runs[0].folder / "report.html" if len(runs) == 1 else Path("comparison.html")

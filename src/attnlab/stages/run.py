@@ -47,7 +47,7 @@ from attnlab.errors import (
     UserError,
     suggest,
 )
-from attnlab.stages import run_lock
+from attnlab.stages import run_lock, trusted_plugins
 from attnlab.stages.run_status import read_status, write_end, write_status
 from attnlab.text_files import DamagedFileError, damage_told, read_yaml, write_whole
 from attnlab.training.distributed import is_first_process
@@ -142,7 +142,8 @@ def start(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Ru
         run_lock.acquire(folder)
         text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
         write_whole(folder / "config.yaml", text)
-        run.set_status("running", fingerprint=fingerprint(plain), overrides=list(overrides))
+        about = {"fingerprint": fingerprint(plain), "overrides": list(overrides)}
+        run.set_status("running", **about, plugins=trusted_plugins.remember(config.plugins))
     except OSError as error:
         raise UserError(
             f"paths.runs: cannot write to {folder} ({error.strerror}); try: paths.runs=OTHER_FOLDER"
@@ -172,11 +173,16 @@ def run_folder(name: str | Path) -> Path:
     return folders[0]
 
 
-def open_run(folder: str | Path) -> Run:
+def open_run(folder: str | Path, trust: bool = False) -> Run:
     """A run that exists, by its folder or as `latest`.
 
+    Args:
+        folder: of the run.
+        trust: import the plugins that its config names, whoever wrote them (`trusted_plugins`).
+
     Raises:
-        UserError: there is no such run; the message names one that is spelt like it.
+        UserError: there is no such run (the message names one that is spelt like it), or it has
+            plugins that are not trusted.
     """
     folder = run_folder(folder)
     path = folder / "config.yaml"
@@ -186,6 +192,7 @@ def open_run(folder: str | Path) -> Run:
     plain = migrated(_config_of(path))
     if (status := read_status(folder)).get("state") == "damaged":
         print(*status["message"], file=sys.stderr)
+    _import_plugins(folder, plain, trust)
     try:
         return Run(folder, checked(plain), plain)
     except ConfigError as error:
@@ -193,6 +200,7 @@ def open_run(folder: str | Path) -> Run:
         if not added or all(mistake.problem != MISSING for mistake in error.mistakes):
             raise
     print(f"{folder}: older than {', '.join(added)}; read as conf/ has them", file=sys.stderr)
+    _import_plugins(folder, plain, trust)
     return Run(folder, checked(plain), plain)
 
 
@@ -209,10 +217,16 @@ def _config_of(path: Path) -> dict[str, Any]:
     return plain
 
 
+def _import_plugins(folder: Path, plain: dict[str, Any], trust: bool) -> None:
+    recorded = read_status(folder).get("plugins", {})
+    trusted_plugins.import_plugins_of(folder, plain.get("plugins"), recorded, trust)
+
+
 def _as_composed_today(folder: Path) -> dict[str, Any]:
     """What a run's overrides make of `conf/` now; nothing where they have lost their meaning."""
     try:
-        return resolve(compose(read_status(folder).get("overrides", [])))
+        words = read_status(folder).get("overrides", [])
+        return resolve(compose([word for word in words if "${" not in str(word)]))
     except (*COMPOSITION_ERRORS, ConfigError):
         return {}
 

@@ -24,6 +24,7 @@ class StatusForm(BaseModel):
     pid: int | None = None
     fingerprint: str = ""
     overrides: list[str] = []
+    plugins: dict[str, str] = {}  # their hashes, see `trusted_plugins`
     versions: dict[str, str] = {}
     train_seconds: float = 0.0
     peak_memory_mib: float | None = None
