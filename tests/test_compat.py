@@ -124,6 +124,21 @@ def test_wandb_use_artifact(tmp_path: Path) -> None:
     assert b"about.json" in log.read_bytes()
 
 
+def test_wandb_relative_artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
+    (tmp_path / "model.txt").write_text("x")
+    with wandb.init(mode="offline", dir=tmp_path) as run:
+        compat.wandb_relative_artifacts(run)
+        artifact = wandb.Artifact("model", type="model")
+        artifact.add_file("model.txt")
+        run.log_artifact(artifact)
+        run.log({"table": wandb.Table(["a"], [[1]])})
+    [log] = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    assert log.read_bytes().count(b"staged/artifacts/staging/") == 2
+    assert str(tmp_path / "staged").encode() not in log.read_bytes()
+
+
 def test_optuna_reopened() -> None:
     study = optuna.create_study()
     first = study.ask()

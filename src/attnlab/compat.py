@@ -56,6 +56,24 @@ def wandb_use_artifact(run: wandb.Run, artifact: wandb.Artifact, aliases: list[s
     run._log_artifact(artifact, aliases=aliases, is_user_created=True, use_after_commit=True)
 
 
+def wandb_relative_artifacts(run: wandb.Run) -> None:
+    """Name the files of artifacts from the folder of the command, where `wandb sync` reads them.
+
+    W&B would write whole paths into the offline log, also for the tables that it stages itself.
+    """
+    import wandb
+
+    log = run._log_artifact
+
+    def relative(artifact_or_path: Any, *rest: Any, **more: Any) -> wandb.Artifact:
+        if isinstance(artifact_or_path, wandb.Artifact):
+            for entry in artifact_or_path.manifest.entries.values():
+                entry.local_path = entry.local_path and os.path.relpath(entry.local_path)
+        return log(artifact_or_path, *rest, **more)
+
+    run._log_artifact = relative
+
+
 def optuna_reopened(study: Study, trial: FrozenTrial) -> Trial:
     """A trial once more, with the settings that it was given."""
     from optuna.trial import Trial

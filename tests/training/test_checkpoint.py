@@ -8,11 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from attnlab.errors import RunError, UserError
 from attnlab.stages.run import open_run
 from attnlab.stages.trained_run import TrainedRun
-from attnlab.training.checkpoint import FORMAT, AtomicCheckpointIO, provenance, read_checkpoint
+from attnlab.training.checkpoint import (
+    FORMAT,
+    AtomicCheckpointIO,
+    BestCheckpoint,
+    from_here,
+    provenance,
+    read_checkpoint,
+)
 from tests.runs import train_small
 
 GOOD = {"state_dict": {"w": torch.ones(3)}, FORMAT: {"config": {"seed": 0}}}
@@ -74,6 +82,69 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="damaged, or no checkpoint at all"):
         read_checkpoint(path)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_checkpoint_says_nothing_of_the_machine(tmp_path: Path) -> None:
+    """Neither of the folder of the command, which is another one, nor of the run's."""
+    words = ["trainer.max_steps=2", "dataset.train=16", "stages=[train]"]
+    train_small(tmp_path, *words, f"paths.run={tmp_path / 'run'}", f"paths.data={tmp_path}")
+    for path in (tmp_path / "run" / "checkpoints").glob("*.ckpt"):
+        content = path.read_bytes()
+        assert str(tmp_path).encode() not in content, path
+        assert str(Path.cwd()).encode() not in content, path
+        assert f".../{tmp_path.name}".encode() in content, "the name of the data's folder"
+
+
+def test_paths_are_told_from_the_folder_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    plain = {
+        "data": str(tmp_path / "data"),
+        "files": [
+            str(tmp_path),
+            str(tmp_path.parent),
+            "data",
+            "/no/such/file",
+            "/",
+            "/s",
+            "/\0",
+        ],
+        "rate": 0.5,
+    }
+    assert from_here(plain) == {
+        "data": "data",
+        "files": [
+            ".",
+            f".../{tmp_path.parent.name}",
+            "data",
+            ".../file",
+            "/",
+            "/s",
+            "/\0",
+        ],
+        "rate": 0.5,
+    }
+
+
+def test_a_run_whose_folder_was_moved_keeps_its_best(tmp_path: Path) -> None:
+    """And an older one, whose checkpoints hold whole paths."""
+    best = BestCheckpoint(tmp_path / "new", "val/loss", "min")
+    older = ModelCheckpoint(tmp_path / "old", "best", monitor="val/loss", mode="min")
+    assert best.state_key == older.state_key
+    path, score = str(tmp_path / "old" / "best.ckpt"), torch.tensor(0.25)
+    older.best_model_path, older.best_model_score = path, score
+    older.best_k_models, older.kth_best_model_path = {path: score}, path
+    best.load_state_dict(older.state_dict())
+    here = str(tmp_path / "new" / "best.ckpt")
+    assert (best.best_model_path, best.best_k_models) == (here, {here: score})
+    assert best.best_model_score == score
+    state = best.state_dict()
+    assert str(tmp_path) not in str(state)
+    again = BestCheckpoint(tmp_path / "newer", "val/loss", "min")
+    again.load_state_dict(state)
+    assert again.best_k_models == {str(tmp_path / "newer" / "best.ckpt"): score}
 
 
 def test_provenance_says_where_it_comes_from() -> None:

@@ -68,7 +68,9 @@ def table(row: dict[str, Any], key: str, log: Path) -> tuple[list[str], list[lis
 def contents(name: str, log: Path) -> dict[str, str]:
     """Where the files of a table's artifact lie until they are uploaded, by their names in it."""
     [found] = [a for a in of_kind("artifact", log) if a["name"].endswith(f"-{name}")]
-    return {entry["path"]: entry["local_path"] for entry in found["manifest"]["contents"]}
+    command = log.parents[2]  # the folder that the run was started in
+    entries = found["manifest"]["contents"]
+    return {entry["path"]: str(command / entry["local_path"]) for entry in entries}
 
 
 def done(command: list[str], folder: Path) -> str:
@@ -247,6 +249,16 @@ def test_neither_secret_nor_environment_nor_machine_is_recorded(run: Path) -> No
         "output.log",
         "conda-environment.yaml",
     }
+
+
+def test_no_log_and_no_artifact_holds_an_absolute_path(run: Path) -> None:
+    [log] = logs(run)
+    [written] = log.glob("*.wandb")
+    for path in (written, run / "checkpoints" / "best.ckpt", *log.glob("files/**/*.json")):
+        assert str(run.parent).encode() not in path.read_bytes(), path
+    paths = [e["local_path"] for a in of_kind("artifact", log) for e in a["manifest"]["contents"]]
+    assert len(paths) > 5
+    assert all((run.parent / path).is_file() for path in paths), "as `wandb sync` looks for them"
 
 
 def test_a_run_that_ends_well_says_so(run: Path) -> None:

@@ -13,7 +13,8 @@ import platform
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import lightning
 import numpy as np
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
@@ -77,6 +79,38 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         return read_checkpoint(Path(path), map_location)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps `best.ckpt` by the monitored figure.
+
+    Its state names files without their folder: a checkpoint says nothing of the machine that wrote
+    it, and a run whose folder was moved goes on with its best.
+    """
+
+    def __init__(self, folder: Path, monitor: str, mode: str) -> None:
+        super().__init__(folder, "best", monitor=monitor, mode=mode, enable_version_counter=False)
+
+    @property
+    def state_key(self) -> str:
+        """The name of this state in checkpoints, of older ones, too."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        return _replaced(super().state_dict(), lambda path: Path(path).name) | {"dirpath": ""}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        folder = Path(self.dirpath or "")
+        placed = _replaced(state_dict, lambda path: str(folder / Path(path).name))
+        super().load_state_dict(placed | {"dirpath": self.dirpath})
+
+
+def _replaced(state: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """The state of a `BestCheckpoint` with other paths; one that is empty stays."""
+    names = ("best_model_path", "kth_best_model_path", "last_model_path")
+    paths = {name: change(state[name]) for name in names if state.get(name)}
+    models = {change(path): score for path, score in state.get("best_k_models", {}).items()}
+    return state | paths | {"best_k_models": models}
 
 
 def write_error(path: Path, error: Exception) -> RunError:
@@ -173,9 +207,9 @@ def not_finite(content: Mapping[str, Any], parameters: Sequence[str]) -> str:
 
 
 def provenance(config: dict[str, Any], data_digest: str) -> dict[str, Any]:
-    """What a checkpoint says of where it comes from, in plain values."""
+    """What a checkpoint says of where it comes from, in plain values without absolute paths."""
     return {
-        "config": config,
+        "config": from_here(config),
         "data_digest": data_digest,
         "git_commit": git_commit(),
         "versions": {
@@ -186,6 +220,24 @@ def provenance(config: dict[str, Any], data_digest: str) -> dict[str, Any]:
             "numpy": np.__version__,
         },
     }
+
+
+def from_here(value: Any) -> Any:
+    """The same with paths as they are from the folder of the command; outside it, names alone.
+
+    What counts as a path is absolute, and has a folder or exists: `/` may be a separator.
+    """
+    if isinstance(value, dict):
+        return {key: from_here(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [from_here(each) for each in value]
+    if isinstance(value, str) and value.strip("/") and Path(value).is_absolute():
+        path = Path(value)
+        with suppress(OSError, ValueError):  # of a text that no file can be called
+            if len(path.parts) > 2 or path.exists():
+                inside = path.is_relative_to(Path.cwd())
+                return str(path.relative_to(Path.cwd())) if inside else f".../{path.name}"
+    return value
 
 
 def git_commit() -> str:

@@ -11,13 +11,13 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.profilers import SimpleProfiler
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 from attnlab.config.trainer import Trainer as Settings
-from attnlab.training.checkpoint import AtomicCheckpointIO
+from attnlab.training.checkpoint import AtomicCheckpointIO, BestCheckpoint
 from attnlab.training.progress import Progress
 from attnlab.training.safety import KeepFailedBatch, LastCheckpoint, RandomState
 
@@ -70,7 +70,7 @@ def build_trainer(
             *(callback.build(settings) for callback in settings.callbacks.values()),
             *callbacks,
             *([Progress()] if settings.progress else []),
-            _best_checkpoint(settings, checkpoints),
+            BestCheckpoint(checkpoints, settings.checkpoints.monitor, settings.checkpoints.mode),
             LastCheckpoint(
                 checkpoints / "last.ckpt", settings.checkpoints.every_steps, resume_command
             ),
@@ -98,12 +98,6 @@ def _validation(every: float) -> dict[str, Any]:
     if every >= 1:
         return {"check_val_every_n_epoch": round(every), "val_check_interval": 1.0}
     return {"check_val_every_n_epoch": 1, "val_check_interval": every}
-
-
-def _best_checkpoint(settings: Settings, folder: Path) -> ModelCheckpoint:
-    """`best.ckpt` by the monitored figure."""
-    monitor, mode = settings.checkpoints.monitor, settings.checkpoints.mode
-    return ModelCheckpoint(folder, "best", monitor=monitor, mode=mode, enable_version_counter=False)
 
 
 def _quieten() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from attnlab.compat import wandb_relative_artifacts
 from attnlab.errors import UserError
 from attnlab.training.loggers import LoggedRun, RunLogger, Table
 
@@ -54,6 +55,8 @@ class Wandb(RunLogger):
         except WandbError as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{WHERE}: no {mode} run ({reason}); try: {WHERE}=offline") from None
+        if mode == "offline":
+            wandb_relative_artifacts(self.wandb)
         # W&B counts its own steps and drops figures that go back; ours are a figure beside them.
         self.wandb.define_metric(STEP)
         self.wandb.define_metric("*", step_metric=STEP, step_sync=True)
