@@ -81,6 +81,40 @@ def test_a_damaged_file(content: bytes, tmp_path: Path) -> None:
         load(tmp_path)
 
 
+PARTS = ("pairs", "none", "totals", "jumps", "classes")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pairs",
+        "source_words",
+        "target_words",
+        *(f"{d}_{p}" for d in ("forward", "backward") for p in PARTS),
+    ],
+)
+@pytest.mark.parametrize("change", ["cut", "twice", "nan"])
+def test_an_array_that_does_not_fit_the_others(
+    name: str, change: str, aligner: Aligner, tmp_path: Path
+) -> None:
+    path = save(aligner, tmp_path)
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    array = arrays[name]
+    if change == "cut":
+        text = name.endswith("words")
+        arrays[name] = array[: array.tobytes().rindex(b"\n")] if text else array[:-1]
+    elif change == "twice":
+        arrays[name] = np.concatenate([array, array])
+    elif array.dtype.kind == "f":
+        arrays[name] = np.where(np.arange(array.size).reshape(array.shape) == 3, np.nan, array)
+    else:
+        return
+    np.savez(path, allow_pickle=False, **arrays)
+    with pytest.raises(UserError, match="is damaged or of another version"):
+        load(tmp_path)
+
+
 def test_an_array_that_is_missing(aligner: Aligner, tmp_path: Path) -> None:
     path = save(aligner, tmp_path)
     with np.load(path) as file:

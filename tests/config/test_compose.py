@@ -151,6 +151,13 @@ def test_the_hint_says_how_gold_is_given(capsys: pytest.CaptureFixture[str]) -> 
             "trainer.precision: 16-mixed is some 60 times slower on a CPU",
         ),
         ("a{b", "a{b: not of the form key=value"),
+        ("name=..", "name: '..' is no name; a name is no path: without / and "),
+        ("stages=[]", "stages: [] is not allowed; one or more, each once, of prepare, train, eva"),
+        ("stages=[train,prepare]", "stages: [train, prepare] is not allowed; one or more, each"),
+        ("stages=[train,train]", "stages: [train, train] is not allowed"),
+        ("stages=[report]", "stages: 'report' does nothing without 'evaluate'; of a run that is"),
+        ("stages=[evaluate]", "stages: 'evaluate' does nothing without 'train'; of a run that is"),
+        ("stages=[train,report]", "stages: 'report' does nothing without 'evaluate'"),
     ],
 )
 def test_mistake_is_one_plain_line(override: str, line: str) -> None:
@@ -172,6 +179,10 @@ def test_mistake_is_one_plain_line(override: str, line: str) -> None:
             "dataset: no input 'asked'; there are: text",
         ),
         (
+            ["hparams=lr", "hparams.name=../x"],
+            "hparams.name: '../x' is no name; a name is no path: without / and \\, not . or ..",
+        ),
+        (
             ["dataset=files", "dataset.optional=[text]"],
             "dataset: optional: 'text' is looked at; no row may lack it",
         ),
@@ -179,6 +190,16 @@ def test_mistake_is_one_plain_line(override: str, line: str) -> None:
 )
 def test_what_does_not_go_together_is_one_line(overrides: list[str], line: str) -> None:
     assert mistakes(*overrides) == [line]
+
+
+@pytest.mark.parametrize("name", ["../escape/x", "/etc", ".", "..", "a\\b", "a\tb", "", "x" * 201])
+def test_the_name_of_a_dataset_is_no_path(name: str) -> None:
+    _, plain = compose.load()
+    plain["dataset"]["name"] = name
+    [found] = map(str, compose.find_mistakes(plain))
+    told = "should have at most 200 characters" if len(name) > 200 else "a name is no path"
+    assert found.startswith(f"dataset.name: '{name}' is ")
+    assert told in found
 
 
 def user_conf(tmp_path: Path, experiment: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,20 @@ def test_facts_that_an_older_run_did_not_record_are_left_out() -> None:
     facts = provenance(CONFIG, {})
     assert facts["differs from the defaults"] == "nothing"
     assert facts.keys().isdisjoint({"commit", "data", "versions", "started"})
+
+
+def test_ids_of_examples_are_no_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A run that somebody sends has ids of his choice."""
+    monkeypatch.setenv("PATH", "")
+    ids = ["../../outside", str(tmp_path / "absolute"), "..", "a/b", "a_b"]
+    example = reported("dates", count=1).examples[0]
+    examples = [replace(example, id=each) for each in ids]
+    folder = tmp_path / "deep" / "figures"
+    folder.parent.mkdir()
+    files = page.export(tmp_path / "page.html", examples, folder)
+    assert len({*files}) == 2 * len(ids)
+    assert {path.parent for path in files} == {folder}
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
 
 
 @pytest.mark.parametrize("dataset", ["dates", "canvas", "tones"])

@@ -16,7 +16,7 @@ import attnlab
 from attnlab.cli import main
 from attnlab.config import section
 from attnlab.config.compose import load
-from attnlab.data.dependencies import dependencies
+from attnlab.data.integrity import dependencies
 from attnlab.errors import UserError
 from attnlab.stages import explain, trusted_plugins
 from attnlab.stages.run import open_run, start

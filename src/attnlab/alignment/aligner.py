@@ -25,7 +25,7 @@ from attnlab.alignment.bitext import (
     Vocabulary,
 )
 from attnlab.alignment.config import AlignerSettings, Symmetrised
-from attnlab.alignment.hmm import SHARED, Emitted, Expected, Jumps, expect
+from attnlab.alignment.hmm import FARTHEST, SHARED, Emitted, Expected, Jumps, expect
 from attnlab.alignment.lexicon import Lexicon, Spellings, variational
 from attnlab.datasets.targets import HEURISTICS, Links
 from attnlab.errors import UserError
@@ -229,6 +229,9 @@ def _restored(arrays: Arrays) -> Aligner:
     sources, targets = (
         Vocabulary(_text(arrays[f"{side}_words"]).split("\n")) for side in ("source", "target")
     )
+    words = {"source": len(sources), "target": len(targets)}
+    for name, making, made in (("forward", "source", "target"), ("backward", "target", "source")):
+        _check_direction(arrays, name, words[making], words[made])
     forward, backward = (
         Direction(
             Lexicon(*(arrays[f"{name}_{part}"] for part in ("pairs", "none", "totals"))),
@@ -239,6 +242,28 @@ def _restored(arrays: Arrays) -> Aligner:
     )
     pairs = PairTable(arrays["pairs"], len(targets))
     return Aligner(settings, (sources, targets), pairs, (forward, backward))
+
+
+def _check_direction(arrays: Arrays, name: str, making: int, made: int) -> None:
+    """Raise a `ValueError` if arrays of a direction do not fit its words and the pairs."""
+    classes, keys = arrays[f"{name}_classes"], arrays["pairs"]
+    if keys.dtype.kind != "i" or np.any(np.diff(keys) <= 0):
+        raise ValueError("'pairs' are no numbers in order")
+    if classes.dtype.kind != "i" or np.any(classes < 0):
+        raise ValueError(f"'{name}_classes' are no classes")
+    shapes = {
+        "pairs": (len(keys) + 1,),
+        "none": (made,),
+        "totals": (making,),
+        "classes": (making,),
+        "jumps": (int(classes.max(initial=SHARED)) + 1, 2 * FARTHEST + 1),
+    }
+    for part, shape in shapes.items():
+        array = arrays[f"{name}_{part}"]
+        if array.shape != shape:
+            raise ValueError(f"'{name}_{part}' has {array.shape} numbers, not {shape}")
+        if array.dtype.kind not in "if" or not np.all(np.isfinite(array)):
+            raise ValueError(f"'{name}_{part}' holds what is no number")
 
 
 def _parts(direction: Direction) -> Arrays:

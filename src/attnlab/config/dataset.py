@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from attnlab.config.section import Section, Variant
+from attnlab.config.section import Name, Section, Variant
 from attnlab.config.task import AnswerForm
 from attnlab.errors import Mistake, UserError
 
@@ -75,7 +75,7 @@ class Dataset(Variant, slot="dataset"):
 
     answers: ClassVar[str | None] = None  # of every dataset of a kind
 
-    name: str = Field(min_length=1, description="what reports and prepared files call it")
+    name: Name = Field(description="what reports and prepared files call it")
     supervision: Share = Field(
         description="share of the training examples that keep their attention target"
     )

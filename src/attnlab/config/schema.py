@@ -13,16 +13,18 @@ from attnlab.config.evaluation import Explain, MapMetrics
 from attnlab.config.logger import Logging
 from attnlab.config.model import Model
 from attnlab.config.objective import ObjectiveConfig
-from attnlab.config.section import Section
+from attnlab.config.section import Name, Section
 from attnlab.config.task import Task
 from attnlab.config.trainer import Trainer
 from attnlab.errors import Mistake
+
+STAGES = ("prepare", "train", "evaluate", "report")
 
 
 class Hparams(Section):
     """A search over settings, with Optuna."""
 
-    name: str = Field(description="name of the study; the same name goes on where it stopped")
+    name: Name = Field(description="name of the study; the same name goes on where it stopped")
     trials: int = Field(gt=0, description="runs in all")
     jobs: int = Field(gt=0, description="runs at the same time")
     monitor: str = Field(
@@ -50,7 +52,7 @@ class Paths(Section):
 class Config(Section):
     """Everything a run depends on."""
 
-    name: str = Field(min_length=1, pattern=r"^[\w.=,+-]+$", description="name of the run")
+    name: Name = Field(pattern=r"^[\w.=,+-]+$", description="name of the run")
     seed: int = Field(ge=0, lt=2**32, description="seed of weights, order and dropout")
     resume: str = Field(description="never | auto | folder of a run to go on with")
     plugins: list[str] = Field(description="your own modules to import, which register variants")
@@ -68,6 +70,17 @@ class Config(Section):
     explain: Explain
     hparams: Hparams | None
     paths: Paths
+
+    def mistakes(self, config: Any) -> Iterator[Mistake]:
+        yield from super().mistakes(config)
+        in_order = [stage for stage in STAGES if stage in self.stages]
+        if not in_order or self.stages != in_order:
+            found = f"[{', '.join(self.stages)}] is not allowed"
+            yield Mistake(".stages", found, f"one or more, each once, of {', '.join(STAGES)}")
+        for stage, needed in (("evaluate", "train"), ("report", "evaluate")):
+            if stage in self.stages and needed not in self.stages:
+                hint = f"of a run that is there: attnlab {stage} RUN"
+                yield Mistake(".stages", f"'{stage}' does nothing without '{needed}'", hint)
 
 
 def broken_rules(config: Config) -> Iterator[Mistake]:

@@ -20,11 +20,13 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
+    Field,
     GetJsonSchemaHandler,
     create_model,
     model_validator,
@@ -95,6 +97,20 @@ def config_dir() -> Path:
     """The folder of YAML files: `conf/` of the checkout, or the copy inside an installed wheel."""
     checkout = PACKAGE.parents[1] / "conf"
     return checkout if checkout.is_dir() else PACKAGE / "conf"
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can name a file or a folder, and cannot lead elsewhere."""
+    return text.isprintable() and text not in ("", ".", "..") and not set(text) & set("/\\")
+
+
+def _name(text: str) -> str:
+    if not is_name(text):
+        raise ValueError(f"'{text}' is no name; a name is no path: without / and \\, not . or ..")
+    return text
+
+
+Name = Annotated[str, Field(max_length=200), AfterValidator(_name)]  # of files or folders, too
 
 
 class Section(BaseModel):

@@ -11,6 +11,7 @@ import ast
 import hashlib
 import importlib.util
 import json
+import sysconfig
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = "attnlab"
+INSTALLED = {Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")}
 
 META = "meta.json"
 
@@ -37,6 +39,7 @@ def dependencies(modules: Iterable[str], without: Collection[str] = ()) -> dict[
     tops = {PACKAGE, *(name.partition(".")[0] for name in names)}
     folders = {top: folder for top in tops if (folder := _folder_of(top)) is not None}
     plugins = {folder for top, folder in folders.items() if (folder / f"{top}.py").is_file()}
+    plugins -= INSTALLED  # a module there has no files of its own beside it
     files: dict[str, Path] = {}
     while names:
         name = names.pop()
@@ -57,8 +60,11 @@ def _folder_of(top: str) -> Path | None:
         spec = importlib.util.find_spec(top)
     except ValueError:  # `__main__`, which nobody can import again
         return None
-    if spec is None or spec.origin is None:
+    if spec is None:
         return None
+    if spec.origin is None:  # a folder without __init__.py
+        folders = list(spec.submodule_search_locations or ())
+        return Path(folders[0]).parent if folders else None
     path = Path(spec.origin)
     return path.parent.parent if path.name == "__init__.py" else path.parent
 
@@ -68,7 +74,7 @@ def _file_of(name: str, folders: Iterable[Path]) -> Path | None:
     parts = name.split(".")
     for folder in folders:
         stem = folder.joinpath(*parts)
-        for path in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py"):
+        for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")):  # as Python looks
             if path.is_file():
                 return path
     return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +23,12 @@ Map = npt.NDArray[np.float32]
 Rows = list[list[float]]
 # In the files of older runs.
 RENAMED_FIELDS = {"right": "gold_regions", "said": "predicted_regions", "beside": "context"}
+
+
+def file_name(example_id: str) -> str:
+    """An example's id as the name of a file: no path, whoever wrote the id."""
+    name = re.sub(r"[^\w.=+-]+", "_", example_id).lstrip(".")[:100]
+    return name if name == example_id else f"{name}-{zlib.crc32(example_id.encode()):08x}"
 
 
 @dataclass(frozen=True)

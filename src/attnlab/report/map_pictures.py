@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from attnlab.report.examples import Rows, ShownExample
+from attnlab.report.examples import Rows, ShownExample, file_name
 from attnlab.report.recorded_maps import Heads
 from attnlab.report.rendering import Regions, pixels_at, unpack
 from attnlab.tasks.locate.answer import CONFIDENT
@@ -37,7 +37,7 @@ def draw_maps(examples: Sequence[ShownExample], folder: Path) -> list[Path]:
     folder.mkdir(exist_ok=True)
     paths: list[Path] = []
     for example in examples:
-        paths.append(folder / f"{example.id}.png")
+        paths.append(folder / f"{file_name(example.id)}.png")
         draw_map(example).savefig(paths[-1], dpi=130)
     return paths
 
@@ -198,7 +198,7 @@ def draw_head_grids(
     paths: list[Path] = []
     for example, sites in zip(examples, heads, strict=False):  # few have their heads kept
         if sum(packed["shape"][0] for packed in sites.values()) > 1:
-            paths.append(folder / f"{example.id}-heads.png")
+            paths.append(folder / f"{file_name(example.id)}-heads.png")
             draw_heads(example, sites).savefig(paths[-1], dpi=110)
     return paths
 

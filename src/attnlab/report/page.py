@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from attnlab.errors import RunError
-from attnlab.report.examples import ShownExample
+from attnlab.report.examples import ShownExample, file_name
 from attnlab.report.map_pictures import draw_map
 from attnlab.report.recorded_maps import Heads, MapHistory
 from attnlab.report.rendering import pack
@@ -249,7 +249,8 @@ def _by_page(program: str, page: Path, folder: Path, count: int) -> list[Path]:
     if not match:
         raise RunError(f"{program}: drew nothing from {page} (exit code {done.returncode})")
     written: list[Path] = []
-    for name, picture in json.loads(unescape(match[1])).items():
+    for figure, picture in json.loads(unescape(match[1])).items():
+        name = file_name(figure)
         svg, png = folder / f"{name}.svg", folder / f"{name}.png"
         svg.write_text(picture["svg"], encoding="utf-8")
         png.write_bytes(base64.b64decode(picture["png"].partition(",")[2]))
@@ -258,9 +259,10 @@ def _by_page(program: str, page: Path, folder: Path, count: int) -> list[Path]:
 
 
 def _by_matplotlib(examples: Sequence[ShownExample], folder: Path) -> list[Path]:
-    written = [folder / f"{e.id}.{kind}" for e in examples for kind in ("svg", "png")]
+    written: list[Path] = []
     for example in examples:
         figure = draw_map(example)
         for kind in ("svg", "png"):
-            figure.savefig(folder / f"{example.id}.{kind}", dpi=200)
+            written.append(folder / f"{file_name(example.id)}.{kind}")
+            figure.savefig(written[-1], dpi=200)
     return written

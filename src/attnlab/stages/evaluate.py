@@ -22,10 +22,12 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from attnlab.attention.taps import MAP_CHANGES, Intervention, Tap
+from attnlab.config.section import is_name
 from attnlab.data.batch import Batch
 from attnlab.data.example import Split
 from attnlab.data.loader import Items, eval_loader
 from attnlab.data.prepared import Prepared
+from attnlab.errors import UserError
 from attnlab.metrics.controls import PositionPrior, controls
 from attnlab.metrics.figures import Interval, defined, facts
 from attnlab.metrics.pooled import map_metrics
@@ -81,6 +83,8 @@ def main(arguments: list[str]) -> None:
 
 def changed_run(run: Run, settings: list[str], name: str | None = None) -> tuple[Run, Path]:
     """The run with other settings, and the folder for its figures, with its config in it."""
+    if name is not None and not is_name(name):
+        raise UserError(f"--name: '{name}' is no name; a name is no path")
     changed = with_changes(run, settings, MAY_CHANGE)
     folder = run.folder / "evaluations" / (name or folder_name(settings))
     folder.mkdir(parents=True, exist_ok=True)

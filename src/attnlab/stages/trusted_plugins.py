@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.config.section import import_plugins, imported_plugins
-from attnlab.data.dependencies import PACKAGE, dependencies
+from attnlab.data.integrity import PACKAGE, dependencies
 from attnlab.errors import UserError
 
 FILE = "trusted_plugins.txt"

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from attnlab.config.dataset import Dataset, Share
-from attnlab.config.section import Section, Variant
+from attnlab.config.section import Name, Section, Variant
 from attnlab.data.config import Tokenizer, Words
 from attnlab.datasets.readers.columns_config import (
     READERS,
@@ -126,7 +126,7 @@ class Rows(Dataset):
 class Files(Rows, kind="files", target=f"{READERS}.texts:FileSource"):
     """A user's own files of texts."""
 
-    inputs: dict[str, Column] = Field(min_length=1, description="input -> column that holds it")
+    inputs: dict[Name, Column] = Field(min_length=1, description="input -> column that holds it")
     documents: dict[str, str] | None = Field(
         description="input -> folder (also within a .zip) of the files that its column names; "
         "null where the columns hold all texts"
