@@ -16,7 +16,13 @@ from typing import Any
 from attnlab.config.schema import Config
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
-from attnlab.report.examples import ShownExample, choose_examples, gold_text, load_examples
+from attnlab.report.examples import (
+    ShownExample,
+    choose_examples,
+    file_name,
+    gold_text,
+    load_examples,
+)
 from attnlab.report.map_pictures import draw_maps
 from attnlab.report.recorded_maps import Frame, map_history
 from attnlab.report.summary import Finding, Row, draw_findings, draw_panels, findings, plausibility
@@ -123,7 +129,9 @@ def _table(kind: type[Row], rows: Sequence[Row]) -> Table:
 def _examples(folder: Path) -> Table:
     """Each example with its prediction, gold answer, map and weight on gold."""
     shown = load_examples(folder / "examples.json")
-    return Table(COLUMNS, [_cells(each, folder / "maps" / f"{each.id}.png") for each in shown])
+    return Table(
+        COLUMNS, [_cells(each, folder / "maps" / f"{file_name(each.id)}.png") for each in shown]
+    )
 
 
 def _cells(example: ShownExample, picture: Path) -> list[Any]:
