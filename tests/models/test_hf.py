@@ -208,7 +208,7 @@ def test_nobody_watches_and_the_forward_stays_fused(
 ) -> None:
     attention = next(a for a in sites(classifier(folders["bert"])[0]).values())
     assert isinstance(attention, ExternalAttention)
-    assert {*attention.kernels.names} == {"sdpa", "flex"}
+    assert {*attention.kernels.names} == {"sdpa", "flex", "sparse"}
     attention.kernels.forced = "sdpa"
     calls: list[Any] = []
     fused = torch.nn.functional.scaled_dot_product_attention
