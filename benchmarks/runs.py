@@ -55,7 +55,7 @@ class Training:
 
     def each(self, figure: str) -> list[float]:
         """The figure of every test example for which it is defined."""
-        column = read_table(self.folder / PER_EXAMPLE)[figure]
+        column = read_table(self.folder / PER_EXAMPLE, "evaluating again")[figure]
         return [float(value) for value in column if value not in ("", "nan")]
 
 

@@ -87,7 +87,7 @@ def controls(runs: Sequence[Training], figure: str) -> Iterator[str]:
 
 def drawn(runs: Sequence[Training], figure: str) -> Values:
     """The mean over runs of a figure, for every draw of test examples."""
-    tables = [read_table(run.folder / RESAMPLES) for run in runs]
+    tables = [read_table(run.folder / RESAMPLES, "evaluating again") for run in runs]
     return np.mean([[float(value) for value in table[figure]] for table in tables], axis=0)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from attnlab.cli import main
 from attnlab.config.section import SLOTS, load_kinds
-from attnlab.stages.run import FOLDER_VARIABLE
+from attnlab.stages.run_start import FOLDER_VARIABLE
 from attnlab.training.history import read
 from tests.commands import REPOSITORY
 

@@ -11,7 +11,7 @@ import pytest
 
 from attnlab.cli import main
 from attnlab.config.compose import config_dir
-from attnlab.stages.run import FOLDER_VARIABLE
+from attnlab.stages.run_start import FOLDER_VARIABLE
 from tests.commands import REPOSITORY, SMALL, run
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from attnlab.cli import main
-from attnlab.stages.evaluate import _batches, folder_name, lost_to_linear
+from attnlab.report.tables import lost_to_linear
+from attnlab.stages.evaluate import _batches, folder_name
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import open_run
 from tests.runs import SHORT, ran

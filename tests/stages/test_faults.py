@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 from attnlab.config import compose
 from attnlab.config.section import SLOTS, Section, Variant, load_kinds
 from attnlab.errors import RunError, UserError
-from attnlab.stages.run import FOLDER_VARIABLE, fingerprint, open_run, start
+from attnlab.stages.run import fingerprint, open_run
+from attnlab.stages.run_start import FOLDER_VARIABLE, start
 from tests.commands import run, small, small_run
 from tests.runs import train_small
 

@@ -10,7 +10,8 @@ import yaml
 from attnlab.config import migrations
 from attnlab.config.compose import load
 from attnlab.errors import ConfigError
-from attnlab.stages.run import fingerprint, open_run, resume_command, start
+from attnlab.stages.run import fingerprint, open_run
+from attnlab.stages.run_start import resume_command, start
 
 OVERRIDES = ["experiment=dates", "model.dim=32"]
 

@@ -15,7 +15,7 @@ import pytest
 from attnlab.config import compose
 from attnlab.errors import RunError, UserError
 from attnlab.stages import params, run_lock
-from attnlab.stages.run import start
+from attnlab.stages.run_start import start
 from tests.commands import small
 
 # Takes the lock, says so, and keeps it until it is killed; with a child, which inherits it.

@@ -12,7 +12,7 @@ import torch
 
 from attnlab.config import compose
 from attnlab.stages import train
-from attnlab.stages.run import FOLDER_VARIABLE
+from attnlab.stages.run_start import FOLDER_VARIABLE
 from tests.commands import ATTNLAB_TRAIN, REPOSITORY, SMALL, TRAIN, run, small_run
 
 # Nothing drawn while training, so that runs differ only in how they are spread over processes:

@@ -19,7 +19,8 @@ from attnlab.config.compose import load
 from attnlab.data.integrity import dependencies
 from attnlab.errors import UserError
 from attnlab.stages import explain, trusted_plugins
-from attnlab.stages.run import open_run, start
+from attnlab.stages.run import open_run
+from attnlab.stages.run_start import start
 from tests.commands import small
 
 PAYLOAD = "from pathlib import Path\nPath('ran').touch()\n"

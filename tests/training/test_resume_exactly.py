@@ -13,7 +13,7 @@ import torch
 
 from attnlab.config.compose import load
 from attnlab.stages import train
-from attnlab.stages.run import FOLDER_VARIABLE
+from attnlab.stages.run_start import FOLDER_VARIABLE
 from attnlab.training.checkpoint import AtomicCheckpointIO
 from attnlab.training.learner import Learner
 from attnlab.training.safety import InterruptedRunError

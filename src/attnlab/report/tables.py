@@ -1,4 +1,4 @@
-"""Figures of a run as tables: of every test example and resample, and for `dvc plots`."""
+"""Figures of a run as tables: in the terminal, of every test example, and for `dvc plots`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rich.table
+from rich import box
+from rich.console import Console
 from torch import nn
 
 from attnlab.metrics.figures import Values, resampled_sums
@@ -164,3 +167,70 @@ def _place(folder: Path) -> Path:
     place = folder / FOLDER
     place.mkdir(exist_ok=True)
     return place
+
+
+def _number(value: float | None, form: str = ".4f") -> str:
+    return "" if value is None else format(value, form)
+
+
+def show_figures(title: str, folder: Path, figures: Mapping[str, Any]) -> None:
+    """Print the figures of an evaluation beside their controls, and where its files are."""
+    console = Console(markup=False, emoji=False)
+    console.width = max(console.width, 100)
+    table = rich.table.Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("", "", "test", "95% interval", "uniform", "oracle", "better"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    for name, value in figures["answer"].items():
+        interval = _range(figures, name)
+        table.add_row("answer", name, _number(value), interval, "", "", _better(name, figures))
+    for control, controlled in figures["answer_controls"].items():
+        for name, value in controlled.items():
+            table.add_row("control", f"{name} of {control}", _number(value))
+    undefined = [name for name, value in figures["attention"].items() if value is None]
+    for name, value in figures["attention"].items():
+        if value is None:
+            continue
+        known = [_number(figures["controls"][control][name]) for control in ("uniform", "oracle")]
+        interval = _range(figures, name)
+        note = figures["about"].get(name, {}).get("note")
+        title = f"{name} ({note})" if note else name
+        table.add_row("attention", title, _number(value), interval, *known, _better(name, figures))
+    for name, value in figures["trust"].items():
+        table.add_row("trust", f"changed by a {name} map", _number(value))
+    table.add_row("cost", "seconds of training", _number(figures["cost"]["train_seconds"], ".1f"))
+    memory = _number(figures["cost"]["peak_memory_mib"], ".0f")
+    table.add_row("cost", "MiB of memory at the peak", memory)
+    table.add_row("cost", "parameters", f"{figures['cost']['parameters']:,}")
+    console.print(table)
+    if undefined:
+        names = ", ".join(undefined)
+        console.print(f"of no example's map can be told: {names} (gold maps: docs/data.md)")
+    for line in lost_to_linear(figures):
+        console.print(line, soft_wrap=True)
+    for name in ("checkpoints/best.ckpt", "metrics.json", "maps", "report.html"):
+        if (folder / name).exists():
+            console.print(f"{name.split('/')[-1]:<14}{folder / name}", soft_wrap=True)
+
+
+def lost_to_linear(figures: Mapping[str, Any]) -> Iterator[str]:
+    """A line for the headline figure where a linear model has a better one."""
+    linear = figures["answer_controls"].get("linear", {})
+    for name, value in list(linear.items())[:1]:
+        own, higher = figures["answer"][name], _better(name, figures) == "higher"
+        if value > own if higher else value < own:
+            yield (
+                f"{name} {own:.4f} is behind a linear model ({value:.4f}), which learns from the "
+                "same examples in seconds: train longer, or a wider model, or with more dropout"
+            )
+
+
+def _better(name: str, figures: Mapping[str, Any]) -> str:
+    higher = figures["about"].get(name, {}).get("higher_is_better")
+    return "" if higher is None else "higher" if higher else "lower"
+
+
+def _range(figures: Mapping[str, Any], name: str) -> str:
+    low_high = figures["intervals"].get(name)
+    if not low_high or None in low_high:
+        return ""
+    return f"{low_high[0]:.4f} - {low_high[1]:.4f}"

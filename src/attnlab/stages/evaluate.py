@@ -14,10 +14,7 @@ from typing import Any
 
 import torch
 import yaml
-from rich import box
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -36,7 +33,7 @@ from attnlab.report.examples import ShownExample, choose_examples, gold_text, sa
 from attnlab.report.map_pictures import draw_head_grids, draw_maps
 from attnlab.report.recorded_maps import HeadMaps
 from attnlab.report.summary import checksum, draw_panels
-from attnlab.report.tables import hashes, save_figures, save_scores
+from attnlab.report.tables import hashes, save_figures, save_scores, show_figures
 from attnlab.stages import trusted_plugins
 from attnlab.stages.run import Run, open_run, with_changes
 from attnlab.stages.trained_run import TrainedRun
@@ -75,10 +72,10 @@ def main(arguments: list[str]) -> None:
     run = open_run(options.run, options.trust)
     run.require_writable()
     if not options.settings:
-        show(run, evaluate(TrainedRun(run)), run.folder)
+        show_figures(run.config.name, run.folder, evaluate(TrainedRun(run)))
         return
     changed, folder = changed_run(run, options.settings, options.name)
-    show(changed, evaluate(TrainedRun(changed), folder), folder)
+    show_figures(changed.config.name, folder, evaluate(TrainedRun(changed), folder))
 
 
 def changed_run(run: Run, settings: list[str], name: str | None = None) -> tuple[Run, Path]:
@@ -259,71 +256,3 @@ def _batches(
     shown = run.config.trainer.progress
     for batch in track(loader, "evaluating", disable=not shown, transient=True):
         yield batch.to(device)
-
-
-def _number(value: float | None, form: str = ".4f") -> str:
-    return "" if value is None else format(value, form)
-
-
-def show(run: Run, figures: Figures, folder: Path | None = None) -> None:
-    """The closing table, and where everything is."""
-    console = Console(markup=False, emoji=False)
-    console.width = max(console.width, 100)
-    table = Table(title=run.config.name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("", "", "test", "95% interval", "uniform", "oracle", "better"):
-        table.add_column(column, justify="right" if column else "left", no_wrap=True)
-    for name, value in figures["answer"].items():
-        interval = _range(figures, name)
-        table.add_row("answer", name, _number(value), interval, "", "", _better(name, figures))
-    for control, controlled in figures["answer_controls"].items():
-        for name, value in controlled.items():
-            table.add_row("control", f"{name} of {control}", _number(value))
-    undefined = [name for name, value in figures["attention"].items() if value is None]
-    for name, value in figures["attention"].items():
-        if value is None:
-            continue
-        known = [_number(figures["controls"][control][name]) for control in ("uniform", "oracle")]
-        interval = _range(figures, name)
-        note = figures["about"].get(name, {}).get("note")
-        title = f"{name} ({note})" if note else name
-        table.add_row("attention", title, _number(value), interval, *known, _better(name, figures))
-    for name, value in figures["trust"].items():
-        table.add_row("trust", f"changed by a {name} map", _number(value))
-    table.add_row("cost", "seconds of training", _number(figures["cost"]["train_seconds"], ".1f"))
-    memory = _number(figures["cost"]["peak_memory_mib"], ".0f")
-    table.add_row("cost", "MiB of memory at the peak", memory)
-    table.add_row("cost", "parameters", f"{figures['cost']['parameters']:,}")
-    console.print(table)
-    if undefined:
-        names = ", ".join(undefined)
-        console.print(f"of no example's map can be told: {names} (gold maps: docs/data.md)")
-    for line in lost_to_linear(figures):
-        console.print(line, soft_wrap=True)
-    folder = folder or run.folder
-    for name in ("checkpoints/best.ckpt", "metrics.json", "maps", "report.html"):
-        if (folder / name).exists():
-            console.print(f"{name.split('/')[-1]:<14}{folder / name}", soft_wrap=True)
-
-
-def lost_to_linear(figures: Figures) -> Iterator[str]:
-    """A line for the headline figure where a linear model has a better one."""
-    linear = figures["answer_controls"].get("linear", {})
-    for name, value in list(linear.items())[:1]:
-        own, higher = figures["answer"][name], _better(name, figures) == "higher"
-        if value > own if higher else value < own:
-            yield (
-                f"{name} {own:.4f} is behind a linear model ({value:.4f}), which learns from the "
-                "same examples in seconds: train longer, or a wider model, or with more dropout"
-            )
-
-
-def _better(name: str, figures: Figures) -> str:
-    higher = figures["about"].get(name, {}).get("higher_is_better")
-    return "" if higher is None else "higher" if higher else "lower"
-
-
-def _range(figures: Figures, name: str) -> str:
-    low_high = figures["intervals"].get(name)
-    if not low_high or None in low_high:
-        return ""
-    return f"{low_high[0]:.4f} - {low_high[1]:.4f}"

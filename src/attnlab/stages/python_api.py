@@ -15,6 +15,7 @@ from attnlab.data.batch import collate
 from attnlab.data.example import SPLITS, Split
 from attnlab.errors import UserError, suggest
 from attnlab.report.summary import read_figures
+from attnlab.report.tables import show_figures
 from attnlab.stages import evaluate
 from attnlab.stages import train as training
 from attnlab.stages.explain import not_explained, uncompiled
@@ -224,7 +225,7 @@ class TrainedRun(LoadedRun):
         """Print the table of figures, and where the run's files are."""
         if not self.figures:
             raise UserError(f"{self.folder}: not evaluated; try: run.evaluate()")
-        evaluate.show(self.run, self.figures)
+        show_figures(self.config.name, self.folder, self.figures)
 
     def __repr__(self) -> str:
         return f"TrainedRun('{self.folder}')"

@@ -1,4 +1,4 @@
-"""`Run`: the folder of one run, and what is known about it.
+"""`Run`: the folder of one run, its config and status.
 
 runs/<name>/<start>/
   config.yaml     the checked config, every key
@@ -16,8 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shlex
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -25,8 +23,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from attnlab.config.compose import (
     COMPOSITION_ERRORS,
@@ -37,7 +33,7 @@ from attnlab.config.compose import (
     diagnose,
     resolve,
 )
-from attnlab.config.migrations import completed, migrated, migrated_overrides
+from attnlab.config.migrations import completed, migrated
 from attnlab.config.schema import Config
 from attnlab.errors import (
     ConfigError,
@@ -49,18 +45,10 @@ from attnlab.errors import (
 )
 from attnlab.stages import run_lock, trusted_plugins
 from attnlab.stages.run_status import read_status, write_end, write_status
-from attnlab.text_files import DamagedFileError, damage_told, read_yaml, write_whole
+from attnlab.text_files import damage_told, read_yaml, write_whole
 from attnlab.training.distributed import is_first_process
 
 LATEST = "latest"  # in the place of a run's folder
-FOLDER_VARIABLE = "ATTNLAB_RUN"  # tells the other processes of a distributed run where it lives
-# In a run that goes on, how long and by what it is trained.
-MAY_CHANGE = (
-    "trainer.max_",
-    "trainer.progress",
-    "trainer.callbacks.early_stopping",
-    "trainer.threads",
-)
 NOT_PART_OF_THE_RESULT = ("resume", "paths", "logger", "explain", "name", "hparams", "stages")
 
 
@@ -130,27 +118,6 @@ class Run:
             )
 
 
-def start(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Run:
-    """The folder for a run with this config: a new one, or the one that `resume` names."""
-    if not is_first_process():
-        return Run(_followed_folder(config, plain), config, plain)
-    folder = _choose_folder(config, plain)
-    run = Run(folder, config, plain)
-    os.environ[FOLDER_VARIABLE] = str(folder)
-    try:
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        run_lock.acquire(folder)
-        text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-        write_whole(folder / "config.yaml", text)
-        about = {"fingerprint": fingerprint(plain), "overrides": list(overrides)}
-        run.set_status("running", **about, plugins=trusted_plugins.remember(config.plugins))
-    except OSError as error:
-        raise UserError(
-            f"paths.runs: cannot write to {folder} ({error.strerror}); try: paths.runs=OTHER_FOLDER"
-        ) from None
-    return run
-
-
 def find_runs(root: Path = Path("runs")) -> list[Path]:
     """The folders of all runs below a folder, the latest first."""
     # The folders of W&B and of other evaluations have a config as well, but no status.
@@ -189,7 +156,7 @@ def open_run(folder: str | Path, trust: bool = False) -> Run:
     if not path.is_file():
         near = [str(p.parent) for p in Path("runs").glob("*/*/config.yaml")]
         raise UserError(f"{folder}: not a run's folder; {suggest(str(folder), near)}")
-    plain = migrated(_config_of(path))
+    plain = migrated(read_config(path))
     if (status := read_status(folder)).get("state") == "damaged":
         print(*status["message"], file=sys.stderr)
     _import_plugins(folder, plain, trust)
@@ -204,14 +171,14 @@ def open_run(folder: str | Path, trust: bool = False) -> Run:
     return Run(folder, checked(plain), plain)
 
 
-def _config_of(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
     """The plain values of a run's config, which refer to nothing: neither a key nor a variable."""
     remedy = f"the config.yaml that {path.parent} was written with"
     plain = read_yaml(path, remedy)
     with damage_told(path, remedy):
         if not plain:
             raise ValueError("no keys")
-        for key, value in _flat(plain).items():
+        for key, value in flat(plain).items():
             if "${" in str(value):
                 raise ValueError(f"{key}: '{value}' is a reference; a run's config has none")
     return plain
@@ -279,126 +246,16 @@ def _option(group: str, name: str) -> Any:
     return OmegaConf.select(composed, group.replace("/", "."))
 
 
-def resume_command(overrides: Sequence[str], run: str | Path = "auto") -> str:
-    """The command that goes on with a run, by default with the one that these words find."""
-    kept = [
-        override for override in migrated_overrides(overrides) if not override.startswith("resume=")
-    ]
-    return shlex.join(["python", "train.py", *kept, f"resume={run}"])
-
-
 def fingerprint(plain: dict[str, Any]) -> str:
     """The same for configs that lead to the same result."""
     kept = {key: value for key, value in plain.items() if key not in NOT_PART_OF_THE_RESULT}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
-def _choose_folder(config: Config, plain: dict[str, Any]) -> Path:
-    named = Path(config.paths.run) if config.paths.run else None
-    if config.resume not in ("never", "auto"):
-        named = run_folder(config.resume)
-        return named if _cleared(named) else _same_config(named, plain)
-    if named and (named / "status.json").is_file():
-        if _cleared(named):
-            return named
-        if config.resume == "auto":
-            return _same_config(named, plain)
-        raise UserError(
-            f"paths.run: {named} holds a run already; try: resume=auto, or another folder"
-        )
-    if config.resume == "auto" and not named:
-        unfinished = _unfinished(Path(config.paths.runs) / config.name, fingerprint(plain))
-        if unfinished:
-            return unfinished
-        print(f"resume=auto: no unfinished run of {config.name}, starting anew", file=sys.stderr)
-    return named or _new_folder(Path(config.paths.runs) / config.name)
-
-
-def _cleared(folder: Path) -> bool:
-    """Whether a run here failed before it had trained anything; what it left is removed then."""
-    failed = read_status(folder).get("state") in ("failed", "interrupted")
-    if not failed or any(folder.glob("checkpoints/*.ckpt")):
-        return False
-    run_lock.acquire(folder)
-    for name in ("checkpoints", "history"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    (folder / "status.json").unlink()
-    return True
-
-
-def _followed_folder(config: Config, plain: dict[str, Any]) -> Path:
-    """Where the first process is, without a look at anything that it writes meanwhile."""
-    told = os.environ.get(FOLDER_VARIABLE) or config.paths.run
-    if config.resume not in ("never", "auto"):
-        told = run_folder(config.resume)
-    return Path(told) if told else _choose_folder(config, plain)
-
-
-def _new_folder(parent: Path) -> Path:
-    """Named by the job where a scheduler started it, so that all machines agree; else by time."""
-    job = os.environ.get("SLURM_JOB_ID") or os.environ.get("TORCHELASTIC_RUN_ID", "none")
-    stamp = time.strftime("%Y%m%d-%H%M%S") if job == "none" else job
-    folder, number = parent / stamp, 1
-    while job == "none" and not _made(folder):
-        number += 1
-        folder = parent / f"{stamp}-{number}"
-    return folder
-
-
-def _made(folder: Path) -> bool:
-    """Make the folder now; false if another run, started in the same second, has it."""
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        return not folder.exists()
-    except OSError:
-        return True  # `start` says why it cannot be made
-    return True
-
-
-def _unfinished(parent: Path, mark: str) -> Path | None:
-    """The newest run with this config that did not end and has something to go on with."""
-    for folder in sorted(parent.glob("*/"), reverse=True):
-        status = read_status(folder)
-        started = (folder / "checkpoints" / "last.ckpt").is_file()
-        if status.get("state") == "finished" or not started:
-            continue
-        if status.get("fingerprint") == mark or _fingerprint_today(folder) == mark:
-            return folder
-    return None
-
-
-def _fingerprint_today(folder: Path) -> str:
-    """That of a run's config under the names of today."""
-    try:
-        return fingerprint(migrated(_config_of(folder / "config.yaml")))
-    except DamagedFileError:
-        return ""
-
-
-def _same_config(folder: Path, plain: dict[str, Any]) -> Path:
-    """The folder, if its run has this config; what differs is said otherwise."""
-    run = open_run(folder)
-    ours, theirs = _flat(plain), _flat(run.plain)
-    differing = [
-        f"{key}: {theirs.get(key)!r} there, {ours.get(key)!r} here"
-        for key in sorted(ours.keys() | theirs.keys())
-        if ours.get(key) != theirs.get(key)
-        and key.split(".")[0] not in NOT_PART_OF_THE_RESULT
-        and not key.startswith(MAY_CHANGE)
-    ]
-    if differing:
-        command = resume_command(run.status.get("overrides", []), folder)
-        raise UserError(
-            f"resume: {folder} was started with another config ({'; '.join(differing[:3])})"
-            f"\n  try: {command}"
-        )
-    return folder
-
-
-def _flat(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a config by their dotted keys."""
+    values: dict[str, Any] = {}
     for key, value in plain.items():
         inner = isinstance(value, dict)
-        flat |= _flat(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
-    return flat
+        values |= flat(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return values

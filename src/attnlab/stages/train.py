@@ -23,7 +23,8 @@ from attnlab.errors import (
 from attnlab.report.logged import log_evaluation, map_recorder
 from attnlab.stages import evaluate, report
 from attnlab.stages.prepare import prepared_data
-from attnlab.stages.run import Run, resume_command, start
+from attnlab.stages.run import Run
+from attnlab.stages.run_start import resume_command, start
 from attnlab.stages.trained_run import (
     TrainedRun,
     build_learner,
@@ -127,7 +128,7 @@ def finish(run: Run, loggers: Sequence[RunLogger]) -> None:
     log_evaluation(loggers, figures, run.folder)
     if "report" in run.config.stages:
         report.write([run], run.folder / "report.html")
-    evaluate.show(run, figures)
+    evaluate.show_figures(run.config.name, run.folder, figures)
 
 
 def _checkpoint_to_resume(
