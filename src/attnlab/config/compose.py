@@ -70,6 +70,7 @@ def check(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
     """
     plain = resolve(composed)
     import_plugins(plain.get("plugins") or [])
+    plain = _without_missing_gold(plain)
     return checked(plain), plain
 
 
@@ -90,7 +91,7 @@ def resolve(composed: DictConfig) -> dict[str, Any]:
     assert isinstance(plain, dict)
     if isinstance(plain.get("dataset"), dict):
         plain["dataset"].pop("origin", None)  # for people, and for `attnlab data`
-    return _without_missing_gold(migrated(_short_name(plain)))  # type: ignore[arg-type]
+    return migrated(_short_name(plain))  # type: ignore[arg-type]
 
 
 def _short_name(plain: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +105,6 @@ def _short_name(plain: dict[str, Any]) -> dict[str, Any]:
 
 def _without_missing_gold(plain: dict[str, Any]) -> dict[str, Any]:
     """Without losses and figures that compare maps with gold, where the dataset has none."""
-    import_plugins(plain.get("plugins") or [])
     try:
         why = Dataset.model_validate(plain.get("dataset")).without_gold
     except ValidationError:  # whose mistakes are found later
@@ -172,7 +172,7 @@ def diagnose(overrides: Sequence[str], folder: Path | None = None) -> list[Mista
             remaining = [o for o in remaining if o not in wrong]
         else:
             import_plugins(plain.get("plugins") or [])
-            return mistakes + list(find_mistakes(plain))
+            return mistakes + list(find_mistakes(_without_missing_gold(plain)))
 
 
 def _is_about(override: str, where: str) -> bool:
