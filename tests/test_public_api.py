@@ -24,7 +24,7 @@ SIGNATURES = {
         "role: \"Literal['self', 'cross', 'pooling']\" = 'self') -> 'None'"
     ),
     "TrainedRun": "(run: 'Run') -> 'None'",
-    "load": "(run: 'str | Path' = 'latest') -> 'TrainedRun'",
+    "load": "(run: 'str | Path' = 'latest', *, trust: 'bool' = False) -> 'TrainedRun'",
     "register": "(slot: 'str', kind: 'str') -> 'Callable[[Implementation], Implementation]'",
     "train": "(overrides: 'str | Sequence[str]' = ()) -> 'TrainedRun'",
     "watch": (
