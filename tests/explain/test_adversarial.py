@@ -88,8 +88,7 @@ def test_where_the_map_cannot_matter_the_limit_is_reached(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", constructed.KINDS)
 def test_an_adversary_comes_far_at_no_cost_only_where_the_map_is_idle(kind: str) -> None:
-    runs = sorted(trained_adversary(kind, False, seed)[::-1] for seed in range(3))
-    idle_changed, idle_share = runs[1]  # one start of three may fail
+    idle_share, idle_changed = trained_adversary(kind, deciding=False)
     assert idle_share > 0.6
     assert idle_changed < 0.1
     share, changed = trained_adversary(kind, deciding=True)
