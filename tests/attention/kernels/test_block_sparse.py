@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from attnlab.attention.blocks import Blocks, blocks_of, count
 from attnlab.attention.kernels import block_sparse, native
@@ -235,6 +236,23 @@ def test_steps_equal_the_whole_over_several_blocks() -> None:
         steps = [mechanism(s, s, s, mask, state=state) for s in x.split((60, 1, 80, 9), 1)]
         whole = _mechanism("reference")(x, x, x, mask)
         torch.testing.assert_close(torch.cat(steps, 1), whole, atol=1e-9, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_last_block_may_be_of_any_length(dtype: torch.dtype) -> None:
+    """Rows of a product are taken several at once; how many depends on the CPU and the type."""
+    torch.manual_seed(0)
+    for length in range(16, 33):
+        inputs = [torch.randn(1, 1, length, 16, dtype=dtype, requires_grad=True) for _ in "qkv"]
+        (blocks,) = blocks_of(Mask(causal=True), 0, length, length, 16, inputs[0].device)
+        found = attend(*inputs, blocks, 0.25).context  # type: ignore[arg-type]
+        expected = F.scaled_dot_product_attention(*inputs, is_causal=True, scale=0.25)  # type: ignore[arg-type]
+        for one, other in zip(
+            torch.autograd.grad(found.square().sum(), inputs),
+            torch.autograd.grad(expected.square().sum(), inputs),
+            strict=True,
+        ):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
 def test_bf16_adds_up_in_fp32() -> None:

@@ -170,6 +170,7 @@ INLINE void NAME(panel)(long depth, const REAL *a, long down, long along, const 
         }
 }
 
+_Static_assert(ROWS <= 14, "`gemm` has a case for each number of rows below ROWS");
 #define LAST(n) \
     case n: \
         if (n < ROWS) NAME(panel)(depth, ai, down, along, b + j, ldb, ci, ldc, fi, n); \
@@ -187,7 +188,7 @@ static void NAME(gemm)(long m, long n, long depth, const REAL *a, long down, lon
             NAME(panel)(depth, ai, down, along, b + j, ldb, ci, ldc, fi, ROWS);
         switch (i) {
             LAST(1) LAST(2) LAST(3) LAST(4) LAST(5) LAST(6)
-            LAST(7) LAST(8) LAST(9) LAST(10) LAST(11)
+            LAST(7) LAST(8) LAST(9) LAST(10) LAST(11) LAST(12) LAST(13)
         }
     }
 }
