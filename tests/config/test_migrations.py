@@ -89,8 +89,12 @@ def test_parameters_get_the_names_of_today() -> None:
 def test_a_command_with_old_names_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     config, _ = load(["experiment=reviews", "dataset=files", "dataset.looks_at=text"])
     assert config.dataset.attended == "text"  # type: ignore[attr-defined]
-    expected = "attnlab: dataset.looks_at=text is now dataset.attended=text\n"
-    assert capsys.readouterr().err.startswith(expected)
+    assert capsys.readouterr().err.splitlines() == [
+        "attnlab: dataset.looks_at=text is now dataset.attended=text",
+        "attnlab: objective.terms.attention and metrics.figures left out: dataset.gold is null; to "
+        "give it: dataset/gold=spans | quotes | marks | scores | links | facts "
+        "dataset.gold.column=COLUMN",
+    ]
 
 
 def with_old_names(plain: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -37,13 +37,13 @@ def folder(made: Path, tmp_path: Path) -> Path:
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are hashed."""
     names: list[str] = []
-    real = integrity._hash
+    real = integrity.file_hash
 
     def noted(path: Path) -> str:
         names.append(path.name)
         return real(path)
 
-    monkeypatch.setattr(integrity, "_hash", noted)
+    monkeypatch.setattr(integrity, "file_hash", noted)
     return names
 
 
@@ -130,7 +130,7 @@ def test_what_was_just_prepared_is_not_hashed_again(
 def test_a_folder_beside_which_nothing_can_be_written_is_read(
     folder: Path, dataset: Dataset
 ) -> None:
-    (folder.parent / ".dates.whole.json.part").mkdir()  # in the place of the record's draft
+    (folder.parent / "..dates.whole.json.part").mkdir()  # in the place of the record's draft
     assert prepare(dataset, folder).meta["sizes"]["train"] == 8
     assert not (folder.parent / ".dates.whole.json").exists()
 

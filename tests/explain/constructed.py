@@ -33,6 +33,7 @@ KINDS = {
     "transformer": ("model=transformer", "attention=scaled_dot", "model.decoder_layers=1"),
 }
 UNITS = "abcdef"
+STEPS = 800  # of teaching; after 400 the best answers are hardly likelier than the next
 
 
 class Apart(nn.Module):
@@ -98,12 +99,14 @@ def _teach(model: nn.Module, codec: Codec, examples: list[Example]) -> None:
     task = copying(codec)
     items = [codec.encode(example, i) for i, example in enumerate(examples)]
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-    for _ in range(400):
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, STEPS)
+    for _ in range(STEPS):
         batch = collate([items[i] for i in torch.randint(len(items), (64,)).tolist()])
         loss = task.loss(model(batch), batch)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        schedule.step()
 
 
 def subject(kind: str, deciding: bool, count: int = 40) -> tuple[Subject, Batch]:

@@ -22,9 +22,9 @@ from tests.explain.subjects import subject
 
 SETTINGS = Adversary(steps=150, rate=0.1, epsilon=0.05)
 
-# Long enough that the adversary of an idle map changes 1 % of the answers, far from the limit
-# below, whatever the CPU's instructions (tried: AVX-512, AVX2 alone) and the seed (tried: three).
-TRAINING = AdversarialTraining(steps=300, rate=0.01, divergence=1.0)
+# At this rate the adversary of an idle map changes no answer (AVX2, seeds 0 to 3); at 0.01 its last
+# steps are noisy, and it changes up to 15 %.
+TRAINING = AdversarialTraining(steps=300, rate=0.005, divergence=1.0)
 
 
 def test_divergence_is_scipys() -> None:
@@ -90,7 +90,7 @@ def test_where_the_map_cannot_matter_the_limit_is_reached(kind: str) -> None:
 def test_an_adversary_comes_far_at_no_cost_only_where_the_map_is_idle(kind: str) -> None:
     idle_share, idle_changed = trained_adversary(kind, deciding=False)
     assert idle_share > 0.6
-    assert idle_changed < 0.2, "0 to 0.15 by the rounding of the machine; 0.5 is chance"
+    assert idle_changed < 0.1
     share, changed = trained_adversary(kind, deciding=True)
     assert share * (1 - changed) < idle_share * (1 - idle_changed) - 0.15
 

@@ -1,4 +1,4 @@
-"""Linear peers: they learn what a linear model can, from texts, pictures, sounds and tags."""
+"""Linear controls: they learn what a linear model can, from texts, pictures, sounds and tags."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_pair_of_words_decides() -> None:
     assert peer.predict(examples[:4]) == [0, 1, 1, 0]
 
 
-def test_texts_of_characters_are_counted_by_runs() -> None:
+def test_texts_of_characters_have_ngrams_of_characters() -> None:
     texts = ["abcx", "xbca", "bcax", "acbx"] * 5
     examples = [Example(str(i), {"text": list(t)}, "") for i, t in enumerate(texts)]
     peer = LinearClassifier({"text": NO_WORDS}).fit(examples, [1, 0, 0, 0] * 5)
@@ -47,7 +47,7 @@ def test_pictures_are_few_numbers() -> None:
     assert peer.predict(examples[30:]) == bright[30:].tolist()
 
 
-def test_sounds_of_any_length_are_told_by_their_bands() -> None:
+def test_sounds_of_any_length_are_classified_by_their_bands() -> None:
     random = np.random.default_rng(0)
     high = random.integers(0, 2, 30)
     sounds = []
@@ -60,7 +60,7 @@ def test_sounds_of_any_length_are_told_by_their_bands() -> None:
     assert peer.predict(examples[20:]) == high[20:].tolist()
 
 
-def test_the_tag_before_and_the_ends_of_words_count() -> None:
+def test_the_tag_before_and_the_suffixes_of_words_count() -> None:
     train = [
         ("to San Jose today", "O B-X I-X O"),
         ("from Lake Falls today", "O B-X I-X O"),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from attnlab.attention.mask import Divided, Mask, Pattern, Run
+from attnlab.attention.mask import Divided, Mask, Pattern, PositionRange
 
 TILES_AT_ONCE = 256  # whose pairs are computed together: 8 MiB of positions
 PRIME = 0x9E3779B1
@@ -127,22 +127,8 @@ def blocks_of(
     if mask.custom is None:
         if not any(isinstance(rule, Divided) for rule in mask.rules):  # for all lengths of as many
             queries, keys = count(queries, size) * size, count(keys, size) * size
-        return _of_rules(mask.rules, start, queries, keys, size, device, ordered)
+        return _kept_lists(mask.rules, None, start, queries, keys, size, device, ordered)
     return _lists(mask.rules, mask.custom, start, queries, keys, size, device, ordered)
-
-
-@functools.lru_cache(maxsize=192)
-def _of_rules(
-    rules: tuple[Pattern, ...],
-    start: int,
-    queries: int,
-    keys: int,
-    size: int,
-    device: torch.device,
-    ordered: bool,
-) -> tuple[Blocks, ...]:
-    """The lists of rules alone, which are the same from step to step."""
-    return _lists(rules, None, start, queries, keys, size, device, ordered)
 
 
 def _lists(
@@ -176,6 +162,10 @@ def _lists(
     return tuple(made)
 
 
+# Of rules alone, whose lists are the same from step to step.
+_kept_lists = functools.lru_cache(maxsize=192)(_lists)
+
+
 def _listed(
     rules: tuple[Pattern, ...],
     custom: Tensor | None,
@@ -194,7 +184,7 @@ def _listed(
     some = torch.ones(1, 1, len(rows), len(columns), dtype=torch.bool, device=rows.device)
     every = some
     for rule, row, column in placed:
-        possible, certain = _of_blocks(rule, _run(row[:, None]), _run(column[None]))
+        possible, certain = _of_blocks(rule, _range(row[:, None]), _range(column[None]))
         some, every = some & possible, every & certain
     open_ = None if custom is None else _blocked(custom, len(queries), len(keys), size)
     if open_ is not None:
@@ -265,12 +255,12 @@ def _starts(counts: Tensor) -> Tensor:
     return torch.cat([ends[..., :1] - counts[..., :1], ends], dim=-1).int()
 
 
-def _of_blocks(rule: Pattern, query: Run, key: Run) -> tuple[Tensor, Tensor]:
+def _of_blocks(rule: Pattern, query: PositionRange, key: PositionRange) -> tuple[Tensor, Tensor]:
     """What a rule says of blocks; one that says nothing is looked at pair by pair."""
     stated = getattr(rule, "of_blocks", None)
     if stated is not None:
         return stated(query, key)
-    some = (query.first == query.first) & (key.first == key.first)
+    some = torch.ones_like(query.first + key.first, dtype=torch.bool)
     return some, ~some
 
 
@@ -280,9 +270,9 @@ def _cut(positions: Tensor, size: int) -> Tensor:
     return torch.cat([positions, positions[-1:].expand(missing)]).view(-1, size)
 
 
-def _run(blocks: Tensor) -> Run:
+def _range(blocks: Tensor) -> PositionRange:
     """From where to where the positions of each block go."""
-    return Run(blocks.amin(-1), blocks.amax(-1))
+    return PositionRange(blocks.amin(-1), blocks.amax(-1))
 
 
 def _blocked(custom: Tensor, queries: int, keys: int, size: int) -> Tensor:

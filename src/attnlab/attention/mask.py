@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 
-class Run(NamedTuple):
-    """The positions of a block, from the first to the last."""
+class PositionRange(NamedTuple):
+    """The positions of a block, from the first to the last; both tensors may hold many."""
 
     first: Tensor
     last: Tensor
@@ -30,8 +30,9 @@ class Pattern(Protocol):
     Patterns are compared and hashed (a block mask is kept for equal ones): frozen dataclasses.
 
     A rule may also state its blocks, so that a kernel skips what no query may attend to:
-    `of_blocks(query, key)` says of two `Run`s whether some pair of them may be allowed, and whether
-    every pair is; a rule may be `Divided` in parts. Others are looked at pair by pair.
+    `of_blocks(query, key)` says of two ranges of positions whether some pair of them may be
+    allowed, and whether every pair is; a rule may be `Divided` in parts. Others are looked at pair
+    by pair.
     """
 
     def allows(self, query: Tensor, key: Tensor) -> Tensor:
@@ -46,7 +47,7 @@ class Causal:
     def allows(self, query: Tensor, key: Tensor) -> Tensor:
         return key <= query
 
-    def of_blocks(self, query: Run, key: Run) -> tuple[Tensor, Tensor]:
+    def of_blocks(self, query: PositionRange, key: PositionRange) -> tuple[Tensor, Tensor]:
         return key.first <= query.last, key.last <= query.first
 
 
@@ -60,7 +61,7 @@ class Window:
     def allows(self, query: Tensor, key: Tensor) -> Tensor:
         return (key >= query - self.left) & (key <= query + self.right)
 
-    def of_blocks(self, query: Run, key: Run) -> tuple[Tensor, Tensor]:
+    def of_blocks(self, query: PositionRange, key: PositionRange) -> tuple[Tensor, Tensor]:
         some = (key.last >= query.first - self.left) & (key.first <= query.last + self.right)
         every = (key.first >= query.last - self.left) & (key.last <= query.first + self.right)
         return some, every

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from attnlab.attention.mask import Part, Run, Window
+from attnlab.attention.mask import Part, PositionRange, Window
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Another:
     def allows(self, query: Tensor, key: Tensor) -> Tensor:
         return query != key
 
-    def of_blocks(self, query: Run, key: Run) -> tuple[Tensor, Tensor]:
+    def of_blocks(self, query: PositionRange, key: PositionRange) -> tuple[Tensor, Tensor]:
         apart = (key.first > query.last) | (query.first > key.last)
         return apart | (query.first < query.last) | (key.first < key.last), apart
 
@@ -68,8 +68,10 @@ class Block:
     def allows(self, query: Tensor, key: Tensor) -> Tensor:
         return (query // self.size - key // self.size).abs() <= self.neighbours
 
-    def of_blocks(self, query: Run, key: Run) -> tuple[Tensor, Tensor]:
-        one, other = (Run(r.first // self.size, r.last // self.size) for r in (query, key))
+    def of_blocks(self, query: PositionRange, key: PositionRange) -> tuple[Tensor, Tensor]:
+        one, other = (
+            PositionRange(r.first // self.size, r.last // self.size) for r in (query, key)
+        )
         return Window(self.neighbours, self.neighbours).of_blocks(one, other)
 
 
@@ -98,9 +100,11 @@ class BigBird:
             )
         return linked
 
-    def of_blocks(self, query: Run, key: Run) -> tuple[Tensor, Tensor]:
+    def of_blocks(self, query: PositionRange, key: PositionRange) -> tuple[Tensor, Tensor]:
         """From the rule of each pair of its own blocks, which is the same for all their pairs."""
-        ends = [Run(run.first // self.block, run.last // self.block) for run in (query, key)]
+        ends = [
+            PositionRange(run.first // self.block, run.last // self.block) for run in (query, key)
+        ]
         own = [torch.arange(int(run.last.max()) + 1, device=run.last.device) for run in ends]
         linked = self.allows(own[0][:, None] * self.block, own[1] * self.block)
         # sums over rectangles of blocks, from sums over those that begin at the corner

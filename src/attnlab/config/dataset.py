@@ -42,7 +42,7 @@ class Download(Section):
 
 
 class ByHand(Section):
-    """What somebody has to download, where a form, a login or a conversion stands in between."""
+    """Files to get by hand, because they need a form, a login or a conversion."""
 
     files: list[Below] = Field(min_length=1, description="what is needed, below paths.data")
     steps: str = Field(min_length=1, description="what to download and how it becomes the files")

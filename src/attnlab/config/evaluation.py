@@ -24,7 +24,7 @@ Method = Literal[
 
 
 class MapFigure(Variant, slot="map_figure"):
-    """A figure that tells how right a map is; in YAML its name, or its name and own settings.
+    """A metric of a map against gold; in YAML its name, or its name and its own settings.
 
     Its class is given those of `links`, `iou`, `tolerance` and `baseline` (the position prior) that
     its constructor names.
@@ -32,7 +32,7 @@ class MapFigure(Variant, slot="map_figure"):
 
 
 def _named(value: Any) -> Any:
-    """A bare name stands for a figure without settings of its own."""
+    """Expand a bare name to a metric without settings of its own."""
     return {"kind": value} if isinstance(value, str) else value
 
 

@@ -196,7 +196,7 @@ class Variant(Section):
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """A slot is one of its choices, told apart by their kind."""
+        """The schema of a slot is a union of its choices, discriminated by `kind`."""
         if SLOTS.get(cls.slot) is not cls:
             return handler(core_schema)
         options: list[JsonSchemaValue] = []

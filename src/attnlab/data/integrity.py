@@ -18,6 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from attnlab.text_files import write_whole
+
 PACKAGE = "attnlab"
 INSTALLED = {Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")}
 
@@ -55,7 +57,7 @@ def dependencies(modules: Iterable[str], without: Collection[str] = ()) -> dict[
 
 
 def _folder_of(top: str) -> Path | None:
-    """The folder that a top-level package or module stands in."""
+    """The folder that contains a top-level package or module."""
     try:
         spec = importlib.util.find_spec(top)
     except ValueError:  # `__main__`, which nobody can import again
@@ -113,7 +115,7 @@ def _statements(tree: ast.AST) -> Iterator[ast.AST]:
 
 def hashes(folder: Path) -> dict[str, str]:
     """The SHA-256 of each file that examples and vocabularies are read from."""
-    return {path.name: _hash(path) for path in sorted(folder.iterdir()) if _is_data(path)}
+    return {path.name: file_hash(path) for path in sorted(folder.iterdir()) if _is_data(path)}
 
 
 def digest(files: Mapping[str, str]) -> str:
@@ -145,7 +147,7 @@ def _damaged_files(folder: Path, expected: Mapping[str, str], thoroughly: bool) 
         path = folder / name
         if not path.is_file():
             found.append(f"{name} is missing")
-        elif known.get(name) != _stamp(path) and _hash(path) != wanted:
+        elif known.get(name) != _stamp(path) and file_hash(path) != wanted:
             found.append(f"{name} differs from its hash")
     others = [path.name for path in sorted(folder.iterdir()) if _is_data(path)]
     found += [f"{name} was not prepared" for name in others if name not in expected]
@@ -160,18 +162,16 @@ def remember(
     """Record that these files are whole now, unless that is known."""
     stamps = {name: _stamp(folder / name) for name in files}
     if stamps != known:
-        record = _record_file(folder)
-        draft = record.with_name(f"{record.name}.part")
         with suppress(OSError):  # a folder that cannot be written to is hashed each time
-            draft.write_text(json.dumps(stamps) + "\n", encoding="utf-8")
-            draft.replace(record)
+            write_whole(_record_file(folder), json.dumps(stamps) + "\n")
 
 
 def _is_data(path: Path) -> bool:
     return path.suffix in (".jsonl", ".npy") or path.name.startswith("vocabulary")
 
 
-def _hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """The SHA-256 of what a file holds."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

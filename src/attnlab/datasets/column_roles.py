@@ -1,4 +1,4 @@
-"""What the columns of a table hold, told by which class for answers or gold can read them."""
+"""What each column of a table holds, found by trying the classes that read answers and gold."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Columns:
         """Columns of running text or of lists of words, the likeliest to be looked at first."""
         lengths = {}
         for name in self.names:
-            cells = [words_of(row[name]) for row in self.filled(name)]
+            cells = [cell_words(row[name]) for row in self.filled(name)]
             words = [" ".join(units).split() for units in cells]
             count = sum(map(len, words))
             spelt = sum(any(map(str.isalpha, word)) for each in words for word in each)
@@ -76,14 +76,14 @@ class Columns:
         return [name for name in self.names if name != text and self._tags(name, text)]
 
     def _tags(self, name: str, text: str) -> bool:
-        units = [words_of(row[name]) for row in self.filled(name)]
+        units = [cell_words(row[name]) for row in self.filled(name)]
         kinds = {unit for each in units for unit in each}
-        spoken = {word for row in self.filled(text) for word in words_of(row[text])}
+        spoken = {word for row in self.filled(text) for word in cell_words(row[text])}
         few = 2 * len(kinds) <= len(spoken) and 3 * len(kinds) <= sum(map(len, units))
         names = not all(re.fullmatch(r"[\d.eE+-]+", kind) for kind in kinds)
 
         def as_many(row: dict[str, Any]) -> None:
-            if len(words_of(row[name])) != len(words_of(row[text])):
+            if len(cell_words(row[name])) != len(cell_words(row[text])):
                 raise ValueError
 
         return few and names and any(len(u) > 1 for u in units) and self.reads(name, as_many)
@@ -93,7 +93,7 @@ class Columns:
         split = Wording("spaces", lowercase=False)
 
         def seen(row: dict[str, Any]) -> AttendedUnits:
-            answer = len(words_of(row[other])) if other else 1
+            answer = len(cell_words(row[other])) if other else 1
             return AttendedUnits(split.of(row[text], text), answer)
 
         for kind, gold in GOLD.items():
@@ -145,7 +145,7 @@ def _counts_rows(name: str) -> bool:
     return re.fullmatch(r"(.*_)?(id|index|nr|no)|unnamed.*|", name.lower()) is not None
 
 
-def words_of(cell: Any) -> list[str]:
+def cell_words(cell: Any) -> list[str]:
     """The words of a cell: a list, or a text at its spaces."""
     return [str(each) for each in cell] if isinstance(cell, list) else str(cell).split()
 

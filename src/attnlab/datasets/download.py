@@ -26,7 +26,9 @@ from urllib.request import Request, urlopen
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from attnlab.config.dataset import Download
+from attnlab.data.integrity import file_hash
 from attnlab.errors import RunError
+from attnlab.text_files import write_whole
 
 RECORD = "downloads.json"
 TIMEOUT = 30  # seconds without a byte
@@ -49,9 +51,7 @@ class Record:
     def save(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         content = {"licences": self.licences, "files": self.files}
-        draft = self.path.with_name(f".{RECORD}.part")
-        draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        draft.replace(self.path)
+        write_whole(self.path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def changed(self, data: Path) -> list[str]:
         """Files, below the folder of raw data, that are no longer what was downloaded."""
@@ -265,5 +265,4 @@ def sha256(path: Path) -> str:
     if path.is_dir():
         files = sorted(each for each in path.iterdir() if each.is_file())
         return hashlib.sha256("".join(sha256(each) for each in files).encode()).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_hash(path)

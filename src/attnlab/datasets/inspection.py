@@ -142,7 +142,7 @@ def _header(cells: Sequence[str]) -> list[str] | None:
 
 
 def _texts(proposal: Proposal, columns: Columns, texts: Sequence[str]) -> None:
-    """What else there is beside a text, in the order in which it can be told apart."""
+    """Find tags, gold, labels, texts or numbers beside a text; the least ambiguous ones first."""
     text, values = texts[0], proposal.values
     values["inputs"] = {"text": text}
     listed = {"lists": "texts"} if columns.lists_texts(text) else {}

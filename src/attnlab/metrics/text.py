@@ -92,8 +92,8 @@ class WordError(CharacterError):
         return text.split()
 
 
-class HeardCharacterError(CharacterError):
-    """The same of what an encoder alone has heard (CTC), beside what a decoder wrote."""
+class CtcCharacterError(CharacterError):
+    """Character error of the CTC output of the encoder."""
 
     about = (
         Figure(
@@ -102,8 +102,8 @@ class HeardCharacterError(CharacterError):
     )
 
 
-class HeardWordError(WordError):
-    """The same of what an encoder alone has heard (CTC), beside what a decoder wrote."""
+class CtcWordError(WordError):
+    """Word error of the CTC output of the encoder."""
 
     about = (Figure("ctc_word_error", "Word error of what CTC decodes alone", False, perfect="0"),)
 

@@ -7,7 +7,6 @@ import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from rich import box
 from rich.console import Console
 from torch import nn
 
+from attnlab.data.integrity import file_hash
 from attnlab.metrics.figures import Values, resampled_sums
 from attnlab.metrics.pooled import PooledMetric, ratio
 from attnlab.metrics.text import Changed
@@ -102,7 +102,7 @@ def read_scores(folder: Path, name: str) -> dict[str, list[str]]:
 def hashes(folder: Path) -> dict[str, str]:
     """The SHA-256 of what an evaluation leaves in files of its own, for metrics.json."""
     paths = [folder / name for name in RESULTS]
-    return {path.name: sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
+    return {path.name: file_hash(path) for path in paths if path.is_file()}
 
 
 def require_results(folder: Path, files: Mapping[str, str]) -> None:
@@ -204,7 +204,7 @@ def show_figures(title: str, folder: Path, figures: Mapping[str, Any]) -> None:
     console.print(table)
     if undefined:
         names = ", ".join(undefined)
-        console.print(f"of no example's map can be told: {names} (gold maps: docs/data.md)")
+        console.print(f"undefined for every example: {names} (gold maps: docs/data.md)")
     for line in lost_to_linear(figures):
         console.print(line, soft_wrap=True)
     for name in ("checkpoints/best.ckpt", "metrics.json", "maps", "report.html"):

@@ -16,7 +16,6 @@ import re
 import shlex
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from attnlab.datasets.catalog import OWN_FILES, Entry, entries, entry, names
 from attnlab.datasets.download import Record, get
 from attnlab.datasets.inspection import Proposal, inspect
 from attnlab.errors import RunError, UserError
+from attnlab.stages.run import flat
 from attnlab.stages.sweep import quoted
 from attnlab.stages.sweep_table import print_whole
 
@@ -151,17 +151,10 @@ def as_yaml(proposal: Proposal, name: str) -> str:
 def overrides(proposal: Proposal, name: str) -> list[str]:
     """The same as words of a command."""
     chosen = [f"dataset/{group}={option}" for group, option in proposal.options.items()]
-    keys = [f"{key}={_written(value)}" for key, value in _keys(proposal.values, "dataset")]
+    values = flat(proposal.values, "dataset.")
+    keys = [f"{key}={_written(value)}" for key, value in values.items()]
     new = [f"+{key}" if key.startswith("dataset.inputs.other=") else key for key in keys]
     return [f"dataset={proposal.base}", *chosen, f"dataset.name={name}", *new, *proposal.words]
-
-
-def _keys(values: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _keys(value, f"{prefix}.{key}")
-        else:
-            yield f"{prefix}.{key}", value
 
 
 def _written(value: Any) -> str:

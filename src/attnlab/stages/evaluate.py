@@ -10,12 +10,13 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import yaml
 from rich.progress import track
 from torch import Tensor
+from torch.utils.data import Subset
 from torchmetrics import Metric
 
 from attnlab.attention.taps import MAP_CHANGES, Intervention, Tap
@@ -186,7 +187,8 @@ class Evaluation:
             else:
                 control.update_maps(map_, batch.target_over_words)
         texts = task.texts(answers, batch)
-        examples = [self.examples[index] for index in batch.index.tolist()]
+        # Examples are read from disk only by the controls that need them.
+        examples: Any = Subset(cast(Any, self.examples), batch.index.tolist())
         made = task.controls(batch, scores, examples)
         for name, (control_scores, control_answers) in made.items():
             metrics = self.answer_controls.setdefault(name, task.metrics())

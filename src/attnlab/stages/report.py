@@ -25,7 +25,7 @@ from attnlab.report.summary import differences, read_figures
 from attnlab.report.tables import PER_EXAMPLE, RESAMPLES, read_scores, require_results
 from attnlab.stages import trusted_plugins
 from attnlab.stages.prepare import prepared_data
-from attnlab.stages.run import Run, open_run
+from attnlab.stages.run import Run, flat, open_run
 from attnlab.text_files import DamagedFileError, damage_told, read_table, write_whole
 
 COMMAND = "write the HTML report of a run"
@@ -83,7 +83,7 @@ def _reported(run: Run) -> ReportedRun:
     return ReportedRun(
         name=run.config.name,
         folder=str(run.folder),
-        settings=_flat(run.plain),
+        settings=_settings(run.plain),
         figures=_explained(figures),
         curves=curves(run),
         examples=load_examples(run.folder / "examples.json"),
@@ -111,19 +111,14 @@ def _map_history(run: Run) -> MapHistory:
     return map_history(frames, prepared.examples("val"), prepared.codec)
 
 
-def _flat(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _settings(plain: dict[str, Any]) -> dict[str, Any]:
     """The config by dotted keys, without the keys that do not change the result."""
-    flat: dict[str, Any] = {}
-    for key, value in plain.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif prefix or key == "seed":
-            flat[f"{prefix}{key}"] = value
-    return {key: v for key, v in flat.items() if not key.startswith(("paths.", "logger."))}
+    kept = {key: v for key, v in plain.items() if isinstance(v, dict) or key == "seed"}
+    return flat({key: v for key, v in kept.items() if key not in ("paths", "logger")})
 
 
 def curves(run: Run) -> Curves:
-    """Every figure of training and validation over the steps; a damaged table is told, left out."""
+    """Every figure of training and validation over the steps; prints and skips damaged tables."""
     points: Curves = {}
     for path in sorted((run.folder / "history").glob("*.csv")):
         try:

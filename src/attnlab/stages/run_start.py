@@ -153,7 +153,7 @@ def _fingerprint_today(folder: Path) -> str:
 
 
 def _same_config(folder: Path, plain: dict[str, Any]) -> Path:
-    """The folder, if its run has this config; what differs is said otherwise."""
+    """The folder, if its run has this config; raises a `UserError` with what differs."""
     run = open_run(folder)
     ours, theirs = flat(plain), flat(run.plain)
     differing = [

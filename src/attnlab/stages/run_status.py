@@ -47,7 +47,7 @@ def write_status(folder: Path, **values: Any) -> None:
 
 
 def write_end(folder: Path, **values: Any) -> None:
-    """The same for the end of a run, which must be told: on a full disk, over the old content."""
+    """Write the end of a run; on a full disk over the old content, so that it is never lost."""
     try:
         write_status(folder, **values)
     except OSError:

@@ -12,14 +12,14 @@ import hashlib
 import os
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
 from attnlab.config.section import import_plugins, imported_plugins
-from attnlab.data.integrity import PACKAGE, dependencies
+from attnlab.data.integrity import PACKAGE, dependencies, file_hash
 from attnlab.errors import UserError
 
 FILE = "trusted_plugins.txt"
@@ -56,8 +56,9 @@ def import_plugins_of(
         return
     known = imported_plugins()
     for name in plugins:
-        changed = recorded.get(name, "") not in ("", hash_of(name))
-        if name not in known and not trust and not _is_trusted(name):
+        lines = _lines(name)
+        changed = recorded.get(name, "") not in ("", _one_hash(lines))
+        if name not in known and not trust and not _are_trusted(lines):
             raise UserError(_refusal(folder, name, changed))
         if changed:
             print(f"{folder}: plugin '{name}' has changed since this run", file=sys.stderr)
@@ -68,9 +69,10 @@ def import_plugins_of(
 
 def remember(plugins: Iterable[str]) -> dict[str, str]:
     """Trust these plugins as they are from now on; returns the hash of each."""
-    lines = [line for name in plugins for line in _lines(name)]
-    new = [line for line in dict.fromkeys(lines) if line not in _trusted_lines()]
-    if new:
+    lines = {name: _lines(name) for name in plugins}
+    found = dict.fromkeys(line for each in lines.values() for line in each)
+    known = _trusted_lines() if found else set()
+    if new := [line for line in found if line not in known]:
         path = own_folder() / FILE
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -80,12 +82,16 @@ def remember(plugins: Iterable[str]) -> dict[str, str]:
         except OSError as error:
             why = f"cannot write {path} ({error.strerror})"
             print(f"plugins: {why}; runs with them will ask for --trust", file=sys.stderr)
-    return {name: hash_of(name) for name in plugins}
+    return {name: _one_hash(each) for name, each in lines.items()}
 
 
 def hash_of(plugin: str) -> str:
     """One hash of a plugin and the files beside it that it imports; "" if they cannot be found."""
-    hashes = [line.split()[0] for line in _lines(plugin)]
+    return _one_hash(_lines(plugin))
+
+
+def _one_hash(lines: Iterable[str]) -> str:
+    hashes = [line.split()[0] for line in lines]
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest() if hashes else ""
 
 
@@ -129,12 +135,10 @@ def _with_packages(modules: Iterable[str]) -> set[str]:
 
 def _lines(plugin: str) -> list[str]:
     """The lines of the list that trust a plugin: the hash and the path of each file."""
-    files = files_of(plugin)
-    return [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}" for path in files]
+    return [f"{file_hash(path)}  {path}" for path in files_of(plugin)]
 
 
-def _is_trusted(plugin: str) -> bool:
-    lines = _lines(plugin)
+def _are_trusted(lines: Sequence[str]) -> bool:
     return bool(lines) and _trusted_lines().issuperset(lines)
 
 

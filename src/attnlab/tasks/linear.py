@@ -1,7 +1,6 @@
-"""Linear models as controls: what anybody would try first, trained in seconds on the same data.
+"""Linear models as controls, trained in seconds on the same examples.
 
-`LinearClassifier` labels texts, pictures and sounds; `LinearTagger` tags words. A trained network
-that does worse than they do has learned too little.
+`LinearClassifier` labels texts, pictures and sounds; `LinearTagger` tags words.
 """
 
 from __future__ import annotations
@@ -27,28 +26,30 @@ MOST_PIXELS = 1_024  # of a picture, after averaging over squares
 MEL_BANDS, MEL_WINDOW = 40, 0.025  # seconds
 MOST_TOKENS = 100_000  # words that a tagger sees in one pass
 PASSES = 8  # of a tagger over its training words
-ENDS = (1, 2, 3, 4)  # lengths of the beginnings and ends of words that a tagger sees
+AFFIXES = (1, 2, 3, 4)  # characters of the prefixes and suffixes that a tagger uses
 
 
 class LinearClassifier:
-    """Logistic regression: on TF-IDF of words and pairs of words, on pixels, on log-mel figures.
+    """Logistic regression on TF-IDF of n-grams, on pixels, or on log-mel features.
 
-    Texts of single characters are counted by runs of up to five characters. Several inputs are
-    put side by side.
+    N-grams are of one or two words; of one to five characters in a text of characters. The
+    features of several inputs are concatenated.
     """
 
     def __init__(self, inputs: Mapping[str, Any]) -> None:
         """`inputs`: the form of each input, as the codec has it."""
         self.inputs = inputs
-        self.counters: dict[str, Any] = {}  # by input: what counts its texts, or scales its values
+        self.transforms: dict[str, Any] = {}  # by input: TF-IDF, or scaling to unit variance
         self.model: Any = None
 
-    def fit(self, examples: Sequence[Example], labels: Sequence[int]) -> Self:
-        """Learn from a sample of the examples, the same one each time."""
+    def fit(self, examples: Sequence[Example], labels: Sequence[int | None]) -> Self:
+        """Learn from a sample of the examples with a label, the same sample each time."""
         from sklearn.linear_model import LogisticRegression  # half a second
 
         arrays = any(isinstance(form, Picture | Sound) for form in self.inputs.values())
-        chosen = _sample(len(examples), MOST_ARRAYS if arrays else MOST_EXAMPLES)
+        labelled = [i for i, label in enumerate(labels) if label is not None]
+        most = MOST_ARRAYS if arrays else MOST_EXAMPLES
+        chosen = [labelled[i] for i in _sample(len(labelled), most)]
         features = self._features([examples[i] for i in chosen], fit=True)
         strength = 0.05 if arrays else 10.0  # inverse of the penalty: counts are sparse
         self.model = LogisticRegression(C=strength, max_iter=200)
@@ -57,7 +58,7 @@ class LinearClassifier:
 
     def predict(self, examples: Sequence[Example]) -> list[int]:
         """The number of the label of each."""
-        return self.model.predict(self._features(examples, fit=False)).tolist()
+        return self.model.predict(self._features(list(examples), fit=False)).tolist()
 
     def _features(self, examples: Sequence[Example], *, fit: bool) -> Any:
         """examples x features, sparse."""
@@ -69,23 +70,23 @@ class LinearClassifier:
             if isinstance(form, Picture | Sound):
                 values = [_numbers(value, form) for value in values]
             if fit:
-                self.counters[name] = self._counter(form).fit(values)
-            parts.append(csr_matrix(self.counters[name].transform(values)))
+                self.transforms[name] = self._transform(form).fit(values)
+            parts.append(csr_matrix(self.transforms[name].transform(values)))
         return hstack(parts, format="csr")
 
-    def _counter(self, form: Any) -> Any:
+    def _transform(self, form: Any) -> Any:
         if isinstance(form, Picture | Sound):
             from sklearn.preprocessing import StandardScaler
 
             return StandardScaler()
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        analyzer: Any = _runs
+        analyzer: Any = _ngrams
         return TfidfVectorizer(analyzer=analyzer, sublinear_tf=True)
 
 
-def _runs(value: Any) -> list[str]:
-    """Words and pairs of words; of a text of characters, runs of one to five."""
+def _ngrams(value: Any) -> list[str]:
+    """N-grams of one or two words; of a text of characters, of one to five characters."""
     words = [str(word) for word in words_of(value) or ()]
     longest = 5 if words and max(map(len, words)) == 1 else 2
     return [
@@ -96,7 +97,7 @@ def _runs(value: Any) -> list[str]:
 
 
 def _numbers(value: Any, form: Picture | Sound) -> Floats:
-    """A picture as few pixels, or a sound as mean and spread of its bands; 0 if it is missing."""
+    """A picture as few pixels, or a sound as means and deviations of its log-mel bands."""
     array = form.absent() if value is None else torch.from_numpy(value)
     if isinstance(form, Picture):
         side = 1
@@ -108,7 +109,7 @@ def _numbers(value: Any, form: Picture | Sound) -> Floats:
     frames = torch.nn.functional.pad(array.float(), (0, window)).unfold(-1, window, window // 2)
     power = torch.fft.rfft(frames * torch.hann_window(window)).abs().square()  # frames x bins
     bands = (power @ mel_filters(MEL_BANDS, window, form.sample_rate) + 1e-6).log()
-    thirds = [part.mean(0) for part in bands.tensor_split(3)]  # how it begins, goes on and ends
+    thirds = [part.mean(0) for part in bands.tensor_split(3)]  # in time
     return torch.cat([*thirds, bands.std(0, correction=0)]).nan_to_num().numpy()
 
 
@@ -117,9 +118,9 @@ def _sample(count: int, most: int) -> Iterable[int]:
 
 
 class LinearTagger:
-    """A tag for each word from the word, its ends, its neighbours and the tag before.
+    """An averaged perceptron (Collins 2002) that tags words from left to right.
 
-    An averaged perceptron (Collins 2002) that tags from left to right.
+    Features of a word are the word, its prefixes and suffixes, its neighbours and the tag before.
     """
 
     def __init__(self) -> None:
@@ -177,7 +178,7 @@ class LinearTagger:
 
 
 def _features(words: Sequence[str]) -> list[list[str]]:
-    """For each word the names of what is true of it."""
+    """The names of the features of each word."""
     lowered = ["<", "<", *(word.lower() for word in words), ">", ">"]
     described = []
     for i, word in enumerate(words):
@@ -196,8 +197,8 @@ def _features(words: Sequence[str]) -> list[list[str]]:
                 f"pair {low} {after}",
                 f"left pair {before_last} {before}",
                 f"right pair {after} {after_next}",
-                *(f"begins {low[:n]}" for n in ENDS),
-                *(f"ends {low[-n:]}" for n in ENDS),
+                *(f"prefix {low[:n]}" for n in AFFIXES),
+                *(f"suffix {low[-n:]}" for n in AFFIXES),
             ]
         )
     return described

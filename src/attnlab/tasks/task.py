@@ -163,7 +163,7 @@ class Task(ABC):
 
     # Controls
 
-    def fit(self, examples: Iterable[Example]) -> None:
+    def fit(self, examples: Sequence[Example]) -> None:
         """Learn from the training examples what controls are made of."""
         return
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from argparse import Namespace
 from collections.abc import Callable, Mapping
@@ -112,12 +113,11 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def _replace(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
     """Write a table in one move: a kill in between leaves the old one."""
-    draft = path.with_name(f".{path.name}.part")
-    with draft.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-    draft.replace(path)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue())
 
 
 class Recorded(NamedTuple):

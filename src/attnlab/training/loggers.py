@@ -26,7 +26,7 @@ from attnlab.training.distributed import is_first_process
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """What a logger is told of the run that it shows."""
+    """The run that a logger shows."""
 
     folder: Path
     name: str

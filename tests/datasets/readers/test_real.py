@@ -155,7 +155,10 @@ def test_data_that_are_not_there_end_the_run_with_code_2(
     assert main(["train", "experiment=sst2", *paths]) == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err.startswith(
+    assert told.err == (
         f"attnlab: dataset.splits.train: no folder {tmp_path}/data/sst2; put the data there, "
-        "or try: paths.data=FOLDER, or dataset.folder=FOLDER\n  try: attnlab data sst2_degrees "
+        "or try: paths.data=FOLDER, or dataset.folder=FOLDER\n"
+        f"  try: attnlab data sst2_degrees paths.data={tmp_path}/data, or from the hub: "
+        "python train.py experiment=sst2 dataset=sst2_hub dataset.vectors=null "
+        "task.merge_labels=null\n"
     )

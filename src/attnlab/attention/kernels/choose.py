@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import math
-import os
 from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 
 from attnlab.attention.call import Call, Kernel
+from attnlab.attention.kernels.native import cache_dir
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.combinations import kernels, kernels_for
 from attnlab.errors import UserError
@@ -120,8 +120,7 @@ class Curve:
 
 def cached_path() -> Path:
     """Where figures of this machine are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "attnlab" / "measured.json"
+    return cache_dir() / "measured.json"
 
 
 @functools.cache

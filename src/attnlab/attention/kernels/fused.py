@@ -147,7 +147,7 @@ def mask_rule(mask: Mask, start: int = 0) -> MaskRule:
 
 
 def block_mask(call: Call) -> BlockMask:
-    """The blocks that a call reads; the rule is asked in those where it forbids some pair."""
+    """The key blocks that each query block reads; the mask is evaluated inside partial ones."""
     from torch.nn.attention.flex_attention import BlockMask
 
     mask, device = call.mask, call.query.device

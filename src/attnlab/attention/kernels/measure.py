@@ -70,7 +70,7 @@ def mechanism(score: dict[str, Any], **heads: Any) -> Attention:
 
 
 def case_mask(case: str, length: int, device: torch.device) -> Mask:
-    """The mask that stands for a kind."""
+    """The mask that a case is measured with."""
     keys = torch.arange(length, device=device).expand(1, -1) < max(1, length * 3 // 4)
     masks = {"masked": Mask(keys=keys), "causal": Mask(causal=True), "ruled": Mask(window=(8, 8))}
     return masks.get(case, Mask())

@@ -90,7 +90,7 @@ def library() -> ctypes.CDLL | None:
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
     if compiler is None or os.name != "posix":
         return None
-    folder = _cache_dir()
+    folder = cache_dir()
     try:
         if _is_private(folder):
             return ctypes.CDLL(str(_kept(compiler, folder) or _compiled(compiler, folder)))
@@ -158,7 +158,8 @@ def _named(compiler: str, path: Path) -> str:
     return f"{_stem(compiler)}-{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}.so"
 
 
-def _cache_dir() -> Path:
+def cache_dir() -> Path:
+    """Where compiled kernels and measured times of this machine are kept."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "attnlab"
 

@@ -54,7 +54,7 @@ class Idx(Reader, kind="idx", target=f"{READERS}.parallel:IdxReader"):
 
 
 class Listing(Reader, kind="listing", target=f"{READERS}.media:ListingReader"):
-    """The files of a folder or .zip themselves; what stands in their names becomes columns."""
+    """Each file of a folder or .zip is a row; the parts of its name are columns."""
 
     takes: ClassVar[str] = "a pattern of files"
     pattern: str | None = Field(

@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, Self
 
+from attnlab.data.integrity import file_hash
 from attnlab.errors import UserError, suggest
 
 PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -194,8 +195,7 @@ def digest(paths: Iterable[Path]) -> str:
 @lru_cache(maxsize=4096)
 def _digest(path: Path, size: int, changed: int) -> bytes:
     """Read once in a process, as long as size and time of change stay what they are."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+    return bytes.fromhex(file_hash(path))
 
 
 class Documents:

@@ -28,7 +28,7 @@ ONE = Worded([""], [(0, 0)])  # a picture or a sound is one thing, with one answ
 
 @dataclass(frozen=True)
 class File:
-    """A cell that is a file: its name, and what is in it when somebody asks."""
+    """A cell that is a file: its name, and a function that reads its content."""
 
     name: str
     content: Callable[[], bytes]

@@ -101,7 +101,7 @@ class Faults:
 
 @dataclass(frozen=True, kw_only=True)
 class RowSource(Source):
-    """Reads the files anew each time a split is asked for; a few rows are in memory at a time."""
+    """Reads the files each time a split is iterated; a few rows are in memory at a time."""
 
     folder: str
     splits: Splits
@@ -120,7 +120,7 @@ class RowSource(Source):
         """The columns that every row needs, by the keys of the settings that name them."""
 
     def content(self, example: Example) -> bytes:
-        """What is asked: examples alike in it never come apart."""
+        """The inputs: examples with equal inputs go to the same split."""
         return repr(sorted(example.inputs.items())).encode()
 
     def sometimes(self) -> Mapping[str, str]:
@@ -183,7 +183,7 @@ class RowSource(Source):
                 raise UserError(f"{key}: no column '{column}' in {row.file}; {hint}")
 
     def _split_of(self, example: Example) -> Split:
-        """By a hash of what is asked alone: the same again falls into the same split."""
+        """By a hash of the inputs: examples with equal inputs are in the same split."""
         digest = hashlib.blake2b(self.content(example), digest_size=8).digest()
         place = int.from_bytes(digest, "big") / 2**64
         shares = self.splits.held_out()

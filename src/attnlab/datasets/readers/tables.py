@@ -177,7 +177,7 @@ class HubReader(RowReader):
         self.numbers = numbers
 
     def files(self, folder: Path, where: Where, key: str) -> list[Path]:
-        """Those of a dataset on this machine; what the hub holds is told by `revision` alone."""
+        """Files on this machine; `revision` identifies the content of a dataset of the hub."""
         here = folder / self.id
         return sorted(p for p in here.rglob("*") if p.is_file()) if here.is_dir() else []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Unpack
 
 import torch
@@ -115,18 +115,16 @@ class Classify(OneChoice):
     def metrics(self) -> list[Metric]:
         return [Classification(self.label.labels)]
 
-    def fit(self, examples: Iterable[Example]) -> None:
+    def fit(self, examples: Sequence[Example]) -> None:
         """The label that is predicted most often, be it learned as one or as several; and a
         linear model of all labels that are predicted."""
         merged = self.label.merged
-        numbered = [(merged[int(self.label.encode(example))], example) for example in examples]
-        # without what is learned and never predicted
-        known = [(number, example) for number, example in numbered if number is not None]
-        counts = Counter(number for number, _ in known)
+        labels = [merged[int(self.label.encode(example))] for example in examples]
+        counts = Counter(labels)
+        counts.pop(None, None)  # what is learned and never predicted
         self.majority = max(counts, key=counts.__getitem__, default=None)
         if len(counts) > 1:
-            numbers, learned = zip(*known, strict=True)
-            self.linear = LinearClassifier(self.codec.inputs).fit(learned, numbers)
+            self.linear = LinearClassifier(self.codec.inputs).fit(examples, labels)
 
     def controls(
         self, batch: Batch, scores: Tensor, examples: Sequence[Example]

@@ -19,9 +19,9 @@ from attnlab.metrics.text import (
     Bleu,
     CharacterError,
     Chrf,
+    CtcCharacterError,
+    CtcWordError,
     ExactMatch,
-    HeardCharacterError,
-    HeardWordError,
     Rouge,
     WordError,
 )
@@ -119,7 +119,7 @@ class Generate(ChoiceTask):
     def metrics(self) -> list[Metric]:
         in_words = bool(self.units.vocabulary.joint)
         decoded = [TEXT_FIGURES[name]() for name in self.figures or DEFAULT_FIGURES[in_words]]
-        of_steps = HeardWordError if in_words else HeardCharacterError
+        of_steps = CtcWordError if in_words else CtcCharacterError
         return [*decoded, of_steps()] if self.ctc else decoded
 
     def update_metrics(
@@ -129,7 +129,7 @@ class Generate(ChoiceTask):
         scores: Tensor | JointScores,
         answers: Tensor,
     ) -> None:
-        of_steps = HeardWordError | HeardCharacterError
+        of_steps = CtcWordError | CtcCharacterError
         decoded = [metric for metric in metrics if not isinstance(metric, of_steps)]
         super().update_metrics(decoded, batch, scores, answers)
         if isinstance(scores, JointScores):

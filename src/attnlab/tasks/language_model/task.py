@@ -171,7 +171,7 @@ class LanguageModel(ChoiceTask):
 
     # Controls
 
-    def fit(self, examples: Iterable[Example]) -> None:
+    def fit(self, examples: Sequence[Example]) -> None:
         """How often each unit occurs, one more than counted."""
         counts = torch.ones(len(self.units.vocabulary))
         for example in examples:

@@ -210,7 +210,7 @@ class Rank(OneChoice):
         """The scores of what may follow, batch x items."""
         return candidates(scores[:, -1], batch.inputs[self.codec.attended], self.repeats)
 
-    def fit(self, examples: Iterable[Example]) -> None:
+    def fit(self, examples: Sequence[Example]) -> None:
         name = self.codec.attended
         whole = ([*e.inputs[name], str(e.answer)] for e in examples if name in e.inputs)  # type: ignore[misc]
         histories = [self.items.encode(each) for each in whole]

@@ -77,7 +77,7 @@ class Tag(ChoiceTask):
             else:
                 metric.update(answers, gold, counted)
 
-    def fit(self, examples: Iterable[Example]) -> None:
+    def fit(self, examples: Sequence[Example]) -> None:
         """A linear tagger; and the commonest tag of each word, for a word without any that of
         most words."""
         examples = list(examples)
