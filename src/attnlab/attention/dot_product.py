@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,13 +10,31 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from attnlab.attention.kernels import native
 from attnlab.attention.parts import full_precision, repeat_groups
 from attnlab.attention.probes import Statistics
 
 FORBIDDEN = -1e30  # logit of a key that a query may not attend to: finite, so that 0 * it is 0
 MASK_VALUE = -1e4  # what is added to forbidden logits is this or less, whatever the precision
 LEAST = -60.0  # exp of it is nothing beside 1; of much less it is a subnormal number, which is slow
+ROWS_AT_ONCE = 32  # of the compiled kernel: a multiple of its LANES
 CPU_TILE, GPU_TILE = 2**19, 2**26  # weights in memory at once: what fits a core's cache, a GPU
+
+
+class MapsOfC(ctypes.Structure):
+    """`Maps` of map_statistics.c."""
+
+    _fields_ = [
+        *((n, ctypes.c_long) for n in ("batch", "heads", "group", "queries", "keys", "width")),
+        *((f"q_{n}", ctypes.c_long) for n in ("example", "head", "row")),
+        *((f"k_{n}", ctypes.c_long) for n in ("example", "head", "row")),
+        *((f"open_{n}", ctypes.c_long) for n in ("example", "query", "key")),
+        ("scale", ctypes.c_double),
+        *((n, ctypes.c_long) for n in ("start", "size")),
+        *((n, ctypes.c_void_p) for n in ("positions", "open")),
+        ("causal", ctypes.c_long),
+        ("counter", ctypes.c_void_p),
+    ]
 
 
 @dataclass(frozen=True)
@@ -119,6 +138,10 @@ class DotProductCall:
         Args:
             row_weight: batch x queries, how often each row counts in `received`; None: once.
         """
+        mask = self.mask
+        suits = mask is None or (mask.dtype == torch.bool and mask.shape[1] == 1)
+        if suits and self.query.device.type == "cpu" and native.library() is not None:
+            return self._compiled_statistics(row_weight)
         batch, heads, queries, _ = self.query.shape
         entropy, maximum, distance = self.query.new_zeros(
             (3, batch, heads, queries), dtype=self.dtype
@@ -163,6 +186,42 @@ class DotProductCall:
             mass = share.transpose(-1, -2) @ weights  # examples x heads x 1 x keys
             received[examples, :, : tile.keys] += mass[:, :, 0]
         return Statistics(entropy, maximum, distance, received)
+
+    def _compiled_statistics(self, row_weight: Tensor | None) -> Statistics:
+        """`statistics` by the compiled kernel, where the heads share a mask of allowed pairs."""
+        query, key = (each.to(self.dtype) for each in (self.query, self.key))
+        query, key = (each if each.stride(3) == 1 else each.contiguous() for each in (query, key))
+        batch, heads, queries, width = query.shape
+        positions = self._positions().contiguous()
+        total, surprise, distance = query.new_empty(3, batch, heads, queries)
+        received = query.new_zeros(batch, heads, self.keys)
+        if row_weight is not None:
+            row_weight = row_weight.to(query).expand(batch, queries).contiguous()
+        allowed = self.mask
+        if allowed is not None:
+            allowed = allowed.expand(batch, 1, queries, self.keys)
+        counter = ctypes.c_long(0)
+        maps = MapsOfC(
+            *(batch, heads, heads // key.shape[1], queries, self.keys, width),
+            *(*query.stride()[:3], *key.stride()[:3]),
+            *((0, 0, 0) if allowed is None else (allowed.stride(n) for n in (0, 2, 3))),
+            *(self.scale, self.start or 0, ROWS_AT_ONCE, positions.data_ptr()),
+            *(None if allowed is None else allowed.data_ptr(), self.causal),
+            ctypes.addressof(counter),
+        )
+        compiled = native.function("map_statistics", query.dtype)
+        weight = None if row_weight is None else native.pointer(row_weight)
+        made = (total, surprise, distance, received)
+        arrays = [native.pointer(query), native.pointer(key), weight, *map(native.pointer, made)]
+
+        def task() -> None:
+            if compiled(ctypes.byref(maps), *arrays):
+                raise MemoryError("no memory for the logits of a few rows of a map")
+
+        native.run_all([task] * min(torch.get_num_threads(), batch * heads))
+        empty = total <= 0
+        entropy = (total.log() - surprise * native.LOG2).masked_fill_(empty, 0.0)
+        return Statistics(entropy, total.reciprocal().masked_fill_(empty, 0.0), distance, received)
 
     def _positions(self) -> Tensor:
         if self.positions is not None:

@@ -5,34 +5,14 @@
    Inputs are contiguous: problems x positions x width, widths and `size` multiples of LANES.
    Query problems that share keys follow one another, `group` of them to a key problem.
 
-   Logits are in units of log 2, so that every exponential is a power of two. All products are one
-   routine (`gemm`), whose inner loop keeps ROWS x LANES sums in registers; the forward pass has
-   keys as rows of its logits, so that maxima and sums over keys go from row to row.
-
-   This file compiles itself twice, for float and for double: REAL is the type, NAME(x) the name. */
+   Logits are in units of log 2, so that every exponential is a power of two. The forward pass has
+   keys as rows of its logits, so that maxima and sums over keys go from row to row. */
 
 #ifndef REAL
 
-#include <stdlib.h>
-#include <string.h>
+#include <stddef.h>
 
-#define LANES 16
 #define MOST 128 /* positions of a block */
-#define INLINE static inline __attribute__((always_inline))
-
-#if defined(__AVX512F__)
-#define BYTES 64
-#define REGISTERS 32
-#elif defined(__AVX__)
-#define BYTES 32
-#define REGISTERS 16
-#elif defined(__aarch64__)
-#define BYTES 16
-#define REGISTERS 32
-#else
-#define BYTES 16
-#define REGISTERS 16
-#endif
 
 typedef struct {
     long size, queries, keys, width, value_width;
@@ -69,139 +49,11 @@ static inline const unsigned char *real_keys(const Lists *l, long problem, long 
     return state == 1 ? l->padding + example * l->keys + block * l->size : NULL;
 }
 
-#define REAL float
-#define WHOLE int
-#define NAME(x) x##_float
-#define EXPONENT 23
-#define BIAS 127
-#define TERMS 7
-#include __FILE__
-#undef REAL
-#undef WHOLE
-#undef NAME
-#undef EXPONENT
-#undef BIAS
-#undef TERMS
-#define REAL double
-#define WHOLE long
-#define NAME(x) x##_double
-#define EXPONENT 52
-#define BIAS 1023
-#define TERMS 13
-#include __FILE__
+#define SOURCE "block_sparse.c"
+#include "vectors.h"
+#undef SOURCE
 
 #else
-
-#define VEC NAME(vec)
-#define WHOLES NAME(wholes)
-#define FLAGS NAME(flags)
-#define WIDE ((long)(BYTES / sizeof(REAL)))
-#define VECTORS ((int)(LANES * sizeof(REAL) / BYTES)) /* of LANES numbers */
-#define ROWS (VECTORS == 1 ? 12 : VECTORS * 4 > REGISTERS ? 1 : (REGISTERS - 4) / VECTORS)
-#define FORBIDDEN ((REAL)-1e30) /* the logit of a pair that is not allowed */
-#define LOWEST ((REAL)-1e29)    /* the maximum of a row without an allowed key */
-
-typedef REAL VEC __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may_alias));
-typedef WHOLE WHOLES __attribute__((vector_size(BYTES)));
-typedef unsigned char FLAGS
-    __attribute__((vector_size(BYTES / sizeof(REAL)), aligned(1), may_alias));
-
-INLINE VEC NAME(load)(const REAL *from) { return *(const VEC *)from; }
-INLINE void NAME(store)(REAL *to, VEC v) { *(VEC *)to = v; }
-
-INLINE VEC NAME(max)(VEC a, VEC b)
-{
-    const WHOLES more = a > b;
-    return (VEC)(((WHOLES)a & more) | ((WHOLES)b & ~more));
-}
-
-/* a where flags are set, b elsewhere. */
-INLINE VEC NAME(where)(const unsigned char *flags, VEC a, VEC b)
-{
-    const WHOLES set = __builtin_convertvector(*(const FLAGS *)flags, WHOLES) != 0;
-    return (VEC)(((WHOLES)a & set) | ((WHOLES)b & ~set));
-}
-
-/* 2^x for x up to 0, by its series about the nearest whole number; 0 below the least normal. */
-INLINE VEC NAME(power)(VEC x)
-{
-    static const REAL term[] = {/* log(2)^n / n! */
-        1.0, 0.6931471805599453094, 0.24022650695910071233, 0.055504108664821579953,
-        0.0096181291076284771619, 0.0013333558146428443423, 0.00015403530393381609954,
-        0.000015252733804059840280, 1.3215486790144309488e-6, 1.0178086009239699728e-7,
-        7.0549116208011233299e-9, 4.4455382718708114976e-10, 2.5678435993488205142e-11,
-        1.3691488853904128881e-12};
-    const WHOLES normal = x > (REAL)(1 - BIAS);
-    x = (VEC)((WHOLES)x & normal);
-    const WHOLES whole = __builtin_convertvector(x - (REAL)0.5, WHOLES);
-    const VEC rest = x - __builtin_convertvector(whole, VEC);
-    VEC sum = rest * term[TERMS] + term[TERMS - 1];
-#pragma GCC unroll 16
-    for (int n = TERMS - 2; n >= 0; n--) sum = sum * rest + term[n];
-    return (VEC)(((WHOLES)sum + (whole << EXPONENT)) & normal);
-}
-
-/* c (rows x LANES) = a b, or factor c + a b with a factor for each row. a: rows x depth, its
-   elements `down` apart from row to row and `along` apart in a row; b: depth x LANES. */
-INLINE void NAME(panel)(long depth, const REAL *a, long down, long along, const REAL *b, long ldb,
-                        REAL *c, long ldc, const REAL *factor, const int rows)
-{
-    VEC sum[ROWS][VECTORS];
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 8
-        for (int v = 0; v < VECTORS; v++) sum[r][v] = (VEC){0};
-    for (long k = 0; k < depth; k++) {
-        VEC row[VECTORS];
-#pragma GCC unroll 8
-        for (int v = 0; v < VECTORS; v++) row[v] = NAME(load)(b + k * ldb + v * WIDE);
-#pragma GCC unroll 16
-        for (int r = 0; r < rows; r++)
-#pragma GCC unroll 8
-            for (int v = 0; v < VECTORS; v++) sum[r][v] += a[r * down + k * along] * row[v];
-    }
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 8
-        for (int v = 0; v < VECTORS; v++) {
-            REAL *to = c + r * ldc + v * WIDE;
-            if (factor) sum[r][v] += NAME(load)(to) * factor[r];
-            NAME(store)(to, sum[r][v]);
-        }
-}
-
-_Static_assert(ROWS <= 14, "`gemm` has a case for each number of rows below ROWS");
-#define LAST(n) \
-    case n: \
-        if (n < ROWS) NAME(panel)(depth, ai, down, along, b + j, ldb, ci, ldc, fi, n); \
-        break;
-
-/* As `panel`, for c of any number of rows and n columns, a multiple of LANES. */
-static void NAME(gemm)(long m, long n, long depth, const REAL *a, long down, long along,
-                       const REAL *b, long ldb, REAL *c, long ldc, const REAL *factor)
-{
-    for (long j = 0; j < n; j += LANES) {
-        const REAL *ai = a, *fi = factor;
-        REAL *ci = c + j;
-        long i = m;
-        for (; i >= ROWS; i -= ROWS, ai += ROWS * down, ci += ROWS * ldc, fi += fi ? ROWS : 0)
-            NAME(panel)(depth, ai, down, along, b + j, ldb, ci, ldc, fi, ROWS);
-        switch (i) {
-            LAST(1) LAST(2) LAST(3) LAST(4) LAST(5) LAST(6)
-            LAST(7) LAST(8) LAST(9) LAST(10) LAST(11) LAST(12) LAST(13)
-        }
-    }
-}
-#undef LAST
-
-/* Columns of rows, times a factor, with zeros up to `size` rows: width x size. */
-static void NAME(transpose)(const REAL *from, long rows, long width, long size, REAL factor,
-                            REAL *to)
-{
-    memset(to, 0, sizeof(REAL) * width * size);
-    for (long r = 0; r < rows; r++)
-        for (long d = 0; d < width; d++) to[d * size + r] = factor * from[r * width + d];
-}
 
 /* One block of queries. With `level` and `part`, key blocks x size each, for the masses. */
 static void NAME(forward_block)(const Lists *l, long problem, long block, const REAL *q,
@@ -217,7 +69,7 @@ static void NAME(forward_block)(const Lists *l, long problem, long block, const 
     k += problem / l->group * l->keys * width;
     v += problem / l->group * l->keys * vwidth;
     out += (problem * l->queries + from) * vwidth;
-    NAME(transpose)(q, rows, width, size, (REAL)(l->scale * 1.4426950408889634074), query);
+    NAME(transpose)(q, width, rows, width, size, (REAL)(l->scale * 1.4426950408889634074), query);
     memset(out, 0, sizeof(REAL) * rows * vwidth);
     for (long i = 0; i < size; i++) most[i] = LOWEST, total[i] = 0;
     const int *ends = list(l, problem, block);
@@ -311,8 +163,8 @@ static void NAME(backward_block)(const Lists *l, long problem, long block, const
     k += (problem / l->group * l->keys + from) * width, dk += (problem / l->group * l->keys + from) * width;
     v += (problem / l->group * l->keys + from) * vwidth, dv += (problem / l->group * l->keys + from) * vwidth;
     for (long i = 0; i < MOST; i++) once[i] = 1;
-    NAME(transpose)(k, count, width, size, (REAL)(l->scale * 1.4426950408889634074), key);
-    NAME(transpose)(v, count, vwidth, size, 1, value);
+    NAME(transpose)(k, width, count, width, size, (REAL)(l->scale * 1.4426950408889634074), key);
+    NAME(transpose)(v, vwidth, count, vwidth, size, 1, value);
     for (long each = problem; each < problem + l->group; each++) {
         int none;
         const unsigned char *real = real_keys(l, each, block, &none);
@@ -362,14 +214,5 @@ int NAME(attend_back)(const Lists *l, const REAL *q, const REAL *k, const REAL *
     free(room);
     return 0;
 }
-
-#undef VEC
-#undef WHOLES
-#undef FLAGS
-#undef WIDE
-#undef VECTORS
-#undef ROWS
-#undef FORBIDDEN
-#undef LOWEST
 
 #endif

@@ -21,7 +21,6 @@ from attnlab.attention.call import Call, Kernel
 from attnlab.attention.kernels import native
 from attnlab.attention.parts import at_least_fp32, full_precision, repeat_groups
 
-LOG2 = 0.6931471805599453
 EMPTY = -1e30  # the logarithm of the sum of a query without an allowed key
 MOST = 128  # positions of a block of the compiled kernel
 SHORTEST = 128  # queries or keys; with fewer there is little to leave out
@@ -122,7 +121,7 @@ class NativeBlocks(torch.autograd.Function):
         sides = count(shape[2], blocks.size), count(key.shape[2], blocks.size)
         mass = query.new_zeros(*shape[:2], *sides)
         _run("attend", (query, key, value, context, top, total, mass), blocks, scale, real)
-        lse = torch.where(total > 0, (top + total.log2()) * LOG2, EMPTY)
+        lse = torch.where(total > 0, (top + total.log2()) * native.LOG2, EMPTY)
         ctx.save_for_backward(query, key, value, context, lse)
         ctx.settings = blocks, scale, real
         ctx.mark_non_differentiable(mass)
@@ -139,7 +138,7 @@ class NativeBlocks(torch.autograd.Function):
         delta = (grad * context).sum(-1)  # weights times their gradients, summed over keys
         if grads[1] is not None:
             delta -= grads[1]
-        units = torch.where(lse > EMPTY / 2, lse / LOG2, -EMPTY)
+        units = torch.where(lse > EMPTY / 2, lse / native.LOG2, -EMPTY)
         pieces = _pieces(key.shape[0] * key.shape[1], count(key.shape[2], blocks.size))
         dq = query.new_zeros(pieces, *query.shape)
         dk, dv = torch.zeros_like(key), torch.zeros_like(value)

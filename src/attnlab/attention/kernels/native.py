@@ -27,7 +27,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-SOURCES = [Path(__file__).with_name(f"{name}.c") for name in ("additive", "block_sparse")]
+SOURCES = [
+    Path(__file__).with_name(f"{name}.c") for name in ("additive", "block_sparse", "map_statistics")
+]
+HEADER = Path(__file__).with_name("vectors.h")
+LOG2 = 0.6931471805599453  # logits of the kernels are in units of it
 LANES = 16  # keys are padded to a multiple of this, as in the source
 
 # Sums may be reordered and quotients made of reciprocals; the rest of -ffast-math stays off,
@@ -81,6 +85,16 @@ for name, real in (("float", ctypes.c_float), ("double", ctypes.c_double)):
     back = getattr(library, "attend_back_" + name)
     back(lists(), whole(), whole(), value, grad, units, delta, dq, dk, dv)
     assert all(abs(x - 1) < 1e-5 for x in dv)
+    # the map of queries without content gives each key a mass of 1
+    counter, places = bytearray(8), (ctypes.c_long * length)(*range(length))
+    maps = struct.pack(
+        "15qd2q2PqP", 1, 1, 1, length, length, width, 0, 0, width, 0, 0, width, 0, 0, 0,
+        0.25, 0, 16, ctypes.addressof(places), 0, 0,
+        ctypes.addressof(ctypes.c_long.from_buffer(counter)),
+    )
+    received, rows = row(), [row(), row(), row()]
+    getattr(library, "map_statistics_" + name)(maps, whole(), value, None, *rows, received)
+    assert all(abs(x - 1) < 1e-5 for x in received)
 """
 
 
@@ -148,7 +162,7 @@ def _compiled(compiler: str, folder: Path) -> Path:
 
 def _stem(compiler: str) -> str:
     """Differs with the sources, the compiler and the processor."""
-    described = b"".join(source.read_bytes() for source in SOURCES)
+    described = b"".join(source.read_bytes() for source in (*SOURCES, HEADER))
     described += f"{compiler} {FLAGS} {TUNED} {_processor()}".encode()
     return f"kernels-{hashlib.sha256(described).hexdigest()[:16]}"
 
