@@ -33,7 +33,6 @@ SHOWS = {
     "attnlab.report.logged",
     "attnlab.training.loggers",
     "attnlab.training.progress",
-    "attnlab.training.wandb_artifacts",
     "attnlab.training.wandb_run",
 }
 SOURCE = "src/attnlab"

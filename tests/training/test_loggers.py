@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from attnlab.config.compose import load
-from attnlab.config.logger import Logging
 from attnlab.config.schema import Config  # noqa: F401 - opens the choices of every slot
+from attnlab.config.trainer import Logging
 from attnlab.errors import ConfigError, UserError
 from attnlab.training.loggers import LoggedRun, TensorBoard, connected
 from tests.runs import train_small

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from attnlab.config import compose
-from attnlab.config.logger import Logging
+from attnlab.config.trainer import Logging
 from attnlab.errors import UserError
 from attnlab.training.loggers import connected
 from tests.commands import REPOSITORY, environment, small_run

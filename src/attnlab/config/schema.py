@@ -10,12 +10,11 @@ from pydantic import Field
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.dataset import Dataset
 from attnlab.config.evaluation import Explain, MapMetrics
-from attnlab.config.logger import Logging
 from attnlab.config.model import Model
 from attnlab.config.objective import ObjectiveConfig
 from attnlab.config.section import Name, Section
 from attnlab.config.task import Task
-from attnlab.config.trainer import Trainer
+from attnlab.config.trainer import Logging, Trainer
 from attnlab.errors import Mistake
 
 STAGES = ("prepare", "train", "evaluate", "report")

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attnlab.config.logger import Logging
+from attnlab.config.trainer import Logging
 from attnlab.errors import UserError, suggest
 from attnlab.stages import trusted_plugins
 from attnlab.stages.run import LATEST, Run, open_run

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from attnlab.config.logger import Logger
-from attnlab.config.trainer import Callback, Optimizer, Schedule
+from attnlab.config.trainer import Callback, Logger, Optimizer, Schedule
 
 OPTIMIZERS = "attnlab.training.optimizers"
 SCHEDULES = "attnlab.training.optimizers"

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from lightning.pytorch.loggers.logger import Logger
 
-from attnlab.config.logger import Logging
+from attnlab.config.trainer import Logging
 from attnlab.errors import UserError
 from attnlab.training.distributed import is_first_process
 

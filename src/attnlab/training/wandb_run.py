@@ -5,13 +5,14 @@ W&B itself takes a second to import: whoever does without it does not wait for i
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from attnlab.compat import wandb_relative_artifacts
+from attnlab.compat import wandb_relative_artifacts, wandb_use_artifact
 from attnlab.errors import UserError
 from attnlab.training.loggers import LoggedRun, RunLogger, Table
 
@@ -31,8 +32,6 @@ class Wandb(RunLogger):
         super().__init__(run)
         import wandb
         from wandb.errors import Error as WandbError
-
-        from attnlab.training.wandb_artifacts import use_data
 
         data = (run.folder / "wandb").absolute()
         os.environ.setdefault("WANDB_DATA_DIR", str(data))  # not in $HOME
@@ -61,7 +60,7 @@ class Wandb(RunLogger):
         self.wandb.define_metric(STEP)
         self.wandb.define_metric("*", step_metric=STEP, step_sync=True)
         if "data_digest" in run.about:
-            use_data(self.wandb, dict(run.about))
+            _use_data(self.wandb, run.about)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         self.wandb.log(dict(metrics) | ({} if step is None else {STEP: step}))
@@ -82,9 +81,7 @@ class Wandb(RunLogger):
         self.wandb.log(made)
 
     def log_model(self, checkpoint: Path, figures: Mapping[str, Any]) -> None:
-        from attnlab.training.wandb_artifacts import make_model
-
-        make_model(self.wandb, checkpoint, dict(figures))
+        _log_model(self.wandb, checkpoint, figures)
 
     def finish(self, failed: bool) -> None:
         """A crash would otherwise count as finished."""
@@ -114,3 +111,27 @@ def _discreet() -> wandb.Settings:
         x_disable_stats=True,
         x_save_requirements=False,
     )
+
+
+def _use_data(run: wandb.Run, about: Mapping[str, Any]) -> None:
+    """The run's data as its input: only their hash and the settings that make them."""
+    import wandb
+
+    settings, digest = about["config"]["dataset"], about["data_digest"]
+    made = {"digest": digest, "settings": settings}
+    artifact = wandb.Artifact(f"dataset-{settings['name']}", type="dataset", metadata=made)
+    with artifact.new_file("dataset.json") as file:
+        json.dump(made, file, indent=2, sort_keys=True, default=str)
+    wandb_use_artifact(run, artifact, aliases=[digest[:12]])
+
+
+def _log_model(run: wandb.Run, checkpoint: Path, figures: Mapping[str, Any]) -> None:
+    """The best checkpoint as the run's output, with the figures it has on the test split."""
+    import wandb
+
+    if not checkpoint.is_file():
+        return
+    metadata = {group: figures[group] for group in ("answer", "attention", "trust")}
+    artifact = wandb.Artifact(f"model-{run.id}", type="model", metadata=metadata)
+    artifact.add_file(str(checkpoint))
+    run.log_artifact(artifact, aliases=["best"])

@@ -1,1 +1,0 @@
-"""Hydra launchers: where the jobs of `python train.py -m ...` run."""
