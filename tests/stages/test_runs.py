@@ -9,6 +9,7 @@ import pytest
 
 from attnlab.cli import main
 from attnlab.errors import UserError
+from attnlab.stages import run_lock
 from attnlab.stages.run import find_runs, run_folder
 
 
@@ -62,8 +63,20 @@ def test_each_run_has_a_whole_line(three: list[Path], capsys: pytest.CaptureFixt
     lines = capsys.readouterr().out.splitlines()
     rows = [line.split() for line in lines if "runs/" in line]
     assert [row[-1] for row in rows] == [str(folder) for folder in three]
-    assert [row[2] for row in rows] == ["running", "finished", "failed"]
+    assert [row[2] for row in rows] == ["died", "finished", "failed"], "nobody holds the first"
     assert rows[1][3:6] == ["exact", "match", "0.2500"], "the loss says little on its own"
+
+
+def test_a_run_that_goes_on_is_running(
+    three: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_lock.acquire(three[0])
+    try:
+        assert main(["runs"]) == 0
+    finally:
+        run_lock.release(three[0])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if str(three[0]) in line]
+    assert line.split()[2] == "running"
 
 
 def test_only_the_latest_are_listed_unless_all_are_wanted(

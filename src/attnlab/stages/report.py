@@ -122,15 +122,15 @@ def curves(run: Run) -> Curves:
     points: Curves = {}
     for path in sorted((run.folder / "history").glob("*.csv")):
         try:
-            points |= _curves(path)
+            points |= curves_of(path)
         except DamagedFileError as error:
             problem = str(error).partition("; try: ")[0]
             print(f"{problem}; the report is written without it", file=sys.stderr)
     return points
 
 
-def _curves(path: Path) -> Curves:
-    """The columns of one table of history."""
+def curves_of(path: Path) -> Curves:
+    """The columns of one table of history; raises a `DamagedFileError`."""
     remedy = "training again"
     table = read_table(path, remedy)
     with damage_told(path, remedy):

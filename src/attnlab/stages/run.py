@@ -140,6 +140,15 @@ def run_folder(name: str | Path) -> Path:
     return folders[0]
 
 
+def existing_run(name: str | Path) -> Path:
+    """The same; raises a `UserError` where there is no run, with one that is spelt like it."""
+    folder = run_folder(name)
+    if not (folder / "config.yaml").is_file():
+        near = [str(p.parent) for p in Path("runs").glob("*/*/config.yaml")]
+        raise UserError(f"{folder}: not a run's folder; {suggest(str(folder), near)}")
+    return folder
+
+
 def open_run(folder: str | Path, trust: bool = False) -> Run:
     """A run that exists, by its folder or as `latest`.
 
@@ -151,12 +160,8 @@ def open_run(folder: str | Path, trust: bool = False) -> Run:
         UserError: there is no such run (the message names one that is spelt like it), or it has
             plugins that are not trusted.
     """
-    folder = run_folder(folder)
-    path = folder / "config.yaml"
-    if not path.is_file():
-        near = [str(p.parent) for p in Path("runs").glob("*/*/config.yaml")]
-        raise UserError(f"{folder}: not a run's folder; {suggest(str(folder), near)}")
-    plain = migrated(read_config(path))
+    folder = existing_run(folder)
+    plain = migrated(read_config(folder / "config.yaml"))
     if (status := read_status(folder)).get("state") == "damaged":
         print(*status["message"], file=sys.stderr)
     _import_plugins(folder, plain, trust)

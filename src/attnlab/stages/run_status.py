@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from attnlab.stages import run_lock
 from attnlab.text_files import DamagedFileError, read_json, write_whole
 
 FILE = "status.json"
@@ -39,6 +40,12 @@ def read_status(folder: Path) -> dict[str, Any]:
         return read_json(path, "training again", StatusForm)
     except DamagedFileError as error:
         return {"state": "damaged", "message": [str(error)]}
+
+
+def state_now(folder: Path) -> str:
+    """The state of a run; `died` where its file says `running` and no process trains there."""
+    state = read_status(folder).get("state", "unknown")
+    return "died" if state == "running" and run_lock.owner(folder) is None else state
 
 
 def write_status(folder: Path, **values: Any) -> None:

@@ -1,7 +1,7 @@
 """`attnlab runs`: the runs below a folder, the latest first.
 
-Each has its state, the first figure of its answers, the space it takes and its folder. Every
-stage takes `latest` for the folder of the first one.
+Each has its state (`died` where it was killed), the first figure of its answers, the space it
+takes and its folder. Every stage takes `latest` for the folder of the first one.
 
     attnlab runs                    the twenty latest
     attnlab runs --all --below runs/sweeps
@@ -22,7 +22,7 @@ from rich.text import Text
 from attnlab.errors import UserError
 from attnlab.report.summary import read_figures
 from attnlab.stages.run import find_runs
-from attnlab.stages.run_status import read_status
+from attnlab.stages.run_status import read_status, state_now
 from attnlab.stages.sweep_table import STYLES, headlines, print_whole
 from attnlab.text_files import DamagedFileError
 
@@ -64,8 +64,8 @@ def summary(folder: Path) -> Summary:
     """What a run's files say of it."""
     status = read_status(folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    state = status.get("state", "unknown")
-    return Summary(folder, status.get("started", 0.0), state, _headline(folder), size)
+    started = status.get("started", 0.0)
+    return Summary(folder, started, state_now(folder), _headline(folder), size)
 
 
 def _headline(folder: Path) -> str:

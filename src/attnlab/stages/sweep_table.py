@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-STYLES = {"running": "bold", "failed": "red", "stopped": "yellow", "waiting": "dim"}
+STYLES = {"running": "bold", "failed": "red", "died": "red", "stopped": "yellow", "waiting": "dim"}
 REFRESHES_A_SECOND = 1
 
 

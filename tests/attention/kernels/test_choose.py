@@ -110,6 +110,28 @@ def test_a_curve_is_interpolated_on_a_logarithmic_scale() -> None:
     assert curve.ratio(10_000) == 1
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[1]",
+        "\0",
+        '{"format": 3}',
+        '{"format": 3, "ratios": {"cpu": {"sdpa": {"x": {"y": {}}}}}}',
+    ],
+)
+def test_damaged_figures_are_told_and_not_used(
+    content: str, figures, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures({})
+    path = choose.cached_path()
+    path.write_text(content)
+    assert choose._figures() == json.loads(choose.SHIPPED.read_text())["ratios"]
+    told = capsys.readouterr().err
+    assert told.startswith(f"{path}: damaged (")
+    assert told.endswith(f"; try: rm {path}; the figures of this package are used\n")
+
+
 def test_shipped_figures_cover_what_is_dispatched() -> None:
     ratios = json.loads(choose.SHIPPED.read_text())["ratios"]["cpu"]
     cases = {

@@ -72,6 +72,17 @@ def test_a_cell_reaches_no_file_outside_of_the_folder(cell: str, tmp_path: Path)
     assert "leads out of 'docs'" in said
 
 
+def test_a_picture_that_leads_out_of_the_folder_is_a_bad_row(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "x").mkdir(parents=True)
+    for place in (folder / "x/good.png", tmp_path / "secret.png"):
+        place.write_bytes(png(8, 8))
+    (folder / "x/link.png").symlink_to(tmp_path / "secret.png")
+    examples, said = problems(media("pictures", folder, whole("x/*.png"), MANY))
+    assert len(examples) == 1
+    assert "'x/link.png' leads out of 'data'" in said
+
+
 def test_a_long_list_is_read_in_no_time(tmp_path: Path) -> None:
     words = [f"w{i:05}" for i in range(40_000)]  # 7 characters each, with the space
     row = {"text": words, "label": "x", "gold": [[7 * i, 7 * i + 2] for i in range(0, 40_000, 4)]}

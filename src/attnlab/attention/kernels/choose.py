@@ -5,17 +5,21 @@ from __future__ import annotations
 import functools
 import json
 import math
+import sys
 from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field, TypeAdapter
 
 from attnlab.attention.call import Call, Kernel
 from attnlab.attention.kernels.native import cache_dir
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.combinations import kernels, kernels_for
 from attnlab.errors import UserError
+from attnlab.text_files import DamagedFileError, damage_told, read_json
 
 # Of the reference's time. Timed alone, its weights stay in the cache; in a step that projects and
 # normalises as well they do not, so it has to be faster by more than that to be taken.
@@ -23,6 +27,12 @@ AS_FAST = 1.25
 
 SHIPPED = Path(__file__).with_name("measured.json")
 FORMAT = 3  # figures kept in another are measured anew when the user wants them
+
+
+Number = Annotated[str, Field(pattern=r"^[1-9]\d{0,9}$")]
+Lengths = Annotated[dict[Number, Annotated[float, Field(ge=0)]], Field(min_length=1)]
+# device -> kernel -> case -> tokens of a batch -> length -> time over the reference's
+Ratios = dict[str, dict[str, dict[str, dict[Number, Lengths]]]]
 
 
 @functools.cache
@@ -141,10 +151,15 @@ def curve(device: str, kernel: str, case: str, tokens: int) -> Curve | None:
 
 
 @functools.cache
-def _figures() -> dict[str, dict[str, dict[str, dict[str, dict[str, float]]]]]:
-    """device -> kernel -> case -> tokens of a batch -> length -> ratio."""
-    if cached_path().exists():
-        kept = json.loads(cached_path().read_text())
-        if kept.get("format") == FORMAT:
-            return kept["ratios"]
+def _figures() -> Ratios:
+    """Those of this machine, or of this package."""
+    path = cached_path()
+    if path.exists():
+        try:
+            kept = read_json(path, f"rm {path}", dict[str, Any])
+            if kept.get("format") == FORMAT:
+                with damage_told(path, f"rm {path}"):
+                    return TypeAdapter(Ratios).validate_python(kept["ratios"])
+        except DamagedFileError as error:
+            print(f"{error}; the figures of this package are used", file=sys.stderr)
     return json.loads(SHIPPED.read_text())["ratios"]

@@ -1,9 +1,10 @@
-"""Measure where each kernel overtakes the reference on this machine.
+"""Measure where each kernel overtakes the reference on this machine, and whether it is right.
 
     python -m attnlab.attention.kernels.measure                 # for this machine, kept in ~/.cache
     python -m attnlab.attention.kernels.measure --output FILE   # elsewhere
 
 Takes about twenty minutes on a CPU. What is timed is the attention itself, without projections.
+`differing` compares numbers, in a second; `attnlab doctor` prints what it finds.
 """
 
 from __future__ import annotations
@@ -13,17 +14,24 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from rich.progress import track
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
+from attnlab.attention.blocks import blocks_of
 from attnlab.attention.call import Call
+from attnlab.attention.kernels.additive import additive_scores
+from attnlab.attention.kernels.block_sparse import attend
 from attnlab.attention.kernels.choose import FORMAT, cached_path, implementation
+from attnlab.attention.kernels.native import LANES
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.config.attention import AttentionConfig
@@ -31,6 +39,7 @@ from attnlab.config.attention import AttentionConfig
 LENGTHS = (1, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 1024, 2048)
 TOKENS = (512, 4096)  # of a batch: a small one and a large one
 HEADS, WIDTH = 4, 64
+Attended = Callable[[Tensor, Tensor, Tensor], Tensor]
 Ratios = dict[str, dict[str, dict[str, dict[str, float]]]]
 CASES = ("plain", "masked", "causal", "ruled")
 MEASURED: dict[str, tuple[dict[str, Any], int, int, tuple[str, ...]]] = {
@@ -159,6 +168,59 @@ def measure(device: str, seconds: float, passes: int, kernels: Sequence[str]) ->
         sizes = medians.setdefault(kernel, {}).setdefault(case, {}).setdefault(tokens, {})
         sizes[length] = round(statistics.median(values), 3)
     return medians
+
+
+def differing() -> Iterator[str]:
+    """Where kernels differ from the formulas by more than rounding, in values or gradients.
+
+    Rows and keys are taken several at once; how many depends on the processor and the type, so
+    that every length of a last block is tried.
+    """
+    for (name, (fast, formula)), (dtype, most) in product(COMPARED.items(), ROUNDING.items()):
+        wrong = {
+            length: error
+            for length in (1, *range(16, 33), 100)
+            if not (error := _difference(fast, formula, length, dtype)) <= most
+        }
+        if wrong:
+            lengths = ", ".join(map(str, wrong))
+            yield f"{name} is off by {max(wrong.values()):.1g} in {dtype} at lengths {lengths}"
+
+
+def _blocks(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    length = query.shape[2]
+    (blocks,) = blocks_of(Mask(causal=True), 0, length, length, LANES, query.device)
+    return attend(query, key, value, blocks, 0.25).context
+
+
+def _causal(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return scaled_dot_product_attention(query, key, value, is_causal=True, scale=0.25)
+
+
+def _additive(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return additive_scores(query, key, value[0, :, 0, :, None])
+
+
+def _additive_formula(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    joined = torch.tanh(query.unsqueeze(3) + key.unsqueeze(2))
+    return (joined @ value[0, :, 0][:, None, :, None]).squeeze(-1)
+
+
+COMPARED = {"sparse": (_blocks, _causal), "additive": (_additive, _additive_formula)}
+ROUNDING = {torch.float32: 1e-4, torch.float64: 1e-10}
+
+
+def _difference(fast: Attended, formula: Attended, length: int, dtype: torch.dtype) -> float:
+    """The largest, as a share of the largest value if that is above 1; NaN where there is one."""
+    random = torch.Generator().manual_seed(length)
+    drawn = [torch.randn(1, 2, length, LANES, generator=random, dtype=dtype) for _ in "qkv"]
+    inputs = [each.requires_grad_() for each in drawn]
+    both = []
+    for function in (fast, formula):
+        out = function(*inputs)
+        both.append([out.detach(), *torch.autograd.grad(out.square().sum(), inputs)])
+    errors = [(a - b).abs().max() / b.abs().max().clamp(min=1) for a, b in zip(*both, strict=True)]
+    return float(torch.stack(errors).max())
 
 
 def main() -> None:

@@ -101,8 +101,8 @@ for name, real in (("float", ctypes.c_float), ("double", ctypes.c_double)):
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """The compiled kernels, or None where they cannot be compiled, or do not work."""
-    compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
-    if compiler is None or os.name != "posix":
+    compiler = find_compiler()
+    if compiler is None:
         return None
     folder = cache_dir()
     try:
@@ -114,6 +114,13 @@ def library() -> ctypes.CDLL | None:
             return ctypes.CDLL(str(_compiled(compiler, Path(own))))
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def find_compiler() -> str | None:
+    """The C compiler: $CC, cc or gcc."""
+    if os.name != "posix":
+        return None
+    return shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
 
 
 def works(path: Path) -> bool:

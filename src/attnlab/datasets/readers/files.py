@@ -225,24 +225,24 @@ class Documents:
 
     def content(self, name: str) -> bytes:
         """What is in one file."""
-        absent = BadRowError(f"no document '{name}' in {self.path.name}")
         if self.archive is not None:
             try:
                 return unpacked(self.archive, self.inner + name)
             except KeyError:
-                raise absent from None
-        if "\0" in name:
-            raise absent
-        path = (self.path / name).resolve()
-        if not path.is_relative_to(self.path.resolve()):
-            raise BadRowError(f"'{name}' leads out of '{self.path.name}'")
-        if not path.is_file():
-            raise absent
-        return content_of(path, name)
+                raise BadRowError(f"no document '{name}' in {self.path.name}") from None
+        return content_of(self.path, name)
 
 
-def content_of(path: Path, name: str) -> bytes:
-    """What is in a file, if that is not too much; `name` is what messages call it."""
+def content_of(folder: Path, name: str) -> bytes:
+    """What is in a file below a folder; one elsewhere, or a large one, is a `BadRowError`."""
+    absent = BadRowError(f"no document '{name}' in {folder.name}")
+    if "\0" in name:
+        raise absent
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise BadRowError(f"'{name}' leads out of '{folder.name}'")
+    if not path.is_file():
+        raise absent
     with damage(path):
         _not_too_large(name, path.stat().st_size)
         return path.read_bytes()

@@ -53,7 +53,7 @@ class ListingReader(RowReader):
         archive, inner = _archive(folder, where)
         if archive is None:
             for number, name in enumerate(_in_folder(folder, where, key), start=1):
-                yield self._row(where, number, File(name, partial(content_of, folder / name, name)))
+                yield self._row(where, number, File(name, partial(content_of, folder, name)))
             return
         with damage(archive), zipfile.ZipFile(archive) as packed:
             names = sorted(n for n in packed.namelist() if _fits(n, inner))
