@@ -15,8 +15,10 @@ from torch import nn
 
 from attnlab.attention.taps import Tap
 from attnlab.config.compose import load
-from attnlab.data.batch import Batch
+from attnlab.data.batch import Batch, collate
 from attnlab.data.example import Example
+from attnlab.data.loader import BatchOrder, Items, Loader
+from attnlab.datasets.targets import span_target
 from attnlab.errors import UserError
 from attnlab.models.memory import ActivationTap
 from attnlab.stages import train
@@ -171,3 +173,45 @@ def test_a_teacher_that_is_no_run_is_refused(tmp_path: Path) -> None:
     config, plain = load(words)
     with pytest.raises(UserError, match=r"^objective\.teacher: nowhere: not a run's folder"):
         train.main(config, plain, words)
+
+
+UNEQUAL = [  # answers of one to four letters, of which some have no map
+    Example(str(i), {"text": text.split()}, list(answer), target=target)
+    for i, (text, answer, target) in enumerate(
+        [
+            ("a b c d", "dcba", span_target([[(i, i + 1)] for i in (3, 2, 1, 0)], 4)),
+            ("a b", "b", None),
+            ("c d a", "ac", span_target([[(2, 3)], [(0, 1)]], 3)),
+            ("b", "c", None),
+            ("d", "b", span_target([[(0, 1)]], 1)),
+        ]
+    )
+]
+
+
+@pytest.mark.parametrize("accumulate", [2, 3])
+def test_accumulated_batches_are_one_batch(accumulate: int) -> None:
+    """Also the last window of an epoch, which has fewer batches; Lightning averages over all."""
+    config = small_config(
+        "task=generate", "objective=supervised", f"trainer.accumulate={accumulate}"
+    )
+    model, _, codec = built(config, UNEQUAL)
+    task = config.task.build(codec)
+    terms = {name: term.build() for name, term in config.objective.terms.items()}
+    learner = Learner(model, task, terms, Evaluator(task, []), config.trainer, 1, {})
+    items = Items(UNEQUAL, codec, kept=5)
+    order = BatchOrder([1] * 5, size=1, bucket=1, seed=0, rank=0, world=1)
+    batches = list(Loader(items, order, workers=0, pin=False, accumulate=accumulate))
+    for first in range(0, 5, accumulate):
+        window = batches[first : first + accumulate]
+        losses = [learner.losses(batch)[0] for batch in window]
+        parameters = list(model.parameters())
+        found = torch.autograd.grad(
+            torch.stack(losses).sum() / accumulate, parameters, allow_unused=True
+        )
+        whole = collate([items[int(batch.index)] for batch in window])
+        expected = torch.autograd.grad(learner.losses(whole)[0], parameters, allow_unused=True)
+        for one, other in zip(found, expected, strict=True):
+            assert (one is None) == (other is None)
+            if one is not None and other is not None:
+                torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)

@@ -68,6 +68,7 @@ class Batch:
     words: WordMaps | None = None  # where maps over pieces are judged over words
     references: Sequence[Sequence[str]] = ()  # of each example: texts to compare with, or none
     choices: Sequence[Sequence[str]] = ()  # of each example: the texts of which one is said
+    window: Sequence[Batch] = ()  # where gradients accumulate: the batches of one optimizer step
 
     @property
     def target_over_words(self) -> TargetBatch:
@@ -92,6 +93,7 @@ class Batch:
             self.words and self.words.to(device),
             self.references,
             self.choices,
+            self.window,  # only its masks are read, where they are
         )
 
     def select(self, examples: Tensor) -> Batch:

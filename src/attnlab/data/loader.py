@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -151,7 +153,10 @@ def _full(lengths: Numbers, units: int) -> list[int]:
 
 
 class Loader(DataLoader[Any]):
-    """A `DataLoader` that can be stopped after any batch and goes on from there."""
+    """A `DataLoader` that can be stopped after any batch and goes on from there.
+
+    Where an optimizer step takes several batches, each of them holds all of them as its `window`.
+    """
 
     def __init__(
         self,
@@ -160,6 +165,7 @@ class Loader(DataLoader[Any]):
         workers: int,
         pin: bool,
         change: Change | None = None,
+        accumulate: int = 1,
     ) -> None:
         super().__init__(
             items,  # type: ignore[arg-type]  # any sequence serves
@@ -170,19 +176,23 @@ class Loader(DataLoader[Any]):
             persistent_workers=False,
             generator=torch.Generator(),  # draws nothing from the state that dropout draws from
         )
-        self.order, self.change = order, change
+        self.order, self.change, self.accumulate = order, change, accumulate
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         order = self.order
         epoch, done = order.epoch, order.skip
         if isinstance(self.dataset, Items):
             self.dataset.begin(epoch)  # before workers get their copies
-        for batch in super().__iter__():
-            done += 1
-            finished = done >= len(order)
-            order.epoch, order.skip = (epoch + 1, 0) if finished else (epoch, done)
-            position = epoch, done, order.rank
-            yield self.change(batch, position) if self.change else batch
+        read = (
+            self.change(batch, (epoch, number, order.rank)) if self.change else batch
+            for number, batch in enumerate(super().__iter__(), done + 1)
+        )
+        while window := list(islice(read, self.accumulate)):
+            for batch in window:
+                done += 1
+                finished = done >= len(order)
+                order.epoch, order.skip = (epoch + 1, 0) if finished else (epoch, done)
+                yield replace(batch, window=window) if self.accumulate > 1 else batch
 
     def state_dict(self) -> dict[str, int]:
         """Lightning puts this into the checkpoint."""

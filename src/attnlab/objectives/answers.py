@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnlab.attention.taps import Tap, sites
+from attnlab.data.batch import Batch
 from attnlab.errors import UserError
-from attnlab.objectives.terms import StepView, Term, TermLoss
+from attnlab.objectives.terms import AnswerTerm, StepView, Term, TermLoss
 
 
-class TaskLoss(Term):
+class TaskLoss(AnswerTerm):
     """The loss of the task itself, as its package defines it."""
 
     def forward(self, view: StepView) -> TermLoss:
@@ -42,6 +43,9 @@ class Reinforce(Term):
     def sites(self) -> Sequence[str]:
         return self.sampled
 
+    def count(self, batch: Batch, task: Any) -> Tensor:
+        return torch.tensor(len(batch))
+
     def forward(self, view: StepView) -> TermLoss:
         reward = -view.sums.detach() / view.counts.clamp_min(1)  # batch
         losses = [reinforce_loss(view.taps[site], reward, self.baseline) for site in self.sampled]
@@ -49,7 +53,7 @@ class Reinforce(Term):
         return TermLoss(torch.stack(losses).sum() * count, count)
 
 
-class RDrop(Term):
+class RDrop(AnswerTerm):
     """Symmetric KL between the choices of two passes with different dropout (Liang et al. 2021).
 
     The second pass also counts as another example of the task, as in the paper.
@@ -64,7 +68,7 @@ class RDrop(Term):
         return TermLoss((apart * counted).sum() + sums.sum(), counted.sum())
 
 
-class LogitDistillation(Term):
+class LogitDistillation(AnswerTerm):
     """KL from a teacher's choices at a temperature T, times T^2 (Hinton et al. 2015)."""
 
     def __init__(self, *, temperature: float) -> None:
@@ -87,7 +91,7 @@ class LogitDistillation(Term):
         return TermLoss((apart * counted).sum(), counted.sum())
 
 
-class Focal(Term):
+class Focal(AnswerTerm):
     """-(1 - p)^gamma log p of the right choice: easy positions count less (Lin et al. 2017).
 
     In place of the task's loss with `objective.terms.task.weight=0`.

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from attnlab.attention.parts import entropy
+from attnlab.data.batch import Batch
 from attnlab.data.target_batch import TargetBatch
 from attnlab.objectives.terms import StepView, Term, TermLoss
 
@@ -35,6 +36,9 @@ class MapTerm(Term):
 
     def sites(self) -> Sequence[str]:
         return (self.site,)
+
+    def count(self, batch: Batch, task: Any) -> Tensor:
+        return self.rows(batch.target).sum()
 
     def forward(self, view: StepView) -> TermLoss:
         return self.compare(view.log_map(self.site), view.target(self.site))

@@ -1,7 +1,8 @@
 """`Term`: one part of the loss. The loss of a step is the weighted sum of its terms.
 
 A term sees a batch as `StepView` and returns a sum and a count, not a mean: the learner divides by
-the count over all processes and accumulated batches. A term of your own is a class and a YAML:
+the count over all processes, and over accumulated batches where the term's `count` knows it before
+the forward pass. A term of your own is a class and a YAML:
 
     @register("term", "confidence")
     class Confidence(Term):
@@ -164,6 +165,18 @@ class Term(nn.Module, ABC):
         """The sites whose maps it uses, found in `StepView.taps`."""
         return ()
 
+    def count(self, batch: Batch, task: Any) -> Tensor | None:
+        """The count of its loss without a teacher, where a batch alone tells it: a scalar."""
+        return None
+
     @abstractmethod
     def forward(self, view: StepView) -> TermLoss:
         """Its loss of one batch."""
+
+
+class AnswerTerm(Term):
+    """A term whose loss is a sum over what the task predicts."""
+
+    def count(self, batch: Batch, task: Any) -> Tensor | None:
+        counts = task.counts(batch)
+        return None if counts is None else counts.sum()

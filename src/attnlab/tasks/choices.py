@@ -91,6 +91,9 @@ class ChoiceTask(Task):
     def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         return self.cross_entropy(scores, self.gold(batch))
 
+    def counts(self, batch: Batch) -> Tensor | None:
+        return (self.gold(batch) != NOT_COUNTED).sum(1)
+
     def cross_entropy(self, scores: Tensor, gold: Tensor) -> tuple[Tensor, Tensor]:
         """Sums and counts of each example, for the right choices: batch x positions."""
         choices = scores.flatten(0, 1)  # of batch x positions x choices

@@ -106,6 +106,13 @@ class Task(ABC):
     def losses(self, scores: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         """Each example's loss, summed over what it predicts, and its count: both batch."""
 
+    def counts(self, batch: Batch) -> Tensor | None:
+        """The counts of `losses`, where they are known before a forward pass.
+
+        Where gradients accumulate, losses are then divided by the counts of all their batches.
+        """
+        return None
+
     def loss(self, scores: Any, batch: Batch) -> Tensor:
         """The mean over all that the batch predicts."""
         sums, counts = self.losses(scores, batch)

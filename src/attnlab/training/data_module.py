@@ -61,7 +61,8 @@ class PreparedData(pl.LightningDataModule):
         workers = self.settings.batches.workers
         steps, codec = self.dataset.augment, self.prepared.codec
         change = Augmenter(steps, codec, self.seed) if steps else None
-        return Loader(self.split("train"), order, workers, torch.cuda.is_available(), change)
+        pin, accumulate = torch.cuda.is_available(), self.settings.accumulate
+        return Loader(self.split("train"), order, workers, pin, change, accumulate)
 
     def _order(self, rank: int, world: int) -> BatchOrder:
         batches, sizes = self.settings.batches, self.split("train").sizes

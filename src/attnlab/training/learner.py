@@ -62,23 +62,29 @@ class Learner(pl.LightningModule):
         total, figures = torch.zeros((), device=self.device), {}
         for name, term in active.items():
             loss: TermLoss = term(view)
-            value = loss.total / self._mean_count(loss.count)
+            value = loss.total / self._divisor(term, loss, batch)
             total = total + term.weight_at(view.step) * value
             figures[name] = value.detach()
             figures |= {f"{name}_{figure}": value for figure, value in loss.figures.items()}
         return total, figures
 
-    def _mean_count(self, count: Tensor) -> Tensor:
-        """What a sum is divided by: the mean of the counts of all processes.
+    def _divisor(self, term: Term, loss: TermLoss, batch: Batch) -> Tensor:
+        """What a sum is divided by: the mean count of all processes and accumulated batches.
 
-        The mean over processes, which is taken of gradients, is then that over all that counts.
+        Gradients are averaged over both, so that they become those of the mean over all that
+        counts. A count that is only known after the forward pass is that of the batch at hand.
         """
+        count = loss.count.detach()
+        if batch.window and self.teacher is None:
+            counts = [term.count(each, self.task) for each in batch.window]
+            known = [each for each in counts if each is not None]
+            if len(known) == len(counts):
+                count = torch.stack(known).sum().to(count.device) / self.settings.accumulate
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            count = count.detach().to(torch.float32, copy=True)
+            count = count.to(torch.float32, copy=True)
             torch.distributed.all_reduce(count)
             count = count / torch.distributed.get_world_size()
-            return torch.where(count > 0, count, 1.0)
-        return count.clamp_min(1)
+        return torch.where(count > 0, count, 1.0)
 
     def _view(self, batch: Batch) -> tuple[StepView, dict[str, Term]]:
         """One forward pass as the terms see it, and the terms that count at this step."""

@@ -51,9 +51,12 @@ class Attend(Task):
     def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Scores are log weights: batch x heads x rows x keys."""
         log_weights = as_shares(scores.float())
-        gold, rows = reachable_gold(log_weights, batch.target), batch.target.rows()
+        gold, rows = reachable_gold(log_weights, batch.target), batch.target.rows()  # batch x rows
         divergence = (cross_entropy(log_weights, gold) - entropy(gold)).mean(1)  # batch x rows
-        return (divergence * rows).sum(1), rows.sum(1)
+        return (divergence * rows).sum(1), self.counts(batch)
+
+    def counts(self, batch: Batch) -> Tensor:
+        return batch.target.rows().sum(1)
 
     def metrics(self) -> list[Metric]:
         return [CorrelationCoefficient(), KullbackLeibler()]

@@ -183,6 +183,13 @@ class Rank(OneChoice):
             scores = without(history, scores, gold)
         return self.cross_entropy(scores, gold)
 
+    def counts(self, batch: Batch) -> Tensor | None:
+        if self.mask_share is not None:  # masks are drawn in the forward pass
+            return None
+        if not self.every_position:
+            return super().counts(batch)
+        return (self.following(batch) != NOT_COUNTED).sum(1)
+
     def following(self, batch: Batch) -> Tensor:
         """The item after each: the next of the history, at last the answer: batch x length."""
         items, mask = batch.inputs[self.codec.attended]

@@ -70,15 +70,18 @@ class Regress(Task):
         return Regressor(context, self.numbers)
 
     def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        predicted, (answers, mask) = scores.float(), batch.answer
-        gold = self.numbers.standardize(answers)
+        predicted = scores.float()
+        gold = self.numbers.standardize(batch.answer.values)
         if self.kind_of_loss == "mse":
             errors = F.mse_loss(predicted, gold, reduction="none")
         elif self.kind_of_loss == "absolute":
             errors = F.l1_loss(predicted, gold, reduction="none")
         else:
             errors = F.huber_loss(predicted, gold, reduction="none", delta=self.huber_delta)
-        return errors.sum(1), mask.sum(1)
+        return errors.sum(1), self.counts(batch)
+
+    def counts(self, batch: Batch) -> Tensor:
+        return batch.answer.mask.sum(1)
 
     def metrics(self) -> list[Metric]:
         return [Regression()]

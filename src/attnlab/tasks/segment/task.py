@@ -116,7 +116,11 @@ class Segment(Task):
         gold = batch.answer.values
         smooth = self.label_smoothing
         losses = F.cross_entropy(scores.float(), gold, reduction="none", label_smoothing=smooth)
-        return losses.flatten(1).sum(1), torch.full_like(losses[:, 0, 0], gold[0].numel())
+        return losses.flatten(1).sum(1), self.counts(batch)
+
+    def counts(self, batch: Batch) -> Tensor:
+        gold = batch.answer.values  # batch x height x width
+        return gold.new_full((len(gold),), gold[0].numel())
 
     def metrics(self) -> list[Metric]:
         return [Segmentation(self.pixels.classes)]
