@@ -14,14 +14,35 @@ import signal
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+# The share of all trials that is tried: a few in the default suite, all by `make test-faults`.
+SHARE = float(os.environ.get("ATTNLAB_FAULTS", "0.03"))
 TRACEBACK = 70  # exit code of a trial that ended in an exception nobody caught
 SECONDS = 10  # longer is a hang
 NEW_MOUNTS, NEW_USER, RECURSIVE_PRIVATE = 0x20000, 0x10000000, 0x44000  # of Linux
 MEMORY = 6 << 30  # bytes of address space beyond what the process has
+
+
+Item = TypeVar("Item")
+
+# table -> row -> column -> how many trials; `tests.faults.table` prints it.
+TALLY: dict[str, dict[str, Counter[str]]] = {}
+
+
+def count(table: str, row: str, column: str) -> None:
+    """One trial more."""
+    TALLY.setdefault(table, {}).setdefault(row, Counter())[column] += 1
+
+
+def sample(items: Sequence[Item], least: int) -> list[Item]:
+    """The share of them that is tried, spread evenly."""
+    wanted = min(len(items), max(least, round(len(items) * SHARE)))
+    return [items[number * len(items) // wanted] for number in range(wanted)]
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,11 @@ def test_the_other_processes_follow_the_first_whatever_it_has_written(
     start(config, plain, [])
     monkeypatch.setenv("RANK", "1")
     monkeypatch.delenv(FOLDER_VARIABLE)
-    assert start(config, plain, []).folder == tmp_path / "run"
+    run = start(config, plain, [])
+    assert run.folder == tmp_path / "run"
+    with run.tracked():
+        run.set_status("failed")
+    assert status(run.folder)["state"] == "running", "the first process alone writes"
 
 
 def test_resume_with_another_config_says_what_differs(tmp_path: Path) -> None:

@@ -73,8 +73,9 @@ class Run:
         return read_status(self.folder)
 
     def set_status(self, state: str, **more: Any) -> None:
-        """Written whole or not at all: a kill in between leaves the old one."""
-        write_status(self.folder, state=state, **more)
+        """Written by the first process, whole or not at all: a kill in between leaves the old."""
+        if is_first_process():
+            write_status(self.folder, state=state, **more)
 
     def require_writable(self) -> None:
         """Raise a `UserError` where results could not be written, before the work is done."""

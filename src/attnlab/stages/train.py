@@ -107,8 +107,7 @@ def train(
             ) from error
         raise
     finally:
-        if distributed.is_first_process():
-            run.set_status("running", **cost.spent())
+        run.set_status("running", **cost.spent())
     distributed.part()
 
 
