@@ -29,11 +29,11 @@ from tests.faults.writes import killed_at, on_writes
 from tests.training.test_resume_exactly import assert_equal_runs
 
 TABLE = "kills"
-# 6 steps, the fourth of which ends an epoch; each is saved, so that any resumes from the last.
+# 5 steps, the third of which ends an epoch; each is saved, so that any resumes from the last.
 SHORT = [
     *SMALL,
     "stages=[prepare,train]",
-    "dataset.train=32",
+    "dataset.train=24",
     "dataset.val=8",
     "dataset.test=8",
     "model.dim=8",
@@ -41,7 +41,7 @@ SHORT = [
     "trainer.batches.size=8",
     "trainer.threads=1",
     "trainer.max_epochs=2",
-    "trainer.max_steps=6",
+    "trainer.max_steps=5",
     "trainer.log_every=1",
     "trainer.checkpoints.every_steps=1",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -167,8 +168,38 @@ def test_report_tells_a_damaged_history_and_goes_on(
     path.write_bytes(content)
     code, text = said(capsys, "report", str(run))
     assert code == 0
-    assert text.startswith(f"{path}: damaged (")
-    assert text.endswith("); the report is written without it\n")
+    changed, damaged = text.splitlines()
+    assert changed == f"{path}: changed since the run was evaluated; try: attnlab evaluate {run}"
+    assert damaged.startswith(f"{path}: damaged (")
+    assert damaged.endswith("); the report is written without it")
+
+
+@pytest.mark.parametrize("name", ["val.csv", "maps/*.json"])
+def test_report_tells_a_digit_of_history_that_changed(
+    name: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = next((run / "history").glob(name))
+    path.write_text(re.sub(r"\d\b(?=\D*$)", "7", path.read_text().replace("0.1", "0.7")))
+    code, text = said(capsys, "report", str(run))
+    assert code == 0
+    assert text.startswith(f"{path}: changed since the run was evaluated; ")
+
+
+def test_predict_tells_data_that_the_run_was_not_trained_on(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (meta,) = Path(open_run(run).config.paths.prepared).glob("*/meta.json")
+    copy = shutil.copytree(meta.parent, tmp_path / "prepared" / meta.parent.name)
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace(str(meta.parent.parent), str(copy.parent)))
+    rows = (copy / "train.jsonl").read_text().splitlines()
+    (copy / "train.jsonl").write_text("\n".join(rows[::-1]) + "\n")
+    files = hashes(copy)
+    facts = json.loads(meta.read_text()) | {"files": files, "digest": digest(files)}
+    (copy / "meta.json").write_text(json.dumps(facts))
+    code, text = said(capsys, "predict", str(run))
+    assert code == 0, text
+    assert f"best.ckpt: was trained on data that differ from {copy}" in text
 
 
 @pytest.mark.parametrize("content", [b"{", b"[1]", b"{}", b"\xff", b"[" * 100_000])
@@ -194,6 +225,7 @@ def test_prepared_data(
         (copy / "meta.json").write_text(json.dumps(facts))
     code, text = said(capsys, "predict", str(run))
     assert code == 2, text
+    text = text[text.index("attnlab: ") :]
     assert text.startswith(f"attnlab: {copy}"), text
     assert name in text
     assert f"try: rm -r {copy}, then" in text

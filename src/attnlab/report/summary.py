@@ -43,6 +43,7 @@ class FiguresForm(BaseModel):
     cost: Numbers
     about: dict[str, dict[str, Any]] = {}
     files: dict[str, str] = {}  # hashes, see `tables.hashes`; older runs have none
+    history: dict[str, str] = {}  # the same of the history
     checksum: str = ""
 
 

@@ -25,6 +25,7 @@ from attnlab.text_files import DamagedFileError, damage_told, read_table, write_
 
 PER_EXAMPLE, RESAMPLES = "per_example.csv", "resamples.csv"
 RESULTS = ("examples.json", "heads.json", PER_EXAMPLE, RESAMPLES)
+HISTORY = ("history/*.csv", "history/maps/*.json")
 DRAWS = 1000
 
 Table = Mapping[str, Sequence[object] | Values]
@@ -99,10 +100,13 @@ def read_scores(folder: Path, name: str) -> dict[str, list[str]]:
     return table
 
 
-def hashes(folder: Path) -> dict[str, str]:
-    """The SHA-256 of what an evaluation leaves in files of its own, for metrics.json."""
-    paths = [folder / name for name in RESULTS]
-    return {path.name: file_hash(path) for path in paths if path.is_file()}
+def hashes(folder: Path, patterns: Sequence[str] = RESULTS) -> dict[str, str]:
+    """The SHA-256 of files by their names in a folder, for metrics.json.
+
+    By default those of what an evaluation leaves in files of its own.
+    """
+    paths = sorted(path for each in patterns for path in folder.glob(each) if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_hash(path) for path in paths}
 
 
 def require_results(folder: Path, files: Mapping[str, str]) -> None:
@@ -113,6 +117,13 @@ def require_results(folder: Path, files: Mapping[str, str]) -> None:
             raise DamagedFileError(
                 f"{folder / name}: not what the evaluation wrote; try: attnlab evaluate {folder}"
             )
+
+
+def changed_history(folder: Path, expected: Mapping[str, str]) -> list[str]:
+    """The files of a run's history that are not as they were when it was evaluated."""
+    there = hashes(folder, HISTORY)
+    names = sorted(there.keys() | expected.keys()) if expected else []  # older runs have no hashes
+    return [name for name in names if there.get(name) != expected.get(name)]
 
 
 def save_figures(figures: Mapping[str, Any], folder: Path) -> None:

@@ -10,7 +10,6 @@ account, and the runs to be in W&B: offline runs are uploaded by what `attnlab s
 from __future__ import annotations
 
 import argparse
-import csv
 import functools
 import operator
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from attnlab.config.trainer import Logging
 from attnlab.errors import UserError, suggest
 from attnlab.stages import trusted_plugins
 from attnlab.stages.run import LATEST, Run, open_run
-from attnlab.text_files import DamagedFileError, read_yaml
+from attnlab.text_files import DamagedFileError, read_table, read_yaml
 
 if TYPE_CHECKING:
     from attnlab.report.wandb_workspace import Logged
@@ -91,8 +90,7 @@ def logged(run: Run) -> Logged:
 
 
 def _curves(file: Path) -> list[str]:
-    with file.open(newline="", encoding="utf-8") as lines:
-        columns = next(csv.reader(lines), [])
+    columns = read_table(file, "training again")
     return [f"{file.stem}/{name}" for name in columns if name not in ("step", "epoch")]
 
 

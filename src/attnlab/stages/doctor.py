@@ -337,7 +337,13 @@ def _results(folder: Path) -> Iterator[Finding]:
     from attnlab.report.examples import load_examples
     from attnlab.report.recorded_maps import load_frames, load_heads
     from attnlab.report.summary import read_figures
-    from attnlab.report.tables import PER_EXAMPLE, RESAMPLES, read_scores, require_results
+    from attnlab.report.tables import (
+        PER_EXAMPLE,
+        RESAMPLES,
+        changed_history,
+        read_scores,
+        require_results,
+    )
     from attnlab.stages.report import curves_of
 
     tables = sorted((folder / "history").glob("*.csv"))
@@ -346,6 +352,13 @@ def _results(folder: Path) -> Iterator[Finding]:
     if not (folder / "metrics.json").is_file():
         yield note("metrics.json", "not evaluated", f"attnlab evaluate {folder}")
         return
+    try:
+        changed = changed_history(folder, read_figures(folder).get("history", {}))
+    except UserError:
+        changed = []  # told below
+    if changed:
+        text = f"changed since the run was evaluated: {', '.join(changed)}"
+        yield wrong("history", text, f"attnlab evaluate {folder}")
     yield from _read(
         "figures",
         "as the evaluation wrote them",

@@ -34,7 +34,7 @@ from attnlab.report.examples import ShownExample, choose_examples, gold_text, sa
 from attnlab.report.map_pictures import draw_head_grids, draw_maps
 from attnlab.report.recorded_maps import HeadMaps
 from attnlab.report.summary import checksum, draw_panels
-from attnlab.report.tables import hashes, save_figures, save_scores, show_figures
+from attnlab.report.tables import HISTORY, hashes, save_figures, save_scores, show_figures
 from attnlab.stages import trusted_plugins
 from attnlab.stages.run import Run, open_run, with_changes
 from attnlab.stages.trained_run import TrainedRun
@@ -127,7 +127,7 @@ def evaluate(trained: TrainedRun, folder: Path | None = None, split: Split = "te
         for name in figures[group]
         if (fact := facts(name)) is not None
     }
-    figures["files"] = hashes(folder)
+    figures["files"], figures["history"] = hashes(folder), hashes(run.folder, HISTORY)
     figures = defined(figures)
     figures["checksum"] = checksum(figures)
     text = json.dumps(figures, indent=2, allow_nan=False) + "\n"

@@ -22,7 +22,13 @@ from attnlab.report.examples import load_examples
 from attnlab.report.page import Curves, ReportedRun, export, page, provenance
 from attnlab.report.recorded_maps import MapHistory, load_frames, load_heads, map_history
 from attnlab.report.summary import differences, read_figures
-from attnlab.report.tables import PER_EXAMPLE, RESAMPLES, read_scores, require_results
+from attnlab.report.tables import (
+    PER_EXAMPLE,
+    RESAMPLES,
+    changed_history,
+    read_scores,
+    require_results,
+)
 from attnlab.stages import trusted_plugins
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, flat, open_run
@@ -79,6 +85,9 @@ def _title(names: Sequence[str]) -> str:
 def _reported(run: Run) -> ReportedRun:
     figures = read_figures(run.folder)
     require_results(run.folder, figures.get("files", {}))
+    for name in changed_history(run.folder, figures.get("history", {})):
+        why = f"changed since the run was evaluated; try: attnlab evaluate {run.folder}"
+        print(f"{run.folder / name}: {why}", file=sys.stderr)
     scores = read_scores(run.folder, PER_EXAMPLE)
     return ReportedRun(
         name=run.config.name,

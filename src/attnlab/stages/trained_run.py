@@ -5,6 +5,7 @@ How the model of a run is built, trained or not, stands here too.
 
 from __future__ import annotations
 
+import sys
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,10 @@ def load_learner(run: Run, prepared: Prepared) -> Learner:
     """The trained model: the best checkpoint, or the last where no figure was monitored."""
     best = run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
     learner = build_learner(run, prepared)
-    learner.load_state_dict(read_fitting(best, learner)["state_dict"])
+    content = read_fitting(best, learner)
+    if content["attnlab"].get("data_digest") not in ("", None, prepared.digest):
+        print(f"{best}: was trained on data that differ from {prepared.folder}", file=sys.stderr)
+    learner.load_state_dict(content["state_dict"])
     learner.task.use_decoding()
     return learner.eval()
 

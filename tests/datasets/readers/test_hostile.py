@@ -215,6 +215,27 @@ def test_hostile_heads_of_sounds_are_bad_rows(tmp_path: Path) -> None:
     assert f"more than {sounds.FASTEST:,}" in said
 
 
+def test_sounds_that_are_cut_short_are_bad_rows(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    good = wav(np.zeros(800, np.float32), 8000, channels=2)
+    broken = [good[:500], good[:-1], good[:14] + good[30:], good[:13], b"RIFF", b""]
+    for number, content in enumerate([good, *broken]):
+        (tmp_path / f"x/{number}.wav").write_bytes(content)
+    examples, said = problems(media("sounds", tmp_path, whole("x/*.wav"), MANY))
+    assert len(examples) == 1
+    assert "6 of 7 rows" in said
+    assert "'x/1.wav' is cut short: 456 of 1,600 bytes" in said
+
+
+def test_a_sound_from_a_pipe_says_no_length(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    content = bytearray(wav(np.full(800, 0.5, np.float32), 8000))
+    content[4:8] = content[40:44] = b"\xff\xff\xff\xff"
+    (tmp_path / "x/0.wav").write_bytes(content)
+    (example,) = problems(media("sounds", tmp_path, whole("x/*.wav"), MANY))[0]
+    assert example.inputs["audio"].any()
+
+
 def test_a_bit_of_parquet_that_changed_is_told_as_damage(tmp_path: Path) -> None:
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     rows = [{"text": f"word {i} of many", "label": "ab"[i % 2]} for i in range(300)]

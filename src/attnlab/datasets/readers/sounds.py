@@ -20,6 +20,7 @@ from attnlab.datasets.targets import Span, span_target
 from attnlab.errors import UserError
 
 FASTEST = 768_000  # samples a second
+STREAMED = (1 << 31) - 1024  # bytes; a program that writes to a pipe promises as many, or more
 MOST_SAMPLES = 1 << 27  # of a recording, at the rate that all are brought to
 Samples = npt.NDArray[np.float32]
 
@@ -66,9 +67,13 @@ def _decoded(content: bytes, name: str) -> tuple[Samples, int]:
     try:
         with wave.open(io.BytesIO(content)) as file:
             rate, width, channels = file.getframerate(), file.getsampwidth(), file.getnchannels()
-            samples = _numbers(file.readframes(file.getnframes()), width)
-    except (wave.Error, EOFError) as error:
+            frames, read = file.getnframes(), file.readframes(file.getnframes())
+    except (wave.Error, EOFError, RuntimeError) as error:  # the last where a seek leads outside
         return _by_soundfile(content, name, error)
+    promised = frames * width * channels
+    if len(read) < promised < STREAMED:
+        raise BadRowError(f"'{name}' is cut short: {len(read):,} of {promised:,} bytes")
+    samples = _numbers(read[: len(read) // (width * channels) * width * channels], width)
     return samples.reshape(-1, channels).mean(1, dtype=np.float32), rate
 
 
@@ -92,8 +97,8 @@ def _by_soundfile(content: bytes, name: str, error: Exception) -> tuple[Samples,
 
     try:
         samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as other:
-        raise BadRowError(f"'{name}' is no sound ({other})") from None
+    except (RuntimeError, ValueError, TypeError) as other:
+        raise BadRowError(f"'{name}' is no sound ({str(other).rpartition(': ')[2]})") from None
     return samples.mean(1), rate
 
 
