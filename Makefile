@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ALL := -c constraints.txt -e '.[dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser run test test-end-to-end test-slow lint format types bench clean
+.PHONY: help setup browser run test test-end-to-end test-slow test-faults lint format types bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test-end-to-end: setup  ## one long test: the default experiment from a fresh cl
 
 test-slow: setup  ## every long test
 	$(BIN)/python -m pytest -m slow
+
+test-faults: setup  ## kills, full disks and hostile files, about half an hour: docs/reliability.md
+	$(BIN)/python -m tests.faults
 
 lint: setup  ## ruff, format and rules
 	$(BIN)/ruff format --check .

@@ -51,7 +51,7 @@ def trials(number: int, *strategies: Any) -> Callable[[Any], Any]:
         deadline=None,
         database=None,
         phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[*HealthCheck],
     )
     return lambda test: options(given(*strategies)(test))
 
