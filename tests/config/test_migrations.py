@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from attnlab.config import migrations
+from attnlab.config import compose, migrations
 from attnlab.config.compose import checked, find_mistakes, load
 from attnlab.config.migrations import (
     RENAMED_KEYS,
@@ -20,6 +20,7 @@ from attnlab.config.migrations import (
 @pytest.fixture(autouse=True)
 def said_anew() -> None:
     migrations._say.cache_clear()
+    compose._say.cache_clear()
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from attnlab.objectives.attention import (
     Transfer,
 )
 from tests.maps import random_batch
+from tests.models.building import small_config
 
 SHARED = {"site": "pooling"}
 HEADS = 3
@@ -226,9 +227,29 @@ def test_schedules_shape_the_weight():
     from attnlab.objectives.config import Decay, Warmup
 
     def term(schedule):
-        return Settings(kind="cross_entropy", site="pooling", weight=2.0, schedule=schedule).build()
+        return Settings(
+            kind="cross_entropy", site="pooling", weight=2.0, share_power=0.0, schedule=schedule
+        ).build()
 
     warm = term(Warmup(kind="warmup", steps=4))
     assert [warm.weight_at(step) for step in (0, 1, 3, 9)] == [0.5, 1.0, 2.0, 2.0]
     fall = term(Decay(kind="decay", start=10, steps=10, final=0.5))
     assert [fall.weight_at(step) for step in (0, 10, 15, 20, 99)] == [2.0, 2.0, 1.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_few_maps_count_less(power: float) -> None:
+    """One annotated row of four, and two: the mean over them times its share to a power."""
+    term = CrossEntropy(site="pooling")
+    term.share_power = power
+    counts = term.divisor(torch.tensor([1.0, 4.0])), term.divisor(torch.tensor([2.0, 4.0]))
+    assert [1 / float(each) for each in counts] == pytest.approx([0.25**power, 0.5**power / 2])
+
+
+def test_the_config_sets_how_much_less() -> None:
+    config = small_config("task=classify", "objective=supervised")
+    assert config.objective.terms["attention"].build().share_power == 0.5
+    config = small_config(
+        "task=classify", "objective=supervised", "objective.terms.attention.share_power=0"
+    )
+    assert config.objective.terms["attention"].build().share_power == 0

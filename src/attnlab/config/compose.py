@@ -32,7 +32,7 @@ from pydantic_core import ErrorDetails
 from attnlab.compat import hydra_sweep
 from attnlab.config.dataset import Dataset
 from attnlab.config.migrations import migrated, migrated_overrides
-from attnlab.config.objective import MapTerm, Term
+from attnlab.config.objective import GoldTerm, Term
 from attnlab.config.schema import Config, broken_rules
 from attnlab.config.section import Section, Variant, config_dir, import_plugins
 from attnlab.errors import ConfigError, Mistake, suggest
@@ -128,7 +128,7 @@ def _without_missing_gold(plain: dict[str, Any]) -> dict[str, Any]:
 
 def _learns_gold(term: Any) -> bool:
     schema = Term.kinds().get(str(term.get("kind"))) if isinstance(term, dict) else None
-    return schema is not None and issubclass(schema, MapTerm) and schema.needs_gold
+    return schema is not None and issubclass(schema, GoldTerm)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticKnownError
@@ -34,13 +34,32 @@ class Term(Variant, slot="term"):
 class MapTerm(Term):
     """A loss on a map."""
 
-    needs_gold: ClassVar[bool] = True  # or a teacher's map in its place
-
     site: str = Field(
         min_length=1,
         description="the map: decoder.cross.-1, decoder.cross.-2/head=0, encoder.self.3/heads=mean;"
         " or activations, how strong the states are that are attended to",
     )
+
+
+class GoldTerm(MapTerm):
+    """A loss on a map beside gold, or beside a teacher's map in its place."""
+
+    share_power: float = Field(
+        ge=0,
+        le=1,
+        description="the loss is multiplied by the share of rows that have gold, to this power: "
+        "with 0 few maps count as much as many, and answers suffer from what is learned by heart",
+    )
+
+    def settings(self) -> dict[str, Any]:
+        settings = super().settings()
+        del settings["share_power"]
+        return settings
+
+    def build(self, *args: Any, **kwargs: Any) -> Any:
+        term = super().build(*args, **kwargs)
+        term.share_power = self.share_power
+        return term
 
 
 class ObjectiveConfig(Section):
@@ -63,7 +82,7 @@ class ObjectiveConfig(Section):
             return terms
         if "task" not in terms:  # with a weight of 0 it is there and counts for nothing
             raise PydanticKnownError("missing")
-        shared = set(MapTerm.model_fields) - {"kind"}
+        shared = set(GoldTerm.model_fields) - {"kind"}
         return {
             name: term
             for name, term in terms.items()

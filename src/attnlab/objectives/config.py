@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from attnlab.config.objective import MapTerm, Schedule, Term
+from attnlab.config.objective import GoldTerm, MapTerm, Schedule, Term
 from attnlab.errors import Mistake
 
 TERMS = "attnlab.objectives.terms"
 ANSWERS = "attnlab.objectives.answers"
 MAPS = "attnlab.objectives.attention"
-REGULARISERS = "attnlab.objectives.attention"
+REGULARISERS = "attnlab.objectives.regularisers"
 
 
 class Constant(Schedule, kind="constant", target=f"{TERMS}:Constant"):
@@ -64,23 +64,23 @@ class Focal(Term, kind="focal", target=f"{ANSWERS}:Focal"):
     gamma: float = Field(ge=0, description="how much less; 0 is cross-entropy")
 
 
-class CrossEntropy(MapTerm, kind="cross_entropy", target=f"{MAPS}:CrossEntropy"):
+class CrossEntropy(GoldTerm, kind="cross_entropy", target=f"{MAPS}:CrossEntropy"):
     """-(1/N) sum t log p over the N annotated rows."""
 
 
-class KL(MapTerm, kind="kl", target=f"{MAPS}:KL"):
+class KL(GoldTerm, kind="kl", target=f"{MAPS}:KL"):
     """KL(gold || map): cross-entropy less the entropy of the gold map."""
 
 
-class MSE(MapTerm, kind="mse", target=f"{MAPS}:MSE"):
+class MSE(GoldTerm, kind="mse", target=f"{MAPS}:MSE"):
     """Squared difference, summed over the keys."""
 
 
-class SoftIoU(MapTerm, kind="soft_iou", target=f"{MAPS}:SoftIoU"):
+class SoftIoU(GoldTerm, kind="soft_iou", target=f"{MAPS}:SoftIoU"):
     """One less the overlap over the union of the two distributions."""
 
 
-class SurePossible(MapTerm, kind="sure_possible", target=f"{MAPS}:SurePossible"):
+class SurePossible(GoldTerm, kind="sure_possible", target=f"{MAPS}:SurePossible"):
     """Sure links draw the mass, possible links may hold some of it."""
 
     sure: float = Field(
@@ -88,26 +88,24 @@ class SurePossible(MapTerm, kind="sure_possible", target=f"{MAPS}:SurePossible")
     )
 
 
-class Distillation(MapTerm, kind="distillation", target=f"{MAPS}:Distillation"):
+class Distillation(GoldTerm, kind="distillation", target=f"{MAPS}:Distillation"):
     """KL from a teacher's map at a temperature."""
 
     temperature: float = Field(gt=0, description="above 1 the teacher's small weights count more")
 
 
-class Relations(MapTerm, kind="relations", target=f"{MAPS}:Relations"):
+class Relations(GoldTerm, kind="relations", target=f"{MAPS}:Relations"):
     """KL between how alike the rows of the teacher's map are and how alike the student's are."""
 
     temperature: float = Field(gt=0, description="divides the similarities before their softmax")
 
 
-class Transfer(MapTerm, kind="transfer", target=f"{MAPS}:Transfer"):
+class Transfer(GoldTerm, kind="transfer", target=f"{MAPS}:Transfer"):
     """Distance between both maps, each brought to length one (Zagoruyko & Komodakis 2017)."""
 
 
 class Guided(MapTerm, kind="guided", target=f"{REGULARISERS}:Guided"):
     """Keeps mass near the diagonal; needs no gold."""
-
-    needs_gold = False
 
     width: float = Field(gt=0, description="width g of the free band, as a share of the length")
 
@@ -115,15 +113,11 @@ class Guided(MapTerm, kind="guided", target=f"{REGULARISERS}:Guided"):
 class Entropy(MapTerm, kind="entropy", target=f"{REGULARISERS}:Entropy"):
     """Entropy of the map; needs no gold."""
 
-    needs_gold = False
-
     seek: Literal["focused", "spread"] = Field(description="lower the entropy, or raise it")
 
 
 class Sparsity(MapTerm, kind="sparsity", target=f"{REGULARISERS}:Sparsity"):
     """Few and contiguous keys; needs no gold."""
-
-    needs_gold = False
 
     power: float = Field(
         gt=0, le=1, description="exponent of the weights; 1 only for weights that need not sum to 1"
@@ -133,5 +127,3 @@ class Sparsity(MapTerm, kind="sparsity", target=f"{REGULARISERS}:Sparsity"):
 
 class Coverage(MapTerm, kind="coverage", target=f"{REGULARISERS}:Coverage"):
     """No key twice (See et al. 2017); needs no gold."""
-
-    needs_gold = False

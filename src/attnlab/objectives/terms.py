@@ -67,7 +67,7 @@ class TermLoss:
     """What a term says of one batch, before its weight."""
 
     total: Tensor  # scalar: the sum to minimise
-    count: Tensor  # scalar: how many summands count, of which the loss is the mean
+    count: Tensor  # scalar: how many summands count; or what the term's `divisor` reads
     figures: Mapping[str, Tensor] = field(default_factory=dict)  # scalars to log beside it
 
     @property
@@ -166,8 +166,12 @@ class Term(nn.Module, ABC):
         return ()
 
     def count(self, batch: Batch, task: Any) -> Tensor | None:
-        """The count of its loss without a teacher, where a batch alone tells it: a scalar."""
+        """The count of its loss without a teacher, where a batch alone tells it."""
         return None
+
+    def divisor(self, count: Tensor) -> Tensor:
+        """What the sum is divided by, where `count` is that of all processes and batches."""
+        return count
 
     @abstractmethod
     def forward(self, view: StepView) -> TermLoss:

@@ -79,12 +79,13 @@ class Learner(pl.LightningModule):
             counts = [term.count(each, self.task) for each in batch.window]
             known = [each for each in counts if each is not None]
             if len(known) == len(counts):
-                count = torch.stack(known).sum().to(count.device) / self.settings.accumulate
+                count = torch.stack(known).sum(0).to(count.device) / self.settings.accumulate
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             count = count.to(torch.float32, copy=True)
             torch.distributed.all_reduce(count)
             count = count / torch.distributed.get_world_size()
-        return torch.where(count > 0, count, 1.0)
+        divisor = term.divisor(count)
+        return torch.where(divisor > 0, divisor, 1.0)
 
     def _view(self, batch: Batch) -> tuple[StepView, dict[str, Term]]:
         """One forward pass as the terms see it, and the terms that count at this step."""

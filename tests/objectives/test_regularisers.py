@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from attnlab.data.target_batch import collate_targets
-from attnlab.objectives.attention import Coverage, Entropy, Guided, Sparsity
+from attnlab.objectives.regularisers import Coverage, Entropy, Guided, Sparsity
 from tests.maps import random_batch
 
 SHARED = {"site": "pooling"}
