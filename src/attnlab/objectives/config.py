@@ -64,6 +64,22 @@ class Focal(Term, kind="focal", target=f"{ANSWERS}:Focal"):
     gamma: float = Field(ge=0, description="how much less; 0 is cross-entropy")
 
 
+class Adversarial(Term, kind="adversarial", target="attnlab.objectives.adversarial:Adversarial"):
+    """The loss under the worst small noise on the embeddings, or on the logits of a map."""
+
+    where: str = Field(min_length=1, description="inputs, or a map: pooling, decoder.cross.-1, ...")
+    virtual: bool = Field(
+        description="move the answers away from those without noise; else, away from gold"
+    )
+    size: float = Field(
+        gt=0,
+        description="longest noise: of the logits of a row; of embeddings as a share of their own "
+        "length",
+    )
+    steps: int = Field(gt=0, description="steps along the gradient")
+    every_step: bool = Field(description="train on the noise of every step, not of the last alone")
+
+
 class CrossEntropy(GoldTerm, kind="cross_entropy", target=f"{MAPS}:CrossEntropy"):
     """-(1/N) sum t log p over the N annotated rows."""
 
