@@ -6,10 +6,13 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
 from attnlab.cli import commands, main
+from attnlab.config.compose import load
 from tests.commands import REPOSITORY, environment, run
 
 TRAIN = [sys.executable, "train.py"]
@@ -95,6 +98,30 @@ def test_unknown_stage(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_folder_that_is_no_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", os.devnull]) == 2
     assert capsys.readouterr().err.startswith(f"attnlab: {os.devnull}: not a run's folder")
+
+
+CHECKED = """
+import sys
+from attnlab.cli import main
+for words in (
+    ["predict", sys.argv[1], "--input", "nowhere.csv"],
+    ["report", sys.argv[1], "nowhere"],
+    ["evaluate", sys.argv[1], "metrics.link=1"],
+    ["explain", sys.argv[1], "examples=none"],
+):
+    assert main(words) == 2, words
+sys.exit("torch" in sys.modules)
+"""
+
+
+def test_arguments_are_checked_before_torch_is_imported(tmp_path: Path) -> None:
+    _, plain = load()
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain))
+    done = run([sys.executable, "-c", CHECKED, str(tmp_path)])
+    assert done.returncode == 0, done.stderr
+    problems = [line for line in done.stderr.splitlines() if line.startswith("attnlab: ")]
+    assert problems[0].startswith("attnlab: --input: no file nowhere.csv; ")
+    assert problems[1].startswith("attnlab: nowhere: not a run's folder; ")
 
 
 @pytest.mark.parametrize("flag", [["--config-dir", "/nowhere"], ["-cn", "nothing"]])

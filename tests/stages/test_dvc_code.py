@@ -35,6 +35,7 @@ SHOWS = {
     "attnlab.training.progress",
     "attnlab.training.wandb_run",
 }
+AFTER_TRAINING = {"attnlab.stages.evaluated_split", "attnlab.report.tables"}  # other stages' code
 SOURCE = "src/attnlab"
 FINE = {"report", "stages", "training"}  # listed file by file: a logger must not train again
 MANY = 5  # files of another package from which the package is listed
@@ -71,6 +72,8 @@ def code_of(stage: str) -> set[str]:
     roots = {f"attnlab.stages.{stage}", *(m for kind in kinds for m in of_package(kind))}
     others = {f"attnlab.stages.{other}" for other in SECTIONS if other != stage}
     without = {*SHOWS, *(others - {"attnlab.stages.prepare"})}
+    if stage == "train":
+        without |= AFTER_TRAINING
     if stage == "report":
         without = others
     files = dependencies(roots, without).values()

@@ -10,7 +10,8 @@ import torch
 
 from attnlab.cli import main
 from attnlab.report.tables import lost_to_linear
-from attnlab.stages.evaluate import _batches, folder_name
+from attnlab.stages.evaluate import folder_name
+from attnlab.stages.evaluated_split import _batches
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import open_run
 from tests.runs import SHORT, ran

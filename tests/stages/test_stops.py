@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from attnlab.stages import evaluate
+from attnlab.stages.evaluated_split import Evaluation
 from attnlab.stages.run_status import read_status
 from attnlab.training.learner import Learner
 from tests.commands import small
@@ -68,7 +68,9 @@ def test_signal_while_evaluating(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        evaluate.Evaluation, "save", when(evaluate.Evaluation.save, lambda: send(number, number))
+        Evaluation,
+        "save",
+        when(Evaluation.save, lambda: send(number, number)),
     )
     done = command(training(tmp_path), tmp_path, seconds=60)
     assert_one_line(done, f"stopped by {number.name}")
@@ -80,7 +82,9 @@ def test_signal_in_a_command_without_training(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        evaluate.Evaluation, "save", when(evaluate.Evaluation.save, lambda: send(signal.SIGTERM))
+        Evaluation,
+        "save",
+        when(Evaluation.save, lambda: send(signal.SIGTERM)),
     )
     assert_one_line(command(["evaluate", str(run)], tmp_path, 60), "stopped by SIGTERM")
     assert read_status(run)["state"] == "finished", "it was trained to the end"

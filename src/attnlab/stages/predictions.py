@@ -1,4 +1,4 @@
-"""Answers of a trained run to requests, each with its score and its map."""
+"""Answers of a trained run to requests, each with its score and its map, also as JSON."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
 from attnlab.config.compose import check, config_dir
+from attnlab.config.dataset import Dataset
 from attnlab.data.batch import collate
 from attnlab.data.codec import Codec, Map
 from attnlab.data.example import Example
 from attnlab.data.groups import Groups
+from attnlab.data.prepared import Prepared
+from attnlab.data.vocabulary import Vocabulary
+from attnlab.datasets.readers.files import BadRowError
 from attnlab.errors import UserError, suggest
-from attnlab.report.examples import ShownExample
-from attnlab.stages.requests import Request
+from attnlab.report.examples import ShownExample, gold_text
+from attnlab.stages.requests import Request, in_units, wording_of
 from attnlab.stages.trained_run import TrainedRun
 from attnlab.tasks.generate import Decoding
 from attnlab.tasks.task import Prediction, Task
@@ -162,3 +167,57 @@ def offer_training_answers(trained: TrainedRun) -> None:
     if trained.task.chooses_among_texts:
         answers: Iterable[Any] = (e.answer for e in trained.prepared.examples("train"))
         trained.task.choose_among(trained.model, answers)
+
+
+def offer_replies(trained: TrainedRun, file: str | None) -> None:
+    """Let the task choose among the lines of a file, or among all answers of training."""
+    if file is None:
+        offer_training_answers(trained)
+    elif not trained.task.chooses_among_texts:
+        raise UserError("--replies: this run does not choose among texts; try it without")
+    else:
+        vocabulary = trained.prepared.codec.answers.vocabulary
+        assert vocabulary is not None
+        if not Path(file).is_file():
+            raise UserError(f"--replies: no file {file}")
+        lines = _reply_lines(Path(file), trained.config.dataset, vocabulary)
+        trained.task.choose_among(trained.model, lines)
+
+
+def _reply_lines(file: Path, dataset: Dataset, vocabulary: Vocabulary) -> Iterator[list[str]]:
+    """The lines of a file as the words of answers."""
+    wording = wording_of(dataset)
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            yield in_units(line, wording, vocabulary, "line")
+        except BadRowError as error:
+            raise UserError(f"--replies: {file}:{number}: {error}") from None
+
+
+def as_json(
+    request: Request, answers: Iterable[PredictedAnswer], prepared: Prepared, with_map: bool
+) -> dict[str, Any]:
+    """What is written of one request."""
+    line: dict[str, Any] = {"id": request.id}
+    if request.example is None:
+        return line | {"problem": request.problem}
+    example, codec = request.example, prepared.codec
+    texts = {name: value for name, value in example.inputs.items() if isinstance(value, list)}
+    line |= {"inputs": texts, "attended": example.attended}
+    if request.answered:
+        line["gold"] = gold_text(example, codec)
+    aligned = example.attended in texts
+    return line | {"predictions": [_described(each, aligned, with_map) for each in answers]}
+
+
+def _described(answer: PredictedAnswer, aligned: bool, with_map: bool) -> dict[str, Any]:
+    """What is written of one answer; `aligned` says that a text is attended to."""
+    content: dict[str, Any] = {"answer": answer.text}
+    if answer.score is not None:
+        content["score"] = round(answer.score, 6)
+    if answer.words and aligned:
+        attended = answer.map.argmax(1).tolist()
+        content["alignment"] = " ".join(f"{i}-{j}" for j, i in enumerate(attended))
+    if with_map:
+        content["map"] = [[round(w, 4) for w in row] for row in answer.map.tolist()]
+    return content

@@ -16,8 +16,9 @@ from attnlab.data.example import SPLITS, Split
 from attnlab.errors import UserError, suggest
 from attnlab.report.summary import read_figures
 from attnlab.report.tables import show_figures
-from attnlab.stages import evaluate
 from attnlab.stages import train as training
+from attnlab.stages.evaluate import changed_run, folder_name
+from attnlab.stages.evaluated_split import evaluate
 from attnlab.stages.explain import not_explained, uncompiled
 from attnlab.stages.predictions import (
     PredictedAnswer,
@@ -159,10 +160,10 @@ class TrainedRun(LoadedRun):
             {'exact_match': 0.994}
         """
         if not changes and split == "test":
-            return evaluate.evaluate(self)
-        name = evaluate.folder_name([*changes, *([] if split == "test" else [f"split={split}"])])
-        run, folder = evaluate.changed_run(self.run, list(changes), name)
-        return evaluate.evaluate(LoadedRun(run), folder, split)
+            return evaluate(self)
+        name = folder_name([*changes, *([] if split == "test" else [f"split={split}"])])
+        run, folder = changed_run(self.run, list(changes), name)
+        return evaluate(LoadedRun(run), folder, split)
 
     def explain(
         self,

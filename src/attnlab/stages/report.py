@@ -14,25 +14,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attnlab.errors import UserError
 from attnlab.metrics.figures import facts
-from attnlab.report.examples import load_examples
-from attnlab.report.page import Curves, ReportedRun, export, page, provenance
-from attnlab.report.recorded_maps import MapHistory, load_frames, load_heads, map_history
 from attnlab.report.summary import differences, read_figures
-from attnlab.report.tables import (
-    PER_EXAMPLE,
-    RESAMPLES,
-    changed_history,
-    read_scores,
-    require_results,
-)
 from attnlab.stages import trusted_plugins
-from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, flat, open_run
 from attnlab.text_files import DamagedFileError, damage_told, read_table, write_whole
+
+if TYPE_CHECKING:
+    from attnlab.report.page import Curves, ReportedRun
+    from attnlab.report.recorded_maps import MapHistory
 
 COMMAND = "write the HTML report of a run"
 
@@ -55,6 +48,9 @@ def main(arguments: list[str]) -> None:
         output = runs[0].folder / "report.html" if len(runs) == 1 else Path("comparison.html")
     print(write(runs, output))
     if chosen.export:
+        from attnlab.report.examples import load_examples
+        from attnlab.report.page import export
+
         folder = Path(chosen.export)
         pictures = export(output, load_examples(runs[0].folder / "examples.json"), folder)
         print(f"{folder}: {len(pictures)} files")
@@ -62,6 +58,9 @@ def main(arguments: list[str]) -> None:
 
 def write(runs: Sequence[Run], output: Path) -> Path:
     """Write the page from the files of the other stages."""
+    from attnlab.report.page import page
+    from attnlab.report.tables import PER_EXAMPLE, RESAMPLES, read_scores
+
     reported = [_reported(run) for run in runs]
     tables = [read_scores(run.folder, RESAMPLES) for run in runs]
     ids = [read_scores(run.folder, PER_EXAMPLE).get("id", []) for run in runs]
@@ -83,6 +82,11 @@ def _title(names: Sequence[str]) -> str:
 
 
 def _reported(run: Run) -> ReportedRun:
+    from attnlab.report.examples import load_examples
+    from attnlab.report.page import ReportedRun, provenance
+    from attnlab.report.recorded_maps import load_heads
+    from attnlab.report.tables import PER_EXAMPLE, changed_history, read_scores, require_results
+
     figures = read_figures(run.folder)
     require_results(run.folder, figures.get("files", {}))
     for name in changed_history(run.folder, figures.get("history", {})):
@@ -113,6 +117,9 @@ def _explained(figures: dict[str, Any]) -> dict[str, Any]:
 
 def _map_history(run: Run) -> MapHistory:
     """The maps recorded in training, with the validation examples that they belong to."""
+    from attnlab.report.recorded_maps import MapHistory, load_frames, map_history
+    from attnlab.stages.prepare import prepared_data
+
     frames = load_frames(run.folder)
     if not frames:
         return MapHistory()

@@ -146,7 +146,8 @@ def existing_run(name: str | Path) -> Path:
     folder = run_folder(name)
     if not (folder / "config.yaml").is_file():
         near = [str(p.parent) for p in Path("runs").glob("*/*/config.yaml")]
-        raise UserError(f"{folder}: not a run's folder; {suggest(str(folder), near)}")
+        hint = suggest(str(folder), near) or "try: attnlab runs --below FOLDER"
+        raise UserError(f"{folder}: not a run's folder; {hint}")
     return folder
 
 

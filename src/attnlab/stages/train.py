@@ -21,7 +21,9 @@ from attnlab.errors import (
     suggest,
 )
 from attnlab.report.logged import log_evaluation, map_recorder
-from attnlab.stages import evaluate, report
+from attnlab.report.tables import show_figures
+from attnlab.stages import report
+from attnlab.stages.evaluated_split import evaluate
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run
 from attnlab.stages.run_start import resume_command, start
@@ -123,11 +125,11 @@ def finish(run: Run, loggers: Sequence[RunLogger]) -> None:
     """What is left when the model is trained: judge it, write it up, say where everything is."""
     if "evaluate" not in run.config.stages:
         return
-    figures = evaluate.evaluate(TrainedRun(run))
+    figures = evaluate(TrainedRun(run))
     log_evaluation(loggers, figures, run.folder)
     if "report" in run.config.stages:
         report.write([run], run.folder / "report.html")
-    evaluate.show_figures(run.config.name, run.folder, figures)
+    show_figures(run.config.name, run.folder, figures)
 
 
 def _checkpoint_to_resume(

@@ -1,0 +1,201 @@
+"""The figures of a split: one pass of a trained model over it, beside its controls."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from rich.progress import track
+from torch import Tensor
+from torch.utils.data import Subset
+from torchmetrics import Metric
+
+from attnlab.attention.taps import MAP_CHANGES, Intervention, Tap
+from attnlab.data.batch import Batch
+from attnlab.data.example import Split
+from attnlab.data.loader import Items, eval_loader
+from attnlab.data.prepared import Prepared
+from attnlab.metrics.controls import PositionPrior, controls
+from attnlab.metrics.figures import Interval, defined, facts
+from attnlab.metrics.pooled import map_metrics
+from attnlab.metrics.text import Changed
+from attnlab.report.examples import ShownExample, choose_examples, gold_text, save_examples
+from attnlab.report.map_pictures import draw_head_grids, draw_maps
+from attnlab.report.recorded_maps import HeadMaps
+from attnlab.report.summary import checksum, draw_panels
+from attnlab.report.tables import HISTORY, hashes, save_figures, save_scores
+from attnlab.stages.run import Run
+from attnlab.stages.trained_run import TrainedRun
+from attnlab.tasks.task import Task
+from attnlab.text_files import write_whole
+from attnlab.training.evaluator import Evaluator
+from attnlab.training.learner import Learner
+
+Figures = dict[str, Any]
+SHOWN = 200  # examples kept for the report
+
+
+def evaluate(trained: TrainedRun, folder: Path | None = None, split: Split = "test") -> Figures:
+    """Every figure of a split, also written to metrics.json, with maps beside it.
+
+    Args:
+        trained: a trained run, perhaps with other settings of its metrics.
+        folder: where files go; the run's own folder if None.
+        split: train, val or test.
+    """
+    run, prepared, learner = trained.run, trained.prepared, trained.learner
+    folder = folder or run.folder
+    started = time.monotonic()
+    evaluation = Evaluation(run, prepared, learner, split)
+    for number, batch in enumerate(_batches(run, prepared, learner.device, split)):
+        evaluation.update(number, batch)
+    evaluation.save(folder)
+    figures = evaluation.figures()
+    figures["cost"] = {
+        "parameters": sum(p.numel() for p in learner.parameters()),
+        "train_seconds": round(run.status.get("train_seconds", math.nan), 1),
+        "peak_memory_mib": round(run.status.get("peak_memory_mib", math.nan), 1),
+        "evaluate_seconds": round(time.monotonic() - started, 1),
+    }
+    figures["about"] = {
+        name: fact.plain()
+        for group in ("answer", "attention", "cost")
+        for name in figures[group]
+        if (fact := facts(name)) is not None
+    }
+    figures["files"], figures["history"] = hashes(folder), hashes(run.folder, HISTORY)
+    figures = defined(figures)
+    figures["checksum"] = checksum(figures)
+    text = json.dumps(figures, indent=2, allow_nan=False) + "\n"
+    write_whole(folder / "metrics.json", text)
+    draw_panels(figures, folder)
+    save_figures(figures, folder)
+    return figures
+
+
+class Evaluation:
+    """What one pass over a split collects."""
+
+    def __init__(
+        self, run: Run, prepared: Prepared, learner: Learner, split: Split = "test"
+    ) -> None:
+        self.run, self.prepared, self.learner = run, prepared, learner
+        self.examples = prepared.examples(split)
+        known = (
+            prepared.codec.target_over_words(example)
+            for example in prepared.examples("train")[:2000]
+        )
+        self.prior = PositionPrior.fit(target for target in known if target is not None)
+        learner.task.fit(prepared.examples("train"))
+        self.evaluator = self._new_evaluator()
+        self.controls: dict[str, Evaluator] = {}  # by name, of control maps
+        self.answer_controls: dict[str, list[Metric]] = {}  # by name, of control answers
+        changes = MAP_CHANGES if run.config.task.map_decides else {}
+        self.changed = {name: Changed() for name in changes}
+        self.heads = HeadMaps()
+        golds = [gold_text(example, prepared.codec) for example in self.examples]
+        self.chosen = set(choose_examples(golds, SHOWN))  # positions in the split
+        self.shown: list[ShownExample] = []
+        self.losses: list[tuple[float, float]] = []  # of each example: its sum, how many units
+
+    def _new_evaluator(self) -> Evaluator:
+        metrics = map_metrics(self.run.config.metrics, self.prior)
+        return Evaluator(self.learner.task, metrics).to(self.learner.device)
+
+    @torch.no_grad()
+    def update(self, number: int, batch: Batch) -> None:
+        """Add a batch: the model as it is, control maps and answers, and changed maps."""
+        model, task = self.learner.model, self.learner.task
+        chosen = [i for i, index in enumerate(batch.index.tolist()) if index in self.chosen]
+        with Tap(model, task.map) as tap, self.heads.record(model, chosen) as probes:
+            scores = task.run(model, batch)
+        rows = list(_rows(task, scores, batch))
+        self.heads.keep(probes, [rows[i] for i in chosen])
+        weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
+        weights = task.as_gold(weights, scores, batch)
+        answers = task.answer(model, batch)
+        self.evaluator.update(batch, scores, answers, weights)
+        self.losses += zip(*(side.tolist() for side in task.losses(scores, batch)), strict=True)
+        for name, map_ in controls(batch.target_over_words, self.prior, seed=number).items():
+            control = self.controls.setdefault(name, self._new_evaluator())
+            if name == "oracle":
+                control.update_best(batch.target_over_words)
+            else:
+                control.update_maps(map_, batch.target_over_words)
+        texts = task.texts(answers, batch)
+        # Examples are read from disk only by the controls that need them.
+        examples: Any = Subset(cast(Any, self.examples), batch.index.tolist())
+        made = task.controls(batch, scores, examples)
+        for name, (control_scores, control_answers) in made.items():
+            metrics = self.answer_controls.setdefault(name, task.metrics())
+            task.update_metrics(metrics, batch, control_scores, control_answers)
+        for name in self.changed:
+            with Intervention(model, task.map, MAP_CHANGES[name]):
+                other = task.answer(model, batch)
+            self.changed[name].update(task.changed(answers, other, batch))
+        self._show(chosen, batch, texts, weights, answers)
+
+    def _show(
+        self, chosen: list[int], batch: Batch, texts: list[str], weights: Tensor, answers: Tensor
+    ) -> None:
+        """Keep the chosen examples of a batch for the report."""
+        for i in chosen:
+            map_, answer = (each[i].float().cpu().numpy() for each in (weights, answers))
+            example = self.examples[int(batch.index[i])]
+            self.shown.append(ShownExample.of(example, self.prepared.codec, texts[i], map_, answer))
+
+    def save(self, folder: Path) -> None:
+        """Write what reports show: examples, heads, figures of each example, pictures."""
+        save_examples(self.shown, folder / "examples.json")
+        self.heads.save(folder)
+        ids = [example.id for example in self.examples]
+        metrics = [*self.evaluator.answers, *self.evaluator.maps]
+        save_scores(folder, ids, self.losses, metrics, self.changed)
+        drawn = self.shown[: self.run.config.logger.maps_examples]
+        draw_maps(drawn, folder / "maps")
+        draw_head_grids(drawn, self.heads.examples, folder / "maps")
+
+    def figures(self) -> Figures:
+        """Every figure of the split, by what it is about."""
+        computed = self.evaluator.compute()
+        return {
+            "answer": {name: value for name, value in computed.items() if "/" not in name},
+            "attention": self.evaluator.compute_maps(),
+            "trust": {n: m.compute()["changed"] for n, m in self.changed.items()},
+            "controls": {name: each.compute_maps() for name, each in self.controls.items()},
+            "answer_controls": {n: _computed(each) for n, each in self.answer_controls.items()},
+            "intervals": {name: [i.low, i.high] for name, i in self._intervals()},
+        }
+
+    def _intervals(self) -> Iterator[tuple[str, Interval]]:
+        for metric in (*self.evaluator.answers, *self.evaluator.maps):
+            yield from metric.intervals().items()  # type: ignore[operator]
+        for name, metric in self.changed.items():
+            yield f"trust/{name}", metric.intervals()["changed"]
+
+
+def _rows(task: Task, scores: Any, batch: Batch) -> Iterator[list[int]]:
+    """Of each example the rows of the model's map that belong to rows of gold."""
+    rows = task.rows(scores, batch)
+    for index, count in enumerate(batch.target.row_mask.sum(1).tolist()):
+        yield list(range(count)) if rows is None else rows[index, :count].tolist()
+
+
+def _computed(metrics: list[Metric]) -> dict[str, float]:
+    return {name: value for metric in metrics for name, value in metric.compute().items()}
+
+
+def _batches(
+    run: Run, prepared: Prepared, device: torch.device, split: Split = "test"
+) -> Iterator[Batch]:
+    """A split, each example encoded when its batch is due."""
+    items = Items(prepared.examples(split), prepared.codec, kept=0)
+    loader = eval_loader(items, run.config.trainer.batches.eval_size, pin=False)
+    shown = run.config.trainer.progress
+    for batch in track(loader, "evaluating", disable=not shown, transient=True):
+        yield batch.to(device)
