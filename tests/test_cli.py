@@ -124,11 +124,27 @@ def test_arguments_are_checked_before_torch_is_imported(tmp_path: Path) -> None:
     assert problems[1].startswith("attnlab: nowhere: not a run's folder; ")
 
 
-@pytest.mark.parametrize("flag", [["--config-dir", "/nowhere"], ["-cn", "nothing"]])
-def test_a_flag_of_hydra_that_is_wrong_is_named(
-    flag: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["train", *flag]) == 2
+def test_a_flag_of_hydra_that_is_wrong_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "-cn", "nothing"]) == 2
     text = capsys.readouterr().err
     assert text.startswith("attnlab: config: ")
-    assert flag[1] in text
+    assert "nothing" in text
+    assert main(["train", "--config-dir", "/nowhere"]) == 2
+    assert capsys.readouterr().err == "attnlab: --config-dir: no folder /nowhere\n"
+
+
+def test_mistakes_in_a_folder_of_ones_own_are_those_of_conf(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "my conf"
+    (folder / "experiment").mkdir(parents=True)
+    mine = folder / "experiment" / "mine.yaml"
+    mine.write_text("# @package _global_\nseed: 3\n")
+    for flag in (["--config-dir", str(folder)], [f"-cd={folder}"]):
+        assert main(["train", *flag, "experiment=mine", "trainer.max_epoch=1", "seed=-1"]) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0] == "attnlab: 2 mistakes:"
+        assert lines[1].startswith("  trainer.max_epoch: unknown key; did you mean 'max_epochs'?")
+        assert lines[2].startswith("  seed: -1 is not allowed")
+    assert main(["train", "--config-dir", str(folder), "experiment=mien"]) == 2
+    assert "experiment: no option 'mien'; did you mean 'mine'?" in capsys.readouterr().err

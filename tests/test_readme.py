@@ -74,12 +74,21 @@ def test_every_experiment_is_named_and_no_other() -> None:
 @pytest.mark.parametrize(
     "words", [w for w in TRAINING if not (ONLY_SHOW | OWN_PROCESSES) & set(w)], ids=" ".join
 )
-def test_training(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training(
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
     # The README's own words come last, so that they win over what makes the run small.
     assert main(["train", *small(tmp_path), *words]) == 0
-    if "debug=fast_dev_run" not in words:
-        (report,) = tmp_path.glob("runs/*/*/report.html")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith(": prepare, train, evaluate, report")
+    (report,) = tmp_path.glob("runs/*/*/report.html")
+    if "debug=fast_dev_run" in words:
+        assert lines[-1] == "ok"
+    else:
         for command in ("evaluate", "report"):
             assert main([command, str(report.parent)]) == 0
 

@@ -58,11 +58,16 @@ class ConfigError(UserError):
 
 
 def suggest(wrong: str, allowed: Iterable[str], show: int = 12) -> str:
-    """The hint for a name that is not among the allowed: the nearest one, then the list."""
-    names = sorted(allowed)
+    """The hint for a name that is not among the allowed: the nearest one, then the list.
+
+    A list of more than `show` names is cut, the nearest first.
+    """
+    names = sorted(set(allowed))
     near = difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
     parts = [f"did you mean '{near[0]}'?"] if near else []
-    if names:
-        more = f", ... ({len(names)} in all)" if len(names) > show else ""
-        parts.append(f"allowed: {', '.join(names[:show])}{more}")
+    if len(names) > show:
+        nearest = difflib.get_close_matches(wrong, names, n=show, cutoff=0.0)
+        parts.append(f"allowed: {', '.join(nearest)}, ... ({len(names)} in all)")
+    elif names:
+        parts.append(f"allowed: {', '.join(names)}")
     return " ".join(parts)

@@ -88,6 +88,7 @@ def test_parameters_get_the_names_of_today() -> None:
 
 
 def test_a_command_with_old_names_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    compose._say.cache_clear()  # other tests compose datasets without gold, too
     config, _ = load(["experiment=reviews", "dataset=files", "dataset.looks_at=text"])
     assert config.dataset.attended == "text"  # type: ignore[attr-defined]
     assert capsys.readouterr().err.splitlines() == [

@@ -41,6 +41,7 @@ DATASETS = {
     "classify": ["dataset=reviews"],
     "rank": ["dataset=baskets"],
     "extract": ["dataset=files", "dataset/answer=mark"],
+    "tag": ["dataset=files", "dataset/answer=tags"],
     "attend": ["dataset=canvas", "dataset.task_view=attend"],
     "locate": ["dataset=canvas", "dataset.task_view=locate"],
     "segment": ["dataset=canvas", "dataset.task_view=segment"],

@@ -47,7 +47,8 @@ def test_each_state_is_its_own_word(plugin: list[str]) -> None:
     config, _ = load(["~experiment", "task=generate", "logger=files", *plugin])
     with pytest.raises(UserError, match=r"model\.kind: has no decoder"):
         built(config, texts([2], [3]))
-    config, _ = load(["~experiment", "task=tag", "logger=files", *plugin])
+    tags = ["dataset=files", "dataset/answer=tags"]
+    config, _ = load(["~experiment", "task=tag", "logger=files", *tags, *plugin])
     model, batch, _ = built(config, texts([4, 6], [4, 6]))
     with torch.no_grad():
         states = model.reader(batch).memory.values

@@ -199,7 +199,8 @@ def test_ranker_names_items_best_first() -> None:
     ("task", "dataset", "meant"),
     [
         ("generate", "reviews", "classify"),
-        ("classify", "dates", "generate or retrieve or tag"),
+        ("classify", "dates", "generate or retrieve"),
+        ("tag", "dates", "generate or retrieve"),
         ("rank", "reviews", "classify"),
         ("segment", "canvas", "classify"),
     ],

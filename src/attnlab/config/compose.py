@@ -203,7 +203,9 @@ def _from_omegaconf(error: OmegaConfBaseException, folder: Path | None = None) -
     problem = " ".join((error.msg or str(error)).split(" full_key:")[0].splitlines()[0].split())
     if "is not in struct" in problem:
         groups = [p.name for p in (folder or config_dir()).iterdir() if p.is_dir()]
-        return Mistake(key, "unknown key", _suggest_key(key, groups))
+        parent: Any = error.parent_node
+        beside = list(parent.keys()) if isinstance(parent, DictConfig) else []
+        return Mistake(key, "unknown key", _suggest_key(key, beside if "." in key else groups))
     return Mistake(key, problem)
 
 
@@ -229,13 +231,13 @@ def mistake_from(details: ErrorDetails, plain: dict[str, Any]) -> Mistake:
     return Mistake(key, f"{value!r} is not allowed", details["msg"].removeprefix("Input "))
 
 
-def _suggest_key(key: str, groups: Sequence[str] = (), plain: dict | None = None) -> str:
+def _suggest_key(key: str, beside: Sequence[str] = (), plain: dict | None = None) -> str:
     """The nearest sibling of a wrong key, or the same last word anywhere else in the config."""
     parent, _, leaf = key.rpartition(".")
     siblings = list(_fields(parent.split(".") if parent else [], plain or {}))
     if leaf in siblings:
         return f"{parent} is null; try: +{key}=VALUE"
-    hint = suggest(leaf, [*siblings, *(groups if not parent else ())])
+    hint = suggest(leaf, [*siblings, *map(str, beside)])
     if "did you mean" in hint:
         return hint
     elsewhere = [k for k in _all_keys(Config) if k.split(".")[-1] == leaf]

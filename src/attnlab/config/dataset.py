@@ -119,6 +119,14 @@ class Dataset(Variant, slot="dataset"):
             yield Mistake(where, problem)
 
     @property
+    def answers_each_unit(self) -> bool | None:
+        """Whether an answer has a unit for each unit of the attended input, as tags are.
+
+        None where the dataset's class does not state it.
+        """
+        return getattr(self.target, "answers_each_unit", None)
+
+    @property
     def one_vocabulary(self) -> bool:
         """Whether all its texts share one vocabulary."""
         return False

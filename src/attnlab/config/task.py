@@ -63,12 +63,17 @@ class Task(Variant, slot="task"):
         """Rows of the map of an answer that is given as a whole."""
         return 1
 
+    @classmethod
+    def learns(cls, dataset: Any) -> bool:
+        """Whether the answers of a dataset are of a form that the task learns."""
+        return dataset.answer_form in cls.answer_forms
+
     def mistakes(self, config: Any) -> Iterator[Mistake]:
         """A task learns answers of its own forms alone."""
-        form, dataset = config.dataset.answer_form, config.dataset.name
-        if form not in self.answer_forms:
-            suitable = [kind for kind, each in Task.kinds().items() if form in each.answer_forms]
-            problem = f"'{self.kind}' does not go with answers of form '{form}' in '{dataset}'"
+        form, dataset = config.dataset.answer_form, config.dataset
+        if not self.learns(dataset):
+            suitable = [kind for kind, each in Task.kinds().items() if each.learns(dataset)]
+            problem = f"'{self.kind}' does not go with answers of form '{form}' in '{dataset.name}'"
             hint = f"did you mean '{' or '.join(suitable)}'?" if suitable else ""
             yield Mistake("task.kind", problem, hint)
 

@@ -86,7 +86,7 @@ class Trainer(Section):
     compile: bool = Field(description="torch.compile the model; pays off in long runs only")
     log_every: int = Field(gt=0, description="steps between two logged points")
     progress: bool = Field(description="show a progress bar")
-    fast_dev_run: bool = Field(description="one batch through every part, nothing kept")
+    fast_dev_run: bool = Field(description="one batch of each split through every stage")
     overfit_batches: int = Field(ge=0, description="train on this many batches only; 0 is off")
     profile: bool = Field(description="write a table of where the time goes")
     batches: Batches

@@ -10,6 +10,7 @@ import shlex
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -56,6 +57,7 @@ class Prepared:
         self.folder, self.layout, self.spelling = folder, layout, spelling
         self.adapt_answers = adapt_answers  # to what the task learns
         self.missing = missing or {}  # share of the examples that lack an input, by its name
+        self.count: int | None = None  # of the examples of each split; all where None
         if not (folder / META).is_file():
             raise UserError(f"{folder}: no prepared data; try: attnlab prepare")
         self.meta = _read_meta(folder)
@@ -77,11 +79,19 @@ class Prepared:
         adapt_answers: Callable[[Answer, Mapping[str, Input]], Answer] | None = None,
     ) -> Prepared:
         """The same data for a model with this map layout and spelling, and for its task."""
-        return Prepared(self.folder, layout, spelling, adapt_answers, self.missing)
+        prepared = Prepared(self.folder, layout, spelling, adapt_answers, self.missing)
+        prepared.count = self.count
+        return prepared
 
     def lacking(self, missing: Mapping[str, float]) -> Prepared:
         """The same data, of which shares of the examples lack inputs."""
         return Prepared(self.folder, self.layout, self.spelling, self.adapt_answers, missing)
+
+    def first(self, count: int) -> Prepared:
+        """The same data with the first examples of each split alone."""
+        few = copy(self)
+        few.count = count
+        return few
 
     @property
     def digest(self) -> str:
@@ -90,7 +100,8 @@ class Prepared:
 
     def examples(self, split: Split) -> Sequence[Example]:
         """The examples of a split, read when they are asked for."""
-        return lacking(Stored(self.folder, split), self.missing, self.codec.inputs)
+        examples = lacking(Stored(self.folder, split), self.missing, self.codec.inputs)
+        return examples if self.count is None else examples[: self.count]
 
 
 def _read_meta(folder: Path) -> dict[str, Any]:
@@ -194,9 +205,9 @@ def _up_to_date(folder: Path, mark: str) -> Prepared | None:
 
 def _write(dataset: Dataset, folder: Path, mark: str, say: Callable[[str], None]) -> None:
     source, store = _source(dataset), Store(folder)
+    checked = {split: _checked(source.examples(split), split, dataset) for split in SPLITS}
     sizes = {
-        split: store.write(split, _checked(source.examples(split), split, dataset))
-        for split in SPLITS
+        split: store.write(split, _with_bar(checked[split], split, dataset)) for split in SPLITS
     }
     training, others = Stored(folder, "train"), Stored(folder, "val", "test")
     vocabularies = source.vocabularies(training)
@@ -219,6 +230,22 @@ def _write(dataset: Dataset, folder: Path, mark: str, say: Callable[[str], None]
     }
     text = json.dumps(meta, indent=2, ensure_ascii=False, default=str)
     (folder / META).write_text(text + "\n", encoding="utf-8")
+
+
+def _with_bar(examples: Iterable[Example], split: str, dataset: Dataset) -> Iterable[Example]:
+    """The examples as they are, with a bar on a terminal while they are gone through."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console, size = Console(stderr=True), getattr(dataset, split, None)
+    return track(
+        examples,
+        f"preparing {split}",
+        total=size if isinstance(size, int) else None,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
 
 
 def _checked(examples: Iterable[Example], split: str, dataset: Dataset) -> Iterable[Example]:

@@ -15,13 +15,15 @@ from typing import Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from attnlab.compat import hydra_arguments
 from attnlab.config import compose
 from attnlab.config.migrations import migrated_overrides
 from attnlab.config.schema import Config
 from attnlab.errors import ConfigError, Mistake, UserError
-from attnlab.training.distributed import require_gpu
+from attnlab.stages.sweep import quoted
+from attnlab.training.distributed import is_first_process, require_gpu
 
 SEARCH = "attnlab.stages.search"
 EXAMPLES = """attnlab: swap the attention, predict the attention, check the attention.
@@ -54,15 +56,22 @@ def run(module: str, arguments: list[str]) -> None:
     """Compose the config from the arguments, check it, and call `main` of a stage's module."""
 
     def go(config: Config, plain: dict[str, Any], overrides: list[str]) -> None:
-        if module == "attnlab.stages.train":
+        training = module == "attnlab.stages.train"
+        if training:
             require_gpu(config.trainer.accelerator)
-        search = config.hparams is not None and module == "attnlab.stages.train"
-        importlib.import_module(SEARCH if search else module).main(config, plain, overrides)
+        search = config.hparams is not None and training
+        if is_first_process():
+            steps = config.stages if training else [module.rpartition(".")[2]]
+            print(f"{config.name}: {'search' if search else ', '.join(steps)}", flush=True)
+        with Console(stderr=True).status("importing torch and lightning"):  # on a terminal alone
+            stage = importlib.import_module(SEARCH if search else module)
+        stage.main(config, plain, overrides)
 
     if arguments == ["--params"]:
         raise UserError("--params: needs a file; try: --params params.yaml")
     if arguments[:1] == ["--params"]:
         return _from_params(go, Path(arguments[1]), arguments[2:])
+    arguments = _with_search_path(arguments)
     options = hydra_arguments().parse_args(arguments)
     if options.help:
         print(usage())
@@ -97,6 +106,29 @@ def run(module: str, arguments: list[str]) -> None:
     if failures:
         raise failures[0]
     return None
+
+
+def _with_search_path(arguments: list[str]) -> list[str]:
+    """`--config-dir FOLDER` as the override that it stands for.
+
+    Overrides reach what composes once more: jobs of sweeps, a run that goes on, lists of mistakes.
+    """
+    words: list[str] = []
+    folders: list[str] = []
+    rest = iter(arguments)
+    for word in rest:
+        flag, equals, folder = word.partition("=")
+        if flag not in ("--config-dir", "-cd"):
+            words.append(word)
+        elif folder := folder if equals else next(rest, ""):
+            folders.append(folder)
+        else:
+            raise UserError(f"{flag}: needs a folder; try: {flag} my_conf")
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise UserError(f"--config-dir: no folder {folder}")
+    paths = ",".join(quoted(f"file://{Path(folder).resolve()}") for folder in folders)
+    return [*words, f"hydra.searchpath=[{paths}]"] if folders else words
 
 
 def _from_params(go: Go, path: Path, overrides: list[str]) -> None:

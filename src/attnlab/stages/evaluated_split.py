@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Subset
@@ -196,6 +197,7 @@ def _batches(
     """A split, each example encoded when its batch is due."""
     items = Items(prepared.examples(split), prepared.codec, kept=0)
     loader = eval_loader(items, run.config.trainer.batches.eval_size, pin=False)
-    shown = run.config.trainer.progress
-    for batch in track(loader, "evaluating", disable=not shown, transient=True):
+    console = Console(stderr=True)
+    hidden = not (run.config.trainer.progress and console.is_terminal)
+    for batch in track(loader, "evaluating", disable=hidden, transient=True, console=console):
         yield batch.to(device)

@@ -34,6 +34,8 @@ def prepared_data(config: Config) -> Prepared:
         raise UserError(f"{error}\n  {how}" if how else str(error)) from None
     prepared = prepare(config.dataset, Path(config.paths.prepared) / name, say=print)
     prepared = prepared.lacking(config.dataset.missing)
+    if config.trainer.fast_dev_run:
+        prepared = prepared.first(config.trainer.batches.size)
     return prepared.with_layout(layout_of(config), spelling(config), config.task.adapt_answers)
 
 

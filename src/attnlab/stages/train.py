@@ -60,8 +60,10 @@ def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Run
         run.set_status("running", **{name: about[name] for name in about if name != "config"})
         with connected(config.logger, run.folder, config.name, about) as loggers:
             train(run, prepared, overrides, loggers)
-            if distributed.is_first_process() and not config.trainer.fast_dev_run:
+            if distributed.is_first_process():
                 finish(run, loggers)
+    if config.trainer.fast_dev_run and distributed.is_first_process():
+        print("ok")
     return run
 
 
@@ -97,8 +99,7 @@ def train(
     trainer = build_trainer(settings, run.folder, [history, *loggers], again, callbacks)
     try:
         trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
-        if not settings.fast_dev_run:
-            trainer.save_checkpoint(run.last_checkpoint)
+        trainer.save_checkpoint(run.last_checkpoint)
     except Exception as error:
         if is_out_of_memory(error):
             raise out_of_memory(error) from error

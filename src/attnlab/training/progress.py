@@ -65,7 +65,9 @@ def epoch_line(trainer: pl.Trainer) -> str:
     }
     shown = [f"epoch {done:.3g}{end}"]
     shown += [f"{name} {figures[key]:.4g}" for key, name in _headlines(figures).items()]
-    shown.append(f"lr {trainer.optimizers[0].param_groups[0]['lr']:.2g}")
+    rate = trainer.optimizers[0].param_groups[0]["lr"]
+    short = f"{rate:.1e}".replace(".0e", "e").replace("e-0", "e-")  # 8e-4
+    shown.append(f"lr {short if 0 < rate < 0.01 else format(rate, '.2g')}")
     if _is_best(trainer):
         shown.append("* best")
     return "  ".join(shown)

@@ -24,6 +24,10 @@ class Generated(Dataset):
     test: Size = Field(description="number of test examples")
     seed: int = Field(ge=0, description="what the examples are drawn from")
 
+    @property
+    def answers_each_unit(self) -> bool:
+        return False
+
 
 def _in_order(section: GeneratedT, low: str, high: str) -> GeneratedT:
     """The section, if its range is one."""

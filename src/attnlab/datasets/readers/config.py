@@ -155,6 +155,10 @@ class Files(Rows, kind="files", target=f"{READERS}.texts:FileSource"):
         return "item" if form == "label" and "items" in self.inputs else form
 
     @property
+    def answers_each_unit(self) -> bool:
+        return self.answer.kind == "tags"
+
+    @property
     def without_gold(self) -> str:
         if self.gold is not None:
             return ""
@@ -221,6 +225,10 @@ class PlainText(Dataset, kind="text", target=f"{READERS}.texts:PlainText"):
     tokenizer: Tokenizer
 
     @property
+    def answers_each_unit(self) -> bool:
+        return self.answer.kind == "tags"
+
+    @property
     def without_gold(self) -> str:
         return "a text has no gold maps"
 
@@ -261,6 +269,10 @@ class Interactions(Dataset, kind="interactions", target=f"{READERS}.interactions
     titles: Titles | None = Field(description="names to show in place of items' numbers")
     limit: int | None = Field(gt=0, description="rows of the log that are read; null is all")
     bad_rows: Share = Field(description="share of rows that may be unusable; with more it stops")
+
+    @property
+    def answers_each_unit(self) -> bool:
+        return self.answer.kind == "tags"
 
     @property
     def without_gold(self) -> str:

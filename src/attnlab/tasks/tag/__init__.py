@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from attnlab.config.task import Smoothed, Task
@@ -14,6 +16,11 @@ class Tag(Task, Smoothed, kind="tag", target="attnlab.tasks.tag.task:Tag"):
     map_rows = "input"
     explains = True
     attention_roles = ("self",)
+
+    @classmethod
+    def learns(cls, dataset: Any) -> bool:
+        """Tags are as many as the words of the input; texts are as long as they are."""
+        return super().learns(dataset) and dataset.answers_each_unit is not False
 
     crf: bool = Field(
         description="tags depend on the tag before, and are chosen together (a linear-chain "
