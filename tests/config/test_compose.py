@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from omegaconf import OmegaConf
 
-from attnlab.config import compose
+from attnlab.config import compose, recipes
 from attnlab.config.objective import MapTerm
 from attnlab.config.schema import broken_rules
 from attnlab.errors import ConfigError, UserError
@@ -90,7 +90,7 @@ def test_what_compares_maps_with_gold_is_left_out_where_there_is_none(
     terms: list[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    compose._say.cache_clear()
+    recipes.say.cache_clear()
     config, plain = compose.load([*overrides, "task=classify"])
     assert bool(config.metrics.figures) == ("dataset/gold=spans" in overrides)
     on_maps = [t.kind for t in config.objective.terms.values() if isinstance(t, MapTerm)]
@@ -103,7 +103,7 @@ def test_what_compares_maps_with_gold_is_left_out_where_there_is_none(
 
 
 def test_the_hint_says_how_gold_is_given(capsys: pytest.CaptureFixture[str]) -> None:
-    compose._say.cache_clear()
+    recipes.say.cache_clear()
     compose.load(["dataset=files", "task=classify"])
     assert capsys.readouterr().err.endswith(
         "dataset.gold is null; to give it: dataset/gold=spans | quotes | marks | scores | links | "

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from attnlab.config import compose, migrations
+from attnlab.config import migrations, recipes
 from attnlab.config.compose import checked, find_mistakes, load
 from attnlab.config.migrations import (
     RENAMED_KEYS,
@@ -20,7 +20,7 @@ from attnlab.config.migrations import (
 @pytest.fixture(autouse=True)
 def said_anew() -> None:
     migrations._say.cache_clear()
-    compose._say.cache_clear()
+    recipes.say.cache_clear()
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_parameters_get_the_names_of_today() -> None:
 
 
 def test_a_command_with_old_names_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
-    compose._say.cache_clear()  # other tests compose datasets without gold, too
+    recipes.say.cache_clear()  # other tests compose datasets without gold, too
     config, _ = load(["experiment=reviews", "dataset=files", "dataset.looks_at=text"])
     assert config.dataset.attended == "text"  # type: ignore[attr-defined]
     assert capsys.readouterr().err.splitlines() == [

@@ -25,7 +25,7 @@ from attnlab.data.tokenizers import (
     Words,
     vocabulary_of,
 )
-from attnlab.data.vocabulary import EOS, SPECIAL, UNKNOWN, Vocabulary
+from attnlab.data.vocabulary import EOS, SPECIAL, UNKNOWN, Vocabulary, WordVectors
 from tests.forms import fitted
 
 TEXTS = [
@@ -37,7 +37,8 @@ TEXTS = [
     )
 ] * 5
 TOKENIZERS = {
-    "words": Words(size=None, at_least=1, digits=True),
+    "words": Words(size=None, at_least=1, digits=True, letters=False),
+    "letters": Words(size=None, at_least=1, digits=True, letters=True),
     "characters": Characters(at_least=1),
     "bpe": Bpe(size=60, at_least=2, dropout=0.0),
     "varied": Bpe(size=60, at_least=2, dropout=0.3),
@@ -66,7 +67,7 @@ def test_saved_it_is_the_same(vocabulary: Vocabulary) -> None:
 
 def test_numbers_may_be_known_by_their_form() -> None:
     texts = [["flight", "382", "at", "10am"], ["flight", "dc9"]]
-    vocabulary = Words(size=None, at_least=1, digits=False).fit(texts)
+    vocabulary = Words(size=None, at_least=1, digits=False, letters=False).fit(texts)
     again = vocabulary_of(json.loads(json.dumps(vocabulary.describe())))
     for each in (vocabulary, again):
         assert each.encode(["517", "99am", "dc8"]) == each.encode(["382", "10am", "dc9"])
@@ -74,7 +75,26 @@ def test_numbers_may_be_known_by_their_form() -> None:
         assert "000" in each.units and "382" not in each.units
 
 
-@pytest.mark.parametrize("name", ["words", "characters", "bpe", "varied"])
+@given(st.text(min_size=1, max_size=12), st.text(min_size=1, max_size=12))
+def test_unseen_words_are_told_apart_by_their_letters(one: str, other: str) -> None:
+    words = TOKENIZERS["letters"].fit(TEXTS)
+    (first,), (second,) = words.encode([one]), words.encode([other])
+    for word, number in ((one, first), (other, second)):
+        assert (number >= len(words)) == (word not in words.words)
+        assert number < 2**62  # room below the largest integer
+    plain = one.isascii() and other.isascii() and one.isalpha() and other.isalpha()
+    if plain and max(len(one), len(other)) <= 8 and one != other:
+        assert first != second
+    assert words.decode([first, EOS]) == ([one] if one in words.words else [])
+
+
+def test_word_vectors_leave_a_vocabulary_of_its_kind() -> None:
+    words = TOKENIZERS["letters"].fit(TEXTS)
+    known = words.with_vectors(WordVectors(["the", "castle"], np.ones((2, 3), np.float32)))
+    assert known.encode(["castle"])[0] < len(known) <= known.encode(["moat"])[0]
+
+
+@pytest.mark.parametrize("name", ["words", "letters", "characters", "bpe", "varied"])
 def test_trained_twice_it_is_the_same(name: str) -> None:
     one, other = (TOKENIZERS[name].fit(TEXTS).describe() for _ in range(2))
     assert one == other
@@ -158,8 +178,9 @@ def test_a_text_cannot_spell_special_units(vocabulary: Vocabulary) -> None:
 
 
 def test_size_and_frequency_of_words() -> None:
-    assert len(Words(size=10, at_least=1, digits=True).fit(TEXTS)) == 10
-    assert Words(size=None, at_least=6, digits=True).fit(TEXTS).encode(["than"]) == [UNKNOWN]
+    assert len(Words(size=10, at_least=1, digits=True, letters=False).fit(TEXTS)) == 10
+    often = Words(size=None, at_least=6, digits=True, letters=False).fit(TEXTS)
+    assert often.encode(["than"]) == [UNKNOWN]
 
 
 def test_every_word_has_its_units(vocabulary: Vocabulary) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from attnlab.data.vocabulary import SPECIAL, UNKNOWN
 from attnlab.models.builder import Dropout, UnitDropout, kept
 from attnlab.models.transformer_layers import FeedForward
 from tests.models.building import built, small_config, texts
@@ -71,20 +70,6 @@ def test_feed_forward_layers_may_have_their_own() -> None:
 
     assert shares() == {True: {0.3}, False: {0.3}}
     assert shares("model.feedforward_dropout=0") == {True: {0.0}, False: {0.3}}
-
-
-def test_units_are_shown_as_unknown_while_training_and_marks_stay() -> None:
-    torch.manual_seed(0)
-    units = torch.arange(40).repeat(50, 20, 1)  # sentences of them, of any shape
-    hide = UnitDropout(0.2)
-    seen = hide(units)
-    hidden = seen != units
-    assert (seen[hidden] == UNKNOWN).all()
-    assert not hidden[..., : len(SPECIAL)].any()
-    words = hidden[..., len(SPECIAL) :].float()
-    assert float(words.mean()) == pytest.approx(0.2, abs=4 * (0.16 / words.numel()) ** 0.5)
-    assert torch.equal(hide.eval()(units), units)
-    assert torch.equal(UnitDropout(0)(units), units)
 
 
 def test_words_are_hidden_where_they_are_read_and_where_they_are_written() -> None:

@@ -6,11 +6,9 @@ a `Mistake` with its full key; all of them are collected before the user is told
 
 from __future__ import annotations
 
-import sys
 import types
 import typing
 from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,7 @@ from attnlab.compat import hydra_sweep
 from attnlab.config.dataset import Dataset
 from attnlab.config.migrations import migrated, migrated_overrides
 from attnlab.config.objective import GoldTerm, Term
+from attnlab.config.recipes import added_words, may_apply, say
 from attnlab.config.schema import Config, broken_rules
 from attnlab.config.section import Section, Variant, config_dir, import_plugins
 from attnlab.errors import ConfigError, Mistake, suggest
@@ -43,13 +42,44 @@ MISSING = "missing"  # the problem of a key that is not there
 NEXT_COMMAND = "python train.py --cfg job   (shows every key with its value)"
 
 
-def compose(overrides: Sequence[str] = (), folder: Path | None = None) -> DictConfig:
-    """What Hydra makes of `conf/` and the overrides; raises Hydra's own errors."""
+def compose(
+    overrides: Sequence[str] = (), folder: Path | None = None, *, recipe: bool = True
+) -> DictConfig:
+    """What Hydra makes of `conf/`, the overrides and a recipe; raises Hydra's own errors."""
     overrides = migrated_overrides(overrides)
+    composed = _composed(overrides, folder)
+    more = _recipe_words(overrides, composed) if recipe else []
+    return _composed([*overrides, *more], folder) if more else composed
+
+
+def recipe_words(overrides: Sequence[str], flags: Sequence[str] = ()) -> list[str]:
+    """What `model=auto` adds to a command; nothing where it does not compose, which is told later.
+
+    `flags` are overrides for Hydra itself, such as where more YAML files are.
+    """
+    if not may_apply(overrides):
+        return []
+    try:
+        return _recipe_words(overrides, _composed([*overrides, *flags], None))
+    except COMPOSITION_ERRORS:
+        return []
+
+
+def _recipe_words(overrides: Sequence[str], composed: DictConfig) -> list[str]:
+    if not may_apply(overrides):
+        return []
+    try:
+        plain = OmegaConf.to_container(composed, resolve=True)
+    except OmegaConfBaseException:  # told when all of it is checked
+        return []
+    return added_words(overrides, plain)  # type: ignore[arg-type]
+
+
+def _composed(overrides: Sequence[str], folder: Path | None) -> DictConfig:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(folder or config_dir()), version_base="1.3"):
         try:
-            return hydra_compose(CONFIG_NAME, overrides=overrides)
+            return hydra_compose(CONFIG_NAME, overrides=list(overrides))
         except ValueError as error:  # Hydra's way to refuse `debug=null`
             raise HydraException(f"{error}; to choose none of a group: '~group'") from None
 
@@ -119,7 +149,7 @@ def _without_missing_gold(plain: dict[str, Any]) -> dict[str, Any]:
     keys += ["metrics.figures"] if metrics.get("figures") else []
     if not keys:
         return plain
-    _say(f"{' and '.join(keys)} left out: {why}")
+    say(f"{' and '.join(keys)} left out: {why}")
     objective = objective | {"terms": terms | dict.fromkeys(off)}
     if off and objective.get("name") == "supervised":
         objective["name"] = "unsupervised"
@@ -129,12 +159,6 @@ def _without_missing_gold(plain: dict[str, Any]) -> dict[str, Any]:
 def _learns_gold(term: Any) -> bool:
     schema = Term.kinds().get(str(term.get("kind"))) if isinstance(term, dict) else None
     return schema is not None and issubclass(schema, GoldTerm)
-
-
-@cache
-def _say(line: str) -> None:
-    """Once, however often a config is composed."""
-    print(f"attnlab: {line}", file=sys.stderr)
 
 
 def find_mistakes(plain: dict[str, Any]) -> Iterator[Mistake]:

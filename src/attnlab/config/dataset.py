@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from attnlab.config.section import Name, Section, Variant
-from attnlab.config.task import AnswerForm
+from attnlab.config.task import AnswerForm, Extent
 from attnlab.errors import Mistake, UserError
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -135,6 +135,10 @@ class Dataset(Variant, slot="dataset"):
     def without_gold(self) -> str:
         """Why no example has a gold map, and how to give some; empty where there may be gold."""
         return ""
+
+    def extent(self) -> Extent | None:
+        """That of the texts to train on; None where there are none, or they cannot be read."""
+        return None
 
     @property
     def may_lack(self) -> set[str]:

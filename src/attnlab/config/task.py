@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -11,6 +11,25 @@ from attnlab.config.section import Section, Variant
 from attnlab.errors import Mistake
 
 MapRows = Literal["answer", "hops", "input"]
+
+
+class Extent(NamedTuple):
+    """How much training data there is, as far as a recipe depends on it."""
+
+    examples: int
+    words: float  # of an attended text, in the mean
+    spans: bool  # whether tags mark begin and inside of spans (BIO)
+
+    @classmethod
+    def of(cls, texts: Sequence[Any], answers: Sequence[Any], share: float) -> Extent:
+        """Of texts and answers as they stand in rows, of which a share is trained on."""
+        words = sum(len(_parts(text)) for text in texts) / len(texts)
+        spans = any(str(tag).startswith("B-") for each in answers for tag in _parts(each))
+        return cls(round(share * len(texts)), words, spans)
+
+
+def _parts(cell: Any) -> list[Any]:
+    return cell if isinstance(cell, list) else str(cell).split()
 
 
 class AnswerForm(Variant, slot="answer_form"):
@@ -67,6 +86,14 @@ class Task(Variant, slot="task"):
     def learns(cls, dataset: Any) -> bool:
         """Whether the answers of a dataset are of a form that the task learns."""
         return dataset.answer_form in cls.answer_forms
+
+    @classmethod
+    def recipe(cls, data: Extent) -> dict[str, Any]:
+        """Settings by key that fit texts of this extent, for `model=auto`; none where it has none.
+
+        They are values of `model=recurrent` and `attention=additive`, and of any other group.
+        """
+        return {}
 
     def mistakes(self, config: Any) -> Iterator[Mistake]:
         """A task learns answers of its own forms alone."""

@@ -39,6 +39,10 @@ class Words(Tokenizer, kind="words", target=f"{TOKENIZERS}:Words"):
         description="whether digits differ; if not, each reads as 0, so that numbers never seen "
         "are known by their form (as in Lample et al. 2016)"
     )
+    letters: bool = Field(
+        description="whether the first and last four letters of a word, seen in training or not, "
+        "are part of its embedding, so that a new word is known by how it begins and ends"
+    )
 
 
 class Characters(Tokenizer, kind="characters", target=f"{TOKENIZERS}:Characters"):

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from itertools import pairwise
 from random import Random
@@ -25,7 +24,9 @@ from attnlab.data.vocabulary import (
     Speller,
     Texts,
     Vocabulary,
+    WordForms,
     units_of,
+    without_digits,
 )
 
 # Words are few beside what training costs; with threads of its own the library could not be forked
@@ -86,31 +87,20 @@ class VariedPieces(Pieces):
             pieces[position : position + 2] = ["".join(pieces[position : position + 2])]
 
 
-class Digitless(Vocabulary):
-    """Words whose digits all read as 0."""
-
-    def encode(self, text: Iterable[str]) -> list[int]:
-        return super().encode(map(without_digits, text))
-
-    def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "digits": False}
-
-
-def without_digits(word: str) -> str:
-    """`dc10` as `dc00`."""
-    return re.sub(r"\d", "0", word)
-
-
 class Words:
     """Each word is a unit."""
 
-    def __init__(self, *, size: int | None, at_least: int, digits: bool) -> None:
-        self.size, self.at_least, self.digits = size, at_least, digits
+    def __init__(self, *, size: int | None, at_least: int, digits: bool, letters: bool) -> None:
+        self.size, self.at_least = size, at_least
+        self.digits, self.letters = digits, letters
 
     def fit(self, texts: Texts) -> Vocabulary:
-        if self.digits:
-            return Vocabulary.of(texts, self.at_least, self.size)
-        return Digitless.of((map(without_digits, text) for text in texts), self.at_least, self.size)
+        if not self.digits:
+            texts = ([without_digits(word) for word in text] for text in texts)
+        units = units_of(texts, self.at_least, self.size)
+        if self.digits and not self.letters:
+            return Vocabulary(units)
+        return WordForms(units, self.digits, self.letters)
 
 
 class Characters:
@@ -168,7 +158,10 @@ def vocabulary_of(content: dict[str, Any]) -> Vocabulary:
         return PretrainedPieces.described(content)
     if "model" in content:
         return _pieces(content["model"], content.get("dropout", 0.0))
-    return (Vocabulary if content.get("digits", True) else Digitless)(content["units"])
+    digits, letters = content.get("digits", True), content.get("letters", False)
+    if digits and not letters:
+        return Vocabulary(content["units"])
+    return WordForms(content["units"], digits, letters)
 
 
 def spelled(word: str) -> list[str]:

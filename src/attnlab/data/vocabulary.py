@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
@@ -16,6 +17,7 @@ PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
 BEGIN = "\N{LOWER ONE EIGHTH BLOCK}"  # stands before the first piece of a word
 Texts = Iterable[Sequence[str]]
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
+AFFIX, LETTER_BITS = 4, 7  # letters at each end of a word that its number holds, and bits of each
 
 
 class WordVectors(NamedTuple):
@@ -46,11 +48,15 @@ class Vocabulary:
     def with_vectors(self, known: WordVectors) -> Vocabulary:
         """The same with these vectors, and the words that only those know."""
         new = [word for word in known.words if word not in self._number and word not in SPECIAL]
-        whole = Vocabulary([*self.units, *new])
+        whole = self.with_units([*self.units, *new])
         whole.vectors = np.full((len(whole), known.numbers.shape[1]), np.nan, np.float32)
         whole.vectors[whole.encode(known.words)] = known.numbers
         whole.vectors[: len(SPECIAL)] = np.nan
         return whole
+
+    def with_units(self, units: Sequence[str]) -> Vocabulary:
+        """One of the same kind with other units."""
+        return type(self)(units)
 
     @property
     def joint(self) -> str:
@@ -94,6 +100,63 @@ class Vocabulary:
     def describe(self) -> dict[str, Any]:
         """As plain values, from which `tokenizers.vocabulary_of` makes it again."""
         return {"units": self.units}
+
+
+class WordForms(Vocabulary):
+    """Words whose form counts: their digits may all read as 0, and letters tell unseen words apart.
+
+    With `letters` the number of a word never seen holds its first and last letters; `letters_of`
+    reads them from it.
+    """
+
+    def __init__(self, units: Sequence[str], digits: bool, letters: bool) -> None:
+        super().__init__(units)
+        self.digits, self.letters = digits, letters
+
+    def with_units(self, units: Sequence[str]) -> WordForms:
+        return WordForms(units, self.digits, self.letters)
+
+    def encode(self, text: Iterable[str]) -> list[int]:
+        text = list(text if self.digits else map(without_digits, text))
+        numbers = super().encode(text)
+        if not self.letters:
+            return numbers
+        unseen = len(self)
+        return [
+            unseen + packed_letters(word) if number == UNKNOWN else number
+            for number, word in zip(numbers, text, strict=True)
+        ]
+
+    def unseen(self) -> list[int]:
+        """For each unit the number that it would have if it had never been seen."""
+        numbers = (len(self) + packed_letters(word) for word in self.words)
+        own = numbers if self.letters else [UNKNOWN] * len(self.words)
+        return [*range(len(SPECIAL)), *own]
+
+    def read(self, numbers: Iterable[int]) -> tuple[list[str], Groups]:
+        return super().read(UNKNOWN if each >= len(self) else each for each in numbers)
+
+    def describe(self) -> dict[str, Any]:
+        return super().describe() | {"digits": self.digits, "letters": self.letters}
+
+
+def without_digits(word: str) -> str:
+    """`dc10` as `dc00`."""
+    return re.sub(r"\d", "0", word)
+
+
+def packed_letters(word: str) -> int:
+    """The first and the last four letters of a word in one number, seven bits each, 0 for none.
+
+    ASCII stands as itself, a digit as 0; other characters share the 31 codes below the space.
+    """
+    codes = [ord(c) if " " <= c <= "~" else 1 + ord(c) % 31 for c in without_digits(word)]
+    first, last = codes[:AFFIX], codes[-AFFIX:]
+    room = [0] * (AFFIX - len(first))
+    number = 0
+    for code in (*first, *room, *room, *last):
+        number = number << LETTER_BITS | code
+    return number
 
 
 class Speller(Protocol):

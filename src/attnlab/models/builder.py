@@ -13,10 +13,11 @@ from attnlab.config.attention import AttentionConfig
 from attnlab.config.model import Audio, Image, SentenceVector
 from attnlab.data.batch import Padded
 from attnlab.data.inputs import Input, Picture, Sentences, Sound, Text
-from attnlab.data.vocabulary import PAD, SPECIAL, UNKNOWN, Vocabulary
+from attnlab.data.vocabulary import PAD, Vocabulary
 from attnlab.errors import UserError
 from attnlab.models.config import Tie
 from attnlab.models.memory import Memory
+from attnlab.models.units import UnitDropout, Units
 
 STEPS = 2**16  # of the probability: each activation gets sixteen random bits
 
@@ -32,25 +33,6 @@ class Dropout(nn.Dropout):
         if input.device.type != "cpu" or not self.training or not self.p:
             return super().forward(input)
         return input * kept(input, self.p)
-
-
-class UnitDropout(nn.Module):
-    """Replaces some units by the unknown one while training, whose vector is so learned.
-
-    (Word dropout, Iyyer et al. 2015, Kiperwasser & Goldberg 2016; of a decoder's input, Bowman et
-    al. 2016.) Special units stay.
-    """
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def forward(self, units: Tensor) -> Tensor:
-        """Units of any shape."""
-        if not (self.training and self.p):
-            return units
-        hidden = torch.rand(units.shape, device=units.device) < self.p
-        return units.masked_fill(hidden & (units >= len(SPECIAL)), UNKNOWN)
 
 
 def kept(states: Tensor, p: float) -> Tensor:
@@ -129,10 +111,11 @@ class ModelBuilder(ABC):
         """The module that turns one input into a memory of width `embedding_width`."""
         if isinstance(source, Text):
             embedding = self.embedding(source.vocabulary, self.embedding_width)
-            return TextEmbedder(embedding, self.unit_dropout)
+            return TextEmbedder(embedding, self.unit_dropout, source.vocabulary)
         if isinstance(source, Sentences):
             embedding = self.embedding(source.vocabulary, self.embedding_width)
-            embedder = SentenceEmbedder(embedding, self.unit_dropout, self.sentences.build(self))
+            joined = self.sentences.build(self)
+            embedder = SentenceEmbedder(embedding, self.unit_dropout, source.vocabulary, joined)
             return nn.Sequential(embedder, self.add_positions())
         if isinstance(source, Picture):
             return self.image.build(source, self.embedding_width)
@@ -150,56 +133,6 @@ class ModelBuilder(ABC):
         """A mechanism between states of width `dim`, unless `sizes` say otherwise."""
         widths = dict.fromkeys(("query_dim", "key_dim", "value_dim", "output_dim"), self.dim)
         return Attention(config, **(widths | sizes), site=site)  # type: ignore[arg-type]
-
-
-class Units:
-    """Makes embedding matrices, which output layers and other texts may share.
-
-    (Press & Wolf 2017.) `std` is the spread of new vectors, by default that of a layer's weights.
-    Pretrained word vectors are scaled to that spread.
-    """
-
-    def __init__(self, tie: Tie, width_key: str, std: float | None = None) -> None:
-        self.tie: Tie = tie
-        self.width_key, self.std = width_key, std  # the key is that of the vectors' width
-        self._shared: nn.Embedding | None = None  # the matrix of all texts, once there is one
-
-    def words(self, vocabulary: Vocabulary, width: int) -> nn.Embedding:
-        """The matrix of a text that is read, from its word vectors where it has some."""
-        embedding = self.embedding(len(vocabulary), width)
-        if vocabulary.vectors is not None:
-            vectors = torch.tensor(vocabulary.vectors)  # vocabulary x width
-            if vectors.shape[1] != width:
-                raise UserError(
-                    f"dataset.vectors: {vectors.shape[1]} numbers a word, where the model has "
-                    f"{width}; try: {self.width_key}={vectors.shape[1]}"
-                )
-            known = ~vectors.isnan().any(1)
-            spread = self.std or width**-0.5
-            vectors = vectors * (spread / vectors[known].square().mean().sqrt())
-            embedding.weight.data[known] = vectors[known]
-        return embedding
-
-    def embedding(self, vocabulary: int, width: int) -> nn.Embedding:
-        """A matrix of its own, or the one of all texts."""
-        if self.tie == "all" and self._shared is not None:
-            if self._shared.num_embeddings != vocabulary:
-                sizes = f"{self._shared.num_embeddings} and {vocabulary}"
-                raise UserError(f"model.tie: 'all' needs one vocabulary; these have {sizes} units")
-            return self._shared
-        self._shared = nn.Embedding(vocabulary, width, padding_idx=PAD)
-        if self.std is None:
-            nn.init.normal_(self._shared.weight, std=width**-0.5)
-        else:
-            self._shared.weight.data *= self.std
-        return self._shared
-
-    def output(self, embedding: nn.Embedding, width: int) -> nn.Linear:
-        """The layer from states of this width to a score of every unit."""
-        output = nn.Linear(width, embedding.num_embeddings)
-        if self.tie != "none":
-            output.weight = embedding.weight
-        return output
 
 
 class Decoder(nn.Module, ABC):
@@ -221,9 +154,11 @@ class Decoder(nn.Module, ABC):
 class TextEmbedder(nn.Module):
     """Units as vectors."""
 
-    def __init__(self, embedding: nn.Module, dropout: float) -> None:
+    def __init__(
+        self, embedding: nn.Module, dropout: float, vocabulary: Vocabulary | None = None
+    ) -> None:
         super().__init__()
-        self.embedding, self.unit_dropout = embedding, UnitDropout(dropout)
+        self.embedding, self.unit_dropout = embedding, UnitDropout(dropout, vocabulary)
 
     def forward(self, inputs: Padded) -> Memory:
         return Memory(self.embedding(self.unit_dropout(inputs.values)), inputs.mask)
@@ -232,8 +167,14 @@ class TextEmbedder(nn.Module):
 class SentenceEmbedder(TextEmbedder):
     """Words as vectors, then one vector of each sentence."""
 
-    def __init__(self, embedding: nn.Module, dropout: float, sentence_vector: nn.Module) -> None:
-        super().__init__(embedding, dropout)
+    def __init__(
+        self,
+        embedding: nn.Module,
+        dropout: float,
+        vocabulary: Vocabulary,
+        sentence_vector: nn.Module,
+    ) -> None:
+        super().__init__(embedding, dropout, vocabulary)
         self.joined = sentence_vector
 
     def forward(self, inputs: Padded) -> Memory:

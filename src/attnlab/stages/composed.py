@@ -79,6 +79,11 @@ def run(module: str, arguments: list[str]) -> None:
     overrides = migrated_overrides(options.overrides)
     today = dict(zip(options.overrides, overrides, strict=True))
     arguments = [today.get(argument, argument) for argument in arguments]
+    if not options.multirun:  # whose jobs do so themselves
+        more = options.config_dir
+        where = [f"hydra.searchpath=[file://{Path(more).absolute()}]"] if more else []
+        last = max((i for i, a in enumerate(arguments) if a in overrides), default=-1)
+        arguments[last + 1 : last + 1] = compose.recipe_words(overrides, where)
     failures: list[Exception] = []
 
     @hydra.main(

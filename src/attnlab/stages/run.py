@@ -200,7 +200,8 @@ def _as_composed_today(folder: Path) -> dict[str, Any]:
     """What a run's overrides make of `conf/` now; nothing where they have lost their meaning."""
     try:
         words = read_status(folder).get("overrides", [])
-        return resolve(compose([word for word in words if "${" not in str(word)]))
+        # Without a recipe, which the run may be older than: what it chose stands in the config.
+        return resolve(compose([w for w in words if "${" not in str(w)], recipe=False))
     except (*COMPOSITION_ERRORS, ConfigError):
         return {}
 

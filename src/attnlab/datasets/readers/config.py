@@ -7,12 +7,15 @@ defaults.
 
 from __future__ import annotations
 
+from itertools import islice
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from attnlab.config.dataset import Dataset, Share
-from attnlab.config.section import Name, Section, Variant
+from attnlab.config.section import Name, Section
+from attnlab.config.task import Extent
 from attnlab.data.config import Tokenizer, Words
 from attnlab.datasets.readers.columns_config import (
     READERS,
@@ -27,8 +30,12 @@ from attnlab.datasets.readers.columns_config import (
     Parquet,
     Reader,
     TextAnswer,
+    TextsAnswer,
+    Vectors,
 )
+from attnlab.errors import UserError
 
+MOST_COUNTED = 200_000  # rows, to choose settings by their number
 HeldOut = Annotated[float, Field(gt=0, lt=1)]
 Where = HeldOut | str | dict[str, str | None]
 
@@ -73,27 +80,10 @@ class WordRules(Section):
     )
 
 
-class Vectors(Variant, slot="vectors"):
-    """A vector for each word; words that have one are known, in training or not."""
-
-    size: int | None = Field(gt=0, description="words at most, the first or most frequent ones")
-
-
-class FileVectors(Vectors, kind="file", target=f"{READERS}.vectors:VectorFile"):
-    """As GloVe, word2vec and fastText publish theirs: a word and its numbers on each line."""
-
-    path: str = Field(min_length=1, description="the file, packed (.gz, .zip/inner) or not")
-
-
-class CountedVectors(Vectors, kind="counted", target=f"{READERS}.vectors:CountedVectors"):
-    """Made here: which words stand near which, in training and in texts without labels."""
-
-    texts: list[str] = Field(
-        description="more texts, line by line: files, patterns (part-*.txt), docs.zip/inner/*"
-    )
-    dim: int = Field(gt=1, description="numbers of a vector")
-    window: int = Field(gt=0, description="words to each side that count as near")
-    at_least: int = Field(ge=1, description="times that a word has to occur to get a vector")
+def refuse_letters(tokenizer: Tokenizer) -> None:
+    """Raise a ValueError where words that are told by their letters would have to be written."""
+    if isinstance(tokenizer, Words) and tokenizer.letters:
+        raise ValueError("tokenizer.letters is for texts that are read alone; try letters=false")
 
 
 class Rows(Dataset):
@@ -165,6 +155,19 @@ class Files(Rows, kind="files", target=f"{READERS}.texts:FileSource"):
         kinds = " | ".join(Gold.kinds())
         return f"dataset.gold is null; to give it: dataset/gold={kinds} dataset.gold.column=COLUMN"
 
+    def extent(self) -> Extent | None:
+        if isinstance(self.reader, Hub) or self.sentences or self.documents:
+            return None
+        try:
+            reader = self.reader.build()
+            rows = reader.rows(Path(self.folder), self.splits.train, "dataset.splits.train")
+            read = [row.values for row in islice(rows, self.limit or MOST_COUNTED)]
+        except (UserError, OSError):  # told when the data are prepared
+            return None
+        texts = [text for each in read if (text := each.get(self.inputs[self.attended]))]
+        tags = [each.get(getattr(self.answer, "column", "")) for each in read]
+        return Extent.of(texts, tags, 1 - sum(self.splits.held_out().values())) if texts else None
+
     @property
     def one_vocabulary(self) -> bool:
         return self.tokenizer.joint
@@ -191,6 +194,13 @@ class Files(Rows, kind="files", target=f"{READERS}.texts:FileSource"):
                 "vectors are of words as they stand, each input's own: "
                 "tokenizer 'words' with digits=true and joint=false"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _letters_of_what_is_read(self) -> Self:
+        written = isinstance(self.answer, TextAnswer | TextsAnswer) or "items" in self.inputs
+        if written or self.tokenizer.joint:
+            refuse_letters(self.tokenizer)
         return self
 
     @model_validator(mode="after")
@@ -234,6 +244,7 @@ class PlainText(Dataset, kind="text", target=f"{READERS}.texts:PlainText"):
 
     @model_validator(mode="after")
     def _one_text_a_split(self) -> Self:
+        refuse_letters(self.tokenizer)
         if any(isinstance(where, dict) for where in self.splits.named().values()):
             raise ValueError("splits: takes a file, or a pattern of files, for each split")
         if sum(self.splits.held_out().values()) >= 1:

@@ -13,8 +13,14 @@ from attnlab.data.example import ANSWER, Example, Source, Split, Value, words_of
 from attnlab.data.groups import Groups
 from attnlab.data.tokenizers import Fitter
 from attnlab.data.vocabulary import Vocabulary
-from attnlab.datasets.readers.columns_config import Answer, Gold, TextAnswer, TextsAnswer
-from attnlab.datasets.readers.config import Splits, Vectors, WordRules
+from attnlab.datasets.readers.columns_config import (
+    Answer,
+    Gold,
+    TextAnswer,
+    TextsAnswer,
+    Vectors,
+)
+from attnlab.datasets.readers.config import Splits, WordRules
 from attnlab.datasets.readers.files import Documents, damage, digest, find_files, opened
 from attnlab.datasets.readers.gold import AttendedUnits, GoldColumn
 from attnlab.datasets.readers.rows import Row, RowSource

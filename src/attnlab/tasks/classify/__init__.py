@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from attnlab.config.task import AnswerForm, Smoothed, Task
+from attnlab.config.recipes import text_recipe
+from attnlab.config.task import AnswerForm, Extent, Smoothed, Task
 from attnlab.errors import Mistake
 
 if TYPE_CHECKING:
@@ -42,6 +43,16 @@ class Classify(Task, Smoothed, kind="classify", target="attnlab.tasks.classify.t
     @property
     def map_hops(self) -> int:
         return self.hops
+
+    @classmethod
+    def recipe(cls, data: Extent) -> dict[str, Any]:
+        return text_recipe(data, "val/accuracy") | {
+            "dataset.words.lowercase": True,
+            "model.dim": 128,
+            "model.embedding_dim": 128,
+            "trainer.optimizer.lr": 2e-3,
+            "trainer.optimizer.weight_decay": 0.1,
+        }
 
     def adapt_answers(self, answers: Any, inputs: Mapping[str, Any]) -> Any:
         return answers.merging(self.merge_labels or {})

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from attnlab.config.task import Smoothed, Task
+from attnlab.config.recipes import text_recipe
+from attnlab.config.task import Extent, Smoothed, Task
 
 
 class Tag(Task, Smoothed, kind="tag", target="attnlab.tasks.tag.task:Tag"):
@@ -26,3 +27,13 @@ class Tag(Task, Smoothed, kind="tag", target="attnlab.tasks.tag.task:Tag"):
         description="tags depend on the tag before, and are chosen together (a linear-chain "
         "conditional random field, Lafferty et al. 2001); otherwise each by itself"
     )
+
+    @classmethod
+    def recipe(cls, data: Extent) -> dict[str, Any]:
+        headline = "val/span_f1" if data.spans else "val/token_accuracy"
+        return text_recipe(data, headline) | {
+            "task.crf": True,
+            "model.dim": 200,
+            "model.embedding_dim": 100,
+            "trainer.optimizer.lr": 4e-3,
+        }

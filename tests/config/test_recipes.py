@@ -1,0 +1,133 @@
+"""`model=auto`: what is chosen for files of one's own, what of it a user can set, and when not."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from attnlab.cli import main
+from attnlab.config.compose import load
+from attnlab.errors import ConfigError
+
+COLOURS = ("red", "green", "blue")
+QUICK = ("trainer.progress=false", "trainer.max_epochs=1", "logger=files", "model.dim=16")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of labelled texts, and one of tagged words."""
+    folder = tmp_path_factory.mktemp("own")
+    with (folder / "train.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["text", "label"])
+        rows.writerows([f"a {COLOURS[n % 3]} house {n}", COLOURS[n % 3]] for n in range(90))
+    tagged = (
+        {"text": ["Ann", "sees", f"Bob{n}"], "tag": ["B-per", "O", "B-per"]} for n in range(60)
+    )
+    (folder / "tags.jsonl").write_text("".join(json.dumps(row) + "\n" for row in tagged))
+    return folder
+
+
+def words(folder: Path, *more: str, task: str = "classify") -> list[str]:
+    return ["dataset=files", f"dataset.folder={folder}", f"task={task}", *more]
+
+
+def tagging(folder: Path, *more: str) -> list[str]:
+    reader = ("dataset/reader=jsonl", "dataset.splits.train=tags.jsonl", "dataset/answer=tags")
+    return words(folder, *reader, *more, task="tag")
+
+
+def composed(*given: str) -> dict[str, Any]:
+    return load(given)[1]
+
+
+def test_files_of_ones_own_get_settings_that_fit(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = composed(*words(folder))
+    assert plain["dataset"]["tokenizer"]["letters"] is True
+    assert plain["trainer"]["checkpoints"]["monitor"] == "val/accuracy"
+    assert plain["trainer"]["callbacks"]["early_stopping"]["patience"] > 0
+    assert plain == composed(*words(folder, "model=auto"))
+    said = capsys.readouterr().err
+    assert said.count("model=auto: 72 texts of 4 words -> ") == 1
+    assert "dropout=0.5" in said and "attnlab[hf]" in said
+
+
+def test_tags_get_a_chain_and_the_figure_that_fits_them(folder: Path) -> None:
+    plain = composed(*tagging(folder))
+    assert plain["task"]["crf"] is True
+    assert plain["trainer"]["checkpoints"]["monitor"] == "val/span_f1"
+
+
+@pytest.mark.parametrize(
+    ("word", "key", "value"),
+    [
+        ("model.dropout=0.1", "model.dropout", 0.1),
+        ("trainer.callbacks.ema=null", "trainer.callbacks.ema", None),
+        ("trainer/optimizer=sgd", "trainer.optimizer.lr", 0.1),
+        ("dataset.tokenizer.letters=false", "dataset.tokenizer.letters", False),
+        ("dataset/tokenizer=bpe", "dataset.tokenizer.kind", "bpe"),
+        ("+trainer.callbacks.swa=null", "trainer.callbacks.swa", None),
+    ],
+)
+def test_what_a_user_sets_wins(folder: Path, word: str, key: str, value: Any) -> None:
+    found: Any = composed(*words(folder, word))
+    for part in key.split("."):
+        found = found[part]
+    assert found == value
+
+
+def test_it_depends_on_how_much_there_is(folder: Path, tmp_path: Path) -> None:
+    few = composed(*words(folder))["trainer"]
+    rows = (folder / "train.csv").read_text().splitlines()
+    (tmp_path / "train.csv").write_text("\n".join([rows[0], *rows[1:] * 300]) + "\n")
+    many = composed(*words(tmp_path))["trainer"]
+    assert few["max_epochs"] > many["max_epochs"]
+    assert few["batches"]["size"] < many["batches"]["size"]
+
+
+@pytest.mark.parametrize("word", ["model=recurrent", "model=transformer", "experiment=reviews"])
+def test_a_model_or_an_experiment_that_is_named_stays_as_it_is(folder: Path, word: str) -> None:
+    plain = composed(*words(folder, word))
+    assert plain["trainer"]["callbacks"]["ema"] is None
+    assert plain["dataset"]["tokenizer"]["letters"] is False
+
+
+def test_other_data_are_left_alone() -> None:
+    assert composed("dataset=reviews", "task=classify")["trainer"]["callbacks"]["ema"] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("model=auto",), "task=classify | tag; try: model=recurrent"),
+        (("model=auto", "experiment=reviews"), "an experiment has settings of its own"),
+    ],
+)
+def test_where_there_is_no_recipe_it_says_so(given: tuple[str, ...], said: str) -> None:
+    with pytest.raises(ConfigError, match="model: 'auto'") as error:
+        load(given)
+    assert said.replace("\\", "") in str(error.value)
+
+
+def test_a_run_keeps_what_was_chosen(folder: Path, tmp_path: Path) -> None:
+    """From the command line, with YAML files of one's own; evaluating chooses nothing again."""
+    own = tmp_path / "conf" / "dataset"
+    own.mkdir(parents=True)
+    dataset = {"defaults": ["files", "_self_"], "name": "mine", "folder": str(folder)}
+    (own / "mine.yaml").write_text(yaml.safe_dump(dataset))
+    run = tmp_path / "run"
+    command = ["train", "--config-dir", str(tmp_path / "conf"), "dataset=mine", "task=classify"]
+    paths = [f"paths.run={run}", f"paths.prepared={tmp_path / 'prepared'}"]
+    assert main([*command, *QUICK, *paths, "stages=[prepare,train]"]) == 0
+    kept = yaml.safe_load((run / "config.yaml").read_text())
+    assert kept["model"]["dim"] == 16 and kept["model"]["dropout"] == 0.5
+    assert kept["dataset"]["tokenizer"]["letters"] is True
+    (folder / "train.csv").touch()
+    assert main(["predict", str(run), "a red house 1"]) == 0
