@@ -23,7 +23,8 @@ from typing import TypeVar
 # The share of all trials that is tried: a few in the default suite, all by `make test-faults`.
 SHARE = float(os.environ.get("ATTNLAB_FAULTS", "0.03"))
 TRACEBACK = 70  # exit code of a trial that ended in an exception nobody caught
-SECONDS = 10  # longer is a hang
+SECONDS = 10  # of a processor; more is a hang
+DEADLINE = 60.0  # seconds; other programs may have the processor meanwhile
 NEW_MOUNTS, NEW_USER, RECURSIVE_PRIVATE = 0x20000, 0x10000000, 0x44000  # of Linux
 MEMORY = 6 << 30  # bytes of address space beyond what the process has
 
@@ -51,12 +52,13 @@ class Outcome:
 
     code: int  # exit code; minus the number of the signal that ended it
     printed: str
-    seconds: float
+    seconds: float  # of a processor
+    stopped: bool  # at the deadline
 
     @property
     def kind(self) -> str:
         """One word for it."""
-        if self.seconds >= SECONDS:
+        if self.stopped or self.seconds >= SECONDS:
             return "hang"
         if self.code == TRACEBACK or "Traceback (most recent call last)" in self.printed:
             return "traceback"
@@ -72,19 +74,19 @@ class Outcome:
         return "\n".join(lines[begins[-1] :]) if begins else ""
 
 
-def attempt(work: Callable[[], int | None], folder: Path, seconds: float = SECONDS) -> Outcome:
-    """Do the work in a fork, in a folder."""
+def attempt(work: Callable[[], int | None], folder: Path, seconds: float = DEADLINE) -> Outcome:
+    """Do the work in a fork, in a folder; the fork is killed after so many seconds."""
     output = folder / "printed.txt"
-    started = time.monotonic()
+    deadline = time.monotonic() + seconds
     process = os.fork()
     if not process:
         _child(work, folder, output)
-    code = _waited(process, started + seconds)
-    took = time.monotonic() - started
-    return Outcome(code, output.read_text(encoding="utf-8", errors="replace"), took)
+    code, took = _waited(process, deadline)
+    stopped = time.monotonic() > deadline
+    return Outcome(code, output.read_text(encoding="utf-8", errors="replace"), took, stopped)
 
 
-def command(words: Sequence[str], folder: Path, seconds: float = SECONDS) -> Outcome:
+def command(words: Sequence[str], folder: Path, seconds: float = DEADLINE) -> Outcome:
     """The same for a command line of attnlab."""
     from attnlab.cli import main
 
@@ -122,12 +124,12 @@ def _child(work: Callable[[], int | None], folder: Path, output: Path) -> None:
         os._exit(code)
 
 
-def _waited(process: int, deadline: float) -> int:
-    """The exit code; the process is killed at the deadline."""
+def _waited(process: int, deadline: float) -> tuple[int, float]:
+    """The exit code and the seconds of a processor; the process is killed at the deadline."""
     while True:
-        done, status = os.waitpid(process, os.WNOHANG)
+        done, status, used = os.wait4(process, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status)
+            return os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
         if time.monotonic() > deadline:
             os.kill(process, signal.SIGKILL)
         time.sleep(0.002)
