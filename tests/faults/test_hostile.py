@@ -1,6 +1,7 @@
 """Damaged and hostile inputs: no code of theirs runs, nothing hangs, nothing changes in silence.
 
-Each trial is a command in a fork of this process. What Hypothesis draws is the same in each run.
+Each trial is a command in a fork of this process. What Hypothesis draws is the same in each run; a
+few of each kind that is quick are tried in the default suite.
 """
 
 from __future__ import annotations
@@ -160,6 +161,17 @@ def sent(original: Path, place: Callable[[], Path]) -> Callable[[], Path]:
     return copied
 
 
+def test_code_that_runs_would_be_seen(sent: Callable[[], Path]) -> None:
+    """A plugin that the user says may be imported; without that word it is not."""
+    folder = sent()
+    path = folder / "run/config.yaml"
+    path.write_text(path.read_text().replace("plugins: []", "plugins: [planted]"))
+    assert command(["report", "run"], folder).kind == "refused"
+    assert not (folder / CANARY).exists()
+    assert command(["report", "run", "--trust"], folder).kind == "done"
+    assert (folder / CANARY).exists()
+
+
 def same_answers(original: Path, folder: Path) -> Judge:
     def judge(outcome: Outcome) -> str:
         same = (folder / "out.jsonl").read_bytes() == (original / "out.jsonl").read_bytes()
@@ -221,6 +233,7 @@ FORGED = [
 ]
 
 
+@pytest.mark.timeout(3600)
 @trials(60, st.one_of(damages, st.sampled_from(FORGED)), st.sampled_from(["predict", "resume"]))
 def test_checkpoints(original: Path, sent: Callable[[], Path], damage: Any, use: str) -> None:
     folder = sent()
@@ -251,6 +264,7 @@ SMALL = ["trainer.batches.size=16", "trainer.max_epochs=1", "trainer.progress=fa
 SMALL += ["logger=files", "model.dim=16"]
 
 
+@pytest.mark.timeout(3600)
 @trials(50, damages, st.integers(0, 4), st.booleans())
 def test_prepared_data(
     original: Path, sent: Callable[[], Path], damage: Any, which: int, forged: bool
@@ -272,6 +286,7 @@ RESULTS = ["metrics.json", "examples.json", "heads.json", "per_example.csv", "re
 HISTORY = ["history/train.csv", "history/val.csv", "history/maps"]
 
 
+@pytest.mark.timeout(3600)
 @trials(60, damages, st.sampled_from([*RESULTS, *HISTORY]))
 def test_results(sent: Callable[[], Path], damage: Any, name: str) -> None:
     folder = sent()
@@ -352,6 +367,7 @@ USES = [
 ]
 
 
+@pytest.mark.timeout(3600)
 @trials(80, configs, st.sampled_from(USES))
 def test_config_of_a_run(
     sent: Callable[[], Path], keys: list[str], config: Any, use: list[str]
@@ -370,6 +386,8 @@ def test_config_of_a_run(
     tried("config of a run", use, folder, accepted)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
 @trials(15, damages, st.sampled_from(USES))
 def test_status_of_a_run(sent: Callable[[], Path], damage: Any, use: list[str]) -> None:
     folder = sent()
@@ -378,6 +396,8 @@ def test_status_of_a_run(sent: Callable[[], Path], damage: Any, use: list[str]) 
     tried("status of a run", use, folder, accepted)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
 @trials(15, st.one_of(st.sampled_from(CONFIGS), damages))
 def test_file_of_params(place: Callable[[], Path], config: Any) -> None:
     folder = place()
@@ -414,6 +434,8 @@ WORDS += [
 ]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
 @trials(80, at, st.sampled_from(WORDS))
 def test_values(place: Callable[[], Path], numbers: list[str], where: float, value: str) -> None:
     folder, key = place(), numbers[int(where * len(numbers))]
@@ -476,6 +498,8 @@ quotes = st.tuples(
 )
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
 @trials(90, st.sampled_from(list(TABLES)), st.one_of(damages, quotes))
 def test_bytes_of_tables(place: Callable[[], Path], reader: str, damage: Any) -> None:
     folder, name = place(), f"a.{reader}"
@@ -496,6 +520,8 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
 @trials(40, values, values)
 def test_rows(place: Callable[[], Path], text: Any, label: Any) -> None:
     """A row of JSON that holds anything at all."""
@@ -508,6 +534,8 @@ def test_rows(place: Callable[[], Path], text: Any, label: Any) -> None:
 GOLD = {"scores": [1, 2], "marks": [1, 0], "facts": [0], "spans": [[0, 1]], "quotes": "row"}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
 @trials(40, st.sampled_from(list(GOLD)), values)
 def test_gold(place: Callable[[], Path], kind: str, value: Any) -> None:
     folder = place()
@@ -522,6 +550,8 @@ def test_gold(place: Callable[[], Path], kind: str, value: Any) -> None:
     preparing("cells of gold", "jsonl", "a.jsonl", folder, *gold)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
 @trials(20, damages)
 def test_parquet(place: Callable[[], Path], damage: Any) -> None:
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
@@ -553,6 +583,8 @@ def wav() -> bytes:
 HEAD = 33  # bytes, before the content of either
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
 @trials(60, st.sampled_from(["pictures", "sounds"]), damages, st.booleans())
 def test_media(place: Callable[[], Path], kind: str, damage: Any, in_head: bool) -> None:
     folder = place()
@@ -609,6 +641,8 @@ FOLDERS = [with_code, with_pickle]
 FILES = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
 @trials(20, st.one_of(st.sampled_from(FOLDERS), st.tuples(st.sampled_from(FILES), damages)))
 def test_pretrained_model(pretrained: Path, place: Callable[[], Path], damage: Any) -> None:
     folder = shutil.copytree(pretrained, place(), dirs_exist_ok=True)

@@ -171,7 +171,7 @@ def results(folder: Path) -> dict[str, Any]:
 
 
 def test_a_few_kills(tmp_path: Path) -> None:
-    swept("one process", tmp_path, 3)
+    swept("one process", tmp_path, 1)
 
 
 @pytest.mark.slow
