@@ -1,4 +1,4 @@
-"""The tables of docs/mechanisms.md and docs/metrics.md, from the code: `python -m docs.tables`."""
+"""The tables of docs/mechanisms.md and docs/glossary.md, from the code: `python -m docs.tables`."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def figures() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     f"mechanism-{table.__name__}": table for table in (parts, mechanisms, rules, kernels)
 } | {"metric-figures": figures}
-PAGES = Path("docs/mechanisms.md"), Path("docs/metrics.md")
+PAGES = Path("docs/mechanisms.md"), Path("docs/glossary.md")
 
 
 def written(page: str) -> str:

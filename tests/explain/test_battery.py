@@ -80,9 +80,9 @@ def test_a_map_that_cannot_decide(kind: str) -> None:
     changed = figures(report, "answers changed")
     assert changed["permuted"] == changed["uniform"] == changed["frozen"] == 0
     assert figures(report, "median change of the output")["permuted"] < 1e-6
-    assert report.verdict == (
+    assert report.verdict.startswith(
         "A permuted map in place of the model's changes 0% of the answers: "
-        "the attention is not what decides."
+        "the attention is not what decides"
     )
     assert any("the map is one explanation among many" in f.verdict for f in report.findings)
 

@@ -10,10 +10,11 @@ from sklearn.metrics import average_precision_score
 
 from attnlab.data.target import AttentionTarget
 from attnlab.data.target_batch import collate_targets
-from attnlab.explain.findings import Agreement, with_rows
+from attnlab.explain.findings import Agreement, who_decides, with_rows
 from attnlab.explain.methods import explained
 from attnlab.explain.methods.gradients import gradient_input
 from attnlab.explain.methods.perturbation import leave_one_out
+from attnlab.metrics.figures import Interval
 from tests.explain.subjects import subject
 
 
@@ -66,3 +67,17 @@ def test_rows_are_added_or_left_out() -> None:
     assert with_rows(scores, 5)[:, 3:].sum() == 0
     assert with_rows(scores, 5).shape == (2, 5, 4)
     assert with_rows(scores, 2).shape == (2, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.0, 0.04, "the attention is not what decides"),
+        (0.04, 0.06, "the attention is not what decides, or takes part in the decision"),
+        (0.1, 0.4, "the attention takes part in the decision"),
+        (0.49, 0.6, "the attention takes part in the decision, or decides"),
+        (0.6, 1.0, "the attention decides"),
+    ],
+)
+def test_a_verdict_does_not_turn_at_a_hair(low: float, high: float, verdict: str) -> None:
+    assert who_decides(Interval((low + high) / 2, low, high)) == verdict

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from scipy.stats import binomtest
 
 import attnlab.metrics
 from attnlab.metrics.figures import (
@@ -20,8 +22,10 @@ from attnlab.metrics.figures import (
     defined,
     facts,
     paired_bootstrap,
+    share_interval,
 )
 from attnlab.metrics.pooled import DescribedMetric
+from attnlab.metrics.text import ExactMatch
 from docs.tables import figures
 
 
@@ -77,7 +81,7 @@ def test_a_plugin_declares_its_own():
 
 def test_the_table_of_the_documentation_is_that_of_the_metrics():
     """`python -m docs.tables` writes it."""
-    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "glossary.md").read_text(encoding="utf-8")
     own = {f.name for metric in metric_classes() for f in metric.about}
     rows = [
         row for row in figures().splitlines() if row.split("`")[1:2] and row.split("`")[1] in own
@@ -145,3 +149,20 @@ def test_intervals_over_seeds_are_wider_than_those_over_examples_alone():
 def test_figures_that_are_no_numbers_become_null():
     figures = {"loss": float("inf"), "ends": [0.5, float("nan")], "name": "x", "count": 3}
     assert defined(figures) == {"loss": None, "ends": [0.5, None], "name": "x", "count": 3}
+
+
+@pytest.mark.parametrize("right", [0.0, 1.0])
+def test_a_share_of_none_or_all_has_an_interval_with_a_width(right: float) -> None:
+    """0 of 200: up to 1.9 %, as Wilson (1927) has it."""
+    match = ExactMatch()
+    match.keep(torch.tensor([[right, 1.0]] * 200))
+    found = match.intervals()["exact_match"]
+    far = 1.959964**2 / (200 + 1.959964**2)
+    assert (found.low, found.high) == pytest.approx((0, far) if right == 0 else (1 - far, 1))
+
+
+@pytest.mark.parametrize("right", [0, 3, 20])
+def test_the_interval_of_a_share_is_that_of_scipy(right: int) -> None:
+    found = share_interval(right / 20, 20)
+    expected = binomtest(right, 20).proportion_ci(method="wilson")
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))

@@ -10,8 +10,15 @@ from pathlib import Path
 import yaml
 
 from attnlab.config.compose import load
+from attnlab.metrics.figures import Figure
 from attnlab.report.summary import Finding
-from attnlab.report.tables import ORDERS, save_figures, save_findings, save_metrics
+from attnlab.report.tables import (
+    ORDERS,
+    explanations,
+    save_figures,
+    save_findings,
+    save_metrics,
+)
 from attnlab.text_files import read_table
 from tests.commands import REPOSITORY, run
 from tests.report.reported import reported
@@ -70,3 +77,25 @@ def test_a_task_that_makes_no_choice_leaves_every_file_of_the_stage(tmp_path: Pa
     named = [*stage["outs"], *stage["metrics"], *stage["plots"]]
     for name in named:
         assert (tmp_path / name.removeprefix("${run}/")).is_file(), name
+
+
+def test_each_figure_is_explained_under_the_table_with_what_can_be_reached() -> None:
+    """Gold of four keys a row and one link a row: a recall of a quarter is the best there is."""
+    about = {
+        "alignment_recall": Figure("", "Share of the sure gold links that are found").plain(),
+        "aer": Figure("", "Alignment error rate of the links", False, "by chance", "0").plain(),
+        "mass_on_gold": Figure("", "Weight on marked keys", uniform="share marked").plain(),
+    }
+    figures = {
+        "answer": {"unknown": 1.0},
+        "attention": dict.fromkeys(about, 0.2),
+        "controls": {"oracle": {"alignment_recall": 0.25, "aer": 0.6, "mass_on_gold": 1.0}},
+        "about": about,
+    }
+    assert list(explanations(figures)) == [
+        "alignment_recall: Share of the sure gold links that are found (perfect: 1; higher is "
+        "better); here no map scores above 0.2500",
+        "aer: Alignment error rate of the links (uniform: by chance; perfect: 0; lower is better); "
+        "here no map scores below 0.6000",
+        "mass_on_gold: Weight on marked keys (uniform: share marked; perfect: 1; higher is better)",
+    ]

@@ -42,10 +42,10 @@ class Report:
     @property
     def verdict(self) -> str:
         """Whether the map decides, from the milder of two uninformed maps."""
-        shares = {f.test: f.value.mean for f in self.findings if f.figure == "answers changed"}
-        least = min(("permuted", "uniform"), key=lambda name: shares[name])
+        shares = {f.test: f.value for f in self.findings if f.figure == "answers changed"}
+        least = min(("permuted", "uniform"), key=lambda name: shares[name].mean)
         return (
-            f"A {least} map in place of the model's changes {percent(shares[least])} of the "
+            f"A {least} map in place of the model's changes {percent(shares[least].mean)} of the "
             f"answers: {who_decides(shares[least])}."
         )
 

@@ -16,10 +16,12 @@ from attnlab.explain.findings import (
     Finding,
     over_examples,
     percent,
+    share_over_examples,
     who_decides,
 )
 from attnlab.explain.methods.gradients import joined
 from attnlab.explain.subject import Subject, reader_of
+from attnlab.metrics.figures import Interval
 from attnlab.models.memory import Reading
 
 Makes = Callable[[Subject], MapChange]
@@ -112,8 +114,8 @@ def permutation(subjects: Sequence[Subject], times: int) -> list[Finding]:
         median = torch.stack(moved).median(0).values  # batch x queries
         medians.append(mean_decision(median, subject))
         changes.append(torch.stack(differs).mean(0))
-    share, distance = over_examples(changes), over_examples(medians)
-    who = who_decides(share.mean)
+    share, distance = share_over_examples(changes), over_examples(medians)
+    who = who_decides(share)
     return [
         Finding(
             "permuted",
@@ -133,9 +135,9 @@ def permutation(subjects: Sequence[Subject], times: int) -> list[Finding]:
 def uniform_maps(subjects: Sequence[Subject]) -> list[Finding]:
     """Equal weights for all units (Wiegreffe & Pinter 2019)."""
 
-    def verdict(share: float) -> str:
+    def verdict(share: Interval) -> str:
         return (
-            f"Replacing this map by a uniform one changes {percent(share)} of the answers: "
+            f"Replacing this map by a uniform one changes {percent(share.mean)} of the answers: "
             f"{who_decides(share)}."
         )
 
@@ -149,11 +151,15 @@ def frozen_maps(subjects: Sequence[Subject]) -> list[Finding]:
     """
     mean = mean_map(subjects)
 
-    def verdict(share: float) -> str:
-        little = share < LITTLE
-        says = "the map need not depend on the input" if little else "the map depends on the input"
+    def verdict(share: Interval) -> str:
+        says = "the map depends on the input"
+        if share.low < LITTLE:
+            little = share.high < LITTLE
+            says = (
+                "the map need not depend on the input" if little else f"it is open whether {says}"
+            )
         return (
-            f"Freezing this map to the mean of all examples changes {percent(share)} of the "
+            f"Freezing this map to the mean of all examples changes {percent(share.mean)} of the "
             f"answers: {says}."
         )
 
@@ -190,7 +196,7 @@ def frozen(subject: Subject, mean: Tensor) -> Given:
 
 @torch.no_grad()
 def _replaced(
-    subjects: Sequence[Subject], makes: Makes, test: str, verdict: Callable[[float], str]
+    subjects: Sequence[Subject], makes: Makes, test: str, verdict: Callable[[Interval], str]
 ) -> list[Finding]:
     changes: list[Tensor] = []
     distances: list[Tensor] = []
@@ -200,8 +206,8 @@ def _replaced(
         changes.append(changed(own, other, subject))
         moved = subject.task.distance(own, other)
         distances.append(mean_decision(moved, subject))
-    share = over_examples(changes)
+    share = share_over_examples(changes)
     return [
-        Finding(test, "answers changed", share, verdict(share.mean)),
+        Finding(test, "answers changed", share, verdict(share)),
         Finding(test, "change of the output", over_examples(distances)),
     ]

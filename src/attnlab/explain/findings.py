@@ -21,7 +21,7 @@ from attnlab.explain.methods import Method, explained
 from attnlab.explain.subject import Subject
 from attnlab.metrics.agreement import kendall
 from attnlab.metrics.controls import KeyFrequency, PositionPrior, controls
-from attnlab.metrics.figures import Interval, bootstrap
+from attnlab.metrics.figures import Interval, bootstrap, share_interval
 from attnlab.metrics.rationale import AveragePrecision
 
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
@@ -51,8 +51,21 @@ def over_examples(values: Sequence[Tensor]) -> Interval:
     return interval_of(torch.cat(list(values)).double().tolist())
 
 
-def who_decides(share: float) -> str:
-    """The verdict on a share of changed answers."""
+def share_over_examples(values: Sequence[Tensor]) -> Interval:
+    """The same of shares, with a width where all of them are 0 or all are 1."""
+    share = over_examples(values)
+    alike = share.low == share.high and share.mean in (0, 1)
+    return share_interval(share.mean, sum(map(len, values))) if alike else share
+
+
+def who_decides(share: Interval) -> str:
+    """The verdict on a share of changed answers; both, where its interval reaches into two."""
+    ends = [share.mean if math.isnan(end) else end for end in (share.low, share.high)]
+    least, most = (_decides(end) for end in ends)
+    return least if least == most else f"{least}, or {most.removeprefix('the attention ')}"
+
+
+def _decides(share: float) -> str:
     if share < LITTLE:
         return "the attention is not what decides"
     if share < MUCH:

@@ -49,8 +49,11 @@ def _finding(
     known: dict[str, float],
 ) -> Finding:
     value, undefined = _tau(subjects, scores, OWN, measure)
-    little = value.mean < known["between the measures"] / 2
-    says = "its weights say little about importance" if little else "its weights go with importance"
+    half = known["between the measures"] / 2
+    says = "its weights go with importance"
+    if value.low < half:
+        little = "its weights say little about importance"
+        says = little if value.high < half else "whether they say much about importance is open"
     return Finding(
         f"tau with {CALLED[measure]}",
         "Kendall's tau",

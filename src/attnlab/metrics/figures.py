@@ -1,6 +1,7 @@
 """`Figure`: what is known about each figure, and `Interval`: where it would lie on other examples.
 
-Percentile intervals (Efron 1979); for two systems on the same examples, paired (Koehn 2004).
+Percentile intervals (Efron 1979), of shares that are 0 or 1 Wilson's (1927); for two systems on
+the same examples, paired (Koehn 2004).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import pkgutil
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ import numpy.typing as npt
 
 import attnlab.metrics
 
+NEAR = 0.0005  # differences below it are not shown
 Values = npt.NDArray[np.float64]
 Score = Callable[[Values], Values]  # sums of statistics, ... x statistics -> a figure for each
 
@@ -39,6 +42,15 @@ class Figure:
         known += [f"perfect: {self.perfect}"] if self.perfect else []
         direction = {True: "higher is better", False: "lower is better", None: "no better way"}
         return f"{self.help} ({'; '.join([*known, direction[self.higher_is_better]])})"
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share of cases, as its sentence says."""
+        return self.help.startswith("Share of")
+
+    def falls_short(self, best: float) -> bool:
+        """Whether the best score that can be reached is not that of a perfect map."""
+        return self.perfect in ("0", "1") and abs(best - float(self.perfect)) > NEAR
 
     def plain(self) -> dict[str, object]:
         """As JSON holds it; the name is its key there."""
@@ -183,6 +195,16 @@ def interval(mean: float, resampled: Values, confidence: float) -> Interval:
     tail = (1 - confidence) / 2
     low, high = np.quantile(finite, [tail, 1 - tail])
     return Interval(mean, float(low), float(high))
+
+
+def share_interval(share: float, cases: int, confidence: float = 0.95) -> Interval:
+    """The interval of a share of cases (Wilson 1927), which has a width at 0 and 1, too."""
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    middle = (share + z * z / (2 * cases)) / (1 + z * z / cases)
+    half = math.sqrt(share * (1 - share) / cases + (z / (2 * cases)) ** 2) / (1 + z * z / cases) * z
+    # Rounding would leave ends beside 0 and 1.
+    low = 0.0 if share == 0 else middle - half
+    return Interval(share, low, 1.0 if share == 1 else middle + half)
 
 
 def defined(figures: Any) -> Any:

@@ -17,7 +17,16 @@ from torchmetrics import Metric
 from attnlab.config.evaluation import MapMetrics
 from attnlab.data.target_batch import TargetBatch
 from attnlab.metrics.controls import PositionPrior
-from attnlab.metrics.figures import Figure, Interval, Values, declare, interval, resampled_sums
+from attnlab.metrics.figures import (
+    Figure,
+    Interval,
+    Values,
+    declare,
+    facts,
+    interval,
+    resampled_sums,
+    share_interval,
+)
 
 
 class DescribedMetric(Metric, ABC):
@@ -72,16 +81,21 @@ class PooledMetric(DescribedMetric):
     ) -> dict[str, Interval]:
         """Every figure with its bootstrap interval over the examples of all processes.
 
-        Where there are several, each has to call it.
+        Where all examples are alike, resampling has no width: a share of 0 or 1 has Wilson's
+        interval then. Where there are several processes, each has to call it.
         """
         with self.sync_context():
             table = self.statistics()
         now = self.score(table.sum(0))
         drawn = self.score(resampled_sums(table, resamples, seed))  # resamples x figures
-        return {
-            name: interval(float(now[i]), drawn[:, i], confidence)
-            for i, name in enumerate(self.figures)
-        }
+        found = {}
+        for i, name in enumerate(self.figures):
+            found[name] = interval(float(now[i]), drawn[:, i], confidence)
+            fact = facts(name)
+            alike = found[name].low == found[name].high and now[i] in (0, 1)
+            if alike and fact is not None and fact.is_share:
+                found[name] = share_interval(float(now[i]), len(table), confidence)
+        return found
 
 
 class MapMetric(PooledMetric):

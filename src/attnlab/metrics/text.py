@@ -50,8 +50,7 @@ class ExactMatch(TextMetric):
 class Changed(PooledMetric):
     """How far answers differ from the model's own when another map replaces its map."""
 
-    higher_is_better = None
-    figures = ("changed",)
+    about = (Figure("changed", "Share of the answers that another map changes", None, perfect=""),)
 
     def update(self, changed: torch.Tensor) -> None:
         """From 0, the same answer, to 1: batch."""

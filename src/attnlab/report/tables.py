@@ -17,7 +17,7 @@ from rich.console import Console
 from torch import nn
 
 from attnlab.data.integrity import file_hash
-from attnlab.metrics.figures import Values, resampled_sums
+from attnlab.metrics.figures import Figure, Values, resampled_sums
 from attnlab.metrics.pooled import PooledMetric, ratio
 from attnlab.metrics.text import Changed
 from attnlab.report.summary import Finding, Row, plausibility, trust
@@ -213,6 +213,8 @@ def show_figures(title: str, folder: Path, figures: Mapping[str, Any]) -> None:
     table.add_row("cost", "MiB of memory at the peak", memory)
     table.add_row("cost", "parameters", f"{figures['cost']['parameters']:,}")
     console.print(table)
+    for line in explanations(figures):
+        console.print(f"  {line}", style="dim", soft_wrap=True)
     if undefined:
         names = ", ".join(undefined)
         console.print(f"undefined for every example: {names} (gold maps: docs/data.md)")
@@ -221,6 +223,27 @@ def show_figures(title: str, folder: Path, figures: Mapping[str, Any]) -> None:
     for name in ("checkpoints/best.ckpt", "metrics.json", "maps", "report.html"):
         if (folder / name).exists():
             console.print(f"{name.split('/')[-1]:<14}{folder / name}", soft_wrap=True)
+
+
+def explanations(figures: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each figure of answers and maps: what it means, and the best that a map reaches.
+
+    A figure of links may have a ceiling: where a row is linked to one key and gold marks several,
+    no map finds them all.
+    """
+    oracle = figures["controls"].get("oracle", {})
+    for group in ("answer", "attention"):
+        for name, value in figures[group].items():
+            about = figures["about"].get(name)
+            if value is None or about is None:
+                continue
+            fact = Figure(name, **about)
+            line = f"{name}: {fact.sentence()}"
+            best = oracle.get(name) if group == "attention" else None
+            if best is not None and fact.falls_short(best):
+                beyond = "above" if fact.higher_is_better else "below"
+                line += f"; here no map scores {beyond} {best:.4f}"
+            yield line
 
 
 def lost_to_linear(figures: Mapping[str, Any]) -> Iterator[str]:
