@@ -275,3 +275,15 @@ const ratios = [...document.querySelectorAll("main *, header *")]
   });
 return Math.min(...ratios);
 """
+
+
+def test_systems_that_chance_may_have_ordered_are_tied() -> None:
+    """0.90 and 0.88 of 50 answers lie in one another's interval, 0.5 in neither."""
+    scores = {"first": 0.9, "second": 0.88, "third": 0.5, "fourth": 0.1}
+    found = leaderboard([judged(name, 0, score, 0.3, 1.0) for name, score in scores.items()])
+    assert found.places == [1, 1, 3, 4]
+    assert [found.place(i) for i in range(4)] == ["1 tied", "1 tied", "3", "4"]
+    stream = StringIO()
+    leaderboard_table.show(Console(file=stream, width=120), found, "two")
+    assert len(re.findall("1 tied", stream.getvalue())) == 2
+    assert page(found, "two", COMMAND, Path()).count(">1 tied<") == 2

@@ -44,6 +44,10 @@ class Measure:
     low: float | None = None
     high: float | None = None
 
+    def holds(self, value: float) -> bool:
+        """Whether a value lies in the interval."""
+        return self.low is not None and self.high is not None and self.low <= value <= self.high
+
 
 @dataclass(frozen=True)
 class Row:
@@ -72,6 +76,26 @@ class Leaderboard:
     controls: dict[str, float]  # plausibility of control maps
     lower: Lower
 
+    @property
+    def places(self) -> list[int]:
+        """The place of each evaluated row, the same for those that are tied with the first of them.
+
+        Two are tied whose answers are equally good, or of which each lies in the other's interval.
+        """
+        places: list[int] = []
+        for number, row in enumerate(self.rows, 1):
+            if row.evaluated:
+                tied = places and _tied(self.rows[places[-1] - 1], row)
+                places.append(places[-1] if tied else number)
+        return places
+
+    def place(self, number: int) -> str:
+        """What stands before a row, counted from 0: `2`, `1 tied`, or nothing."""
+        if number >= len(self.places):
+            return ""
+        place = self.places[number]
+        return f"{place} tied" if self.places.count(place) > 1 else str(place)
+
     def is_lower_better(self, column: str) -> bool:
         return column in self.lower
 
@@ -91,6 +115,13 @@ def leaderboard(entries: Sequence[Entry]) -> Leaderboard:
     lower = _lower(figures, evaluated)
     rows.sort(key=lambda row: _order(row, lower))
     return Leaderboard(_with_fronts(rows, lower), figures, _controls(evaluated, figures), lower)
+
+
+def _tied(one: Row, other: Row) -> bool:
+    ours, theirs = one.measures.get("quality"), other.measures.get("quality")
+    if ours is None or theirs is None:
+        return False
+    return ours.mean == theirs.mean or (ours.holds(theirs.mean) and theirs.holds(ours.mean))
 
 
 def _lower(figures: Mapping[str, str], evaluated: Sequence[Entry]) -> Lower:

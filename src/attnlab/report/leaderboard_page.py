@@ -16,6 +16,7 @@ from attnlab.report.leaderboard_picture import DARK, LIGHT, Palette, svg_text
 from attnlab.report.leaderboard_table import between, column_titles, number, state
 from attnlab.report.page import asset, fill_template
 
+PLACE = "by answers; tied: the answers of each lie in the interval of the other"
 MEANINGS = {
     "quality": "how good the answers are",
     "plausibility": "how well the map agrees with gold",
@@ -64,7 +65,7 @@ def _count(number: int, what: str) -> str:
 
 def _header(board: Leaderboard) -> str:
     """Each name is a button that sorts by its column; at first the answers decide the order."""
-    cells = [_sortable("place", "", "ascending"), _sortable("system", "")]
+    cells = [_sortable("place", PLACE, "ascending"), _sortable("system", "")]
     cells += [
         _sortable(name, _meaning(board, column)) for column, name in column_titles(board).items()
     ]
@@ -86,7 +87,7 @@ def _sortable(name: str, help_: str, order: str = "none") -> str:
 def _row(board: Leaderboard, row: Row, rank: int, folder: Path) -> str:
     front = '<span class="front" title="on a Pareto front">front</span>' if row.fronts else ""
     cells = [
-        f'<td class="number" data-value="{rank}">{rank if row.evaluated else ""}</td>',
+        f'<td class="number" data-value="{rank}">{board.place(rank - 1)}</td>',
         f'<th scope="row">{escape(row.system)} {front}</th>',
         *(_cell(row.measures.get(column), column) for column in column_titles(board)),
         f"<td>{_runs(row, folder)}</td>",

@@ -65,18 +65,19 @@ def show(console: Console, board: Leaderboard, title: str) -> None:
     for name in titles.values():
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
-    for rank, row in enumerate(board.rows, 1):
+    for index, row in enumerate(board.rows):
         cells = [_cell(row.measures.get(column), column) for column in titles]
         marks = "front" if row.fronts else ""
         note = ", ".join(filter(None, (marks, f"[red]{escape(s)}[/]" if (s := state(row)) else "")))
-        table.add_row(str(rank) if row.evaluated else "", escape(row.system), *cells, note)
+        table.add_row(board.place(index), escape(row.system), *cells, note)
     for name, value in board.controls.items():
         cells = [number(value, c) if c == "plausibility" else "" for c in titles]
         table.add_row("", f"({name} map)", *cells, "", style="dim")
     console.print(table)
     console.print(
         "decides: the share of answers that change when a uniform or permuted map replaces the\n"
-        "model's own; front: no other has better answers in as little time, or with such maps.",
+        "model's own; front: no other has better answers in as little time, or with such maps;\n"
+        "tied: the answers of each lie in the interval of the other.",
         style="dim",
     )
     for entry in (entry for row in board.rows for entry in row.without_figures):
@@ -108,14 +109,14 @@ def write_csv(board: Leaderboard, path: Path) -> None:
         writer = csv.writer(file)
         columns = [f"{column}{edge}" for column in COLUMNS for edge in edges]
         writer.writerow([*header, *(f"{column}_figure" for column in figures), *columns, "error"])
-        for rank, row in enumerate(board.rows, 1):
+        for index, row in enumerate(board.rows):
             values = [
                 "" if value is None else f"{value:.6g}"
                 for column in COLUMNS
                 for value in _edges(row.measures.get(column))
             ]
             about = [
-                rank if row.evaluated else "",
+                board.places[index] if row.evaluated else "",
                 row.system,
                 len(row.entries),
                 len(row.evaluated),
