@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import (
     accuracy_score,
+    confusion_matrix,
     f1_score,
     mean_absolute_error,
     mean_squared_error,
+    precision_recall_fscore_support,
     r2_score,
 )
 
@@ -48,6 +50,20 @@ def test_a_label_never_seen_before_is_wrong():
     metric = Classification(["a", "b"])
     metric.update(["a", "?"], ["a", "b"])
     assert metric.compute() == pytest.approx({"accuracy": 0.5, "f1_macro": 0.5})
+
+
+def test_classes_have_figures_of_their_own_and_what_they_were_taken_for() -> None:
+    metric = Classification(["a", "b", "c"])
+    gold, predicted = list("aaabbbbc"), list("aabbbcaa")
+    for part in (slice(0, 3), slice(3, None)):
+        metric.update(predicted[part], gold[part])
+    found = metric.classes()
+    assert found["class"] == ["a", "b", "c"] and found["examples"] == [3, 4, 1]
+    expected = precision_recall_fscore_support(gold, predicted, labels=["a", "b", "c"])
+    for name, values in zip(("precision", "recall", "f1"), expected, strict=False):
+        assert found[name] == pytest.approx(values)
+    table = [found[f"as {name}"] for name in "abc"]  # predicted x gold
+    assert np.array_equal(np.transpose(table), confusion_matrix(gold, predicted))
 
 
 def test_token_accuracy_counts_units_not_examples():

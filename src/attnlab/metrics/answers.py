@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,6 +58,22 @@ class Classification(PooledMetric):
         named = ~np.isnan(f1)
         macro = ratio(np.where(named, f1, 0.0).sum(-1), named.sum(-1))
         return np.stack([ratio(right, one), macro], axis=-1)
+
+    def classes(self) -> dict[str, list[Any]]:
+        """Precision, recall and F1 of each, and how often each answer was given in its stead."""
+        labels, gold = PooledMetric.statistics(self).astype(int).T
+        names, count = list(self.codes), len(self.codes)
+        hits, predicted, true = np.split(self.statistics().sum(0)[2:], 3)
+        confusion = np.zeros((count, count), int)  # gold x predicted
+        np.add.at(confusion, (gold[labels >= 0], labels[labels >= 0]), 1)
+        columns: dict[str, Any] = {
+            "class": names,
+            "precision": ratio(hits, predicted).tolist(),
+            "recall": ratio(hits, true).tolist(),
+            "f1": ratio(2 * hits, predicted + true).tolist(),
+            "examples": true.astype(int).tolist(),
+        }
+        return columns | {f"as {n}": confusion[:, i].tolist() for i, n in enumerate(names)}
 
 
 class TokenAccuracy(PooledMetric):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,6 +76,10 @@ class PooledMetric(DescribedMetric):
             return dict.fromkeys(self.figures, float("nan"))
         figures = self.score(self.statistics().sum(0))
         return dict(zip(self.figures, figures.tolist(), strict=True))
+
+    def classes(self) -> dict[str, list[Any]]:
+        """The figures of each class, as columns; none where the metric has no classes."""
+        return {}
 
     def intervals(
         self, confidence: float = 0.95, resamples: int = 1000, seed: int = 0

@@ -23,7 +23,7 @@ from attnlab.metrics.text import Changed
 from attnlab.report.summary import Finding, Row, plausibility, trust
 from attnlab.text_files import DamagedFileError, damage_told, read_table, write_whole
 
-PER_EXAMPLE, RESAMPLES = "per_example.csv", "resamples.csv"
+PER_EXAMPLE, RESAMPLES, CLASSES = "per_example.csv", "resamples.csv", "classes.csv"
 RESULTS = ("examples.json", "heads.json", PER_EXAMPLE, RESAMPLES)
 HISTORY = ("history/*.csv", "history/maps/*.json")
 DRAWS = 1000
@@ -65,6 +65,14 @@ def save_scores(
         for change, metric in changed.items():
             table[f"trust/{change}"] = metric.score(drawn(metric.statistics()))[:, 0]
         write_table(table, folder / name)
+
+
+def save_classes(folder: Path, metrics: Iterable[nn.Module]) -> None:
+    """Write `classes.csv`: of each class precision, recall, F1, and what it was taken for."""
+    for metric in metrics:
+        columns = metric.classes() if isinstance(metric, PooledMetric) and metric.examples else {}
+        if columns:
+            write_table(columns, folder / CLASSES)
 
 
 def _as_they_are(statistics: Values) -> Values:

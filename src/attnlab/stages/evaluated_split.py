@@ -29,7 +29,7 @@ from attnlab.report.examples import ShownExample, choose_examples, gold_text, sa
 from attnlab.report.map_pictures import draw_head_grids, draw_maps
 from attnlab.report.recorded_maps import HeadMaps
 from attnlab.report.summary import checksum, draw_panels
-from attnlab.report.tables import HISTORY, hashes, save_figures, save_scores
+from attnlab.report.tables import HISTORY, hashes, save_classes, save_figures, save_scores
 from attnlab.stages.run import Run
 from attnlab.stages.trained_run import TrainedRun
 from attnlab.tasks.task import Task
@@ -157,6 +157,7 @@ class Evaluation:
         ids = [example.id for example in self.examples]
         metrics = [*self.evaluator.answers, *self.evaluator.maps]
         save_scores(folder, ids, self.losses, metrics, self.changed)
+        save_classes(folder, self.evaluator.answers)
         drawn = self.shown[: self.run.config.logger.maps_examples]
         draw_maps(drawn, folder / "maps")
         draw_head_grids(drawn, self.heads.examples, folder / "maps")

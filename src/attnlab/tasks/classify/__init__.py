@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -38,6 +38,11 @@ class Classify(Task, Smoothed, kind="classify", target="attnlab.tasks.classify.t
         description="labels that are learned apart and predicted as another, as stars may be as "
         "good or bad; a label with null is never predicted. The loss is of the labels as learned, "
         "figures are of those predicted. null merges none"
+    )
+
+    class_weights: Literal["none", "balanced"] = Field(
+        description="what the loss of an example is multiplied by: nothing, or balanced, by how "
+        "rare its label is in training, so that all labels weigh alike"
     )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,6 +22,7 @@ class Label(Answer):
 
     labels: list[str]
     merges: Mapping[str, str | None] = field(default_factory=dict)
+    counts: Sequence[int] = ()  # of each label in training; data of earlier versions have none
     form = "label"
     whole = True
 
@@ -30,10 +32,18 @@ class Label(Answer):
 
     @classmethod
     def fit(cls, data: TrainingData) -> Self:
-        return cls(sorted({str(e.answer) for split in (data.examples, data.others) for e in split}))
+        counts = Counter(str(example.answer) for example in data.examples)
+        labels = sorted({*counts, *(str(example.answer) for example in data.others)})
+        return cls(labels, counts=[counts[label] for label in labels])
 
     def describe(self) -> dict[str, Any]:
-        return {"labels": self.labels}
+        return {"labels": self.labels, "counts": list(self.counts)}
+
+    def balanced_weights(self) -> list[float]:
+        """Of each label, so that all of them weigh alike in training and an example weighs 1 in
+        the mean; a label that training lacks has none."""
+        seen = sum(count > 0 for count in self.counts)
+        return [sum(self.counts) / (seen * count) if count else 0.0 for count in self.counts]
 
     def encode(self, example: Example) -> Tensor:
         """1."""

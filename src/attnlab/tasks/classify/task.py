@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Unpack
+from typing import Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -94,10 +94,14 @@ class Classify(OneChoice):
         *,
         hops: int,
         merge_labels: Mapping[str, str | None] | None,
+        class_weights: Literal["none", "balanced"],
         **shared: Unpack[ChoiceSettings],
     ) -> None:
         super().__init__(codec, **shared)
         self.hops = hops
+        self.weights: Tensor | None = None  # of each label, in the loss
+        if class_weights == "balanced":
+            self.weights = torch.tensor(self.label.balanced_weights())
         self.majority: int | None = None
         self.linear: LinearClassifier | None = None
 
@@ -111,6 +115,12 @@ class Classify(OneChoice):
         output = nn.Linear(context.builder.dim, len(self.label.labels))
         members = self.label.members if self.label.merges else None
         return Classifier(context, output, self.hops, members)
+
+    def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        sums, counts = super().losses(scores, batch)
+        if self.weights is None:
+            return sums, counts
+        return sums * self.weights.to(sums)[batch.answer.values[:, 0]], counts
 
     def metrics(self) -> list[Metric]:
         return [Classification(self.label.labels)]

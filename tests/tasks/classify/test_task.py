@@ -1,0 +1,39 @@
+"""What rare labels weigh in the loss of `task=classify`."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from attnlab.data.example import Example
+from attnlab.tasks.classify.answer import Label
+from tests.models.building import WORDS, built, small_config, text_example
+
+RARE = ["x", "x", "x", "y"]
+
+
+def examples(answers: list[str]) -> list[Example]:
+    random = np.random.default_rng(0)
+    return [text_example(str(i), len(WORDS), each, random) for i, each in enumerate(answers)]
+
+
+@pytest.mark.parametrize("weights", ["none", "balanced"])
+def test_balanced_labels_weigh_alike_and_an_example_weighs_one_in_the_mean(weights: str) -> None:
+    config = small_config("task=classify", f"task.class_weights={weights}")
+    model, batch, codec = built(config, examples(RARE))
+    task = config.task.build(codec)
+    scores = torch.zeros_like(model(batch))
+    sums, counts = task.losses(scores, batch)
+    shares = (sums / sums.mean()).tolist()
+    balanced = [2 / 3, 2 / 3, 2 / 3, 2.0]
+    assert shares == pytest.approx(balanced if weights == "balanced" else [1.0] * 4)
+    assert counts.tolist() == [1] * 4
+
+
+def test_counts_are_kept_with_the_labels() -> None:
+    label = Label(["x", "y", "z"], counts=[3, 1, 0])
+    again = Label.from_plain(json.loads(json.dumps(label.describe())))
+    assert again.balanced_weights() == pytest.approx([2 / 3, 2.0, 0.0])
