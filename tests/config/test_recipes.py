@@ -73,6 +73,7 @@ def test_tags_get_a_chain_and_the_figure_that_fits_them(folder: Path) -> None:
         ("trainer/optimizer=sgd", "trainer.optimizer.lr", 0.1),
         ("dataset.tokenizer.letters=false", "dataset.tokenizer.letters", False),
         ("dataset/tokenizer=bpe", "dataset.tokenizer.kind", "bpe"),
+        ("dataset.tokenizer.joint=true", "dataset.tokenizer.letters", True),
         ("+trainer.callbacks.swa=null", "trainer.callbacks.swa", None),
     ],
 )
@@ -81,6 +82,12 @@ def test_what_a_user_sets_wins(folder: Path, word: str, key: str, value: Any) ->
     for part in key.split("."):
         found = found[part]
     assert found == value
+
+
+def test_letters_are_of_words_that_are_read(folder: Path) -> None:
+    written = ["dataset/answer=text", "dataset.answer.column=label", "task=generate"]
+    with pytest.raises(ConfigError, match="read alone; try letters=false"):
+        load([*words(folder)[:2], *written, "dataset.tokenizer.letters=true"])
 
 
 def test_it_depends_on_how_much_there_is(folder: Path, tmp_path: Path) -> None:

@@ -66,13 +66,7 @@ class Classification(PooledMetric):
         hits, predicted, true = np.split(self.statistics().sum(0)[2:], 3)
         confusion = np.zeros((count, count), int)  # gold x predicted
         np.add.at(confusion, (gold[labels >= 0], labels[labels >= 0]), 1)
-        columns: dict[str, Any] = {
-            "class": names,
-            "precision": ratio(hits, predicted).tolist(),
-            "recall": ratio(hits, true).tolist(),
-            "f1": ratio(2 * hits, predicted + true).tolist(),
-            "examples": true.astype(int).tolist(),
-        }
+        columns = _by_class(names, hits, predicted, true)
         return columns | {f"as {n}": confusion[:, i].tolist() for i, n in enumerate(names)}
 
 
@@ -103,17 +97,45 @@ class SpanF1(PooledMetric):
         Figure("span_recall", "Share of the gold spans that are found"),
     )
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.types: dict[str, list[int]] = {}  # of each in this process: hits, predicted, gold
+
+    def reset(self) -> None:
+        super().reset()
+        self.types = {}
+
     def update(self, predictions: Sequence[Tags], references: Sequence[Tags]) -> None:
         counts = []
         for prediction, gold in zip(predictions, references, strict=True):
             predicted, true = tagged_spans(prediction), tagged_spans(gold)
-            counts.append([len(predicted & true), len(predicted), len(true)])
+            groups = predicted & true, predicted, true
+            counts.append([len(spans) for spans in groups])
+            for column, spans in enumerate(groups):
+                for kind, *_ in spans:
+                    self.types.setdefault(kind, [0, 0, 0])[column] += 1
         self.keep(torch.tensor(counts, device=self.device).view(-1, 3))
 
     def score(self, sums: Values) -> Values:
         hits, predicted, gold = np.moveaxis(sums, -1, 0)
         figures = (ratio(2 * hits, predicted + gold), ratio(hits, predicted), ratio(hits, gold))
         return np.stack(figures, axis=-1)
+
+    def classes(self) -> dict[str, list[Any]]:
+        """Precision, recall and F1 of each type of span, in alphabetical order."""
+        names = sorted(self.types)
+        hits, predicted, true = np.array([self.types[name] for name in names]).reshape(-1, 3).T
+        return _by_class(names, hits, predicted, true)
+
+
+def _by_class(names: Sequence[Any], hits: Values, predicted: Values, true: Values) -> dict:
+    return {
+        "class": list(names),
+        "precision": ratio(hits, predicted).tolist(),
+        "recall": ratio(hits, true).tolist(),
+        "f1": ratio(2 * hits, predicted + true).tolist(),
+        "gold": true.astype(int).tolist(),
+    }
 
 
 def tagged_spans(tags: Tags) -> set[tuple[str, int, int]]:

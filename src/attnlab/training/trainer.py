@@ -115,5 +115,6 @@ def _quieten() -> None:
         ".*FSDP2-wrapped module.*returned a view tensor.*",
         ".*could not find the monitored key.*",
         ".*callbacks used to create the checkpoint.*",
+        ".*WeightAveraging callback with a model that overrides.*",  # of shards, which are refused
     ):
         warnings.filterwarnings("ignore", message)

@@ -199,7 +199,7 @@ class Files(Rows, kind="files", target=f"{READERS}.texts:FileSource"):
     @model_validator(mode="after")
     def _letters_of_what_is_read(self) -> Self:
         written = isinstance(self.answer, TextAnswer | TextsAnswer) or "items" in self.inputs
-        if written or self.tokenizer.joint:
+        if written:
             refuse_letters(self.tokenizer)
         return self
 
