@@ -49,6 +49,11 @@ def gaze(number: int) -> Row:
     return {"sentence": f"look here {number} please", "time": [1.5, 2.0, number, 0.5]}
 
 
+def mail(number: int) -> Row:
+    why = ("the box came open", "my code fails", "I paid twice")[number % 3]
+    return {"mail": f"Hello, {why}. Mail {number}", "topic": why.split()[-1], "why": why}
+
+
 def price(number: int) -> Row:
     return {"id": number, "advert": f"a flat of {number} rooms", "price": number * 1.7}
 
@@ -125,6 +130,17 @@ def pictures(folder: Path, names: Callable[[str, int], str], suffix: str = ".png
             {"answer": "none", "gold": "scores"},
             {"inputs": {"text": "sentence"}, "gold": {"column": "time"}},
             ["task=attend", "objective=unsupervised", "metrics=gaze"],
+        ),
+        (
+            mail,
+            {"answer": "label", "gold": "quotes"},
+            {
+                "inputs": {"text": "mail"},
+                "answer": {"column": "topic"},
+                "gold": {"column": "why"},
+                "words": {"split": "punctuation"},  # the quotes end before a full stop
+            },
+            ["task=classify", "metrics=rationale"],
         ),
         (
             price,

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from attnlab.errors import ConfigError
 from attnlab.report.leaderboard import COLUMNS
-from attnlab.stages.compare import Comparison, first_error
+from attnlab.stages.compare import Comparison, first_error, main
 from tests.commands import SMALL, run, stop_once_saved
 
 FILES = ("html", "csv", "json")
@@ -168,3 +169,13 @@ def test_a_comparison_that_is_stopped_goes_on(tmp_path: Path) -> None:
     assert {row["runs"][0]["state"] for row in board(tmp_path)["rows"]} == {"finished"}
     logs = [path.read_text() for path in (tmp_path / "runs" / "sweeps").glob("*/log.txt")]
     assert sum("resuming" in text for text in logs) == 1
+
+
+def test_choices_of_ones_own_folder_can_be_compared(tmp_path: Path) -> None:
+    dataset = tmp_path / "my_conf" / "dataset" / "mine.yaml"
+    dataset.parent.mkdir(parents=True)
+    dataset.write_text("defaults: [reviews, _self_]\nname: mine\n")
+    words = ["--config-dir", str(tmp_path / "my_conf"), "dataset=mine", "attention=additive,dott"]
+    with pytest.raises(ConfigError) as caught:
+        main(["compare", *words])
+    assert [mistake.where for mistake in caught.value.mistakes] == ["attention"]

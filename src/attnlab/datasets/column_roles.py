@@ -88,13 +88,14 @@ class Columns:
 
         return few and names and any(len(u) > 1 for u in units) and self.reads(name, as_many)
 
-    def gold(self, text: str, other: str | None) -> Iterator[tuple[str, str]]:
-        """Columns that say where to look in a text: the kind of gold, and the column."""
-        split = Wording("spaces", lowercase=False)
+    def gold(self, text: str, other: str | None) -> Iterator[tuple[str, str, str]]:
+        """Columns that say where to look in a text: the kind of gold, the column, and how the text
+        is split into the words that it marks."""
 
-        def seen(row: dict[str, Any]) -> AttendedUnits:
+        def seen(row: dict[str, Any], split: str) -> AttendedUnits:
             answer = len(cell_words(row[other])) if other else 1
-            return AttendedUnits(split.of(row[text], text), answer)
+            words = Wording(split, lowercase=False).of(row[text], text)  # type: ignore[arg-type]
+            return AttendedUnits(words, answer)
 
         for kind, gold in GOLD.items():
             for name in self.names:
@@ -102,11 +103,23 @@ class Columns:
                     continue
                 if kind == "links" and other is None:
                     continue
-                by_chance = self._labels(name) or self._numbers(name) or called(name, "answer")
-                if kind == "quotes" and by_chance:
+                if kind == "quotes" and self._found_by_chance(name):
                     continue
-                if self.reads(name, lambda row, name=name, g=gold: g.read(row[name], seen(row))):
-                    yield kind, name
+                # Numbers count words between spaces; what is quoted may end before a full stop.
+                for split in ("spaces", "punctuation") if kind == "quotes" else ("spaces",):
+
+                    def read(row: dict[str, Any], name=name, gold=gold, split=split) -> Any:
+                        return gold.read(row[name], seen(row, split))
+
+                    if self.reads(name, read):
+                        yield kind, name, split
+
+    def _found_by_chance(self, name: str) -> bool:
+        """Whether its cells may stand in a text that they do not quote: labels of one word do."""
+        phrases = sum(len(cell_words(row[name])) > 1 for row in self.filled(name))
+        if 2 * phrases > len(self.filled(name)):
+            return called(name, "answer")
+        return self._labels(name) or self._numbers(name) or called(name, "answer")
 
     def labels(self) -> list[str]:
         """Columns that hold a few things again and again."""

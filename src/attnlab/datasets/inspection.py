@@ -175,9 +175,9 @@ def _texts(proposal: Proposal, columns: Columns, texts: Sequence[str]) -> None:
         proposal.words += ["task=attend", "objective=unsupervised"]
         proposal.notes.append("no column answers: the map is the answer")
     if gold is not None:
-        kind, name = gold
+        kind, name, split = gold
         proposal.options["gold"], values["gold"] = kind, {"column": name}
-        values["words"] = {"split": "spaces"} | listed
+        values["words"] = {"split": split} | listed
         metrics = {"links": "alignment", "scores": "gaze"}.get(kind, "rationale")
         proposal.words.append(f"metrics={metrics}")
         proposal.notes.append(f"gold: '{name}' says where to look ({kind})")

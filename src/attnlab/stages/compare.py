@@ -32,6 +32,7 @@ EXAMPLES = """examples:
   attnlab compare attention=additive,dot seed=0,1,2            means and intervals over seeds
   attnlab compare model=recurrent,transformer hydra.launcher.jobs=2
   attnlab compare attention=additive,dot --output attention    where the leaderboard goes
+  attnlab compare --config-dir my_conf dataset=mine attention=additive,dot
 """
 ERROR = re.compile(r"attnlab: (?P<message>.+)|(?P<raised>[\w.]*(Error|Exception|Interrupt)\b.*)")
 
@@ -46,7 +47,7 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value,value", help="as for train.py")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the files go")
-    options = parser.parse_intermixed_args(arguments)
+    options = parser.parse_intermixed_args(composed.with_search_path(arguments))
     comparison = Comparison(options.overrides)
     failure = comparison.run(options.overrides)
     output = options.output or comparison.folder

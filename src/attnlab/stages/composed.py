@@ -71,7 +71,7 @@ def run(module: str, arguments: list[str]) -> None:
         raise UserError("--params: needs a file; try: --params params.yaml")
     if arguments[:1] == ["--params"]:
         return _from_params(go, Path(arguments[1]), arguments[2:])
-    arguments = _with_search_path(arguments)
+    arguments = with_search_path(arguments)
     options = hydra_arguments().parse_args(arguments)
     if options.help:
         print(usage())
@@ -113,7 +113,7 @@ def run(module: str, arguments: list[str]) -> None:
     return None
 
 
-def _with_search_path(arguments: list[str]) -> list[str]:
+def with_search_path(arguments: list[str]) -> list[str]:
     """`--config-dir FOLDER` as the override that it stands for.
 
     Overrides reach what composes once more: jobs of sweeps, a run that goes on, lists of mistakes.
