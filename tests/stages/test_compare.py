@@ -177,5 +177,5 @@ def test_choices_of_ones_own_folder_can_be_compared(tmp_path: Path) -> None:
     dataset.write_text("defaults: [reviews, _self_]\nname: mine\n")
     words = ["--config-dir", str(tmp_path / "my_conf"), "dataset=mine", "attention=additive,dott"]
     with pytest.raises(ConfigError) as caught:
-        main(["compare", *words])
+        main(words)
     assert [mistake.where for mistake in caught.value.mistakes] == ["attention"]
