@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ALL := -c constraints.txt -e '.[dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser run test test-end-to-end test-slow test-faults lint format types bench clean
+.PHONY: help setup browser run test test-end-to-end test-slow test-faults docs lint format types bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,14 +34,17 @@ run: setup  ## train the default experiment: no network, no account, no GPU
 test: setup  ## the default test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
 
-test-end-to-end: setup  ## one long test: the default experiment from a fresh clone
-	$(BIN)/python -m pytest -m slow tests/test_end_to_end.py
+test-end-to-end: setup  ## two long tests: the default experiment from a fresh clone, the tutorial
+	$(BIN)/python -m pytest -m slow tests/test_end_to_end.py tests/test_tutorial.py
 
 test-slow: setup  ## every long test
 	$(BIN)/python -m pytest -m slow
 
 test-faults: setup  ## kills, full disks and hostile files, about half an hour: docs/reliability.md
 	$(BIN)/python -m tests.faults
+
+docs: setup  ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q
 
 lint: setup  ## ruff, format and rules
 	$(BIN)/ruff format --check .

@@ -64,8 +64,8 @@ def test_every_command_of_the_readme_is_known_here() -> None:
 
 
 def test_every_experiment_is_named_and_no_other() -> None:
-    table = README.partition("## What it does")[2].partition("## Add")[0]
-    named = re.findall(r"`(\w+)`", table)
+    page = (REPOSITORY / "docs" / "experiments.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+)`", page.partition("| | `experiment=` |")[2].partition("\n\n")[0])
     shipped = (path.stem for path in (config_dir() / "experiment").glob("*.yaml"))
     assert sorted(named) == sorted(shipped)
 

@@ -175,7 +175,7 @@ def test_choices_of_ones_own_folder_can_be_compared(tmp_path: Path) -> None:
     dataset = tmp_path / "my_conf" / "dataset" / "mine.yaml"
     dataset.parent.mkdir(parents=True)
     dataset.write_text("defaults: [reviews, _self_]\nname: mine\n")
-    words = ["--config-dir", str(tmp_path / "my_conf"), "dataset=mine", "attention=additive,dott"]
+    words = ["--config-dir", str(tmp_path / "my_conf"), "dataset=mine", "task=classify"]
     with pytest.raises(ConfigError) as caught:
-        main(words)
+        main([*words, "attention=additive,dott"])
     assert [mistake.where for mistake in caught.value.mistakes] == ["attention"]
