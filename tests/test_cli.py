@@ -14,6 +14,7 @@ import yaml
 from attnlab.cli import commands, main
 from attnlab.config.compose import load
 from tests.commands import REPOSITORY, environment, run
+from tests.test_text_files import BOMB
 
 TRAIN = [sys.executable, "train.py"]
 
@@ -148,3 +149,13 @@ def test_mistakes_in_a_folder_of_ones_own_are_those_of_conf(
         assert lines[2].startswith("  seed: -1 is not allowed")
     assert main(["train", "--config-dir", str(folder), "experiment=mien"]) == 2
     assert "experiment: no option 'mien'; did you mean 'mine'?" in capsys.readouterr().err
+
+
+def test_a_folder_of_ones_own_with_aliases_that_multiply(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "x.yaml").write_text(BOMB)
+    assert main(["train", "--config-dir", str(tmp_path), "dataset=x"]) == 2
+    text = capsys.readouterr().err
+    assert text.startswith(f"attnlab: {tmp_path}/dataset/x.yaml: damaged (more than 100,000 values")

@@ -80,9 +80,25 @@ def read_yaml(path: Path, remedy: str) -> dict[str, Any]:
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
             raise ValueError("no mapping of keys to values")
-        if _size(node, {}) > MOST_NODES:
-            raise ValueError(f"more than {MOST_NODES:,} values, with those that aliases repeat")
+        _require_few(node)
         return loader.construct_document(node)
+
+
+def require_finite_yaml(folder: Path) -> None:
+    """Raise a `DamagedFileError` for a YAML file below a folder that repeats itself too often.
+
+    Whatever else may be wrong is left to those who read it.
+    """
+    for path in sorted(folder.rglob("*.yaml")):
+        with damage_told(path, "without its aliases"), suppress(yaml.YAMLError, UnicodeError):
+            node = omegaconf_loader(path.read_text(encoding="utf-8")).get_single_node()
+            if node is not None:
+                _require_few(node)
+
+
+def _require_few(node: yaml.Node) -> None:
+    if _size(node, {}) > MOST_NODES:
+        raise ValueError(f"more than {MOST_NODES:,} values, with those that aliases repeat")
 
 
 def read_table(path: Path, remedy: str) -> dict[str, list[str]]:

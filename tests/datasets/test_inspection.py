@@ -283,6 +283,18 @@ def test_what_cannot_be_read_is_told(content: str, problem: str, tmp_path: Path)
     assert str(caught.value).startswith(f"{tmp_path}/file.csv: {problem}")
 
 
+def test_a_picture_that_is_none(tmp_path: Path) -> None:
+    folder = pictures(tmp_path, lambda label, n: f"{label}/{n}")
+    size = inspect(folder).values["size"]
+    first, *others = sorted(folder.rglob("*.png"))
+    first.write_bytes(b"no picture")
+    assert inspect(folder).values["size"] == size
+    for path in others:
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="no picture that can be read"):
+        inspect(folder)
+
+
 def test_folders_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no tables, pictures or sounds, but nothing"):
         inspect(tmp_path)

@@ -29,11 +29,11 @@ from tests.faults.writes import killed_at, on_writes
 from tests.training.test_resume_exactly import assert_equal_runs
 
 TABLE = "kills"
-# 5 steps, the third of which ends an epoch; each is saved, so that any resumes from the last.
+# 4 steps, the second of which ends an epoch; each is saved, so that any resumes from the last.
 SHORT = [
     *SMALL,
     "stages=[prepare,train]",
-    "dataset.train=24",
+    "dataset.train=16",
     "dataset.val=8",
     "dataset.test=8",
     "model.dim=8",
@@ -41,8 +41,8 @@ SHORT = [
     "trainer.batches.size=8",
     "trainer.threads=1",
     "trainer.max_epochs=2",
-    "trainer.max_steps=5",
     "trainer.log_every=1",
+    "logger.maps_examples=1",
     "trainer.checkpoints.every_steps=1",
 ]
 TWO = ["trainer=ddp_sim", "trainer.devices=2", "trainer.batches.size=4", "trainer.progress=false"]
@@ -51,6 +51,10 @@ CASES = {
     "average of the weights": ["trainer.callbacks.ema={decay: 0.9}"],
     "accumulated batches": ["trainer.accumulate=2", "trainer.batches.size=4"],
     "validation within an epoch": ["trainer.validate_every=0.5"],
+    "early stopping": [
+        "trainer.callbacks.early_stopping={patience: 1, min_delta: 9.0}",
+        "trainer.max_epochs=4",
+    ],
     "two processes": TWO,
 }
 DIES_WITH_PARENT = 1  # of prctl

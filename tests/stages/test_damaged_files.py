@@ -15,7 +15,7 @@ from attnlab.cli import main
 from attnlab.data.integrity import digest, hashes
 from attnlab.errors import UserError
 from attnlab.stages.run import open_run
-from attnlab.stages.run_status import read_status
+from attnlab.stages.run_status import read_status, write_status
 from attnlab.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from tests.commands import small
 from tests.runs import train_small
@@ -79,6 +79,19 @@ def test_config(content: str, problem: str, run: Path) -> None:
         open_run(run)
     assert str(caught.value).startswith(f"{run}/config.yaml: damaged ({problem}")
     assert "\n" not in str(caught.value)
+
+
+def test_overrides_of_a_run_that_search_for_aliases_that_multiply(run: Path) -> None:
+    """They are composed again for a run that is older than a key."""
+    bomb = run / "conf" / "dataset" / "x.yaml"
+    bomb.parent.mkdir(parents=True)
+    bomb.write_text(BOMB)
+    words = [f"hydra.searchpath=[file://{run}/conf]", "dataset=x"]
+    write_status(run, overrides=words)
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(re.sub(r"(?m)^seed: 0\n", "", config))
+    with pytest.raises(UserError, match=f"{bomb}: damaged"):
+        open_run(run)
 
 
 @pytest.mark.parametrize("content", ["- a", BOMB, "\0", "a: !!python/name:os.system"])

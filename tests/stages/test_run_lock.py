@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from attnlab.errors import RunError, UserError
 from attnlab.stages import params, run_lock
 from attnlab.stages.run_start import start
 from tests.commands import small
+from tests.faults.trials import attempt
 
 # Takes the lock, says so, and keeps it until it is killed; with a child, which inherits it.
 HOLD = """
@@ -87,6 +90,21 @@ def test_another_process_is_refused_in_one_line_until_the_owner_is_killed(
     said = capsys.readouterr().err
     assert said.startswith(f"{folder}: taken over, process {process.pid} on ")
     assert said.endswith("is gone\n")
+
+
+def test_a_lock_that_cannot_be_written_is_free_again(folder: Path, tmp_path: Path) -> None:
+    def on_a_full_disk() -> None:
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        with pytest.raises(OSError) as caught:
+            run_lock.acquire(folder)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        run_lock.acquire(folder)
+        assert caught.value.errno == errno.EFBIG
+        assert run_lock.holds(folder)
+
+    done = attempt(on_a_full_disk, tmp_path)
+    assert done.code == 0, done.printed
 
 
 def test_children_of_a_killed_owner_are_waited_for(folder: Path) -> None:

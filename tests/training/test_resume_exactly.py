@@ -77,9 +77,24 @@ def assert_equal_runs(one: Path, other: Path) -> None:
             assert_same(ours.get(part), theirs.get(part), f"{name}/{part}")
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
+EPOCHS = ["trainer.validate_every=1", "trainer.max_epochs=4"]
+# A loss that falls never gets larger: no epoch is better than the first.
+STOPPED = [*EPOCHS, "trainer.checkpoints.monitor=val/loss", "trainer.checkpoints.mode=max"]
+STOPPED += ["trainer.callbacks.early_stopping={patience: 1, min_delta: 0.0}"]
+
+
+@pytest.mark.parametrize(
+    ("words", "saved"),
+    [
+        (["model.dropout=0", "trainer.callbacks.ema={decay: 0.9}"], 5),
+        (["model.dropout=0.3", "trainer.callbacks.ema={decay: 0.9}"], 5),
+        (["model.dropout=0.3", *EPOCHS], 9),
+        (["model.dropout=0.3", *STOPPED], 5),
+    ],
+    ids=["without dropout", "with dropout", "whole epochs", "early stopping"],
+)
 def test_a_checkpoint_of_a_step_that_validates_holds_the_validation(
-    dropout: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], saved: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after a kill -9 right after each writing of last.ckpt."""
     save = AtomicCheckpointIO.save_checkpoint
@@ -92,10 +107,9 @@ def test_a_checkpoint_of_a_step_that_validates_holds_the_validation(
             shutil.copytree(whole, copies[-1])
 
     monkeypatch.setattr(AtomicCheckpointIO, "save_checkpoint", save_and_copy)
-    words = [f"model.dropout={dropout}", "trainer.callbacks.ema={decay: 0.9}"]
     trained(whole, *words)
-    assert len(copies) == 5, "four while training, one at its end"
-    for copy in copies[:4]:
+    assert len(copies) == saved, "all but one while training"
+    for copy in copies[:-1]:
         assert_equal_runs(trained(copy, *words), whole)
 
 

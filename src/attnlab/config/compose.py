@@ -6,6 +6,7 @@ a `Mistake` with its full key; all of them are collected before the user is told
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -35,10 +36,12 @@ from attnlab.config.recipes import added_words, may_apply, say
 from attnlab.config.schema import Config, broken_rules
 from attnlab.config.section import Section, Variant, config_dir, import_plugins
 from attnlab.errors import ConfigError, Mistake, suggest
+from attnlab.text_files import require_finite_yaml
 
 CONFIG_NAME = "config"
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 MISSING = "missing"  # the problem of a key that is not there
+SEARCHED = re.compile(r"file://([^,'\"\]]+)")  # folders in the value of hydra.searchpath
 NEXT_COMMAND = "python train.py --cfg job   (shows every key with its value)"
 
 
@@ -75,7 +78,16 @@ def _recipe_words(overrides: Sequence[str], composed: DictConfig) -> list[str]:
     return added_words(overrides, plain)  # type: ignore[arg-type]
 
 
+def require_finite(words: Sequence[str]) -> None:
+    """Raise a `UserError` for YAML in a folder of `hydra.searchpath` that has no end."""
+    for word in words:
+        if word.lstrip("+").startswith("hydra.searchpath="):
+            for folder in SEARCHED.findall(word):
+                require_finite_yaml(Path(folder))
+
+
 def _composed(overrides: Sequence[str], folder: Path | None) -> DictConfig:
+    require_finite(overrides)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(folder or config_dir()), version_base="1.3"):
         try:

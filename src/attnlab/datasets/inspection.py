@@ -6,6 +6,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -231,9 +232,12 @@ def _size(files: Sequence[Path]) -> dict[str, Any]:
 
     sizes, grey = set(), True
     for path in files[:20]:
-        with Image.open(path) as picture:
+        # one that cannot be read is a bad row later; pictures too large to open are told as such
+        with suppress(OSError, Image.DecompressionBombError), Image.open(path) as picture:
             sizes.add((picture.height, picture.width))
             grey = grey and picture.mode in ("1", "L")
+    if not sizes:
+        raise UserError(f"{files[0]}: no picture that can be read, as those beside it")
     (height, width), *others = sizes
     small = not others and max(height, width) <= 96
     return ({"colour": "grey"} if grey else {}) | ({"size": [height, width]} if small else {})
@@ -245,8 +249,11 @@ def _rate(path: Path) -> dict[str, Any]:
 
     if path.suffix.lower() != ".wav":
         return {}
-    with wave.open(str(path)) as sound:
-        rate = sound.getframerate()
+    try:
+        with wave.open(str(path)) as sound:
+            rate = sound.getframerate()
+    except (wave.Error, EOFError, RuntimeError):
+        return {}
     return {"sample_rate": rate, "hop": max(rate // 100, 1)}
 
 

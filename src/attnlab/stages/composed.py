@@ -72,6 +72,7 @@ def run(module: str, arguments: list[str]) -> None:
     if arguments[:1] == ["--params"]:
         return _from_params(go, Path(arguments[1]), arguments[2:])
     arguments = with_search_path(arguments)
+    compose.require_finite(arguments)
     options = hydra_arguments().parse_args(arguments)
     if options.help:
         print(usage())

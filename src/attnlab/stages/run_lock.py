@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -64,9 +65,14 @@ def acquire(folder: Path) -> None:
     left, own = read_owner(folder), Owner.this()
     if left is not None and left.pid != own.pid:
         print(f"{folder}: taken over, {left} is gone", file=sys.stderr)
-    file.truncate(0)
-    file.write(json.dumps(asdict(own)) + "\n")
-    file.flush()
+    try:
+        file.truncate(0)
+        file.write(json.dumps(asdict(own)) + "\n")
+        file.flush()
+    except OSError:
+        with suppress(OSError):  # of the same text once more; the lock is free now
+            file.close()
+        raise
     _held[folder.resolve()] = file
 
 

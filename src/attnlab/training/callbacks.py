@@ -44,7 +44,18 @@ class EarlyStopping(callbacks.EarlyStopping):
 
     def __init__(self, trainer: Settings, *, patience: int, min_delta: float) -> None:
         best = trainer.checkpoints
-        super().__init__(best.monitor, mode=best.mode, patience=patience, min_delta=min_delta)
+        super().__init__(
+            best.monitor,
+            mode=best.mode,
+            patience=patience,
+            min_delta=min_delta,
+            check_on_train_epoch_end=False,  # which comes after last.ckpt of this step is written
+        )
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A run that was killed after it decided to stop trains no further."""
+        if self.wait_count >= max(self.patience, 1):
+            trainer.should_stop = True
 
 
 class GradientNorm(pl.Callback):

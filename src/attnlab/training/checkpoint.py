@@ -89,7 +89,14 @@ class BestCheckpoint(ModelCheckpoint):
     """
 
     def __init__(self, folder: Path, monitor: str, mode: str) -> None:
-        super().__init__(folder, "best", monitor=monitor, mode=mode, enable_version_counter=False)
+        super().__init__(
+            folder,
+            "best",
+            monitor=monitor,
+            mode=mode,
+            enable_version_counter=False,
+            save_on_train_epoch_end=False,  # which comes after last.ckpt of this step is written
+        )
 
     @property
     def state_key(self) -> str:
