@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from attnlab.report.examples import choose_examples
+from attnlab.report.examples import ShownExample, choose_examples
+from attnlab.report.map_pictures import draw_map
 
 
 def test_of_a_sorted_file_each_answer_has_its_share() -> None:
@@ -39,3 +41,15 @@ def test_there_are_never_more_than_asked_for() -> None:
     chosen = choose_examples(golds, 100)
     assert len(chosen) == len(set(chosen)) == 100
     assert {golds[i] for i in chosen} == set(golds)
+
+
+def test_rows_of_gold_that_was_not_written_are_told() -> None:
+    """The map was made after the words of gold: its rows are not those of a wrong answer."""
+    one = ShownExample(
+        "a", ["x", "y"], ["1", "9"], "19", "18", [[1.0, 0.0]] * 2, [[1.0, 0.0]] * 2, {}
+    )
+    assert one.teacher_forced
+    assert "rows: gold, teacher-forced" in draw_map(one).axes[0].get_title(loc="left")
+    assert replace(one, gold="1 9", prediction="1 8").teacher_forced
+    assert not replace(one, prediction="19").teacher_forced, "the answer is gold"
+    assert not replace(one, queries=["x", "y"]).teacher_forced, "rows are words of the input"

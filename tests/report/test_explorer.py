@@ -117,9 +117,21 @@ def test_the_figures_stand_with_intervals_and_controls(browser: Browser, dates: 
     assert "uniform map has 0.100" in texts(browser, ".sentence")[1]
     drawn = ["figures-answer", "figures-attention"]
     words = [texts(browser, f"[data-figure={name}] text")[-1] for name in drawn]
-    assert words[0] == "│ controls: majority"
-    assert words[1].startswith("│ controls: uniform (bold), random, permuted, position")
-    assert words[1].endswith("△ oracle")
+    assert words[0] == "│ majority"
+    assert words[1].split() == [
+        *("│", "uniform", "×", "random", "◇", "permuted", "□", "position", "△", "oracle")
+    ]
+    shapes = browser.run(
+        "return [...document.querySelectorAll('[data-figure=figures-attention] [data-control]')]"
+        ".map((path) => path.getAttribute('d').replace(/M[^a-z]*/, ''))"
+    )
+    assert len(set(shapes[:5])) == 5, "each control has a shape of its own"
+    caps = browser.run(
+        "const box = document.querySelector('.whisker').getBoundingClientRect();"
+        "const dot = document.querySelector('[data-figure] circle').getBoundingClientRect();"
+        "return [box.height, dot.height]"
+    )
+    assert caps[0] > caps[1], "the ends of an interval show beside the dot"
     box = browser.run(
         "const b = document.querySelector('[data-figure=figures-attention] svg')"
         ".getBoundingClientRect(); window.scrollTo(0, 0); return [b.left + 200, b.top + 15]"

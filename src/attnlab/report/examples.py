@@ -54,6 +54,12 @@ class ShownExample:
     predicted_regions: Regions | None = None  # what the model's answer marks in it
     context: dict[str, str] = field(default_factory=dict)  # texts that are not attended to, by name
 
+    @property
+    def teacher_forced(self) -> bool:
+        """Whether the rows of the map belong to words of gold that the model did not write."""
+        of_gold = self.gold in ("".join(self.queries), " ".join(self.queries))
+        return len(self.queries) > 1 and of_gold and self.prediction != self.gold
+
     @classmethod
     def of(
         cls, example: Example, codec: Codec, prediction: str, weights: Map, answer: Any = None

@@ -67,7 +67,8 @@ def _title(example: ShownExample) -> str:
         return example.prediction
     if not example.prediction:
         return f"gold {example.gold}"
-    return f"gold {example.gold}   answer {example.prediction}"
+    rows = "   rows: gold, teacher-forced" if example.teacher_forced else ""
+    return f"gold {example.gold}   answer {example.prediction}{rows}"
 
 
 def _matrix(example: ShownExample) -> Figure:

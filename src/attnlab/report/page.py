@@ -168,6 +168,7 @@ def _result(run: ReportedRun, position: int, same: ShownExample) -> dict[str, An
     return {
         "prediction": example.prediction,
         "correct": example.prediction == example.gold,
+        "teacher_forced": example.teacher_forced,
         "loss": run.losses.get(example.id),
         "mass": _mass_on_marked(example),
         "map": pack(example.map),

@@ -1,6 +1,13 @@
 // Closing figures beside their controls, and curves of training.
 
 const CONTROLS = ["uniform", "random", "permuted", "position", "oracle"];
+const SHAPES = { // by the character that stands for it in the legend: a path around a point
+  "│": (x, y) => `M${x},${y - 6}v12`,
+  "×": (x, y) => `M${x - 3.5},${y - 3.5}l7,7m0,-7l-7,7`,
+  "◇": (x, y) => `M${x},${y - 5}l5,5l-5,5l-5,-5z`,
+  "□": (x, y) => `M${x - 4},${y - 4}h8v8h-8z`,
+  "△": (x, y) => `M${x - 4.5},${y + 4}l4.5,-8.5l4.5,8.5z`,
+};
 
 const FIRST = 6; // of so many figures at most; all of them on demand
 
@@ -25,6 +32,7 @@ function niceStep(rough) {
 function dotChart(lines, palette) {
   const width = 430, left = 154, right = 64, high = 30, axis = width - left - right;
   const picture = canvas(width, lines.length * high + 26, "figures with intervals and controls");
+  const shown = [...new Set(lines.flatMap((line) => line.controls.map((control) => control.name)))];
   lines.forEach(({ name, values, controls }, i) => {
     const y = i * high + 16;
     const known = [...values.flatMap((v) => [v.value, v.high]), ...controls.map((c) => c.value)].filter((v) => v !== null && v !== undefined);
@@ -34,22 +42,20 @@ function dotChart(lines, palette) {
     picture.append(svg("line", { x1: left, x2: left + axis, y1: y, y2: y, stroke: palette.line }));
     controls.forEach(({ name: who, value }) => {
       if (value === null || value === undefined) return;
-      const x = at(value);
-      picture.append(who === "oracle"
-        ? svg("path", { d: `M${x - 4},${y + 4}l4,-8l4,8z`, fill: "none", stroke: palette.soft, "stroke-width": 1.2 })
-        : svg("line", { x1: x, x2: x, y1: y - 6, y2: y + 6, stroke: palette.soft, "stroke-width": who === "uniform" ? 2 : 1 }));
+      const d = SHAPES[markOf(who, shown)](at(value), y);
+      picture.append(svg("path", { d, fill: "none", stroke: palette.soft, "stroke-width": 1.3, "data-control": who }));
     });
     values.forEach(({ value, low, high: top }, run) => {
       if (value === null || value === undefined) return;
       const fill = palette.runs[run % palette.runs.length], off = values.length > 1 ? (run - (values.length - 1) / 2) * Math.min(5, 18 / values.length) : 0;
-      if (low !== undefined) picture.append(svg("line", { x1: at(low), x2: at(top), y1: y + off, y2: y + off, stroke: fill, "stroke-width": 3.4, "stroke-opacity": 0.4, "stroke-linecap": "round" }));
+      if (low !== undefined) picture.append(svg("path", { d: `M${at(low)},${y + off - 5.5}v11m0,-5.5H${at(top)}m0,-5.5v11`, fill: "none", stroke: fill, "stroke-width": 1.7, class: "whisker" }));
       picture.append(svg("circle", { cx: at(value), cy: y + off, r: 3.9, fill, stroke: palette.paper, "stroke-width": 1 }));
     });
     if (values.length === 1) picture.append(label(number(values[0].value), width - 2, y + 4, palette.ink, { anchor: "end", size: 12.5, weight: 500 }));
   });
   const y = lines.length * high + 14;
-  const shown = [...new Set(lines.flatMap((line) => line.controls.map((control) => control.name)))];
-  if (shown.length) picture.append(label(meaningOfMarks(shown), 0, y + 4, palette.soft, { size: 10.5 }));
+  const meanings = shown.map((who) => `${markOf(who, shown)} ${words(who)}`).join("    ");
+  if (shown.length) picture.append(label(meanings, 0, y + 4, palette.soft, { size: 11 }));
   hover(picture, (event) => {
     const line = lines[Math.floor((pointIn(picture, event)[1] - 1) / high)];
     return line ? describeFigure(line) : "";
@@ -57,10 +63,10 @@ function dotChart(lines, palette) {
   return picture;
 }
 
-/** What the marks of controls mean. */
-function meaningOfMarks(names) {
-  const lines = names.filter((name) => name !== "oracle").map((name) => (name === "uniform" ? "uniform (bold)" : words(name)));
-  return `│ controls: ${lines.join(", ")}${names.includes("oracle") ? "    △ oracle" : ""}`;
+/** The mark of a control: a shape of its own among those that are shown. */
+function markOf(name, shown) {
+  const shapes = Object.keys(SHAPES), place = CONTROLS.indexOf(name);
+  return shapes[(place < 0 ? shown.indexOf(name) : place) % shapes.length];
 }
 
 function describeFigure({ name, values, controls }) {

@@ -92,6 +92,7 @@ function factsList(example) {
 function addRunFacts(list, example, run) {
   const verdict = run.correct ? html("span", { class: "right" }, " ✓") : html("span", { class: "wrong" }, " ✗");
   if (example.gold) addFact(list, "answer", html("span", { class: "text" }, ...compared(run.prediction, example)), verdict);
+  if (run.teacher_forced) addFact(list, "rows of the map", "gold (teacher-forced)");
   if (run.mass !== null) addFact(list, "weight on gold", percent(run.mass));
   if (run.loss !== null) addFact(list, "loss", number(run.loss));
   return list;
