@@ -198,6 +198,12 @@ def test_the_picture_is_drawn_twice_the_same(board: Leaderboard, tmp_path: Path)
     assert "broken" not in text
 
 
+def test_cost_grows_from_left_to_right(board: Leaderboard) -> None:
+    cost, maps = leaderboard_picture.draw(board).axes
+    assert cost.get_xlabel().startswith("seconds of training")
+    assert not cost.xaxis_inverted() and not maps.xaxis_inverted()
+
+
 def test_names_do_not_cover_one_another() -> None:
     random = np.random.default_rng(0)
     many = [
@@ -240,6 +246,13 @@ def test_the_page_in_a_browser(board: Leaderboard, tmp_path: Path) -> None:
             window.dark(dark)
             assert window.run(CONTRAST) >= 4.5
             window.picture(shots / f"leaderboard-{'dark' if dark else 'light'}.png")
+        phone = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+        window.devtools("Emulation.setDeviceMetricsOverride", phone)
+        widths = window.run("return [...document.images].map((image) => image.width)")
+        assert len(widths) == 2 and min(widths) > 340, "each panel is as wide as a phone"
+        assert window.run("return document.documentElement.scrollWidth") == 400
+        window.picture(shots / "leaderboard-400.png")
+        window.devtools("Emulation.clearDeviceMetricsOverride", {})
         assert systems(window) == ["slow", "quick", "beaten", "half", "broken"]
         window.run("document.querySelectorAll('thead button')[5].click()")  # seconds
         assert systems(window) == ["quick", "half", "slow", "beaten", "broken"]

@@ -12,10 +12,11 @@ from urllib.parse import quote
 
 from attnlab.metrics.figures import facts
 from attnlab.report.leaderboard import COSTS, Entry, Leaderboard, Measure, Row
-from attnlab.report.leaderboard_picture import DARK, LIGHT, Palette, svg_text
+from attnlab.report.leaderboard_picture import DARK, LIGHT, Palette, panels_of, svg_text
 from attnlab.report.leaderboard_table import between, column_titles, number, state
 from attnlab.report.page import asset, fill_template
 
+ACROSS = {"seconds": "seconds of training", "plausibility": "agreement with gold"}
 PLACE = "by answers; tied: the answers of each lie in the interval of the other"
 MEANINGS = {
     "quality": "how good the answers are",
@@ -156,14 +157,18 @@ def _picture(board: Leaderboard) -> str:
     """The picture for light and for dark pages; the table holds the same values."""
     if not any("quality" in row.measures for row in board.rows):
         return ""
-    text = "Answers against seconds of training and against agreement with gold; figures above"
-    dark = f'<source media="(prefers-color-scheme: dark)" srcset="{_data(board, DARK)}">'
-    light = f'<img src="{_data(board, LIGHT)}" alt="{text}">'
-    return f"<figure><picture>{dark}{light}</picture></figure>"
+    panels = []
+    for column in panels_of(board):
+        text = f"Answers against {ACROSS[column]}; the table above has the figures"
+        dark, light = (_data(board, palette, column) for palette in (DARK, LIGHT))
+        source = f'<source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+        panels.append(f'<picture>{source}<img src="{light}" alt="{text}"></picture>')
+    return f'<figure class="panels">{"".join(panels)}</figure>'
 
 
-def _data(board: Leaderboard, palette: Palette) -> str:
-    text = base64.b64encode(svg_text(board, palette).encode()).decode()
+def _data(board: Leaderboard, palette: Palette, column: str) -> str:
+    """One panel: side by side where there is room, else one below the other."""
+    text = base64.b64encode(svg_text(board, palette, [column]).encode()).decode()
     return f"data:image/svg+xml;base64,{text}"
 
 

@@ -47,12 +47,20 @@ OFFSETS = (
 )
 
 
-def draw(board: Leaderboard, palette: Palette = LIGHT) -> Figure:
-    """A panel for each pair that the systems have figures for."""
+def panels_of(board: Leaderboard) -> list[str]:
+    """The columns that the systems have figures for, beside those of answers: one a panel."""
+    return [column for column, _ in PANELS if _placed(board, column)]
+
+
+def draw(
+    board: Leaderboard, palette: Palette = LIGHT, columns: Sequence[str] | None = None
+) -> Figure:
+    """A panel for each of these columns; by default for all of `panels_of`."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    panels = [(column, title) for column, title in PANELS if _placed(board, column)]
+    chosen = panels_of(board) if columns is None else columns
+    panels = [(column, title) for column, title in PANELS if column in chosen]
     with mpl.rc_context({"font.size": 9.5}):
         figure = Figure(figsize=(5.2 * max(len(panels), 1), 4.4), facecolor=palette["paper"])
         for i, (column, title) in enumerate(panels):
@@ -71,13 +79,15 @@ def save(board: Leaderboard, folder: Path) -> list[Path]:
     return [png, svg]
 
 
-def svg_text(board: Leaderboard, palette: Palette = LIGHT) -> str:
+def svg_text(
+    board: Leaderboard, palette: Palette = LIGHT, columns: Sequence[str] | None = None
+) -> str:
     """The same text for the same leaderboard; words stay words."""
     import matplotlib as mpl
 
     text = StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "attnlab"}):
-        draw(board, palette).savefig(text, format="svg", metadata={"Date": None})
+        draw(board, palette, columns).savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
 
 
@@ -105,7 +115,7 @@ def _panel(axes: Axes, board: Leaderboard, column: str, title: str, palette: Pal
     values = [row.measures[column].mean for row in rows]
     if column == "seconds" and 0 < min(values) * WIDE_RANGE < max(values):
         _logarithmic(axes)
-    if board.is_lower_better(column):
+    if board.is_lower_better(column) and column != "seconds":  # cost grows from left to right
         axes.invert_xaxis()
     if board.is_lower_better("quality"):
         axes.invert_yaxis()
@@ -134,7 +144,7 @@ def _point(axes: Axes, row: Row, column: str, palette: Palette) -> None:
     colour = palette["front" if ahead else "soft"]
     for measure, other, line in ((at[0], at[1], axes.hlines), (at[1], at[0], axes.vlines)):
         if measure.low is not None and measure.high is not None:
-            line(other.mean, measure.low, measure.high, color=colour, linewidth=1.1, alpha=0.55)
+            line(other.mean, measure.low, measure.high, color=colour, linewidth=1.6, alpha=0.8)
     fill = colour if ahead else palette["paper"]
     axes.plot(at[0].mean, at[1].mean, "o", ms=7, mfc=fill, mec=colour, mew=1.4, zorder=3)
 
