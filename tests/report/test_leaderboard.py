@@ -251,7 +251,15 @@ def test_the_page_in_a_browser(board: Leaderboard, tmp_path: Path) -> None:
         widths = window.run("return [...document.images].map((image) => image.width)")
         assert len(widths) == 2 and min(widths) > 340, "each panel is as wide as a phone"
         assert window.run("return document.documentElement.scrollWidth") == 400
-        window.picture(shots / "leaderboard-400.png")
+        right = "return document.querySelector('.scroll').getBoundingClientRect()"
+        box = window.run(right)
+        picture = Image.open(window.picture(shots / "leaderboard-400.png")).convert("RGB")
+        window.run("document.querySelector('.scroll').scrollLeft = 9999")
+        ended = Image.open(window.picture(tmp_path / "ended.png")).convert("RGB")
+        edge, middle = round(box["right"]) - 2, round(box["top"] + 12)
+        paper = picture.getpixel((2, 2))
+        assert picture.getpixel((edge, middle)) != paper, "a shadow: there is more to the right"
+        assert ended.getpixel((edge, middle)) == paper
         window.devtools("Emulation.clearDeviceMetricsOverride", {})
         assert systems(window) == ["slow", "quick", "beaten", "half", "broken"]
         window.run("document.querySelectorAll('thead button')[5].click()")  # seconds
