@@ -240,7 +240,7 @@ def _from_omegaconf(error: OmegaConfBaseException, folder: Path | None = None) -
     if "is not in struct" in problem:
         groups = [p.name for p in (folder or config_dir()).iterdir() if p.is_dir()]
         parent: Any = error.parent_node
-        beside = list(parent.keys()) if isinstance(parent, DictConfig) else []
+        beside = [*map(str, parent)] if isinstance(parent, DictConfig) else []
         return Mistake(key, "unknown key", _suggest_key(key, beside if "." in key else groups))
     return Mistake(key, problem)
 
