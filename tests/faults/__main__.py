@@ -34,7 +34,7 @@ def main() -> int:
         command += ["-n", options.processes, "--timeout=3600"]
         done = subprocess.run(command, cwd=REPOSITORY, env=os.environ | names, check=False)
         tables = summed(Path(folder))
-    text = written(tables)
+    text = f"{options.share:.0%} of the trials were tried.\n\n{written(tables)}"
     print(text)
     if options.share == 1 and done.returncode == 0:
         before, _, rest = PAGE.read_text(encoding="utf-8").partition(MARKS[0])

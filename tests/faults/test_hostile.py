@@ -282,6 +282,25 @@ def test_prepared_data(
     tried("prepared data", words, folder, same_answers(original, folder))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@trials(15, damages)
+def test_input_of_predict(sent: Callable[[], Path], damage: Any) -> None:
+    """Each line of the input has one of the output, with an answer or with what is wrong."""
+    folder = sent()
+    rows = b"".join(b'{"text": "%d May 2004"}\n' % day for day in range(1, 9))
+    (folder / "in.jsonl").write_bytes(damaged(rows, damage))
+
+    def judge(outcome: Outcome) -> str:
+        lines = (folder / "out.jsonl").read_text().splitlines()
+        problems = sum("problem" in json.loads(line) for line in lines)
+        given = len([x for x in (folder / "in.jsonl").read_bytes().split(b"\n") if x.strip()])
+        return "silent" if len(lines) != given else "told" if problems else "accepted"
+
+    words = ["predict", "run", "--input", "in.jsonl", "--output", "out.jsonl"]
+    tried("input of predict", words, folder, judge)
+
+
 RESULTS = ["metrics.json", "examples.json", "heads.json", "per_example.csv", "resamples.csv"]
 HISTORY = ["history/train.csv", "history/val.csv", "history/maps"]
 
@@ -609,6 +628,23 @@ def test_media(place: Callable[[], Path], kind: str, damage: Any, in_head: bool)
         return "silent" if sizes["train"] + told != 4 else "told" if told else "accepted"
 
     tried(kind, words, folder, judge)
+
+
+CONTENTS = {**TABLES, "png": png(), "wav": wav()}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@trials(20, st.sampled_from(list(CONTENTS)), damages)
+def test_files_to_inspect(place: Callable[[], Path], end: str, damage: Any) -> None:
+    folder = place()
+    for label in ("x", "y"):
+        (folder / "of" / label).mkdir(parents=True)
+        for number in range(6):
+            (folder / "of" / label / f"{number}.{end}").write_bytes(CONTENTS[end])
+    (folder / f"of/x/0.{end}").write_bytes(damaged(CONTENTS[end], damage))
+    where = "of" if end in ("png", "wav") else f"of/x/0.{end}"
+    tried("files to inspect", ["data", "inspect", where], folder, accepted)
 
 
 # A folder of a pretrained model
