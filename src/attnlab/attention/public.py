@@ -39,7 +39,7 @@ class Attention(mechanism.Attention):
     It is an `nn.Module` like any other. Taps and interventions (`attnlab.attention.taps`) and
     probes (`attnlab.attention.probes`) find it by its path in the model.
 
-    Example:
+    Examples:
         >>> attention = Attention("multihead", dim=32, heads=8, position="rope")
         >>> x = torch.randn(2, 10, 32)
         >>> attention(x, causal=True).shape

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from attnlab.config import compose
 from attnlab.config.schema import Config
 from attnlab.errors import UserError
-from attnlab.stages import run_lock
+from attnlab.stages import composed, run_lock
 from attnlab.stages.run import Run, fingerprint
 from attnlab.text_files import read_json, read_yaml, write_whole
 from attnlab.training.distributed import is_first_process
@@ -36,10 +36,13 @@ def main(arguments: list[str]) -> None:
     """Write the file."""
     parser = argparse.ArgumentParser(prog="attnlab params", description=__doc__)
     parser.add_argument("overrides", nargs="*", help="as for train.py: attention=dot seed=1")
+    parser.add_argument("--config-dir", metavar="FOLDER", help="a folder of yours with choices")
     parser.add_argument("--output", type=Path, default=Path("params.yaml"))
-    options = parser.parse_args(arguments)
-    compose.load(options.overrides)
-    write_whole(options.output, _content(options.overrides))
+    options = parser.parse_intermixed_args(arguments)
+    words = list(options.overrides)
+    words = [f"--config-dir={options.config_dir}", *words] if options.config_dir else words
+    compose.load(composed.with_search_path(words))
+    write_whole(options.output, _content(words))
     print(options.output)
 
 
@@ -98,6 +101,6 @@ def _hash(paths: Iterable[Path]) -> str:
     return total.hexdigest()[:12]
 
 
-def _content(overrides: list[str]) -> str:
-    composed = OmegaConf.to_yaml(compose.compose(overrides), resolve=True)
-    return f"{HEADER} {shlex.join(overrides)}".rstrip() + f"\n{composed}"
+def _content(words: list[str]) -> str:
+    config = compose.compose(composed.with_search_path(words))
+    return f"{HEADER} {shlex.join(words)}".rstrip() + f"\n{OmegaConf.to_yaml(config, resolve=True)}"

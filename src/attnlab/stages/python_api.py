@@ -56,7 +56,7 @@ def load(run: str | Path = "latest", *, trust: bool = False) -> TrainedRun:
     Raises:
         UserError: there is no such run, or it has plugins that are not trusted.
 
-    Example:
+    Examples:
         >>> run = attnlab.load("latest")  # doctest: +SKIP
         >>> run.predict("3 May 2004")[0].text  # doctest: +SKIP
         '2004-05-03'
@@ -77,7 +77,7 @@ def train(overrides: str | Sequence[str] = ()) -> TrainedRun:
         UserError: the config is wrong; the message has a line for each mistake.
         RunError: the training failed or was stopped; the message says how it goes on.
 
-    Example:
+    Examples:
         >>> run = attnlab.train(["experiment=dates", "trainer.max_epochs=1"])  # doctest: +SKIP
         >>> run.figures["answer"]["exact_match"]  # doctest: +SKIP
         0.98
@@ -97,7 +97,7 @@ def train(overrides: str | Sequence[str] = ()) -> TrainedRun:
 class TrainedRun(LoadedRun):
     """A trained run.
 
-    Example:
+    Examples:
         >>> run = attnlab.load("latest")  # doctest: +SKIP
         >>> answer, other = run.predict(["3 May 2004", "12 de marzo de 1999"])  # doctest: +SKIP
         >>> answer.text, answer.map.shape  # doctest: +SKIP
@@ -125,7 +125,7 @@ class TrainedRun(LoadedRun):
         Raises:
             UserError: an input cannot be read by this run.
 
-        Example:
+        Examples:
             >>> run.predict("3 May 2004", n_best=3)[0].others[0].score  # doctest: +SKIP
             -7.3
         """
@@ -155,7 +155,7 @@ class TrainedRun(LoadedRun):
         Returns:
             Figures by what they are about: answer, attention, trust, controls, intervals, cost.
 
-        Example:
+        Examples:
             >>> run.evaluate("task/decoding=beam", split="val")["answer"]  # doctest: +SKIP
             {'exact_match': 0.994}
         """
@@ -188,7 +188,7 @@ class TrainedRun(LoadedRun):
         Raises:
             UserError: the task makes no decision that could be explained, or a method is unknown.
 
-        Example:
+        Examples:
             >>> (found,) = run.explain("a great film", methods=["shap"])  # doctest: +SKIP
             >>> dict(zip(found.keys, found.scores["shap"][0]))  # doctest: +SKIP
             {'a': 0.01, 'great': 2.41, 'film': 0.12}

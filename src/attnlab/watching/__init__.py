@@ -50,7 +50,7 @@ def watch(
     Raises:
         UserError: the model's attention is not fused, or it has no such layer.
 
-    Example:
+    Examples:
         >>> import torch, attnlab
         >>> layer = torch.nn.TransformerEncoderLayer(16, 2, batch_first=True).eval()
         >>> with attnlab.watch(layer, statistics=True) as seen, torch.no_grad():
