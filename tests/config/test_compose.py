@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from attnlab.config import compose, recipes
 from attnlab.config.objective import MapTerm
-from attnlab.config.schema import broken_rules
+from attnlab.config.schema import broken_rules, named_by_differences
 from attnlab.errors import ConfigError, UserError
 from attnlab.stages.schema import schema
 
@@ -295,3 +295,28 @@ def test_what_a_convolution_of_steps_may_not_join() -> None:
 def test_labels_whose_names_are_numbers_need_no_quotes() -> None:
     config, _ = compose.load(["experiment=reviews", "task.merge_labels={1: 2, 3: null}"])
     assert config.task.merge_labels == {"1": "2", "3": None}
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("seed=1 trainer.max_epochs=2", "dates-recurrent-additive"),
+        (
+            "attention/normalizer=sparsemax objective=unsupervised",
+            "dates-recurrent-additive+sparsemax-unsupervised",
+        ),
+        ("attention.normalizer.kind=sparsemax", "dates-recurrent-additive+sparsemax"),
+        ("attention=dot attention/position=alibi model=transformer", "dates-transformer-dot+alibi"),
+        ("experiment=reviews trainer/optimizer=adamw", "reviews-recurrent-additive-adamw"),
+        ("name=mine objective=unsupervised", "mine"),
+    ],
+)
+def test_a_run_is_named_by_what_differs_from_the_experiment(words: str, name: str) -> None:
+    config, plain = compose.load(words.split())
+    assert config.name == plain["name"] == name
+
+
+def test_no_mechanism_of_the_package_differs_from_its_own_file() -> None:
+    for path in sorted((compose.config_dir() / "attention").glob("*.yaml")):
+        plain = compose.resolve(compose.compose([f"attention={path.stem}"]))
+        assert named_by_differences(plain, []) == f"dates-recurrent-{path.stem}"

@@ -224,6 +224,8 @@ def test_config_and_hashes_are_logged(run: Path) -> None:
     about = record["config"]["update"]
     assert about["attention.name"] == "additive"
     assert about["dataset.train"] == 320
+    assert record["run_group"] == record["display_name"] == "dates-transformer-additive"
+    assert record["tags"] == ["dates", "transformer", "additive"]
     assert len(about["data_digest"]) == 64
     assert about.keys() >= {"versions.torch", "versions.lightning", "versions.python"}
     assert not [key for key, value in about.items() if isinstance(value, dict) and value]

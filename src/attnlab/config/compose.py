@@ -33,7 +33,7 @@ from attnlab.config.dataset import Dataset
 from attnlab.config.migrations import migrated, migrated_overrides
 from attnlab.config.objective import GoldTerm, Term
 from attnlab.config.recipes import added_words, may_apply, say
-from attnlab.config.schema import Config, broken_rules
+from attnlab.config.schema import Config, broken_rules, named_by_differences
 from attnlab.config.section import Section, Variant, config_dir, import_plugins
 from attnlab.errors import ConfigError, Mistake, suggest
 from attnlab.text_files import require_finite_yaml
@@ -102,15 +102,16 @@ def load(overrides: Sequence[str] = (), folder: Path | None = None) -> tuple[Con
         composed = compose(overrides, folder)
     except COMPOSITION_ERRORS:
         raise ConfigError(diagnose(overrides, folder), NEXT_COMMAND) from None
-    return check(composed)
+    return check(composed, overrides)
 
 
-def check(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
+def check(composed: DictConfig, overrides: Sequence[str] = ()) -> tuple[Config, dict[str, Any]]:
     """The checked config of the user's own command, and the same as plain values.
 
-    Imports its plugins. Raises `ConfigError`.
+    Imports its plugins. The overrides that made it are for the run's name. Raises `ConfigError`.
     """
     plain = resolve(composed)
+    plain |= {"name": named_by_differences(plain, overrides)}
     import_plugins(plain.get("plugins") or [])
     plain = _without_missing_gold(plain)
     return checked(plain), plain

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from pydantic import Field
 
 from attnlab.config.attention import AttentionConfig
@@ -12,11 +15,14 @@ from attnlab.config.dataset import Dataset
 from attnlab.config.evaluation import Explain, MapMetrics
 from attnlab.config.model import Model
 from attnlab.config.objective import ObjectiveConfig
-from attnlab.config.section import Name, Section
+from attnlab.config.section import Name, Section, config_dir
 from attnlab.config.task import Task
 from attnlab.config.trainer import Logging, Trainer
 from attnlab.errors import Mistake
 
+LONGEST_NAME = 120
+# Groups whose chosen options are part of a run's name, beside dataset, model and attention.
+IN_NAME = re.compile(r"(task|objective)(/[^.]*)?|(model|trainer)/[^.]*")
 STAGES = ("prepare", "train", "evaluate", "report")
 
 
@@ -102,3 +108,39 @@ def sections(value: Any, where: str = "") -> Iterator[tuple[str, Section]]:
         return
     for name, each in inner.items():
         yield from sections(each, f"{where}.{name}" if where else str(name))
+
+
+def named_by_differences(plain: Mapping[str, Any], overrides: Sequence[str]) -> Any:
+    """The run's name with what differs from the experiment: `dates-recurrent-dot+sparsemax-mine`.
+
+    Parts of the mechanism that are not those of its file stand behind `+`, chosen options of other
+    groups behind `-`. A name that the user gives stays as it is.
+    """
+    groups = [plain.get(group) for group in ("dataset", "model", "attention")]
+    names = [str(each.get("name")) for each in groups if isinstance(each, dict)]
+    if len(names) < len(groups) or plain.get("name") != "-".join(Path(name).name for name in names):
+        return plain.get("name")
+    parts = [f"+{kind}" for kind in _changed_parts(plain["attention"])]
+    words = (override.lstrip("+").partition("=") for override in overrides)
+    chosen = [option for group, _, option in words if IN_NAME.fullmatch(group)]
+    clean = (re.sub(r"[^\w.]+", "+", option).strip("+") for option in chosen)
+    options = [f"-{option}" for option in dict.fromkeys(clean) if option]
+    return "".join([plain["name"], *parts, *options])[:LONGEST_NAME]
+
+
+def _changed_parts(attention: Mapping[str, Any]) -> list[str]:
+    """The kinds of parts that the mechanism of this name does not have in its own file."""
+    group = config_dir() / "attention"
+    file = group / f"{attention['name']}.yaml"
+    entries = _yaml(file).get("defaults", []) if file.is_file() else []  # a user's is not there
+    options = {
+        part: name for each in entries if isinstance(each, dict) for part, name in each.items()
+    }
+    found = {part: attention[part] for part in options if isinstance(attention.get(part), dict)}
+    own = {part: _yaml(group / part / f"{options[part]}.yaml").get("kind") for part in found}
+    kinds = {part: each.get("kind") for part, each in found.items()}
+    return [str(kind) for part, kind in kinds.items() if kind not in (None, own[part])]
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -93,7 +93,7 @@ def run(module: str, arguments: list[str]) -> None:
     def hydra_main(composed: DictConfig) -> None:
         sys.argv = program  # with which processes that train together start one another
         try:
-            go(*compose.check(composed), overrides)
+            go(*compose.check(composed, overrides), overrides)
         except Exception as error:  # Hydra would print its own lines about it
             failures.append(error)
 

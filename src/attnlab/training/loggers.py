@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import uuid
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -115,7 +116,8 @@ def connected(
     Raises:
         UserError: a package is missing, or an account.
     """
-    run = LoggedRun(folder, name, settings.project, settings.tags, about)
+    tags = list(dict.fromkeys([*settings.tags, *re.split(r"[-+]", name)]))
+    run = LoggedRun(folder, name, settings.project, tags, about)
     loggers: list[RunLogger] = []
     failed = True
     try:

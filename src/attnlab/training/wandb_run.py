@@ -40,6 +40,7 @@ class Wandb(RunLogger):
                 raise UserError(f"{WHERE}: online needs an account; try: wandb login")
             self.wandb = wandb.init(
                 name=run.name,
+                group=run.name,  # runs that differ in seeds and numbers alone
                 dir=run.folder,
                 id=run.remembered("wandb", lambda: uuid.uuid4().hex[:8]),
                 project=run.project,
