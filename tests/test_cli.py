@@ -147,6 +147,9 @@ def test_mistakes_in_a_folder_of_ones_own_are_those_of_conf(
         assert lines[0] == "attnlab: 2 mistakes:"
         assert lines[1].startswith("  trainer.max_epoch: unknown key; did you mean 'max_epochs'?")
         assert lines[2].startswith("  seed: -1 is not allowed")
+    for words in (["experiment=mine", "--cfg", "job"], ["--cfg", "job", "experiment=mine"]):
+        assert main(["train", "--config-dir", str(folder), *words]) == 0
+        assert "\nseed: 3\n" in capsys.readouterr().out
     assert main(["train", "--config-dir", str(folder), "experiment=mien"]) == 2
     assert "experiment: no option 'mien'; did you mean 'mine'?" in capsys.readouterr().err
 

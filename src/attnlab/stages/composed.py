@@ -134,7 +134,12 @@ def with_search_path(arguments: list[str]) -> list[str]:
         if not Path(folder).is_dir():
             raise UserError(f"--config-dir: no folder {folder}")
     paths = ",".join(quoted(f"file://{Path(folder).resolve()}") for folder in folders)
-    return [*words, f"hydra.searchpath=[{paths}]"] if folders else words
+    if not folders:
+        return words
+    # Beside the other overrides: argparse takes them in one piece alone.
+    own = (i for i, word in enumerate(words) if word.startswith(("~", "+")) or "=" in word)
+    first = next((i for i in own if not words[i].startswith("-")), len(words))
+    return [*words[:first], f"hydra.searchpath=[{paths}]", *words[first:]]
 
 
 def _from_params(go: Go, path: Path, overrides: list[str]) -> None:
