@@ -14,6 +14,7 @@ from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.data.target import AttentionTarget
+from attnlab.data.tokenizers import Words
 from attnlab.data.vocabulary import EOS, SPECIAL, UNKNOWN
 from attnlab.errors import UserError
 from attnlab.tasks.attend.task import Attend
@@ -73,7 +74,7 @@ def test_generated_words_and_characters_have_their_own_figures() -> None:
 
 def test_the_same_label_every_time_is_a_control() -> None:
     codec, batch = batched(texts(["x", "y", "y"]))
-    task = Classify(codec, hops=1, merge_labels=None, **SHARED)
+    task = Classify(codec, hops=1, merge_labels=None, class_weights="none", **SHARED)
     examples = texts(["x", "y", "y"])
     assert task.controls(batch, torch.zeros(0), examples) == {}
     task.fit(examples)
@@ -85,7 +86,7 @@ def test_labels_said_as_one_are_counted_together() -> None:
     examples = texts(["good", "fine", "bad", "bad", "so"] + ["so"] * 5)
     codec, batch = batched(examples)
     merged = replace(codec, answers=codec.answers.merging({"fine": "good", "so": None}))
-    task = Classify(merged, hops=1, merge_labels=None, **SHARED)
+    task = Classify(merged, hops=1, merge_labels=None, class_weights="none", **SHARED)
     task.fit(texts(["good", "fine", "fine", "bad", "bad", *["so"] * 9]))
     _, answers = task.controls(batch, torch.zeros(0), examples)["majority"]
     assert {codec.text(answer) for answer in answers.tolist()} == {"good"}
@@ -104,6 +105,28 @@ def test_the_usual_tag_of_each_word_is_a_control() -> None:
     assert [task.tags.decode(row) for row in answers.tolist()] == [*tags[:3], ["B-X", "O"]]
     assert task.usual is not None
     assert task.tags.decode([int(task.usual[UNKNOWN])]) == ["O"], "what most words have"
+
+
+def test_controls_of_tags_answer_for_the_last_word_and_for_words_told_by_their_letters() -> None:
+    words = [["to", "Rome"], ["from", "Paris"], ["to", "Oslo"]] * 4
+    tags = [["O", "B-X"], ["O", "B-Y"], ["O", "B-X"]] * 4
+    known = [
+        Example(str(i), {"text": w}, t) for i, (w, t) in enumerate(zip(words, tags, strict=True))
+    ]
+    fitter = Words(size=None, at_least=1, digits=True, letters=True)
+    codec = Codec.fit(known, "units", {"text": fitter.fit(words)})
+    task = Tag(codec, crf=False, **SHARED)
+    task.fit(known)
+    unseen = [Example("new", {"text": ["from", "Lima"]}, ["O", "B-Y"])]
+    examples = [*known[:3], *unseen]
+    batch = collate([codec.encode(example, i) for i, example in enumerate(examples)])
+    made = task.controls(batch, torch.zeros(0), examples)
+    usual, linear = (
+        [task.tags.decode(row) for row in made[name][1].tolist()]
+        for name in ("usual_tag", "linear")
+    )
+    assert linear[:3] == tags[:3] and len(linear[3]) == 2
+    assert usual[:3] == tags[:3] and usual[3][0] == "O"
 
 
 def test_tags_do_without_the_end_mark() -> None:
@@ -131,7 +154,7 @@ def test_answers_that_are_no_tags_are_refused() -> None:
 
 def test_classes() -> None:
     codec, batch = batched(texts(["no", "yes", "yes"]))
-    task = Classify(codec, hops=1, merge_labels=None, **SHARED)
+    task = Classify(codec, hops=1, merge_labels=None, class_weights="none", **SHARED)
     found = figures(task, batch, torch.zeros(1), torch.tensor([[0], [1], [0]]))
     assert found["accuracy"] == pytest.approx(2 / 3)
 

@@ -14,7 +14,7 @@ from attnlab.data.batch import Batch, Padded
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example, words_of
 from attnlab.data.tokenizers import Pieces
-from attnlab.data.vocabulary import Vocabulary
+from attnlab.data.vocabulary import UNKNOWN, Vocabulary
 from attnlab.errors import UserError
 from attnlab.metrics.answers import SpanF1, TokenAccuracy
 from attnlab.tasks.choices import NOT_COUNTED, ChoiceSettings, ChoiceTask
@@ -89,8 +89,8 @@ class Tag(ChoiceTask):
             return  # whose units have no tags of their own
         counts = np.zeros((len(words), len(self.tags)), np.int64)
         for example in examples:
-            units = words.encode(words_of(example.inputs[name]) or [])
-            np.add.at(counts, (units, answers.encode(example)[:-1].tolist()), 1)
+            units = self._known(torch.tensor(words.encode(words_of(example.inputs[name]) or [])))
+            np.add.at(counts, (units.numpy(), answers.encode(example)[:-1].tolist()), 1)
         never = counts.sum(1) == 0
         counts[never] = counts.sum(0)
         self.usual = torch.from_numpy(counts.argmax(1))
@@ -101,16 +101,20 @@ class Tag(ChoiceTask):
         """The usual tag of each word, whatever stands beside it, and that of a linear tagger."""
         controls = {}
         if self.usual is not None:
-            units = batch.inputs[self.codec.attended].values  # batch x length
+            units = self._known(batch.inputs[self.codec.attended].values)  # batch x length
             controls["usual_tag"] = scores, self.usual.to(units.device)[units]
         if self.linear is not None:
             tags = torch.zeros_like(self.gold(batch))
             for row, example in zip(tags, examples, strict=True):
                 words = words_of(example.inputs[self.codec.attended])
-                numbers = self.tags.encode(self.linear.predict(words))[:-1]  # no end mark
+                numbers = self.tags.encode(self.linear.predict(words))
                 row[: len(numbers)] = torch.tensor(numbers)
             controls["linear"] = scores, tags
         return controls
+
+    def _known(self, units: Tensor) -> Tensor:
+        """Units of the vocabulary; a word told by its letters alone is the unknown one."""
+        return units.masked_fill(units >= len(self.codec.texts[self.codec.attended]), UNKNOWN)
 
     def decide(self, model: nn.Module, batch: Batch) -> Padded:
         assert isinstance(model, Tagger)
