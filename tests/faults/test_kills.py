@@ -18,11 +18,10 @@ from typing import Any
 
 import pytest
 
+from attnlab.cli import main
 from attnlab.config.compose import load
-from attnlab.stages import evaluate, report, train
-from attnlab.stages.run import open_run
+from attnlab.stages import train
 from attnlab.stages.run_status import read_status
-from attnlab.stages.trained_run import TrainedRun
 from tests.commands import SMALL
 from tests.faults.trials import attempt, count, sample
 from tests.faults.writes import killed_at, on_writes
@@ -155,13 +154,12 @@ def swept(case: str, tmp_path: Path, least: int) -> None:
     assert not failures, "\n".join(failures)
 
 
-def evaluation(folder: Path) -> Callable[[], None]:
+def evaluation(folder: Path) -> Callable[[], int]:
     """Evaluate the run in `folder`, and write its report."""
 
-    def go() -> None:
-        run = open_run(folder / "run")
-        evaluate.evaluate(TrainedRun(run))
-        report.write([run], run.folder / "report.html")
+    def go() -> int:
+        run = str(folder / "run")
+        return main(["evaluate", run]) or main(["report", run])
 
     return go
 
