@@ -195,7 +195,7 @@ def mechanism_config(
     try:
         config = AttentionConfig.model_validate(plain)
     except ValidationError as error:
-        from attnlab.config.compose import mistake_from  # which starts Hydra, for its hints
+        from attnlab.config.mistakes import mistake_from  # which starts Hydra, for its hints
 
         whole = {"attention": plain}
         errors = error.errors(include_url=False)

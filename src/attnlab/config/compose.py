@@ -7,8 +7,6 @@ a `Mistake` with its full key; all of them are collected before the user is told
 from __future__ import annotations
 
 import re
-import types
-import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,29 +16,25 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import (
-    ConfigCompositionException,
     HydraException,
-    MissingConfigException,
-    OverrideParseException,
 )
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from attnlab.compat import hydra_sweep
 from attnlab.config.dataset import Dataset
 from attnlab.config.migrations import migrated, migrated_overrides
+from attnlab.config.mistakes import from_composition, from_omegaconf, mistake_from
 from attnlab.config.objective import GoldTerm, Term
 from attnlab.config.recipes import added_words, may_apply, say
 from attnlab.config.schema import Config, broken_rules, named_by_differences
-from attnlab.config.section import Section, Variant, config_dir, import_plugins
-from attnlab.errors import ConfigError, Mistake, suggest
+from attnlab.config.section import config_dir, import_plugins
+from attnlab.errors import ConfigError, Mistake, UserError
 from attnlab.text_files import require_finite_yaml
 
 CONFIG_NAME = "config"
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
-MISSING = "missing"  # the problem of a key that is not there
 SEARCHED = re.compile(r"file://([^,'\"\]]+)")  # folders in the value of hydra.searchpath
 NEXT_COMMAND = "python train.py --cfg job   (shows every key with its value)"
 
@@ -96,6 +90,39 @@ def _composed(overrides: Sequence[str], folder: Path | None) -> DictConfig:
             raise HydraException(f"{error}; to choose none of a group: '~group'") from None
 
 
+def quoted(value: str) -> str:
+    """A text as a value in Hydra's grammar, whatever characters it holds."""
+    return "'" + re.sub(r"(\\*)(?='|$)", r"\1\1", value).replace("'", r"\'") + "'"
+
+
+def with_search_path(arguments: list[str]) -> list[str]:
+    """`--config-dir FOLDER` as the override that it stands for.
+
+    Overrides reach what composes once more: jobs of sweeps, a run that goes on, lists of mistakes.
+    """
+    words: list[str] = []
+    folders: list[str] = []
+    rest = iter(arguments)
+    for word in rest:
+        flag, equals, folder = word.partition("=")
+        if flag not in ("--config-dir", "-cd"):
+            words.append(word)
+        elif folder := folder if equals else next(rest, ""):
+            folders.append(folder)
+        else:
+            raise UserError(f"{flag}: needs a folder; try: {flag} my_conf")
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise UserError(f"--config-dir: no folder {folder}")
+    paths = ",".join(quoted(f"file://{Path(folder).resolve()}") for folder in folders)
+    if not folders:
+        return words
+    # Beside the other overrides: argparse takes them in one piece alone.
+    own = (i for i, word in enumerate(words) if word.startswith(("~", "+")) or "=" in word)
+    first = next((i for i in own if not words[i].startswith("-")), len(words))
+    return [*words[:first], f"hydra.searchpath=[{paths}]", *words[first:]]
+
+
 def load(overrides: Sequence[str] = (), folder: Path | None = None) -> tuple[Config, dict]:
     """Compose and check in one go; raises `ConfigError` with every mistake."""
     try:
@@ -130,7 +157,7 @@ def resolve(composed: DictConfig) -> dict[str, Any]:
     try:
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ConfigError([_from_omegaconf(error)], NEXT_COMMAND) from None
+        raise ConfigError([from_omegaconf(error)], NEXT_COMMAND) from None
     assert isinstance(plain, dict)
     if isinstance(plain.get("dataset"), dict):
         plain["dataset"].pop("origin", None)  # for people, and for `attnlab data`
@@ -202,7 +229,7 @@ def diagnose(overrides: Sequence[str], folder: Path | None = None) -> list[Mista
         except ConfigError as error:
             return mistakes + error.mistakes
         except COMPOSITION_ERRORS as error:
-            mistakes.append(_from_composition(error, folder))
+            mistakes.append(from_composition(error, folder))
             wrong = [o for o in remaining if _is_about(o, mistakes[-1].where)]
             if not wrong:
                 return mistakes
@@ -214,96 +241,3 @@ def diagnose(overrides: Sequence[str], folder: Path | None = None) -> list[Mista
 
 def _is_about(override: str, where: str) -> bool:
     return override == where or override.lstrip("+~").split("=")[0].split("@")[0] == where
-
-
-def _from_composition(error: Exception, folder: Path | None) -> Mistake:
-    """Hydra's own error in one line."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, option = str(error.missing_cfg_file).rpartition("/")
-        found = error.options or ((folder or config_dir()) / group).glob("*.yaml")
-        options = [Path(o).stem for o in found]  # of a list of options Hydra names none
-        return Mistake(group or option, f"no option '{option}'", suggest(option, options))
-    if isinstance(error, OverrideParseException):
-        return Mistake(error.override, "not of the form key=value", "quote values with , [ ] { }")
-    if isinstance(error, yaml.YAMLError):
-        mark = getattr(error, "problem_mark", None)
-        location = f"{mark.name}, line {mark.line + 1}" if mark else "YAML"
-        return Mistake(location, getattr(error, "problem", None) or str(error))
-    cause = error.__cause__
-    if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
-        return _from_omegaconf(cause, folder)
-    return Mistake("config", " ".join(str(error).split()))
-
-
-def _from_omegaconf(error: OmegaConfBaseException, folder: Path | None = None) -> Mistake:
-    key = error.full_key or "config"
-    problem = " ".join((error.msg or str(error)).split(" full_key:")[0].splitlines()[0].split())
-    if "is not in struct" in problem:
-        groups = [p.name for p in (folder or config_dir()).iterdir() if p.is_dir()]
-        parent: Any = error.parent_node
-        beside = [*map(str, parent)] if isinstance(parent, DictConfig) else []
-        return Mistake(key, "unknown key", _suggest_key(key, beside if "." in key else groups))
-    return Mistake(key, problem)
-
-
-def mistake_from(details: ErrorDetails, plain: dict[str, Any]) -> Mistake:
-    """What pydantic found wrong with plain values, as a line for the user."""
-    path = [str(part) for part in details["loc"]]
-    key, value, context = ".".join(path), details["input"], details.get("ctx", {})
-    if details["type"] == "extra_forbidden":
-        return Mistake(key, "unknown key", _suggest_key(key, (), plain))
-    if details["type"] == "missing":
-        return Mistake(key, MISSING)
-    if details["type"] in ("unknown_kind", "no_kind"):
-        kind, allowed = str(context.get("kind", "")), context["allowed"]
-        problem = f"unknown kind '{kind}'" if kind else "no kind given"
-        return Mistake(f"{key}.kind", problem, suggest(kind, allowed))
-    if details["type"] == "literal_error":
-        allowed = [
-            option.strip("'") for option in context["expected"].replace(" or ", ", ").split(", ")
-        ]
-        return Mistake(key, f"{value!r} is not allowed", suggest(str(value), allowed))
-    if details["type"] == "value_error":  # of a whole section, whose own words say what is wrong
-        return Mistake(key, details["msg"].removeprefix("Value error, "))
-    return Mistake(key, f"{value!r} is not allowed", details["msg"].removeprefix("Input "))
-
-
-def _suggest_key(key: str, beside: Sequence[str] = (), plain: dict | None = None) -> str:
-    """The nearest sibling of a wrong key, or the same last word anywhere else in the config."""
-    parent, _, leaf = key.rpartition(".")
-    siblings = list(_fields(parent.split(".") if parent else [], plain or {}))
-    if leaf in siblings:
-        return f"{parent} is null; try: +{key}=VALUE"
-    hint = suggest(leaf, [*siblings, *map(str, beside)])
-    if "did you mean" in hint:
-        return hint
-    elsewhere = [k for k in _all_keys(Config) if k.split(".")[-1] == leaf]
-    return f"did you mean '{elsewhere[0]}'? {hint}" if elsewhere else hint
-
-
-def _fields(path: Sequence[str], plain: Any) -> Iterator[str]:
-    """The keys a section has, found by its path; a variant's by the kind that stands in `plain`."""
-    section: type[Section] | None = Config
-    for part in path:
-        plain = plain.get(part, {}) if isinstance(plain, dict) else {}
-        field = section.model_fields.get(part) if section else None
-        section = _section_of(field.annotation) if field else None
-        if section and issubclass(section, Variant):
-            section = section.kinds().get(str(plain.get("kind", "")), section)
-    yield from section.model_fields if section else ()
-
-
-def _section_of(annotation: Any) -> type[Section] | None:
-    options = (
-        typing.get_args(annotation) if isinstance(annotation, types.UnionType) else [annotation]
-    )
-    sections = [o for o in options if isinstance(o, type) and issubclass(o, Section)]
-    return sections[0] if sections else None
-
-
-def _all_keys(section: type[Section], prefix: str = "") -> Iterator[str]:
-    for name, field in section.model_fields.items():
-        yield prefix + name
-        inner = _section_of(field.annotation)
-        if inner:
-            yield from _all_keys(inner, f"{prefix}{name}.")

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention.taps import Intervention
-from attnlab.models.memory import Memory, Reader
 from attnlab.objectives.terms import AnswerTerm, StepView, TermLoss
 
 INPUTS = "inputs"
@@ -72,13 +71,18 @@ class Adversarial(AnswerTerm):
         noise.begin()
         with ExitStack() as stack:
             if self.where == INPUTS:
-                for module in model.modules():
-                    for embedder in module.embedders if isinstance(module, Reader) else ():
-                        hook = embedder.register_forward_hook(noise.on_embeddings)
-                        stack.callback(hook.remove)
+                for embedder in _embedders(model):
+                    hook = embedder.register_forward_hook(noise.on_embeddings)
+                    stack.callback(hook.remove)
             else:
                 stack.enter_context(Intervention(model, self.where, noise.on_weights))
             yield
+
+
+def _embedders(model: nn.Module) -> Iterator[nn.Module]:
+    """Those of every reader in the model."""
+    for module in model.modules():
+        yield from getattr(module, "embedders", ())
 
 
 @dataclass
@@ -115,8 +119,8 @@ class Noise:
         """A forward pass begins."""
         self.used = 0
 
-    def on_embeddings(self, module: nn.Module, inputs: Any, memory: Memory) -> Memory:
-        """A forward hook of an embedder."""
+    def on_embeddings(self, module: nn.Module, inputs: Any, memory: Any) -> Any:
+        """A forward hook of an embedder, which gives a `Memory` of values and a mask."""
         values = memory.values  # batch x keys x width
         real = memory.mask[..., None]
         scale = (values.detach() * real).norm(dim=(1, 2), keepdim=True)

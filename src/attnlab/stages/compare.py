@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value,value", help="as for train.py")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the files go")
-    options = parser.parse_intermixed_args(composed.with_search_path(arguments))
+    options = parser.parse_intermixed_args(compose.with_search_path(arguments))
     comparison = Comparison(options.overrides)
     failure = comparison.run(options.overrides)
     output = options.output or comparison.folder

@@ -22,7 +22,6 @@ from attnlab.config import compose
 from attnlab.config.migrations import migrated_overrides
 from attnlab.config.schema import Config
 from attnlab.errors import ConfigError, Mistake, UserError
-from attnlab.stages.sweep import quoted
 from attnlab.training.distributed import is_first_process, require_gpu
 
 SEARCH = "attnlab.stages.search"
@@ -71,7 +70,7 @@ def run(module: str, arguments: list[str]) -> None:
         raise UserError("--params: needs a file; try: --params params.yaml")
     if arguments[:1] == ["--params"]:
         return _from_params(go, Path(arguments[1]), arguments[2:])
-    arguments = with_search_path(arguments)
+    arguments = compose.with_search_path(arguments)
     compose.require_finite(arguments)
     options = hydra_arguments().parse_args(arguments)
     if options.help:
@@ -112,34 +111,6 @@ def run(module: str, arguments: list[str]) -> None:
     if failures:
         raise failures[0]
     return None
-
-
-def with_search_path(arguments: list[str]) -> list[str]:
-    """`--config-dir FOLDER` as the override that it stands for.
-
-    Overrides reach what composes once more: jobs of sweeps, a run that goes on, lists of mistakes.
-    """
-    words: list[str] = []
-    folders: list[str] = []
-    rest = iter(arguments)
-    for word in rest:
-        flag, equals, folder = word.partition("=")
-        if flag not in ("--config-dir", "-cd"):
-            words.append(word)
-        elif folder := folder if equals else next(rest, ""):
-            folders.append(folder)
-        else:
-            raise UserError(f"{flag}: needs a folder; try: {flag} my_conf")
-    for folder in folders:
-        if not Path(folder).is_dir():
-            raise UserError(f"--config-dir: no folder {folder}")
-    paths = ",".join(quoted(f"file://{Path(folder).resolve()}") for folder in folders)
-    if not folders:
-        return words
-    # Beside the other overrides: argparse takes them in one piece alone.
-    own = (i for i, word in enumerate(words) if word.startswith(("~", "+")) or "=" in word)
-    first = next((i for i in own if not words[i].startswith("-")), len(words))
-    return [*words[:first], f"hydra.searchpath=[{paths}]", *words[first:]]
 
 
 def _from_params(go: Go, path: Path, overrides: list[str]) -> None:

@@ -24,13 +24,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from attnlab.config.compose import quoted
 from attnlab.config.dataset import Origin
 from attnlab.datasets.catalog import OWN_FILES, Entry, entries, entry, names
 from attnlab.datasets.download import Record, get
 from attnlab.datasets.inspection import Proposal, inspect
 from attnlab.errors import RunError, UserError
 from attnlab.stages.run import flat
-from attnlab.stages.sweep import quoted
 from attnlab.stages.sweep_table import print_whole
 
 COMMAND = "list, download and inspect data"

@@ -12,12 +12,13 @@ import shlex
 import shutil
 from pathlib import Path
 
+from attnlab.config.section import config_dir
 from attnlab.errors import UserError
 from attnlab.stages import params
 from attnlab.text_files import write_whole
 
 COMMAND = "begin a project of your own: config, plugin, data and pipeline"
-TEMPLATE = Path(__file__).parents[1] / "project_template"
+TEMPLATE = config_dir().parent / "project_template"
 CONFIG = ["--config-dir", "conf", "experiment=mails"]
 
 

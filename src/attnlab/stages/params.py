@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from attnlab.config import compose
 from attnlab.config.schema import Config
 from attnlab.errors import UserError
-from attnlab.stages import composed, run_lock
+from attnlab.stages import run_lock
 from attnlab.stages.run import Run, fingerprint
 from attnlab.text_files import read_json, read_yaml, write_whole
 from attnlab.training.distributed import is_first_process
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_intermixed_args(arguments)
     words = list(options.overrides)
     words = [f"--config-dir={options.config_dir}", *words] if options.config_dir else words
-    compose.load(composed.with_search_path(words))
+    compose.load(compose.with_search_path(words))
     write_whole(options.output, _content(words))
     print(options.output)
 
@@ -102,5 +102,5 @@ def _hash(paths: Iterable[Path]) -> str:
 
 
 def _content(words: list[str]) -> str:
-    config = compose.compose(composed.with_search_path(words))
+    config = compose.compose(compose.with_search_path(words))
     return f"{HEADER} {shlex.join(words)}".rstrip() + f"\n{OmegaConf.to_yaml(config, resolve=True)}"

@@ -26,7 +26,6 @@ from typing import Any
 
 from attnlab.config.compose import (
     COMPOSITION_ERRORS,
-    MISSING,
     checked,
     compose,
     config_dir,
@@ -34,6 +33,7 @@ from attnlab.config.compose import (
     resolve,
 )
 from attnlab.config.migrations import completed, migrated
+from attnlab.config.mistakes import MISSING
 from attnlab.config.schema import Config
 from attnlab.errors import (
     ConfigError,

@@ -18,11 +18,12 @@ from rich.table import Table
 
 from attnlab.compat import optuna_reopened
 from attnlab.config import compose
+from attnlab.config.compose import quoted
 from attnlab.config.schema import Config, Hparams
 from attnlab.errors import ConfigError, Mistake, RunError, UserError, suggest
 from attnlab.stages.executors import Processes, exclusive_lock
 from attnlab.stages.run import fingerprint
-from attnlab.stages.sweep import Sweep, quoted
+from attnlab.stages.sweep import Sweep
 from attnlab.stages.sweep_table import LiveTable, Outcome, announce
 
 if TYPE_CHECKING:

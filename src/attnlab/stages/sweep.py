@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.config import compose
+from attnlab.config.compose import quoted
 from attnlab.errors import ConfigError, RunError
 from attnlab.stages.executors import STILL_RUNNING, Executor, ShouldStop
 from attnlab.stages.run import fingerprint
@@ -160,11 +161,6 @@ class Sweep:
             content = [asdict(each) for each in self.outcomes.values()]
             write_whole(self.status_file, json.dumps(content, indent=2) + "\n")
         return outcome
-
-
-def quoted(value: str) -> str:
-    """A text as a value in Hydra's grammar, whatever characters it holds."""
-    return "'" + re.sub(r"(\\*)(?='|$)", r"\1\1", value).replace("'", r"\'") + "'"
 
 
 def _reason(code: int, log: Path) -> str:
