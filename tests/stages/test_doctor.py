@@ -15,7 +15,7 @@ import torch
 
 from attnlab.attention.kernels import block_sparse, measure, native
 from attnlab.cli import main
-from attnlab.stages import doctor, run_lock
+from attnlab.stages import doctor, machine_checks, run_lock
 from attnlab.stages.run import open_run
 from attnlab.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from tests.commands import environment
@@ -207,8 +207,8 @@ def test_a_machine_where_much_is_wrong(
     (tmp_path / "trusted_plugins.txt").touch()
     (tmp_path / "trusted_plugins.txt").chmod(0o666)
     monkeypatch.setattr(native, "find_compiler", lambda: None)
-    monkeypatch.setattr(doctor, "_cores", lambda: 0)
-    monkeypatch.setattr(doctor, "ROOM", 1 << 60)
+    monkeypatch.setattr(machine_checks, "_cores", lambda: 0)
+    monkeypatch.setattr(machine_checks, "ROOM", 1 << 60)
     version = metadata.version
     others = {"wandb": "0.1", "entmax": "1.99"}
     monkeypatch.setattr(metadata, "version", lambda name: others.get(name) or version(name))

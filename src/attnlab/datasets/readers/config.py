@@ -1,8 +1,7 @@
 """A user's own files as a dataset: where they are, how to read them, what their columns mean.
 
-Whatever the format, a reader makes rows of named columns; what the columns mean is said once, the
-same way for every format. `conf/dataset/files.yaml` and `conf/dataset/interactions.yaml` hold the
-defaults.
+A reader makes rows of named columns, whatever the format; columns mean the same in every format.
+`conf/dataset/files.yaml` and `conf/dataset/interactions.yaml` hold the defaults.
 """
 
 from __future__ import annotations
@@ -41,10 +40,8 @@ Where = HeldOut | str | dict[str, str | None]
 
 
 class Splits(Section):
-    """Where the examples of each split are, relative to the dataset's folder.
-
-    A number is a share of the training rows that is held out: equal inputs never come apart.
-    """
+    """Where the examples of each split are, relative to the dataset's folder; or, as a number, the
+    share of the training rows that is held out: equal inputs never come apart."""
 
     train: str | dict[str, str | None] = Field(
         description="file (or part-*.csv, or data.zip/part.csv), a file for each column, or a "
@@ -198,8 +195,7 @@ class Files(Rows, kind="files", target=f"{READERS}.texts:FileSource"):
 
     @model_validator(mode="after")
     def _letters_of_what_is_read(self) -> Self:
-        written = isinstance(self.answer, TextAnswer | TextsAnswer) or "items" in self.inputs
-        if written:
+        if isinstance(self.answer, TextAnswer | TextsAnswer) or "items" in self.inputs:
             refuse_letters(self.tokenizer)
         return self
 
