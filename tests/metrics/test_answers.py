@@ -57,7 +57,7 @@ def test_classes_have_figures_of_their_own_and_what_they_were_taken_for() -> Non
     gold, predicted = list("aaabbbbc"), list("aabbbcaa")
     for part in (slice(0, 3), slice(3, None)):
         metric.update(predicted[part], gold[part])
-    found = metric.classes()
+    found = metric.by_class()
     assert found["class"] == ["a", "b", "c"] and found["gold"] == [3, 4, 1]
     expected = precision_recall_fscore_support(gold, predicted, labels=["a", "b", "c"])
     for name, values in zip(("precision", "recall", "f1"), expected, strict=False):
@@ -167,11 +167,11 @@ def test_unknown_numbers_do_not_count():
 def test_spans_have_figures_by_type() -> None:
     metric = SpanF1()
     metric.update(["B-x I-x O B-y", "B-y O"], ["B-x I-x O B-x", "B-y B-z"])
-    found = metric.classes()
+    found = metric.by_class()
     assert found["class"] == ["x", "y", "z"] and found["gold"] == [2, 1, 1]
     assert found["precision"] == pytest.approx([1, 0.5, math.nan], nan_ok=True)
     assert found["recall"] == pytest.approx([0.5, 1, 0])
     assert found["f1"] == pytest.approx([2 / 3, 2 / 3, 0])
     metric.reset()
     metric.update(["O"], ["O"])
-    assert metric.classes()["class"] == []
+    assert metric.by_class()["class"] == []

@@ -59,8 +59,11 @@ def added_words(words: Sequence[str], plain: Mapping[str, Any]) -> list[str]:
 
 
 def _extent(dataset: Any) -> Extent | None:
+    if not isinstance(dataset, dict):
+        return None
+    settings = {key: value for key, value in dataset.items() if key != "origin"}  # for people
     try:
-        return Dataset.model_validate(dataset).extent()
+        return Dataset.model_validate(settings).extent()
     except ValidationError:  # told when the whole config is checked
         return None
 

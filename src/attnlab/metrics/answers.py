@@ -59,7 +59,7 @@ class Classification(PooledMetric):
         macro = ratio(np.where(named, f1, 0.0).sum(-1), named.sum(-1))
         return np.stack([ratio(right, one), macro], axis=-1)
 
-    def classes(self) -> dict[str, list[Any]]:
+    def by_class(self) -> dict[str, list[Any]]:
         """Precision, recall and F1 of each, and how often each answer was given in its stead."""
         labels, gold = PooledMetric.statistics(self).astype(int).T
         names, count = list(self.codes), len(self.codes)
@@ -121,7 +121,7 @@ class SpanF1(PooledMetric):
         figures = (ratio(2 * hits, predicted + gold), ratio(hits, predicted), ratio(hits, gold))
         return np.stack(figures, axis=-1)
 
-    def classes(self) -> dict[str, list[Any]]:
+    def by_class(self) -> dict[str, list[Any]]:
         """Precision, recall and F1 of each type of span, in alphabetical order."""
         names = sorted(self.types)
         hits, predicted, true = np.array([self.types[name] for name in names]).reshape(-1, 3).T

@@ -77,7 +77,7 @@ class PooledMetric(DescribedMetric):
         figures = self.score(self.statistics().sum(0))
         return dict(zip(self.figures, figures.tolist(), strict=True))
 
-    def classes(self) -> dict[str, list[Any]]:
+    def by_class(self) -> dict[str, list[Any]]:
         """The figures of each class, as columns; none where the metric has no classes."""
         return {}
 

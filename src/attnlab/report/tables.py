@@ -70,7 +70,7 @@ def save_scores(
 def save_classes(folder: Path, metrics: Iterable[nn.Module]) -> None:
     """Write `classes.csv`: of each class precision, recall, F1, and what it was taken for."""
     for metric in metrics:
-        columns = metric.classes() if isinstance(metric, PooledMetric) and metric.examples else {}
+        columns = metric.by_class() if isinstance(metric, PooledMetric) and metric.examples else {}
         if columns:
             write_table(columns, folder / CLASSES)
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from attnlab.attention.taps import Given, MapChange, Permuted, uniform
-from attnlab.config.objective import MapTerm, Term
+from attnlab.config.objective import GoldTerm, MapTerm, Term
 from attnlab.data.target_batch import TargetBatch
 from attnlab.errors import UserError, suggest
 
@@ -168,7 +168,9 @@ def map_loss(
     terms = {name: term for name, term in Term.kinds().items() if issubclass(term, MapTerm)}
     if kind not in terms:
         raise UserError(f"watch: no loss '{kind}'; {suggest(kind, terms)}")
-    shared = {"site": site, "weight": 1.0, "schedule": {"kind": "constant"}}
+    shared: dict[str, Any] = {"site": site, "weight": 1.0, "schedule": {"kind": "constant"}}
+    if issubclass(terms[kind], GoldTerm):
+        shared["share_power"] = 0.0  # a batch of its own, whatever the share of rows with gold
     try:
         term = terms[kind].model_validate({"kind": kind, **shared, **settings}).build()
     except ValidationError as error:

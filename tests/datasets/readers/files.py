@@ -26,8 +26,9 @@ def shared(folder: str) -> Path:
 
 
 def dataset(folder: Path, *overrides: str) -> Files:
-    """`conf/dataset/files.yaml` over a folder, as a user would set it up."""
-    config, _ = load_fitting(["dataset=files", f"dataset.folder={folder}", *overrides])
+    """`conf/dataset/files.yaml` over a folder, with its own settings and no recipe's."""
+    words = ["dataset=files", f"dataset.folder={folder}", "model=recurrent"]
+    config, _ = load_fitting([*words, *overrides])
     assert isinstance(config.dataset, Files)
     return config.dataset
 

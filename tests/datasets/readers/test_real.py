@@ -154,7 +154,7 @@ def test_data_that_are_not_there_end_the_run_with_code_2(
     paths = [f"paths.{name}={tmp_path / name}" for name in ("data", "prepared", "runs")]
     assert main(["train", "experiment=sst2", *paths]) == 2
     told = capsys.readouterr()
-    assert told.out == ""
+    assert told.out == "sst2_degrees-recurrent-additive: prepare, train, evaluate, report\n"
     assert told.err == (
         f"attnlab: dataset.splits.train: no folder {tmp_path}/data/sst2; put the data there, "
         "or try: paths.data=FOLDER, or dataset.folder=FOLDER\n"
