@@ -232,7 +232,7 @@ class PlainText(Dataset, kind="text", target=f"{READERS}.texts:PlainText"):
 
     @property
     def answers_each_unit(self) -> bool:
-        return self.answer.kind == "tags"
+        return False
 
     @property
     def without_gold(self) -> str:
@@ -279,7 +279,7 @@ class Interactions(Dataset, kind="interactions", target=f"{READERS}.interactions
 
     @property
     def answers_each_unit(self) -> bool:
-        return self.answer.kind == "tags"
+        return False
 
     @property
     def without_gold(self) -> str:
