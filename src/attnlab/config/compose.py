@@ -15,9 +15,7 @@ import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import (
-    HydraException,
-)
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
@@ -50,7 +48,7 @@ def compose(
 
 
 def recipe_words(overrides: Sequence[str], flags: Sequence[str] = ()) -> list[str]:
-    """What `model=auto` adds to a command; nothing where it does not compose, which is told later.
+    """The overrides that `model=auto` adds; none where the command does not compose.
 
     `flags` are overrides for Hydra itself, such as where more YAML files are.
     """
@@ -67,7 +65,7 @@ def _recipe_words(overrides: Sequence[str], composed: DictConfig) -> list[str]:
         return []
     try:
         plain = OmegaConf.to_container(composed, resolve=True)
-    except OmegaConfBaseException:  # told when all of it is checked
+    except OmegaConfBaseException:  # reported when the whole config is checked
         return []
     return added_words(overrides, plain)  # type: ignore[arg-type]
 
@@ -96,7 +94,7 @@ def quoted(value: str) -> str:
 
 
 def with_search_path(arguments: list[str]) -> list[str]:
-    """`--config-dir FOLDER` as the override that it stands for.
+    """Replace `--config-dir FOLDER` by the same override of `hydra.searchpath`.
 
     Overrides reach what composes once more: jobs of sweeps, a run that goes on, lists of mistakes.
     """

@@ -91,7 +91,7 @@ def _suggest_key(key: str, beside: Sequence[str] = (), plain: dict | None = None
 
 
 def _fields(path: Sequence[str], plain: Any) -> Iterator[str]:
-    """The keys a section has, found by its path; a variant's by the kind that stands in `plain`."""
+    """The keys of the section at a path; the kind in `plain` selects among variants."""
     section: type[Section] | None = Config
     for part in path:
         plain = plain.get(part, {}) if isinstance(plain, dict) else {}

@@ -38,8 +38,6 @@ def added_words(words: Sequence[str], plain: Mapping[str, Any]) -> list[str]:
     Raises:
         ConfigError: `model=auto` where no recipe serves.
     """
-    if not may_apply(words):
-        return []
     if AUTO in words and any("experiment=" in word and word[0] != "~" for word in words):
         problem = "an experiment has settings of its own"
         raise ConfigError([Mistake("model", f"'auto': {problem}", "leave one of the two out")])
@@ -50,7 +48,7 @@ def added_words(words: Sequence[str], plain: Mapping[str, Any]) -> list[str]:
     if not task or not extent or not settings:
         if AUTO not in words:
             return []
-        known = [kind for kind, each in Task.kinds().items() if each.recipe(USUAL)]
+        known = sorted(kind for kind, each in Task.kinds().items() if each.recipe(USUAL))
         problem = f"'auto' serves texts in files of one's own, with task={' | '.join(known)}"
         raise ConfigError([Mistake("model", problem, "try: model=recurrent")])
     kept = {key: value for key, value in settings.items() if not _is_set(key, words, plain)}
@@ -64,13 +62,12 @@ def _extent(dataset: Any) -> Extent | None:
     settings = {key: value for key, value in dataset.items() if key != "origin"}  # for people
     try:
         return Dataset.model_validate(settings).extent()
-    except ValidationError:  # told when the whole config is checked
+    except ValidationError:  # reported when the whole config is checked
         return None
 
 
 def _is_set(key: str, words: Sequence[str], plain: Mapping[str, Any]) -> bool:
-    """Whether the user sets a key, a part of it or what it stands in; or has chosen another kind
-    of tokenizer, in the command or in a file, that has no such key."""
+    """Whether an override sets the key, its parent or a part of it, or there is no such key."""
     for word in words:
         name = word.lstrip("+~").split("=")[0].split("@")[-1]
         if name == key or name.startswith(f"{key}."):

@@ -22,7 +22,7 @@ class Extent(NamedTuple):
 
     @classmethod
     def of(cls, texts: Sequence[Any], answers: Sequence[Any], share: float) -> Extent:
-        """Of texts and answers as they stand in rows, of which a share is trained on."""
+        """Measure the texts and tags of rows, of which a share is used for training."""
         words = sum(len(_parts(text)) for text in texts) / len(texts)
         spans = any(str(tag).startswith("B-") for each in answers for tag in _parts(each))
         return cls(round(share * len(texts)), words, spans)

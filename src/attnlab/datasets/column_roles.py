@@ -115,7 +115,7 @@ class Columns:
                         yield kind, name, split
 
     def _found_by_chance(self, name: str) -> bool:
-        """Whether its cells may stand in a text that they do not quote: labels of one word do."""
+        """Whether its cells may occur in a text by chance, as labels of one word do."""
         phrases = sum(len(cell_words(row[name])) > 1 for row in self.filled(name))
         if 2 * phrases > len(self.filled(name)):
             return called(name, "answer")

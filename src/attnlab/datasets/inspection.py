@@ -232,7 +232,7 @@ def _size(files: Sequence[Path]) -> dict[str, Any]:
 
     sizes, grey = set(), True
     for path in files[:20]:
-        # one that cannot be read is a bad row later; pictures too large to open are told as such
+        # preparing the data counts unreadable pictures as bad rows, and those that are too large
         with suppress(OSError, Image.DecompressionBombError), Image.open(path) as picture:
             sizes.add((picture.height, picture.width))
             grey = grey and picture.mode in ("1", "L")

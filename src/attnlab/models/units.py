@@ -60,7 +60,7 @@ class LetteredEmbedding(nn.Embedding):
     known: Tensor  # affixes of the units, in ascending order
 
     def affixes_of(self, letters: Tensor) -> Tensor:
-        """Numbers of the affixes of words, told by their letters: ... -> ... x affixes."""
+        """The ids of the affixes of words, from their packed letters: ... -> ... x affixes."""
         half = AFFIX * LETTER_BITS
         first, last = letters >> half, letters & ((1 << half) - 1)
         cut = [LETTER_BITS * length for length in self.LENGTHS]

@@ -34,12 +34,6 @@
 #define BIAS 127
 #define TERMS 7
 #include __FILE__
-#undef REAL
-#undef WHOLE
-#undef NAME
-#undef EXPONENT
-#undef BIAS
-#undef TERMS
 #define REAL double
 #define WHOLE long
 #define NAME(x) x##_double
@@ -47,12 +41,6 @@
 #define BIAS 1023
 #define TERMS 13
 #include __FILE__
-#undef REAL
-#undef WHOLE
-#undef NAME
-#undef EXPONENT
-#undef BIAS
-#undef TERMS
 
 #else
 
@@ -178,5 +166,11 @@ static void NAME(transpose)(const REAL *from, long down, long rows, long width, 
 #undef ROWS
 #undef FORBIDDEN
 #undef LOWEST
+#undef REAL
+#undef WHOLE
+#undef NAME
+#undef EXPONENT
+#undef BIAS
+#undef TERMS
 
 #endif

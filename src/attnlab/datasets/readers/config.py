@@ -78,7 +78,7 @@ class WordRules(Section):
 
 
 def refuse_letters(tokenizer: Tokenizer) -> None:
-    """Raise a ValueError where words that are told by their letters would have to be written."""
+    """Raise a ValueError for `letters` on a text that is also an output."""
     if isinstance(tokenizer, Words) and tokenizer.letters:
         raise ValueError("tokenizer.letters is for texts that are read alone; try letters=false")
 
@@ -159,7 +159,7 @@ class Files(Rows, kind="files", target=f"{READERS}.texts:FileSource"):
             reader = self.reader.build()
             rows = reader.rows(Path(self.folder), self.splits.train, "dataset.splits.train")
             read = [row.values for row in islice(rows, self.limit or MOST_COUNTED)]
-        except (UserError, OSError):  # told when the data are prepared
+        except (UserError, OSError):  # reported when the data are prepared
             return None
         texts = [text for each in read if (text := each.get(self.inputs[self.attended]))]
         tags = [each.get(getattr(self.answer, "column", "")) for each in read]
@@ -231,10 +231,6 @@ class PlainText(Dataset, kind="text", target=f"{READERS}.texts:PlainText"):
     tokenizer: Tokenizer
 
     @property
-    def answers_each_unit(self) -> bool:
-        return False
-
-    @property
     def without_gold(self) -> str:
         return "a text has no gold maps"
 
@@ -276,10 +272,6 @@ class Interactions(Dataset, kind="interactions", target=f"{READERS}.interactions
     titles: Titles | None = Field(description="names to show in place of items' numbers")
     limit: int | None = Field(gt=0, description="rows of the log that are read; null is all")
     bad_rows: Share = Field(description="share of rows that may be unusable; with more it stops")
-
-    @property
-    def answers_each_unit(self) -> bool:
-        return False
 
     @property
     def without_gold(self) -> str:

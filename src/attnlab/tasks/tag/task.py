@@ -113,7 +113,7 @@ class Tag(ChoiceTask):
         return controls
 
     def _known(self, units: Tensor) -> Tensor:
-        """Units of the vocabulary; a word told by its letters alone is the unknown one."""
+        """Units of the vocabulary; words outside it, known by their letters, become unknown."""
         return units.masked_fill(units >= len(self.codec.texts[self.codec.attended]), UNKNOWN)
 
     def decide(self, model: nn.Module, batch: Batch) -> Padded:
