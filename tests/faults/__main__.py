@@ -31,7 +31,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         names = {"ATTNLAB_FAULTS": str(options.share), "ATTNLAB_FAULTS_TALLY": folder}
         command = [sys.executable, "-m", "pytest", "-m", "slow or not slow", "tests/faults"]
-        command += ["-n", options.processes, "--timeout=3600"]
+        command += ["-n", options.processes, "--timeout=10800"]
         done = subprocess.run(command, cwd=REPOSITORY, env=os.environ | names, check=False)
         tables = summed(Path(folder))
     text = f"{options.share:.0%} of the trials were tried.\n\n{written(tables)}"

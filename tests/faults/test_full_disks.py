@@ -92,7 +92,7 @@ def train_words(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 def test_training(tmp_path: Path, disk: Path) -> None:
     whole, empty = tmp_path / "whole", tmp_path / "empty"
     whole.mkdir()
@@ -114,7 +114,7 @@ def trained(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 def test_evaluation(trained: Path, tmp_path: Path, disk: Path) -> None:
     whole = shutil.copytree(trained, tmp_path / "whole")
     assert attempt(evaluation(whole), whole, SECONDS).code == 0
@@ -129,7 +129,7 @@ def test_evaluation(trained: Path, tmp_path: Path, disk: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 def test_report(trained: Path, tmp_path: Path, disk: Path) -> None:
     whole = shutil.copytree(trained, tmp_path / "whole")
     assert attempt(evaluation(whole), whole, SECONDS).code == 0

@@ -233,7 +233,7 @@ FORGED = [
 ]
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 @trials(60, st.one_of(damages, st.sampled_from(FORGED)), st.sampled_from(["predict", "resume"]))
 def test_checkpoints(original: Path, sent: Callable[[], Path], damage: Any, use: str) -> None:
     folder = sent()
@@ -264,7 +264,7 @@ SMALL = ["trainer.batches.size=16", "trainer.max_epochs=1", "trainer.progress=fa
 SMALL += ["logger=files", "model.dim=16"]
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 @trials(50, damages, st.integers(0, 4), st.booleans())
 def test_prepared_data(
     original: Path, sent: Callable[[], Path], damage: Any, which: int, forged: bool
@@ -283,7 +283,7 @@ def test_prepared_data(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 @trials(15, damages)
 def test_input_of_predict(sent: Callable[[], Path], damage: Any) -> None:
     """Each line of the input has one of the output, with an answer or with what is wrong."""
@@ -305,7 +305,7 @@ RESULTS = ["metrics.json", "examples.json", "heads.json", "per_example.csv", "re
 HISTORY = ["history/train.csv", "history/val.csv", "history/maps"]
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 @trials(60, damages, st.sampled_from([*RESULTS, *HISTORY]))
 def test_results(sent: Callable[[], Path], damage: Any, name: str) -> None:
     folder = sent()
@@ -386,7 +386,7 @@ USES = [
 ]
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 @trials(60, configs, st.sampled_from(USES))
 def test_config_of_a_run(
     sent: Callable[[], Path], keys: list[str], config: Any, use: list[str]
@@ -406,7 +406,7 @@ def test_config_of_a_run(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 @trials(15, damages, st.sampled_from(USES))
 def test_status_of_a_run(sent: Callable[[], Path], damage: Any, use: list[str]) -> None:
     folder = sent()
@@ -416,7 +416,7 @@ def test_status_of_a_run(sent: Callable[[], Path], damage: Any, use: list[str]) 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 @trials(15, st.one_of(st.sampled_from(CONFIGS), damages))
 def test_file_of_params(place: Callable[[], Path], config: Any) -> None:
     folder = place()
@@ -454,7 +454,7 @@ WORDS += [
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 @trials(60, at, st.sampled_from(WORDS))
 def test_values(place: Callable[[], Path], numbers: list[str], where: float, value: str) -> None:
     folder, key = place(), numbers[int(where * len(numbers))]
@@ -518,7 +518,7 @@ quotes = st.tuples(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 @trials(70, st.sampled_from(list(TABLES)), st.one_of(damages, quotes))
 def test_bytes_of_tables(place: Callable[[], Path], reader: str, damage: Any) -> None:
     folder, name = place(), f"a.{reader}"
@@ -540,7 +540,7 @@ values = st.recursive(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 @trials(30, values, values)
 def test_rows(place: Callable[[], Path], text: Any, label: Any) -> None:
     """A row of JSON that holds anything at all."""
@@ -554,7 +554,7 @@ GOLD = {"scores": [1, 2], "marks": [1, 0], "facts": [0], "spans": [[0, 1]], "quo
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 @trials(30, st.sampled_from(list(GOLD)), values)
 def test_gold(place: Callable[[], Path], kind: str, value: Any) -> None:
     folder = place()
@@ -570,7 +570,7 @@ def test_gold(place: Callable[[], Path], kind: str, value: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 @trials(20, damages)
 def test_parquet(place: Callable[[], Path], damage: Any) -> None:
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
@@ -603,7 +603,7 @@ HEAD = 33  # bytes, before the content of either
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 @trials(50, st.sampled_from(["pictures", "sounds"]), damages, st.booleans())
 def test_media(place: Callable[[], Path], kind: str, damage: Any, in_head: bool) -> None:
     folder = place()
@@ -634,7 +634,7 @@ CONTENTS = {**TABLES, "png": png(), "wav": wav()}
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 @trials(20, st.sampled_from(list(CONTENTS)), damages)
 def test_files_to_inspect(place: Callable[[], Path], end: str, damage: Any) -> None:
     folder = place()
@@ -684,7 +684,7 @@ FILES = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 @trials(20, st.one_of(st.sampled_from(FOLDERS), st.tuples(st.sampled_from(FILES), damages)))
 def test_pretrained_model(pretrained: Path, place: Callable[[], Path], damage: Any) -> None:
     folder = shutil.copytree(pretrained, place(), dirs_exist_ok=True)

@@ -177,14 +177,14 @@ def test_a_few_kills(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 @pytest.mark.parametrize("case", CASES)
 def test_kill_at_every_write(case: str, tmp_path: Path) -> None:
     swept(case, tmp_path, 2)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(10_800)
 def test_kill_at_every_write_of_evaluation_and_report(tmp_path: Path) -> None:
     trained = tmp_path / "trained"
     trained.mkdir()
