@@ -32,7 +32,7 @@ class DamagedFileError(UserError):
 
 
 @contextmanager
-def damage_told(path: Path, remedy: str) -> Iterator[None]:
+def damage_reported(path: Path, remedy: str) -> Iterator[None]:
     """Whatever goes wrong inside is a damage of this file.
 
     Args:
@@ -62,7 +62,7 @@ def read_json(path: Path, remedy: str, form: Any = Any) -> Any:
     Raises:
         DamagedFileError: it cannot be read, is no JSON, holds NaN or is of another form.
     """
-    with damage_told(path, remedy):
+    with damage_reported(path, remedy):
         content = json.loads(_text(path, LARGEST), parse_constant=_refuse_constant)
         TypeAdapter(form).validate_python(content)
     return content
@@ -75,7 +75,7 @@ def read_yaml(path: Path, remedy: str) -> dict[str, Any]:
         DamagedFileError: it cannot be read, is no YAML of plain values, holds no mapping at its
             top, or repeats parts of itself (`*alias`) too often.
     """
-    with damage_told(path, remedy):
+    with damage_reported(path, remedy):
         loader = omegaconf_loader(_text(path, LARGEST_YAML))
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
@@ -90,7 +90,7 @@ def require_finite_yaml(folder: Path) -> None:
     Whatever else may be wrong is left to those who read it.
     """
     for path in sorted(folder.rglob("*.yaml")):
-        with damage_told(path, "without its aliases"), suppress(yaml.YAMLError, UnicodeError):
+        with damage_reported(path, "without its aliases"), suppress(yaml.YAMLError, UnicodeError):
             node = omegaconf_loader(path.read_text(encoding="utf-8")).get_single_node()
             if node is not None:
                 _require_few(node)
@@ -109,7 +109,7 @@ def read_table(path: Path, remedy: str) -> dict[str, list[str]]:
     """
     if not path.is_file():
         return {}
-    with damage_told(path, remedy):
+    with damage_reported(path, remedy):
         text = _text(path, LARGEST)
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
         if not rows:

@@ -1,7 +1,7 @@
-"""`model=auto`: settings that fit one's own files, chosen by the task and the size of the data.
+"""`model=auto`: settings for a user's own files, chosen by the task and the size of the data.
 
-A task's schema gives the recipe (`Task.recipe`). Its settings become further words of the command:
-what a user sets wins, and a run's config.yaml holds every value that was chosen.
+A task's schema gives the recipe (`Task.recipe`). Its settings are added to the overrides of the
+command. A key that the user sets is left alone. config.yaml records every chosen value.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PRETRAINED = "`pip install 'attnlab[hf]'` adds model=hf, a pretrained encoder"
 
 
 def may_apply(words: Sequence[str]) -> bool:
-    """Whether these words could leave the settings to a recipe, before anything is composed."""
+    """Whether these overrides allow a recipe; decided before anything is composed."""
     return AUTO in words or (
         any(word.startswith("dataset=") for word in words)
         and not any(word.startswith(("model=", "experiment=", "+experiment=")) for word in words)
@@ -33,7 +33,7 @@ def may_apply(words: Sequence[str]) -> bool:
 
 
 def added_words(words: Sequence[str], plain: Mapping[str, Any]) -> list[str]:
-    """What the recipe adds to a command, where `plain` is what the command composes to.
+    """The overrides that the recipe adds to a command that composes to `plain`.
 
     Raises:
         ConfigError: `model=auto` where no recipe serves.
@@ -52,7 +52,7 @@ def added_words(words: Sequence[str], plain: Mapping[str, Any]) -> list[str]:
         problem = f"'auto' serves texts in files of one's own, with task={' | '.join(known)}"
         raise ConfigError([Mistake("model", problem, "try: model=recurrent")])
     kept = {key: value for key, value in settings.items() if not _is_set(key, words, plain)}
-    say(_told(extent, kept))
+    say(_summary(extent, kept))
     return [f"{key}={_written(value)}" for key, value in kept.items()]
 
 
@@ -90,8 +90,8 @@ def _written(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _told(extent: Extent, settings: Mapping[str, Any]) -> str:
-    """One line: what was seen, what was chosen, and what else there is."""
+def _summary(extent: Extent, settings: Mapping[str, Any]) -> str:
+    """One line: the size of the data, the chosen settings, and the pretrained alternative."""
     size = f"{extent.examples:,} texts of {extent.words:.0f} words"
     shown = (
         f"{key.split('.', 1)[1]}={value['kind'] if isinstance(value, dict) else _written(value)}"
@@ -102,16 +102,16 @@ def _told(extent: Extent, settings: Mapping[str, Any]) -> str:
 
 @cache
 def say(line: str) -> None:
-    """Once, however often a config is composed."""
+    """Print a line to stderr once, however often a config is composed."""
     print(f"attnlab: {line}", file=sys.stderr)
 
 
 def text_recipe(data: Extent, monitor: str) -> dict[str, Any]:
-    """What tasks that read texts have in common; `monitor` is the headline figure.
+    """Settings shared by the tasks that read texts; `monitor` is the headline figure.
 
-    Words with their affixes, whose vectors are short at first, so that rare ones say little. How
-    large batches are and how long training lasts depends on how many texts there are: of a few it
-    takes more epochs until there are steps enough to average weights over.
+    Words are embedded with their affixes. Embeddings start small, so that rare words weigh little.
+    Batch size and epochs depend on the number of texts: few texts need more epochs to reach the
+    number of steps that averaging the weights requires.
     """
     size = 16 if data.examples < 1000 else 32 if data.examples < 20_000 else 64
     an_epoch = -(-max(data.examples, 1) // size)  # steps

@@ -26,7 +26,7 @@ from attnlab.data.pretrained import PretrainedPieces
 from attnlab.data.target import IDENTITY, AttentionTarget, MapLayout, at_groups, at_hops, first_rows
 from attnlab.data.tokenizers import Pieces, VariedPieces
 from attnlab.data.vocabulary import Vocabulary
-from attnlab.text_files import damage_told, read_json
+from attnlab.text_files import damage_reported, read_json
 
 FILE = "vocabulary.json"
 VECTORS = "vectors-{}.npy"  # of an input's words, where they have any before training
@@ -260,7 +260,7 @@ class Codec:
     def load(cls, folder: Path) -> Codec:
         path, remedy = folder / FILE, f"rm -r {folder}, then attnlab prepare"
         content = read_json(path, remedy, dict[str, Any])
-        with damage_told(path, remedy):
+        with damage_reported(path, remedy):
             inputs = {name: input_of(i.pop("form"), i) for name, i in content["inputs"].items()}
             answer = content["answer"]
             form = answer_form(answer.pop("form"))
@@ -268,6 +268,6 @@ class Codec:
         for name, vocabulary in codec.vocabularies.items():
             path = folder / VECTORS.format(name)
             if path.is_file():  # read when a model is made: most who load a codec make none
-                with damage_told(path, remedy):
+                with damage_reported(path, remedy):
                     vocabulary.vectors = np.load(path, mmap_mode="r")
         return codec

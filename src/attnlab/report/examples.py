@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example, named
 from attnlab.report.rendering import Regions, picture_address, spectrum
-from attnlab.text_files import damage_told, read_json, write_whole
+from attnlab.text_files import damage_reported, read_json, write_whole
 
 Map = npt.NDArray[np.float32]
 Rows = list[list[float]]
@@ -241,7 +241,7 @@ def load_examples(path: Path) -> list[ShownExample]:
         return []
     remedy = f"attnlab evaluate {path.parent}"
     items = read_json(path, remedy, list[dict[str, Any]])
-    with damage_told(path, remedy):
+    with damage_reported(path, remedy):
         return [_from_plain(item) for item in items]
 
 

@@ -19,7 +19,7 @@ from attnlab.data.example import Example
 from attnlab.models.pooling import WORDS_SITE
 from attnlab.report.examples import Rows, ShownExample
 from attnlab.report.rendering import Packed, pack, unpack
-from attnlab.text_files import damage_told, read_json, write_whole
+from attnlab.text_files import damage_reported, read_json, write_whole
 
 FILE = "heads.json"
 MOST_WEIGHTS = 2**16  # of one head's map: 256 x 256
@@ -72,7 +72,7 @@ def load_heads(folder: Path) -> list[Heads]:
     if not path.is_file():
         return []
     examples = read_json(path, remedy, list[Heads])
-    with damage_told(path, remedy):
+    with damage_reported(path, remedy):
         for packed in (packed for heads in examples for packed in heads.values()):
             unpack(packed)
     return examples

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from attnlab.errors import UserError
 from attnlab.metrics.figures import interval, two_sided_p
-from attnlab.text_files import damage_told, read_json
+from attnlab.text_files import damage_reported, read_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +73,7 @@ def read_figures(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path}: missing; try: attnlab evaluate {folder}")
     remedy = f"attnlab evaluate {folder}"
     figures = read_json(path, remedy, FiguresForm)
-    with damage_told(path, remedy):
+    with damage_reported(path, remedy):
         if figures.get("checksum", checksum(figures)) != checksum(figures):
             raise ValueError("its figures differ from their checksum")
     return figures

@@ -21,7 +21,7 @@ from attnlab.metrics.figures import Figure, Values, resampled_sums
 from attnlab.metrics.pooled import PooledMetric, ratio
 from attnlab.metrics.text import Changed
 from attnlab.report.summary import Finding, Row, plausibility, trust
-from attnlab.text_files import DamagedFileError, damage_told, read_table, write_whole
+from attnlab.text_files import DamagedFileError, damage_reported, read_table, write_whole
 
 PER_EXAMPLE, RESAMPLES, CLASSES = "per_example.csv", "resamples.csv", "classes.csv"
 RESULTS = ("examples.json", "heads.json", PER_EXAMPLE, RESAMPLES)
@@ -102,7 +102,7 @@ def read_scores(folder: Path, name: str) -> dict[str, list[str]]:
     """
     path, remedy = folder / name, f"attnlab evaluate {folder}"
     table = read_table(path, remedy)
-    with damage_told(path, remedy):
+    with damage_reported(path, remedy):
         for column in table.keys() - {"id"}:
             np.array(table[column], float)
     return table

@@ -1,8 +1,8 @@
-"""`attnlab doctor [RUN]`: whether this machine, and a run, are as they should be.
+"""`attnlab doctor [RUN]`: check this machine, and the files and data of a run.
 
-Looks at Python, packages, compiler, kernels, processors, GPU, disks and folders; with a run also
-at its files and its data. Nothing of the run is executed, and its plugins are not imported. Each
-line that is `wrong` says what to do about it, and makes the exit code 1.
+Checks Python, packages, compiler, kernels, threads, GPU, disks and folders. With a run, it also
+checks every file of the run and its prepared data. No code of the run is executed, and its plugins
+are not imported. Each `wrong` line gives a remedy. The exit code is 1 if there is one, else 0.
 
     attnlab doctor
     attnlab doctor latest
@@ -55,17 +55,17 @@ def main(arguments: list[str]) -> int:
 
 
 def _printable(text: str) -> str:
-    """In one line, without what a terminal would obey."""
+    """One line without control characters."""
     return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
 
 
 def of_run(folder: Path) -> Iterator[Finding]:
-    """A run's files and data."""
+    """Check a run's config, status, checkpoints, results and prepared data."""
     yield from _status(folder)
     try:
         plain = migrated(read_config(folder / "config.yaml"))
     except UserError as error:
-        yield _told("config.yaml", error)
+        yield _from_error("config.yaml", error)
         plain = {}
     if plugins := plain.get("plugins"):
         text = f"plugins, not imported here, so that its keys are not checked: {plugins}"
@@ -77,21 +77,21 @@ def of_run(folder: Path) -> Iterator[Finding]:
     yield from _data(plain, digest)
 
 
-def _told(about: str, error: UserError) -> Finding:
-    """A message of ours, whose remedy stands behind `try:`."""
+def _from_error(about: str, error: UserError) -> Finding:
+    """An error message as a finding: what follows `try:` is the remedy."""
     text, _, remedy = " ".join(str(error).split()).partition("try: ")
     return wrong(about, text.rstrip("; "), remedy)
 
 
-def _read(about: str, whole: str, *readers: Any) -> Iterator[Finding]:
-    """What is wrong with files, or that they are whole."""
+def _read(about: str, intact: str, *readers: Any) -> Iterator[Finding]:
+    """Call each reader; one finding for each error, or one that says `intact`."""
     findings = []
     for reader in readers:
         try:
             reader()
         except UserError as error:
-            findings.append(_told(about, error))
-    yield from findings or [ok(about, whole)]
+            findings.append(_from_error(about, error))
+    yield from findings or [ok(about, intact)]
 
 
 def _status(folder: Path) -> Iterator[Finding]:
@@ -112,7 +112,7 @@ def _status(folder: Path) -> Iterator[Finding]:
 
 
 def _checkpoints(folder: Path) -> Iterator[Finding]:
-    """Returns the hash of the data that they were trained on."""
+    """Check each checkpoint; returns the hash of the data that they were trained on."""
     from attnlab.training.checkpoint import not_finite, read_checkpoint
 
     digest, paths = "", sorted((folder / "checkpoints").glob("*.ckpt"))
@@ -123,7 +123,7 @@ def _checkpoints(folder: Path) -> Iterator[Finding]:
         try:
             content = read_checkpoint(path)
         except UserError as error:
-            yield _told(about, error)
+            yield _from_error(about, error)
             continue
         digest = content["attnlab"]["data_digest"]
         if name := not_finite(content, list(content["state_dict"])):
@@ -151,14 +151,14 @@ def _results(folder: Path) -> Iterator[Finding]:
 
     tables = sorted((folder / "history").glob("*.csv"))
     readers = [lambda path=path: curves_of(path) for path in tables]
-    yield from _read("history", "whole", *readers, lambda: load_frames(folder))
+    yield from _read("history", "intact", *readers, lambda: load_frames(folder))
     if not (folder / "metrics.json").is_file():
         yield note("metrics.json", "not evaluated", f"attnlab evaluate {folder}")
         return
     try:
         changed = changed_history(folder, read_figures(folder).get("history", {}))
     except UserError:
-        changed = []  # told below
+        changed = []  # `_read` below reports it
     if changed:
         text = f"changed since the run was evaluated: {', '.join(changed)}"
         yield wrong("history", text, f"attnlab evaluate {folder}")
@@ -182,14 +182,14 @@ def _data(plain: dict[str, Any], digest: str) -> Iterator[Finding]:
         below, name = Path(plain["paths"]["prepared"]), plain["dataset"]["name"]
         metas = sorted(below.glob(f"*/{META}")) if is_name(name) else []
     except (KeyError, TypeError, AttributeError, OSError, ValueError):
-        return  # of a config that is told as damaged, or of plugins
+        return  # a damaged config, already reported, or one of plugins
     folders, matching = [m.parent for m in metas if m.parent.name.startswith(f"{name}-")], False
     for folder in folders:
         try:
             prepared = Prepared(folder)
             phrases = damage(folder, prepared.meta, thoroughly=True)
         except UserError as error:
-            yield _told("data", error)
+            yield _from_error("data", error)
             continue
         matching |= prepared.digest == digest
         if phrases:

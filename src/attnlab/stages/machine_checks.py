@@ -1,4 +1,4 @@
-"""Whether this machine is as it should be: packages, compiler, kernels, cores, GPU and folders."""
+"""Checks of this machine: packages, compiler, kernels, cores, GPU and folders."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ NVIDIA = "nvidia[0-9]*"  # below /dev
 
 @dataclass(frozen=True)
 class Finding:
-    """One line."""
+    """The outcome of one check, printed as one line."""
 
-    mark: str  # ok, note or wrong
+    mark: str  # `ok`, `note` or `wrong`
     about: str
     text: str
     remedy: str = ""
@@ -49,7 +49,7 @@ def wrong(about: str, text: str, remedy: str) -> Finding:
 
 
 def environment() -> Iterator[Finding]:
-    """This machine."""
+    """Every check of this machine."""
     yield from packages()
     yield processors()
     yield from folders()
@@ -58,7 +58,7 @@ def environment() -> Iterator[Finding]:
 
 
 def packages() -> Iterator[Finding]:
-    """Python and the packages, against the ranges of this package and the versions it locks."""
+    """Compare versions with the ranges in pyproject.toml and those in constraints.txt."""
     try:
         about = metadata.metadata(NAME)
         needed = [Requirement(line) for line in metadata.requires(NAME) or ()]
@@ -77,8 +77,8 @@ def packages() -> Iterator[Finding]:
         if version is None or version not in each.specifier:
             text = f"{each.name} is {version or 'missing'}, not in {each.specifier}"
             yield wrong("packages", text, f"pip install '{each}'")
-    there = [f"{name} {found[name]}" for name in SHOWN if found.get(name)]
-    yield ok("packages", f"{', '.join(there)} and {len(own) - len(there)} more")
+    shown = [f"{name} {found[name]}" for name in SHOWN if found.get(name)]
+    yield ok("packages", f"{', '.join(shown)} and {len(own) - len(shown)} more")
     if others := _not_as_locked(found):
         yield note("packages", f"not the tested versions: {', '.join(others)}", "make setup")
     extras = {}
@@ -86,7 +86,7 @@ def packages() -> Iterator[Finding]:
         mine = [e for e in needed if e.marker and e.marker.evaluate({"extra": name})]
         extras[name] = all(_version(each.name) for each in mine)
     extras.pop("dev", None)
-    absent = [name for name, is_there in extras.items() if not is_there]
+    absent = [name for name, installed in extras.items() if not installed]
     yield ok("extras", f"installed: {', '.join(e for e in extras if extras[e]) or 'none'}")
     if absent:
         yield note("extras", f"not installed: {', '.join(absent)}", f"pip install '{NAME}[NAME]'")
@@ -100,7 +100,7 @@ def _version(name: str) -> Version | None:
 
 
 def _not_as_locked(found: dict[str, Version | None]) -> list[str]:
-    """The packages of another version than constraints.txt has, where that is here."""
+    """Packages whose version differs from constraints.txt; none where there is no such file."""
     path = config_dir().parent / "constraints.txt"
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     locked = dict(line.partition(" ")[0].split("==") for line in lines if "==" in line)
@@ -112,7 +112,7 @@ def _not_as_locked(found: dict[str, Version | None]) -> list[str]:
 
 
 def processors() -> Finding:
-    """Threads against the cores that this process may use."""
+    """Compare the number of threads with that of the cores this process may use."""
     import torch
 
     cores, threads = _cores(), torch.get_num_threads()
@@ -125,17 +125,17 @@ def processors() -> Finding:
 
 
 def _cores() -> int:
-    """Fewer in a container that may use a share of the machine."""
-    there = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    """How many cores the process may use: a container may be limited to a share of them."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     try:
         share, period = map(int, Path("/sys/fs/cgroup/cpu.max").read_text().split())
     except (OSError, ValueError):  # not Linux, or "max"
-        return there
-    return max(1, min(there, share // period))
+        return cores
+    return max(1, min(cores, share // period))
 
 
 def folders() -> Iterator[Finding]:
-    """Where runs, data and the user's own files go: room, rights, and closed to others."""
+    """Check the folders of runs and data, the home folder and the list of trusted plugins."""
     try:
         paths = load()[0].paths
     except ConfigError as error:
@@ -154,10 +154,10 @@ def folders() -> Iterator[Finding]:
 
 
 def _room(key: str, folder: Path) -> Finding:
-    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        return wrong(key, f"{there} cannot be written to", f"{key}=OTHER_FOLDER")
-    free = shutil.disk_usage(there).free
+    existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        return wrong(key, f"{existing} cannot be written to", f"{key}=OTHER_FOLDER")
+    free = shutil.disk_usage(existing).free
     text = f"{folder}: {free / GIB:.1f} GiB free"
     return ok(key, text) if free >= ROOM else wrong(key, text, f"free some, or {key}=OTHER_FOLDER")
 
@@ -167,7 +167,7 @@ def _is_own(path: Path) -> bool:
 
 
 def kernels() -> Iterator[Finding]:
-    """The compiler, the folder of compiled kernels, and whether they compute what they should."""
+    """Check the compiler and the cache of compiled kernels; compare kernels with their formulas."""
     from attnlab.attention.kernels import measure, native
 
     compiler, folder = native.find_compiler(), native.cache_dir()

@@ -21,7 +21,7 @@ from attnlab.metrics.figures import facts
 from attnlab.report.summary import differences, read_figures
 from attnlab.stages import trusted_plugins
 from attnlab.stages.run import Run, flat, open_run
-from attnlab.text_files import DamagedFileError, damage_told, read_table, write_whole
+from attnlab.text_files import DamagedFileError, damage_reported, read_table, write_whole
 
 if TYPE_CHECKING:
     from attnlab.report.page import Curves, ReportedRun
@@ -149,7 +149,7 @@ def curves_of(path: Path) -> Curves:
     """The columns of one table of history; raises a `DamagedFileError`."""
     remedy = "training again"
     table = read_table(path, remedy)
-    with damage_told(path, remedy):
+    with damage_reported(path, remedy):
         steps = [int(step) for step in table.pop("step", [])]
         table.pop("epoch", None)
         return {

@@ -45,7 +45,7 @@ from attnlab.errors import (
 )
 from attnlab.stages import run_lock, trusted_plugins
 from attnlab.stages.run_status import read_status, write_end, write_status
-from attnlab.text_files import damage_told, read_yaml, write_whole
+from attnlab.text_files import damage_reported, read_yaml, write_whole
 from attnlab.training.distributed import is_first_process
 
 LATEST = "latest"  # in the place of a run's folder
@@ -182,7 +182,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """The plain values of a run's config, which refer to nothing: neither a key nor a variable."""
     remedy = f"the config.yaml that {path.parent} was written with"
     plain = read_yaml(path, remedy)
-    with damage_told(path, remedy):
+    with damage_reported(path, remedy):
         if not plain:
             raise ValueError("no keys")
         for key, value in flat(plain).items():

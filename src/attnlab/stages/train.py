@@ -54,7 +54,7 @@ def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Run
     if "train" not in config.stages:
         return None
     run = start(config, plain, overrides)
-    with run.tracked(), _stops_told(overrides):
+    with run.tracked(), _stops_reported(overrides):
         prepared = prepared or prepared_data(config)
         about = provenance(plain, prepared.digest)
         run.set_status("running", **{name: about[name] for name in about if name != "config"})
@@ -68,7 +68,7 @@ def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Run
 
 
 @contextmanager
-def _stops_told(overrides: Sequence[str]) -> Iterator[None]:
+def _stops_reported(overrides: Sequence[str]) -> Iterator[None]:
     """A stop that saved nothing ends with the command that goes on from the last checkpoint."""
     again = f"\n  go on with: {resume_command(overrides)}"
     try:

@@ -19,7 +19,7 @@ from attnlab.attention.kernels.native import cache_dir
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.combinations import kernels, kernels_for
 from attnlab.errors import UserError
-from attnlab.text_files import DamagedFileError, damage_told, read_json
+from attnlab.text_files import DamagedFileError, damage_reported, read_json
 
 # Of the reference's time. Timed alone, its weights stay in the cache; in a step that projects and
 # normalises as well they do not, so it has to be faster by more than that to be taken.
@@ -158,7 +158,7 @@ def _figures() -> Ratios:
         try:
             kept = read_json(path, f"rm {path}", dict[str, Any])
             if kept.get("format") == FORMAT:
-                with damage_told(path, f"rm {path}"):
+                with damage_reported(path, f"rm {path}"):
                     return TypeAdapter(Ratios).validate_python(kept["ratios"])
         except DamagedFileError as error:
             print(f"{error}; the figures of this package are used", file=sys.stderr)
