@@ -10,7 +10,12 @@ from attnlab.attention.mask import Mask
 from attnlab.attention.taps import Tap
 from attnlab.data.batch import Batch
 from attnlab.errors import UserError
-from attnlab.objectives.answers import MovingBaseline, log_probability, reinforce_loss
+from attnlab.objectives.answers import (
+    MovingBaseline,
+    divergence,
+    log_probability,
+    reinforce_loss,
+)
 from attnlab.objectives.terms import StepView
 from attnlab.training.evaluator import Evaluator
 from attnlab.training.learner import Learner
@@ -147,3 +152,13 @@ def test_moving_baseline_follows_the_reward() -> None:
     baseline.eval()
     assert baseline(torch.tensor([100.0])) == 4
     assert set(baseline.state_dict()) == {"mean", "started"}
+
+
+def test_choices_that_cannot_be_made_add_nothing_to_a_divergence() -> None:
+    scores = torch.tensor([[1.0, 2.0, -torch.inf]], requires_grad=True)
+    other = torch.tensor([[0.5, 0.0, -torch.inf]], requires_grad=True)
+    apart = divergence(scores.log_softmax(-1), other.log_softmax(-1))
+    p, q = scores[:, :2].softmax(-1), other[:, :2].softmax(-1)
+    assert float(apart) == pytest.approx(float((p * (p / q).log()).sum()))
+    for gradient in torch.autograd.grad(apart.sum(), [scores, other]):
+        assert gradient.isfinite().all() and gradient[0, :2].abs().min() > 0

@@ -16,12 +16,20 @@ from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import open_run
 from tests.runs import SHORT, ran
 
+SIZES = ("dataset.train=64", "dataset.val=8", "dataset.test=12")
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    sizes = ("dataset.train=64", "dataset.val=8", "dataset.test=12", "model.dim=16")
-    few = ("stages=[prepare,train,evaluate]",)
-    return ran(tmp_path_factory.mktemp("evaluated"), *SHORT, *sizes, *few)
+    few = ("stages=[prepare,train,evaluate]", "model.dim=16")
+    return ran(tmp_path_factory.mktemp("evaluated"), *SHORT, *SIZES, *few)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory) -> Path:
+    """On the same data, of another kind and not evaluated."""
+    few = ("stages=[prepare,train]", "model=transformer", "model.dim=8")
+    return ran(tmp_path_factory.mktemp("other"), *SHORT, *SIZES, *few)
 
 
 def test_figures_with_other_settings_lie_beside_the_first(run, capsys):
@@ -94,3 +102,34 @@ def test_a_model_that_loses_to_a_linear_one_is_told_so():
     assert line.startswith("accuracy 0.7580 is behind a linear model (0.8900), which learns from")
     assert lines(0.89, 0.89) == []
     assert list(lost_to_linear({"answer": {"loss": 1.0}, "answer_controls": {}})) == []
+
+
+def test_several_runs_are_evaluated_as_one(run, other, capsys):
+    assert main(["evaluate", str(run), str(other), "--name", "both", "--combine", "logits"]) == 0
+    printed = capsys.readouterr().out
+    figures = json.loads((run / "evaluations" / "both" / "metrics.json").read_text())
+    alone = json.loads((run / "metrics.json").read_text())
+    assert figures["cost"]["parameters"] > alone["cost"]["parameters"]
+    assert figures["answer"]["loss"] != alone["answer"]["loss"]
+    assert f"each alone {alone['answer']['exact_match']:.4f}" in printed
+    heads = json.loads((run / "evaluations" / "both" / "heads.json").read_text())
+    assert heads == []
+
+
+def test_several_runs_predict_as_one(run, other, capsys):
+    def scores(*folders: Path) -> list[float]:
+        words = ["--limit", "3", "--output", "-", "--no-maps"]
+        assert main(["predict", *map(str, folders), *words]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        return [json.loads(line)["predictions"][0]["score"] for line in lines]
+
+    assert scores(run, run) == pytest.approx(scores(run), abs=1e-4)
+    assert scores(run, other) != pytest.approx(scores(run), abs=1e-4)
+
+
+def test_runs_on_different_data_are_no_ensemble(run, tmp_path, capsys):
+    few = ("stages=[prepare,train]", "model.dim=8", "dataset.train=32", *SIZES[1:])
+    stranger = ran(tmp_path, *SHORT, *few)
+    assert main(["predict", str(run), str(stranger), "--output", "-"]) == 2
+    error = capsys.readouterr().err
+    assert "cannot answer together" in error and "the hash of its data" in error

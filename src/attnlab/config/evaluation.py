@@ -8,6 +8,8 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from attnlab.config.section import Section, Variant
 
+Combine = Literal["probabilities", "logits", "votes"]  # how several models answer as one
+
 Method = Literal[
     "attention",
     "rollout",

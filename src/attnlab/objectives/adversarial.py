@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention.taps import Intervention
+from attnlab.objectives.answers import divergence
 from attnlab.objectives.terms import AnswerTerm, StepView, TermLoss
 
 INPUTS = "inputs"
@@ -62,8 +63,7 @@ class Adversarial(AnswerTerm):
             return sums.sum(), counts.sum()
         log_p = view.choices(scores).float().log_softmax(-1)  # batch x positions x choices
         counted = view.task.gold(view.batch) >= 0
-        apart = (clean.exp() * (clean - log_p)).nan_to_num().sum(-1)
-        return (apart * counted).sum(), counted.sum()
+        return (divergence(clean, log_p) * counted).sum(), counted.sum()
 
     @contextmanager
     def _disturbed(self, model: nn.Module, noise: Noise) -> Iterator[None]:

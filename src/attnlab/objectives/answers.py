@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from attnlab.attention.taps import Tap, sites
 from attnlab.data.batch import Batch
@@ -62,7 +61,7 @@ class RDrop(AnswerTerm):
     def forward(self, view: StepView) -> TermLoss:
         again = view.run_again()
         one, other = view.choices().float().log_softmax(-1), view.choices(again).log_softmax(-1)
-        apart = (_divergence(one, other) + _divergence(other, one)) / 2  # batch x positions
+        apart = (divergence(one, other) + divergence(other, one)) / 2  # batch x positions
         sums, _ = view.task.losses(again, view.batch)
         counted = view.task.gold(view.batch) >= 0
         return TermLoss((apart * counted).sum() + sums.sum(), counted.sum())
@@ -86,7 +85,7 @@ class LogitDistillation(AnswerTerm):
         tempered = [
             (each.float() / self.temperature).log_softmax(-1) for each in (teacher, student)
         ]
-        apart = _divergence(*tempered) * self.temperature**2  # batch x positions
+        apart = divergence(*tempered) * self.temperature**2  # batch x positions
         counted = view.task.gold(view.batch) >= 0
         return TermLoss((apart * counted).sum(), counted.sum())
 
@@ -110,9 +109,11 @@ class Focal(AnswerTerm):
         return TermLoss((losses * counted).sum(), counted.sum())
 
 
-def _divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """KL(p || q) over the last dimension."""
-    return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1)
+def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p || q) over the last dimension; a choice that p cannot make (-inf) adds nothing."""
+    # Filled before the product: the gradient of 0 * (-inf - -inf) is NaN.
+    apart = (log_p - log_q).masked_fill(log_p.isneginf(), 0.0)
+    return (log_p.exp() * apart).sum(-1)
 
 
 class Baseline(Protocol):

@@ -1,19 +1,30 @@
-"""`attnlab evaluate RUN`: is the answer good, is the attention right, can it be trusted."""
+"""`attnlab evaluate RUN`: is the answer good, is the attention right, can it be trusted.
+
+Of several runs on the same data it evaluates their ensemble: one model whose scores are the mean
+of theirs, and whose map is the mean of their maps.
+"""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
 
+from attnlab.config.evaluation import Combine
 from attnlab.config.section import is_name
 from attnlab.errors import UserError
 from attnlab.stages import trusted_plugins
-from attnlab.stages.run import Run, open_run, with_changes
+from attnlab.stages.run import LATEST, Run, open_run, with_changes
 from attnlab.text_files import write_whole
+
+if TYPE_CHECKING:
+    from attnlab.stages.trained_run import TrainedEnsemble
 
 COMMAND = "evaluate a run on its test split"
 EXAMPLES = """examples:
@@ -21,35 +32,80 @@ EXAMPLES = """examples:
   attnlab evaluate RUN metrics.links.share=0.35    written to RUN/evaluations/...
   attnlab evaluate RUN metrics=rationale metrics/links=top --name top
   attnlab evaluate RUN task/decoding=beam
+  attnlab evaluate RUN RUN RUN                     as one: the mean of their probabilities
+  attnlab evaluate RUN RUN RUN --combine votes
 """
 MAY_CHANGE = ("metrics", "task.decoding", "trainer.batches.eval_size")
 
 
 def main(arguments: list[str]) -> None:
-    """Evaluate a trained run, also with other settings than it was trained with."""
+    """Evaluate a trained run or several as one, also with other settings than in training."""
     parser = argparse.ArgumentParser(
         prog="attnlab evaluate",
         description=__doc__,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", help="folder of the run")
+    parser.add_argument("run", help="folder of the run, or folders of several")
     parser.add_argument(
         "settings", nargs="*", metavar="key=value", help=f"other {' and '.join(MAY_CHANGE)}"
     )
     parser.add_argument("--name", help="folder of the figures with other settings")
+    add_combine(parser)
     trusted_plugins.add_option(parser)
     options = parser.parse_intermixed_args(arguments)
-    run = open_run(options.run, options.trust)
+    folders, settings = leading_runs([options.run, *options.settings])
+    runs = [open_run(folder, options.trust) for folder in folders]
+    run = runs[0]
     run.require_writable()
-    folder = run.folder
-    if options.settings:
-        run, folder = changed_run(run, options.settings, options.name)
+    folder, title = run.folder, run.config.name
+    if settings or len(runs) > 1:
+        others = [str(each.folder) for each in runs[1:]]
+        words = [*settings, *others, *([options.combine] if others else [])]
+        run, folder = changed_run(run, settings, options.name or folder_name(words))
     from attnlab.report.tables import show_figures
     from attnlab.stages.evaluated_split import evaluate
-    from attnlab.stages.trained_run import TrainedRun
+    from attnlab.stages.trained_run import TrainedEnsemble, TrainedRun
 
-    show_figures(run.config.name, folder, evaluate(TrainedRun(run), folder))
+    if len(runs) == 1:
+        show_figures(title, folder, evaluate(TrainedRun(run), folder))
+        return
+    ensemble = TrainedEnsemble([run, *runs[1:]], options.combine)
+    figures = evaluate(ensemble, folder)
+    show_figures(f"{title} and {len(runs) - 1} more as one", folder, figures)
+    show_members(ensemble, figures)
+
+
+def add_combine(parser: argparse.ArgumentParser) -> None:
+    """How several runs answer as one."""
+    parser.add_argument(
+        "--combine",
+        choices=get_args(Combine),
+        default="probabilities",
+        help="of several runs: the mean of their probabilities (default) or logits, or votes",
+    )
+
+
+def leading_runs(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The folders of runs that words begin with, the first whatever it is; and the rest."""
+    count = 1
+    while count < len(words) and _is_run(words[count]):
+        count += 1
+    return list(words[:count]), list(words[count:])
+
+
+def _is_run(word: str) -> bool:
+    return word == LATEST or (Path(word) / "config.yaml").is_file()
+
+
+def show_members(ensemble: TrainedEnsemble, figures: dict[str, Any]) -> None:
+    """Print the first figure of the answers beside that of each run alone, where it is known."""
+    name = next((name for name in figures["answer"] if name != "loss"), None)
+    paths = [part.folder / "metrics.json" for part in ensemble.parts]
+    known = [json.loads(path.read_text())["answer"].get(name) for path in paths if path.is_file()]
+    alone = ", ".join(f"{value:.4f}" for value in known if value is not None)
+    if name is not None and alone:
+        print(f"{name} as one {figures['answer'][name]:.4f}; each alone {alone}")
 
 
 def changed_run(run: Run, settings: list[str], name: str | None = None) -> tuple[Run, Path]:

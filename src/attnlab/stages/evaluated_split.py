@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Subset
 from torchmetrics import Metric
 
-from attnlab.attention.taps import MAP_CHANGES, Intervention, Tap
+from attnlab.attention.taps import MAP_CHANGES
 from attnlab.data.batch import Batch
 from attnlab.data.example import Split
 from attnlab.data.loader import Items, eval_loader
@@ -25,6 +25,7 @@ from attnlab.metrics.controls import PositionPrior, controls
 from attnlab.metrics.figures import Interval, defined, facts
 from attnlab.metrics.pooled import map_metrics
 from attnlab.metrics.text import Changed
+from attnlab.models.ensemble import changed_map, members
 from attnlab.report.examples import ShownExample, choose_examples, gold_text, save_examples
 from attnlab.report.map_pictures import draw_head_grids, draw_maps
 from attnlab.report.recorded_maps import HeadMaps
@@ -58,7 +59,9 @@ def evaluate(trained: TrainedRun, folder: Path | None = None, split: Split = "te
     evaluation.save(folder)
     figures = evaluation.figures()
     figures["cost"] = {
-        "parameters": sum(p.numel() for p in learner.parameters()),
+        "parameters": sum(
+            p.numel() for each in members(learner.model) for p in each.model.parameters()
+        ),
         "train_seconds": round(run.status.get("train_seconds", math.nan), 1),
         "peak_memory_mib": round(run.status.get("peak_memory_mib", math.nan), 1),
         "evaluate_seconds": round(time.monotonic() - started, 1),
@@ -113,7 +116,8 @@ class Evaluation:
         """Add a batch: the model as it is, control maps and answers, and changed maps."""
         model, task = self.learner.model, self.learner.task
         chosen = [i for i, index in enumerate(batch.index.tolist()) if index in self.chosen]
-        with Tap(model, task.map) as tap, self.heads.record(model, chosen) as probes:
+        recorded = chosen if len(members(model)) == 1 else []  # heads of one model say little here
+        with task.tap(model) as tap, self.heads.record(model, recorded) as probes:
             scores = task.run(model, batch)
         rows = list(_rows(task, scores, batch))
         self.heads.keep(probes, [rows[i] for i in chosen])
@@ -136,7 +140,7 @@ class Evaluation:
             metrics = self.answer_controls.setdefault(name, task.metrics())
             task.update_metrics(metrics, batch, control_scores, control_answers)
         for name in self.changed:
-            with Intervention(model, task.map, MAP_CHANGES[name]):
+            with changed_map(model, task.map, MAP_CHANGES[name]):
                 other = task.answer(model, batch)
             self.changed[name].update(task.changed(answers, other, batch))
         self._show(chosen, batch, texts, weights, answers)

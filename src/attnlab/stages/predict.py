@@ -6,6 +6,7 @@
     attnlab predict RUN --input new.csv --n-best 5       # by column: .csv .tsv .jsonl .parquet
     attnlab predict RUN --decoding beam size=10 length_penalty=0.6
     attnlab predict RUN --replies replies.txt            # texts that task=retrieve chooses from
+    attnlab predict RUN RUN RUN --input texts.txt        # several runs as one
 
 Of an answer in words, `alignment` says for each word where most of its weight lies (`i-j`: word i
 of what was looked at, word j of the answer, counted from 0).
@@ -17,7 +18,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -29,6 +30,7 @@ from rich.progress import Progress
 from attnlab.datasets.readers.files import archive_of
 from attnlab.errors import UserError, suggest
 from attnlab.stages import trusted_plugins
+from attnlab.stages.evaluate import add_combine, leading_runs
 from attnlab.stages.run import Run, open_run
 
 COMMAND = "answer, with scores and maps, as JSONL"
@@ -39,23 +41,25 @@ SETTING = re.compile(r"[a-z_]+=\S+")  # of the decoding; other words are texts
 def main(arguments: list[str]) -> None:
     """Answer the examples of a split, the rows of a file, or texts of the command line."""
     chosen = _parser().parse_intermixed_args(arguments)
-    run = open_run(chosen.run, chosen.trust)
+    folders, chosen.words = leading_runs([chosen.run, *chosen.words])
+    runs = [open_run(folder, chosen.trust) for folder in folders]
     for file in chosen.input or ():
         path = Path(file.partition("=")[2] or file)
         if file != "-" and not path.exists() and archive_of(path) is None:
             there = path.parent.iterdir() if path.parent.is_dir() else ()
             hint = suggest(path.name, [each.name for each in there]) or "no such folder"
             raise UserError(f"--input: no file {path}; {hint}")
-    answer(run, chosen)
+    answer(runs, chosen)
 
 
-def answer(run: Run, chosen: argparse.Namespace) -> None:
-    """Write the answers of a run to what the command line names."""
+def answer(runs: Sequence[Run], chosen: argparse.Namespace) -> None:
+    """Write the answers of a run, or of several as one, to what the command line names."""
     from attnlab.stages.predictions import as_json, decoding_as, offer_replies, predict
     from attnlab.stages.requests import read_requests, requests_of_values
-    from attnlab.stages.trained_run import TrainedRun
+    from attnlab.stages.trained_run import TrainedEnsemble, TrainedRun
 
-    trained = TrainedRun(run)
+    several = len(runs) > 1
+    trained = TrainedEnsemble(runs, chosen.combine) if several else TrainedRun(runs[0])
     settings = [word for word in chosen.words if SETTING.fullmatch(word)]
     texts = [word for word in chosen.words if word not in settings]
     task = decoding_as(trained, chosen.decoding, settings, chosen.n_best)
@@ -88,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", metavar="RUN", help="folder of the run")
+    parser.add_argument("run", metavar="RUN", help="folder of the run, or folders of several")
     parser.add_argument("words", nargs="*", metavar="TEXT", help="texts, or size=10 of --decoding")
     parser.add_argument("--input", nargs="+", metavar="FILE", help="NAME=FILE for each of several")
     parser.add_argument("--split", choices=["train", "val", "test"], default="test")
@@ -98,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--replies", metavar="FILE", help="a text a line; else those of training")
     parser.add_argument("--no-maps", dest="maps", action="store_false", help="answers alone")
     parser.add_argument("--limit", type=int, metavar="N", help="the first inputs only")
+    add_combine(parser)
     trusted_plugins.add_option(parser)
     return parser
 

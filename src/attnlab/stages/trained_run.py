@@ -1,11 +1,15 @@
 """`TrainedRun`: a run with its model, task and data, as evaluate, predict and explain use it.
 
+`TrainedEnsemble` is the same of several runs.
+
 How the model of a run is built, trained or not, stands here too.
 """
 
 from __future__ import annotations
 
+import reprlib
 import sys
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,10 +17,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from attnlab.config.evaluation import Combine
 from attnlab.config.schema import Config
 from attnlab.data.prepared import Prepared
 from attnlab.errors import RunError, UserError
 from attnlab.metrics.pooled import map_metrics
+from attnlab.models.ensemble import Member, together
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run, open_run
 from attnlab.tasks.task import Task, build_model
@@ -65,6 +71,44 @@ class TrainedRun:
     def task(self) -> Task:
         """How the model's outputs become answers."""
         return self.learner.task
+
+
+class TrainedEnsemble(TrainedRun):
+    """Several trained runs that answer as one; its folder and data are those of the first."""
+
+    def __init__(self, runs: Sequence[Run], combine: Combine) -> None:
+        super().__init__(runs[0])
+        self.parts = [TrainedRun(run) for run in runs]
+        self.combine: Combine = combine
+
+    @cached_property
+    def learner(self) -> Learner:
+        """The first model, with the scores of all; each has its own map."""
+        for part in self.parts[1:]:
+            self._require_like_the_first(part)
+        first, *others = (part.learner for part in self.parts)
+        models = [Member(each.model, each.task.map) for each in (first, *others)]
+        together(models, lambda outputs: first.task.combine(outputs, self.combine), self.combine)
+        return first
+
+    def _require_like_the_first(self, part: TrainedRun) -> None:
+        """Raise a `UserError` where a run reads or answers differently from the first."""
+        for what, of in FACTS_OF_AN_ENSEMBLE.items():
+            first, other = of(self), of(part)
+            if first != other:
+                raise UserError(
+                    f"{part.folder}: cannot answer together with {self.folder}: "
+                    f"{what} is {reprlib.repr(other)}, there {reprlib.repr(first)}"
+                )
+
+
+FACTS_OF_AN_ENSEMBLE: dict[str, Callable[[TrainedRun], Any]] = {
+    "task.kind": lambda trained: trained.config.task.kind,
+    "the hash of its data": lambda trained: trained.prepared.digest,
+    "how many units share a key": lambda trained: trained.prepared.layout,
+    "its tokenizer": lambda trained: trained.prepared.spelling and trained.run.plain["model"],
+    "its answers": lambda trained: trained.prepared.codec.answers.describe(),
+}
 
 
 def build_learner(run: Run, prepared: Prepared, total_steps: int = 0) -> Learner:

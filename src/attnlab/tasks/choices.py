@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from attnlab.config.evaluation import Combine
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
+from attnlab.models.ensemble import combined
 from attnlab.tasks.task import Prediction, Task, TaskSettings
 
 NOT_COUNTED = -100  # a right choice that is none: its row costs nothing
@@ -104,6 +106,9 @@ class ChoiceTask(Task):
         """The right choice at each position."""
         gold, mask = batch.answer
         return gold.masked_fill(~mask, NOT_COUNTED)
+
+    def combine(self, outputs: Sequence[Any], how: Combine) -> Any:
+        return combined(outputs, how)
 
     def outcomes(self, model: nn.Module, batch: Batch) -> Tensor:
         """Scores of all choices; -inf for what may not be chosen."""

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from attnlab.attention.taps import Tap
 from attnlab.config.attention import AttentionConfig
+from attnlab.config.evaluation import Combine
 from attnlab.config.schema import Config
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.codec import Codec
@@ -23,6 +23,7 @@ from attnlab.data.example import Example
 from attnlab.data.groups import Groups
 from attnlab.data.inputs import Picture
 from attnlab.errors import UserError
+from attnlab.models import ensemble
 from attnlab.models.builder import ModelBuilder
 from attnlab.models.encoders import CoAttention, OneSequence
 from attnlab.models.memory import Missing, Reader
@@ -133,10 +134,19 @@ class Task(ABC):
         """Answers to a batch, one line each."""
         return [self.codec.text(answer) for answer in answers.tolist()]
 
+    def combine(self, outputs: Sequence[Any], how: Combine) -> Any:
+        """What an ensemble's forward pass returns, of what its models return; see `ensemble`."""
+        kind = type(self).__name__.lower()
+        raise UserError(f"task.kind: several models cannot answer '{kind}' as one")
+
+    def tap(self, model: nn.Module) -> ensemble.OpenTap:
+        """A tap of the task's map; of an ensemble, of the mean map of its models."""
+        return ensemble.tap(model, self.map)
+
     @torch.no_grad()
     def predict(self, model: nn.Module, batch: Batch, most: int) -> list[list[Prediction]]:
         """For each example up to `most` answers, the best first."""
-        with Tap(model, self.map) as tap:
+        with self.tap(model) as tap:
             texts = self.texts(self.answer(model, batch), batch)
         maps = tap.weights().float().mean(1)
         return [[Prediction(text, None, rows)] for text, rows in zip(texts, maps, strict=True)]

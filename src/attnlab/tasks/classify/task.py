@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from attnlab.attention.taps import Tap
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
@@ -72,7 +71,7 @@ class OneChoice(ChoiceTask):
 
     @torch.no_grad()
     def predict(self, model: nn.Module, batch: Batch, most: int) -> list[list[Prediction]]:
-        with Tap(model, self.map) as tap:
+        with self.tap(model) as tap:
             scores = model.choices(batch)  # type: ignore[operator]
         maps = tap.weights().float().mean(1)
         return best_choices(scores, maps, most, lambda number: self.codec.text([number]))

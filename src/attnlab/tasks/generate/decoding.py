@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from attnlab.attention.taps import Tap
 from attnlab.data.vocabulary import BOS, EOS, PAD
 from attnlab.models.builder import Decoder
+from attnlab.models.ensemble import OpenTap
 from attnlab.models.memory import Memory
 
 IMPOSSIBLE = float("-inf")
@@ -33,7 +33,7 @@ class Decoding(ABC):
     """A way to choose units."""
 
     @abstractmethod
-    def __call__(self, decoder: Decoder, memory: Memory, longest: int, tap: Tap) -> Decoded:
+    def __call__(self, decoder: Decoder, memory: Memory, longest: int, tap: OpenTap) -> Decoded:
         """Answers of at most `longest` units; `tap`, not yet open, sees the map of each step."""
 
 
@@ -42,10 +42,12 @@ class StepByStep(Decoding):
 
     answers: int = 1
 
-    def __call__(self, decoder: Decoder, memory: Memory, longest: int, tap: Tap) -> Decoded:
+    def __call__(self, decoder: Decoder, memory: Memory, longest: int, tap: OpenTap) -> Decoded:
         inputs = len(memory.mask)
         rows = torch.arange(inputs, device=memory.mask.device).repeat_interleave(self.answers)
-        state = decoder.start(memory if self.answers == 1 else memory.select(rows))
+        state = decoder.start(memory)
+        if self.answers > 1:
+            state = state.select(rows)
         units = torch.full_like(rows, BOS)
         scores = torch.zeros_like(rows, dtype=torch.float32)
         ended = torch.zeros_like(rows, dtype=torch.bool)
@@ -158,7 +160,7 @@ class Beam(Decoding):
         self.size, self.answers = size, answers
         self.length_penalty, self.coverage_penalty = length_penalty, coverage_penalty
 
-    def __call__(self, decoder: Decoder, memory: Memory, longest: int, tap: Tap) -> Decoded:
+    def __call__(self, decoder: Decoder, memory: Memory, longest: int, tap: OpenTap) -> Decoded:
         ended = Ended(len(memory.mask), self.size, longest, memory.values)
         going = torch.arange(len(memory.mask), device=memory.mask.device)  # inputs not done
         beams = self._first(decoder, memory)
@@ -191,7 +193,7 @@ class Beam(Decoding):
         return Prefixes(decoder.start(memory).select(rows), units, scores, received)
 
     def _step(
-        self, decoder: Decoder, beams: Prefixes, real: Tensor, tap: Tap
+        self, decoder: Decoder, beams: Prefixes, real: Tensor, tap: OpenTap
     ) -> tuple[Prefixes, Tensor, Tensor]:
         """One more unit: what goes on, and what ended with its final scores and units."""
         inputs, kept = beams.scores.shape

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnlab.attention.taps import Tap
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.vocabulary import BOS, EOS, PAD
 from attnlab.models.builder import Decoder, UnitDropout
+from attnlab.models.ensemble import OpenTap, joint_decoder
 from attnlab.models.memory import Memory, Reader, Reading
 from attnlab.models.pooling import AttentionPrediction
 from attnlab.tasks.generate.decoding import Decoded, Decoding
@@ -136,10 +136,14 @@ class Generator(nn.Module):
         return self.prediction(reading, length) if self.prediction else reading.memory
 
     @torch.no_grad()
-    def decode(self, batch: Batch, decoding: Decoding, tap: Tap) -> Decoded:
+    def decode(self, batch: Batch, decoding: Decoding, tap: OpenTap) -> Decoded:
         """Answers by a way of decoding, the best first; `tap`, not yet open, gives their map."""
-        memory = self.memory(self.reader(batch), self.max_length)
-        return decoding(self.decoder, memory, self.max_length, tap)
+        decoder, memory = joint_decoder(self, lambda each: each.started(batch))
+        return decoding(decoder, memory, self.max_length, tap)
+
+    def started(self, batch: Batch) -> tuple[Decoder, Memory]:
+        """The decoder, and what it attends to while it answers."""
+        return self.decoder, self.memory(self.reader(batch), self.max_length)
 
 
 def shifted(answer: Tensor) -> Tensor:

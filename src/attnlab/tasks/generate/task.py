@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Unpack
@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from attnlab.attention.taps import Tap
+from attnlab.config.evaluation import Combine
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.codec import Codec
 from attnlab.data.vocabulary import EOS
+from attnlab.errors import UserError
 from attnlab.metrics.text import (
     Bleu,
     CharacterError,
@@ -88,6 +89,11 @@ class Generate(ChoiceTask):
         decoded, counts = super().losses(scores.decoder, batch)
         return (1 - self.ctc) * decoded + self.ctc * scores.ctc.losses(batch.answer), counts
 
+    def combine(self, outputs: Sequence[Any], how: Combine) -> Any:
+        if isinstance(outputs[0], Tensor):
+            return super().combine(outputs, how)
+        raise UserError("task.ctc: several models cannot answer as one; try: runs with task.ctc=0")
+
     def use_decoding(self) -> None:
         self.decoding = self.decoding_config.build()
 
@@ -95,18 +101,18 @@ class Generate(ChoiceTask):
     def answer(self, model: nn.Module, batch: Batch) -> Tensor:
         """The best answer: batch x length, ending with the end mark."""
         assert isinstance(model, Generator)
-        return model.decode(batch, self.decoding, Tap(model, self.map)).units[:, 0]
+        return model.decode(batch, self.decoding, self.tap(model)).units[:, 0]
 
     @torch.no_grad()
     def predict(self, model: nn.Module, batch: Batch, most: int) -> list[list[Prediction]]:
         """Texts, each with the map of a pass that reads it as if it were gold."""
         assert isinstance(model, Generator)
-        decoded = model.decode(batch, self.decoding, Tap(model, self.map))
+        decoded = model.decode(batch, self.decoding, self.tap(model))
         vocabulary = self.units.vocabulary
         predictions: list[list[Prediction]] = [[] for _ in range(len(batch))]
         for rank in range(min(decoded.units.shape[1], most)):
             units = decoded.units[:, rank]
-            with Tap(model, self.map) as tap:
+            with self.tap(model) as tap:
                 model(replace(batch, answer=Padded(units, before_end(units))))
             maps = tap.weights().float().mean(1)
             for i, score in enumerate(decoded.scores[:, rank].tolist()):

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric
 
-from attnlab.attention.taps import Tap
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example, named
@@ -24,6 +23,7 @@ from attnlab.metrics.answers import TokenAccuracy
 from attnlab.metrics.text import Perplexity
 from attnlab.models.builder import TextEmbedder
 from attnlab.models.causal_decoder import CausalDecoder
+from attnlab.models.ensemble import OpenTap, joint_decoder, members
 from attnlab.models.memory import Memory, Reader
 from attnlab.tasks.choices import NOT_COUNTED, ChoiceSettings, ChoiceTask, choice_loss
 from attnlab.tasks.generate import Decoding as DecodingConfig
@@ -83,10 +83,11 @@ class CausalLanguageModel(nn.Module):
         return torch.cat([units[:, :1], self(batch)[:, :-1].argmax(-1)], 1)
 
     @torch.no_grad()
-    def continued(self, prompts: Tensor, decoding: Decoding, longest: int, tap: Tap) -> Decoded:
+    def continued(self, prompts: Tensor, decoding: Decoding, longest: int, tap: OpenTap) -> Decoded:
         """Continuations of prompts of one length, batch x length, by a way of decoding."""
         memory = Memory(prompts, torch.ones_like(prompts, dtype=torch.bool))
-        return decoding(self.decoder, memory, longest, tap)
+        decoder, memory = joint_decoder(self, lambda each: (each.decoder, memory))
+        return decoding(decoder, memory, longest, tap)
 
 
 class LanguageModel(ChoiceTask):
@@ -212,15 +213,16 @@ class LanguageModel(ChoiceTask):
         longest = prompts.shape[1] if self.context is None else self.context - self.max_length
         kept = prompts[:, -longest:]
         length = kept.shape[1]
-        tap = Tap(model, self.map)
+        tap = self.tap(model)
         decoded = model.continued(kept, self.decoding, self.max_length, tap)
         vocabulary = self.units.vocabulary
         predictions: list[list[Prediction]] = [[] for _ in range(len(prompts))]
         for units, scores in zip(
             decoded.units.unbind(1)[:most], decoded.scores.unbind(1), strict=False
         ):
-            with Tap(model, self.map) as tap:
-                model.decoder(torch.cat([kept, units[:, :-1]], 1))
+            with self.tap(model) as tap:
+                for each in members(model):
+                    each.model.decoder(torch.cat([kept, units[:, :-1]], 1))  # type: ignore[operator]
             maps = tap.weights().float().mean(1)[:, length - 1 :, :length]
             maps = F.pad(maps, (prompts.shape[1] - length, 0))  # batch x units x keys
             for i, score in enumerate(scores.tolist()):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric
 
+from attnlab.config.evaluation import Combine
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
@@ -82,6 +83,11 @@ class Regress(Task):
 
     def counts(self, batch: Batch) -> Tensor:
         return batch.answer.mask.sum(1)
+
+    def combine(self, outputs: Sequence[Tensor], how: Combine) -> Tensor:
+        """The mean, or as a vote the median."""
+        numbers = torch.stack(list(outputs))
+        return numbers.quantile(0.5, 0) if how == "votes" else numbers.mean(0)
 
     def metrics(self) -> list[Metric]:
         return [Regression()]

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric
 
-from attnlab.attention.taps import Tap
+from attnlab.config.evaluation import Combine
 from attnlab.data.batch import Batch, Padded, pad
 from attnlab.data.inputs import Text
 from attnlab.metrics.recommendation import RetrievalRanking, text_keys
 from attnlab.models.pooling import Pooling
 from attnlab.tasks.choices import ChoiceTask, best_choices
 from attnlab.tasks.generate.answer import Units
-from attnlab.tasks.task import HeadContext, Prediction
+from attnlab.tasks.task import HeadContext, Prediction, Task
 
 INITIAL_LOG_SCALE = math.log(10.0)  # of cosines; learned, as in CLIP (Radford et al. 2021)
 
@@ -122,6 +122,10 @@ class Retrieve(ChoiceTask):
     def losses(self, scores: Tensor | Compared, batch: Batch) -> tuple[Tensor, Tensor]:
         return super().losses(scores.scores if isinstance(scores, Compared) else scores, batch)
 
+    def combine(self, outputs: Sequence[Any], how: Combine) -> Any:
+        """Vectors of several models lie in different spaces."""
+        return Task.combine(self, outputs, how)
+
     def metrics(self) -> list[Metric]:
         return [RetrievalRanking(CUTOFFS)]
 
@@ -148,7 +152,7 @@ class Retrieve(ChoiceTask):
         assert isinstance(model, Retriever)
         if self.texts_to_choose is None or self.vectors is None:
             return super().predict(model, batch, most)
-        with Tap(model, self.map) as tap:
+        with self.tap(model) as tap:
             scores = model.scores(model.questions(batch), self.vectors)
         maps = tap.weights().float().mean(1)
         return best_choices(scores, maps, most, self.texts_to_choose.__getitem__)

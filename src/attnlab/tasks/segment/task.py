@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Unpack
 
@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric
 
+from attnlab.config.evaluation import Combine
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
 from attnlab.metrics.regions import Segmentation
 from attnlab.models.embedders import Block, ImageEmbedder
+from attnlab.models.ensemble import combined
 from attnlab.models.pooling import Pooling
 from attnlab.tasks.segment.answer import Pixels
 from attnlab.tasks.task import HeadContext, Task, TaskSettings
@@ -121,6 +123,9 @@ class Segment(Task):
     def counts(self, batch: Batch) -> Tensor:
         gold = batch.answer.values  # batch x height x width
         return gold.new_full((len(gold),), gold[0].numel())
+
+    def combine(self, outputs: Sequence[Tensor], how: Combine) -> Tensor:
+        return combined(outputs, how, dim=1)
 
     def metrics(self) -> list[Metric]:
         return [Segmentation(self.pixels.classes)]

@@ -139,5 +139,7 @@ class Tagger(nn.Module):
     @torch.no_grad()
     def answer(self, batch: Batch) -> Tensor:
         """The most likely tags, 0 in the padding: batch x words."""
-        scores, mask = self.emissions(batch), self.words(batch).mask
-        return scores.argmax(-1) * mask if self.chain is None else self.chain.best(scores, mask)
+        mask = self.words(batch).mask
+        if self.chain is None:
+            return self(batch).argmax(-1) * mask
+        return self.chain.best(self.emissions(batch), mask)

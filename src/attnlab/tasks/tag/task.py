@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from attnlab.config.evaluation import Combine
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example, words_of
@@ -58,6 +59,12 @@ class Tag(ChoiceTask):
         gold, mask = batch.answer
         counted = mask[:, 1:]  # the last real position, which holds the end mark, does not count
         return gold[:, :-1].masked_fill(~counted, NOT_COUNTED)
+
+    def combine(self, outputs: Sequence[Any], how: Combine) -> Any:
+        if self.crf:
+            problem = "several chains of tags cannot answer as one"
+            raise UserError(f"task.crf: {problem}; try: runs with task.crf=false")
+        return super().combine(outputs, how)
 
     def metrics(self) -> list[Metric]:
         return [SpanF1(), TokenAccuracy()] if self._in_spans() else [TokenAccuracy()]
