@@ -49,6 +49,25 @@ def test_processes_share_a_batch_of_units(world: int) -> None:
         assert len({len(part) for part in parts}) == 1
 
 
+@pytest.mark.parametrize("world", [1, 2])
+def test_rare_examples_are_drawn_as_often_as_their_chances_say(world: int) -> None:
+    """450 examples of one label and 50 of another, each label half of what is drawn."""
+    rare = np.arange(500) >= 450
+    orders = [BatchOrder(LENGTHS, 10, 4, 0, rank, world) for rank in range(world)]
+    for order in orders:
+        order.chances = np.where(rare, 1 / (2 * 50), 1 / (2 * 450))
+    drawn = [
+        i
+        for number in range(8)
+        for order in orders
+        for batch in epoch(order, number)
+        for i in batch
+    ]
+    assert len(drawn) == 8 * 500
+    assert 0.46 < rare[drawn].mean() < 0.54
+    assert epoch(orders[0], 0) == epoch(orders[0], 0) != epoch(orders[0], 1)
+
+
 def test_it_goes_on_in_the_middle_of_an_epoch() -> None:
     order = UnitOrder(LENGTHS, 200, 1, 0, 1)
     whole = epoch(order, 0)

@@ -10,6 +10,7 @@ from attnlab.config.compose import compose, resolve
 from attnlab.config.dataset import Dataset
 from attnlab.config.schema import Config  # noqa: F401 - opens the choices of every slot
 from attnlab.data.codec import Codec
+from attnlab.report.classes import Classes
 from attnlab.report.examples import ShownExample
 from attnlab.report.page import ReportedRun
 from attnlab.report.recorded_maps import Frame, Heads, MapHistory, map_history
@@ -26,6 +27,7 @@ def reported(
     seed: int = 0,
     heads: tuple[int, int] = (0, 0),
     film: bool = False,
+    classes: Classes | None = None,
 ) -> ReportedRun:
     """A run on this dataset: its maps lean to gold, every third answer is another example's.
 
@@ -52,6 +54,7 @@ def reported(
         map_site="decoder.cross.-1",
         provenance={"command": f"python train.py dataset={dataset} seed={seed}", "seed": str(seed)},
         history=_history(examples[:3], shown, codec, random) if film else MapHistory(),
+        classes=classes,
     )
 
 

@@ -8,8 +8,10 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from attnlab.report.classes import Classes
 from attnlab.report.page import ReportedRun, export, page
 from attnlab.report.summary import Difference
 from tests.report.browser import MISSING, Browser, available, started
@@ -94,6 +96,22 @@ def test_boxes_and_masks_of_gold_and_answer_stand_beside_the_picture(
     assert [shape for shape in gold if shape.startswith("rect")], "a box"
     assert [f"{said} 0.90" for said in gold if said.startswith("text")] == answer[1::2]
     assert marked["segment"] == [["image"], ["image"]]
+
+
+def test_classes_stand_in_a_table_and_in_a_confusion_matrix(browser: Browser, tmp_path: Path):
+    figures = {"precision": [0.8, 1.0], "recall": [1.0, 0.5], "f1": [0.889, float("nan")]}
+    found = Classes(["bad", "good"], [4, 2], figures, np.array([[4, 0], [1, 1]]))
+    runs = [reported("reviews", classes=found), reported("reviews", seed=1)]
+    browser.open(written(tmp_path / "page.html", runs[:1]))
+    cells = texts(browser, "#classes-table tbody tr:last-child > *")
+    assert cells == ["good", "2", "1.000", "0.500", "–", "bad (1)"]
+    drawn = texts(browser, "[data-figure=confusion] text")
+    assert drawn == ["gold ↓  predicted →", *["bad"] * 2, "4", *["good"] * 2, "1", "1"]
+    browser.open(written(tmp_path / "page.html", runs))
+    assert texts(browser, "#classes-table thead th")[2] == "A precision"
+    browser.open(written(tmp_path / "page.html", runs[1:]))
+    assert browser.run("return document.getElementById('classes').hidden")
+    assert browser.problems() == []
 
 
 def test_it_opens_fast_is_small_and_asks_for_nothing(browser: Browser, tmp_path: Path):

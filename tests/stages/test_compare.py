@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from attnlab.errors import ConfigError
+from attnlab.errors import ConfigError, UserError
 from attnlab.report.leaderboard import COLUMNS
-from attnlab.stages.compare import Comparison, first_error, main
+from attnlab.stages.compare import Comparison, first_error, in_folds, main
 from tests.commands import SMALL, run, stop_once_saved
 
 FILES = ("html", "csv", "json")
@@ -130,6 +130,19 @@ def test_systems_are_named_by_what_tells_them_apart() -> None:
         0,
     )
     assert Comparison(["attention=dot,additive"]).title == "attention on dates"
+
+
+def test_folds_repeat_a_system_as_seeds_do() -> None:
+    words = ["dataset=files", "task=classify", "model=recurrent", "attention=additive,dot"]
+    found = Comparison([*words, *in_folds(3)])
+    entries = [found._entry(job, {}) for job in found.jobs]
+    assert [(e.system, e.fold) for e in entries] == [
+        (system, fold) for system in ("additive", "dot") for fold in range(3)
+    ]
+    assert entries[1].repeat == "seed 0, fold 1"
+    assert found.config.dataset.splits.test == 1 / 3  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match="2 or more"):
+        in_folds(1)
 
 
 def test_the_folder_is_the_same_in_another_order() -> None:

@@ -35,6 +35,9 @@ def _parts(cell: Any) -> list[Any]:
 class AnswerForm(Variant, slot="answer_form"):
     """What an answer is made of: units, a label, a number, boxes. A dataset declares its form."""
 
+    is_class: ClassVar[bool] = False
+    """Whether an answer is one of a few labels, by which training can be balanced."""
+
 
 class Task(Variant, slot="task"):
     """The form of the answer: translation, recognition and captioning are all `generate`.

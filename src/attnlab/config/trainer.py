@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from attnlab.config.section import Section, Variant, named_by_kind, or_null
+from attnlab.config.task import AnswerForm
 from attnlab.errors import Mistake
 
 
@@ -32,6 +33,20 @@ class Batches(Section):
     bucket: int = Field(
         ge=1, description="batches drawn from this many batches sorted by length; 1 is no sorting"
     )
+    sampling: Literal["shuffled", "balanced"] = Field(
+        description="which examples an epoch has: each once, or as many drawn with replacement so "
+        "that every label comes up equally often"
+    )
+
+    def mistakes(self, config: Any) -> Iterator[Mistake]:
+        if self.sampling != "balanced":
+            return
+        form = config.dataset.answer_form
+        if not AnswerForm.kinds()[form].is_class:
+            problem = f"'balanced' needs answers that are labels; these are of form '{form}'"
+            yield Mistake(".sampling", problem, "allowed: shuffled")
+        if self.units is not None:
+            yield Mistake(".units", "not with balanced sampling", "set trainer.batches.units=null")
 
 
 class Optimizer(Variant, slot="optimizer"):

@@ -60,6 +60,12 @@ class Items(Sequence[Item]):
             sizes[index] = item.keys, len(item.answer)
         return sizes
 
+    def balanced(self) -> npt.NDArray[np.float64]:
+        """The chance of each example to be drawn where every label is drawn equally often."""
+        answers = [int(self[index].answer[0]) for index in range(len(self))]
+        _, labels, counts = np.unique(answers, return_inverse=True, return_counts=True)
+        return 1 / (len(counts) * counts[labels])
+
 
 class VariedItems(Items):
     """Encoded anew each time, with texts in other pieces in each epoch.
@@ -85,7 +91,11 @@ class BatchOrder(Sampler[list[int]]):
 
     With several processes each takes its share of a batch `world` times as large, so that a step
     sees the same examples as one process with a batch of that size.
+
+    An epoch has each example once; with `chances`, of each example to be drawn, as many draws.
     """
+
+    chances: npt.NDArray[np.float64] | None = None
 
     def __init__(
         self, lengths: Lengths, size: int, bucket: int, seed: int, rank: int, world: int
@@ -110,7 +120,11 @@ class BatchOrder(Sampler[list[int]]):
 
     def _batches(self) -> list[list[int]]:
         random = np.random.default_rng((self.seed, self.epoch))
-        batches = self._cut(random.permutation(len(self.lengths)))
+        count = len(self.lengths)
+        if self.chances is None:
+            batches = self._cut(random.permutation(count))
+        else:
+            batches = self._cut(random.choice(count, count, p=self.chances))
         return [batches[i] for i in random.permutation(len(batches))]
 
     def _cut(self, order: Numbers) -> list[list[int]]:

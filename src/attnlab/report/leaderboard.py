@@ -1,4 +1,4 @@
-"""A leaderboard: systems side by side, each the mean of its seeds, ordered by their answers."""
+"""A leaderboard: systems side by side, each the mean of its seeds and folds, ordered by answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Lower = frozenset[str]  # columns of which lower is better
 
 @dataclass(frozen=True)
 class Entry:
-    """One run: a system with a seed."""
+    """One run: a system with a seed, on a fold of the data where it is cross-validated."""
 
     system: str
     seed: int
@@ -34,11 +34,17 @@ class Entry:
     figures: Mapping[str, Any] = field(default_factory=dict)  # metrics.json
     resamples: Columns = field(default_factory=dict)  # resamples.csv
     examples: Sequence[str] = ()  # ids of the test examples
+    fold: int | None = None
+
+    @property
+    def repeat(self) -> str:
+        """What tells the run from others of its system."""
+        return f"seed {self.seed}" + ("" if self.fold is None else f", fold {self.fold}")
 
 
 @dataclass(frozen=True)
 class Measure:
-    """The mean of a figure over seeds; low and high where an interval is known."""
+    """The mean of a figure over runs; low and high where an interval is known."""
 
     mean: float
     low: float | None = None
@@ -163,7 +169,10 @@ def _row(system: str, entries: tuple[Entry, ...], figures: Mapping[str, str]) ->
 
 
 def _measure(entries: Sequence[Entry], group: str, name: str, drawn: str) -> Measure | None:
-    """The mean over seeds, with an interval over seeds and test examples where both are known."""
+    """The mean over runs, with an interval over seeds and test examples where both are known.
+
+    Folds have test examples of their own: their interval is over the runs alone.
+    """
     values = [v for entry in entries if (v := _value(entry, group, name)) is not None]
     if not values or len(values) < len(entries):
         return None

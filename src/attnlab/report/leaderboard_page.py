@@ -50,11 +50,12 @@ def page(board: Leaderboard, title: str, command: Sequence[str], folder: Path) -
 def _about(board: Leaderboard) -> str:
     entries = [entry for row in board.rows for entry in row.entries]
     without = sum(len(row.without_figures) for row in board.rows)
-    seeds = len({entry.seed for entry in entries})
+    seeds, folds = len({e.seed for e in entries}), len({e.fold for e in entries} - {None})
     parts = [
         _count(len(board.rows), "system"),
         _count(len(entries), "run"),
         _count(seeds, "seed"),
+        _count(folds, "fold") if folds else "",
         f"{without} without figures" if without else "",
     ]
     return "  ·  ".join(filter(None, parts))
@@ -106,7 +107,7 @@ def _cell(measure: Measure | None, column: str) -> str:
 
 
 def _runs(row: Row, folder: Path) -> str:
-    """A link to the report of each run, named by its seed; how the others ended."""
+    """A link to the report of each run, named by its seed and fold; how the others ended."""
     links = [_report(entry, folder) for entry in row.evaluated]
     ended = state(row)
     failed = [f'<span class="wrong">{escape(ended)}</span>'] if ended else []
@@ -114,7 +115,7 @@ def _runs(row: Row, folder: Path) -> str:
 
 
 def _report(entry: Entry, folder: Path) -> str:
-    name = f"seed {entry.seed}"
+    name = entry.repeat
     path = Path(entry.folder) / "report.html"
     return f'<a href="{_link(path, folder)}">{name}</a>' if path.is_file() else name
 
@@ -138,7 +139,7 @@ def _missing(board: Leaderboard, folder: Path) -> str:
     if not entries:
         return ""
     rows = [
-        f'<tr><th scope="row">{escape(entry.system)}</th><td>seed {entry.seed}</td>'
+        f'<tr><th scope="row">{escape(entry.system)}</th><td>{entry.repeat}</td>'
         f'<td class="wrong">{escape(entry.state)}</td><td class="why">{escape(entry.error)}</td>'
         f"<td>{_log(entry, folder)}</td></tr>"
         for entry in entries

@@ -88,7 +88,7 @@ def show(console: Console, board: Leaderboard, title: str) -> None:
 
 def describe(entry: Entry) -> str:
     """One run without figures, in one line."""
-    return f"{entry.system}, seed {entry.seed}: {entry.state}" + (
+    return f"{entry.system}, {entry.repeat}: {entry.state}" + (
         f"; {entry.error}" if entry.error else ""
     )
 
@@ -143,7 +143,7 @@ def write_json(board: Leaderboard, command: Sequence[str], path: Path) -> None:
 
 
 def _plain(row: Row) -> dict[str, Any]:
-    kept = ("seed", "folder", "state", "error", "log", "figures")
+    kept = ("seed", "fold", "folder", "state", "error", "log", "figures")
     return {
         "system": row.system,
         "measures": {column: asdict(measure) for column, measure in row.measures.items()},

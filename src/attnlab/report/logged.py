@@ -16,6 +16,8 @@ from typing import Any
 from attnlab.config.schema import Config
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
+from attnlab.report.classes import COLUMNS as CLASS_COLUMNS
+from attnlab.report.classes import draw_confusion, read_classes
 from attnlab.report.examples import (
     ShownExample,
     choose_examples,
@@ -25,6 +27,7 @@ from attnlab.report.examples import (
 )
 from attnlab.report.map_pictures import draw_maps
 from attnlab.report.recorded_maps import Frame, map_history
+from attnlab.report.summary import FOLDER as PANELS
 from attnlab.report.summary import Finding, Row, draw_findings, draw_panels, findings, plausibility
 from attnlab.report.summary import trust as trusted
 from attnlab.training.data_module import PreparedData
@@ -76,11 +79,16 @@ def log_evaluation(loggers: Sequence[RunLogger], figures: dict[str, Any], folder
     summary = {key: value for key, value in _flat(figures) if value is not None}
     pictures = {f"maps/{p.stem}": p for p in sorted((folder / "maps").glob("*.png"))}
     pictures |= {f"panels/{name}": path for name, path in draw_panels(figures, folder).items()}
+    classes = read_classes(folder)
+    if classes and (drawn := draw_confusion(classes, folder / PANELS / "confusion.png")):
+        pictures["panels/confusion"] = drawn
     tables = {
         "examples": _examples(folder),
         "plausibility": _table(Row, plausibility(figures)),
         "trust": _table(Row, trusted(figures)),
     }
+    if classes:
+        tables["classes"] = Table(CLASS_COLUMNS, classes.rows())
     for logger in loggers:
         logger.log_model(folder / "checkpoints" / "best.ckpt", figures)
         logger.log_pictures(pictures)

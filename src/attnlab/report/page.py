@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from attnlab.errors import RunError
+from attnlab.report.classes import Classes
 from attnlab.report.examples import ShownExample, file_name
 from attnlab.report.map_pictures import draw_map
 from attnlab.report.recorded_maps import Heads, MapHistory
@@ -29,7 +30,7 @@ from attnlab.report.summary import Difference
 
 SCRIPTS = (
     *("theme", "unpack", "svg", "figures", "maps", "charts", "examples", "example"),
-    *("summary", "film", "page"),
+    *("summary", "classes", "film", "page"),
 )
 Curves = dict[str, list[tuple[int, float]]]
 
@@ -58,6 +59,7 @@ class ReportedRun:
     map_site: str  # whose maps the examples have
     provenance: dict[str, str] = field(default_factory=dict)
     history: MapHistory = field(default_factory=MapHistory)
+    classes: Classes | None = None  # of answers that are classes
 
 
 def page(title: str, runs: Sequence[ReportedRun], differences: Sequence[Difference]) -> str:
@@ -102,6 +104,7 @@ def _run(run: ReportedRun) -> dict[str, Any]:
         "map_site": run.map_site,
         "provenance": run.provenance,
         "film": _film(run.history),
+        "classes": run.classes and run.classes.plain(),
     }
 
 

@@ -20,11 +20,12 @@ from attnlab.data.integrity import file_hash
 from attnlab.metrics.figures import Figure, Values, resampled_sums
 from attnlab.metrics.pooled import PooledMetric, ratio
 from attnlab.metrics.text import Changed
+from attnlab.report import classes
 from attnlab.report.summary import Finding, Row, plausibility, trust
 from attnlab.text_files import DamagedFileError, damage_reported, read_table, write_whole
 
-PER_EXAMPLE, RESAMPLES, CLASSES = "per_example.csv", "resamples.csv", "classes.csv"
-RESULTS = ("examples.json", "heads.json", PER_EXAMPLE, RESAMPLES)
+PER_EXAMPLE, RESAMPLES = "per_example.csv", "resamples.csv"
+RESULTS = ("examples.json", "heads.json", classes.FILE, PER_EXAMPLE, RESAMPLES)
 HISTORY = ("history/*.csv", "history/maps/*.json")
 DRAWS = 1000
 
@@ -72,7 +73,7 @@ def save_classes(folder: Path, metrics: Iterable[nn.Module]) -> None:
     for metric in metrics:
         columns = metric.by_class() if isinstance(metric, PooledMetric) and metric.examples else {}
         if columns:
-            write_table(columns, folder / CLASSES)
+            write_table(columns, folder / classes.FILE)
 
 
 def _as_they_are(statistics: Values) -> Values:
@@ -226,9 +227,10 @@ def show_figures(title: str, folder: Path, figures: Mapping[str, Any]) -> None:
     if undefined:
         names = ", ".join(undefined)
         console.print(f"undefined for every example: {names} (gold maps: docs/data.md)")
-    for line in lost_to_linear(figures):
+    found = classes.read_classes(folder)
+    for line in (*lost_to_linear(figures), *(found.weakest() if found else ())):
         console.print(line, soft_wrap=True)
-    for name in ("checkpoints/best.ckpt", "metrics.json", "maps", "report.html"):
+    for name in ("checkpoints/best.ckpt", "metrics.json", classes.FILE, "maps", "report.html"):
         if (folder / name).exists():
             console.print(f"{name.split('/')[-1]:<14}{folder / name}", soft_wrap=True)
 

@@ -30,10 +30,12 @@ COMMAND = "run a sweep and write its leaderboard"
 EXAMPLES = """examples:
   attnlab compare attention=additive,dot,multihead experiment=reviews
   attnlab compare attention=additive,dot seed=0,1,2            means and intervals over seeds
+  attnlab compare --folds 5 dataset=files ...                  each row of your files is tested once
   attnlab compare model=recurrent,transformer hydra.launcher.jobs=2
   attnlab compare attention=additive,dot --output attention    where the leaderboard goes
   attnlab compare --config-dir my_conf dataset=mine attention=additive,dot
 """
+FOLD = "dataset.fold"
 ERROR = re.compile(r"attnlab: (?P<message>.+)|(?P<raised>[\w.]*(Error|Exception|Interrupt)\b.*)")
 
 
@@ -47,13 +49,30 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value,value", help="as for train.py")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the files go")
+    parser.add_argument("--folds", type=int, metavar="K", help="cross-validation of files: K folds")
     options = parser.parse_intermixed_args(compose.with_search_path(arguments))
-    comparison = Comparison(options.overrides)
-    failure = comparison.run(options.overrides)
+    overrides = [
+        *options.overrides,
+        *(in_folds(options.folds) if options.folds is not None else ()),
+    ]
+    comparison = Comparison(overrides)
+    failure = comparison.run(overrides)
     output = options.output or comparison.folder
     comparison.write(output, ["attnlab", "compare", *arguments])
     if failure is not None:
         raise failure
+
+
+def in_folds(count: int) -> list[str]:
+    """The overrides of a cross-validation: each job tests on another part of the training rows.
+
+    Raises:
+        UserError: there are fewer than two folds.
+    """
+    if count < 2:
+        raise UserError(f"--folds: {count} is not allowed; 2 or more")
+    folds = ",".join(map(str, range(count)))
+    return [f"{FOLD}={folds}", f"dataset.splits.test={1 / count}"]
 
 
 class Comparison:
@@ -132,7 +151,8 @@ class Comparison:
         done = outcome.get("state") in DONE and metrics.is_file()
         return Entry(
             system=_system(job, self.varied) or self.config.name,
-            seed=_seed(job, self.config.seed),
+            seed=_repeat(job, "seed", self.config.seed),
+            fold=_repeat(job, FOLD),
             folder=str(job.folder),
             state=outcome.get("state", "waiting"),
             error="" if done else first_error(outcome.get("message", ""), job.log),
@@ -155,10 +175,10 @@ def _key(override: str) -> str:
 
 
 def _varied(jobs: Sequence[Job]) -> list[str]:
-    """The keys in which jobs differ, the seed apart."""
+    """The keys in which jobs differ, apart from those that repeat the same system."""
     shared = set.intersection(*(set(job.overrides) for job in jobs))
     different = [word for job in jobs for word in job.overrides if word not in shared]
-    return [key for key in dict.fromkeys(map(_key, different)) if key != "seed"]
+    return [key for key in dict.fromkeys(map(_key, different)) if key not in ("seed", FOLD)]
 
 
 def _system(job: Job, varied: Sequence[str]) -> str:
@@ -167,9 +187,10 @@ def _system(job: Job, varied: Sequence[str]) -> str:
     return own[0].partition("=")[2] if len(varied) == 1 and len(own) == 1 else " ".join(own)
 
 
-def _seed(job: Job, default: int) -> int:
-    seeds = [word.partition("=")[2] for word in job.overrides if _key(word) == "seed"]
-    return int(seeds[-1]) if seeds else default
+def _repeat(job: Job, key: str, default: Any = None) -> Any:
+    """The number that a job has for a key that repeats a system."""
+    numbers = [word.partition("=")[2] for word in job.overrides if _key(word) == key]
+    return int(numbers[-1]) if numbers else default
 
 
 def first_error(message: str, log: Path) -> str:

@@ -82,6 +82,7 @@ def _title(names: Sequence[str]) -> str:
 
 
 def _reported(run: Run) -> ReportedRun:
+    from attnlab.report.classes import read_classes
     from attnlab.report.examples import load_examples
     from attnlab.report.page import ReportedRun, provenance
     from attnlab.report.recorded_maps import load_heads
@@ -105,6 +106,7 @@ def _reported(run: Run) -> ReportedRun:
         map_site=run.config.task.map,
         provenance=provenance(run.plain, run.status),
         history=_map_history(run),
+        classes=read_classes(run.folder),
     )
 
 

@@ -67,8 +67,10 @@ class PreparedData(pl.LightningDataModule):
     def _order(self, rank: int, world: int) -> BatchOrder:
         batches, sizes = self.settings.batches, self.split("train").sizes
         if batches.units is None:
-            lengths = sizes[:, 0]
-            return BatchOrder(lengths, batches.size, batches.bucket, self.seed, rank, world)
+            order = BatchOrder(sizes[:, 0], batches.size, batches.bucket, self.seed, rank, world)
+            if batches.sampling == "balanced":
+                order.chances = self.split("train").balanced()
+            return order
         return UnitOrder(sizes.max(1), batches.units, self.seed, rank, world)
 
     def val_dataloader(self) -> DataLoader[Any]:

@@ -211,6 +211,7 @@ async function exportAll(count) {
 function showAll() {
   showRuns();
   showVerdict();
+  showClasses();
   showComparison();
   showCurves();
   showProvenance();

@@ -20,6 +20,8 @@ LabelName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) 
 class Label(AnswerForm, kind="label", target="attnlab.tasks.classify.answer:Label"):
     """One of the labels that occur."""
 
+    is_class = True
+
 
 class Classify(Task, Smoothed, kind="classify", target="attnlab.tasks.classify.task:Classify"):
     """The answer is one of the labels seen in training."""
