@@ -51,7 +51,9 @@ def test_no_loss_on_maps_and_several():
 @pytest.mark.parametrize("objective", ["supervised", "unsupervised"])
 def test_terms_are_added_by_their_names(objective: str) -> None:
     further = f"objective/terms=[{','.join(FURTHER)}]"
-    config, _ = load([f"objective={objective}", further, "objective.teacher=somewhere"])
+    needed = ["objective.teacher=somewhere", "model=transformer", "attention=multihead"]
+    needed.append("attention/structure=predicted")
+    config, _ = load([f"objective={objective}", further, *needed])
     assert set(config.objective.terms) >= {"task", *FURTHER}
     assert config.objective.on_maps == (objective == "supervised")
 
@@ -60,6 +62,7 @@ def test_terms_are_added_by_their_names(objective: str) -> None:
     ("override", "where"),
     [
         ("objective/terms=logit_distillation", "objective.teacher: logit_distillation learns"),
+        ("objective/terms=block_gold", "objective.terms.block_gold.kind: block_gold trains what"),
         ("~objective.terms.task", "objective.terms: missing"),
         ("objective.terms.attention.weight=-1", "objective.terms.attention.weight"),
         ("objective/terms/attention=cross_entrop", "objective/terms/attention"),

@@ -66,6 +66,17 @@ class Blocks:
         rows = (self.starts[..., 1:] - self.starts[..., :-1]).flatten().long()
         return torch.repeat_interleave(torch.arange(len(rows), device=rows.device), rows)
 
+    def restricted(self, chosen: Tensor) -> Blocks:
+        """Without the pairs that are not chosen: examples x maps x query blocks x key blocks."""
+        listed, _ = self.read()
+        kept = chosen & listed
+        tiles = self.tile.new_full((listed.numel(),), -1)
+        tiles[listed.flatten()] = self.tile
+        tile = tiles.view_as(listed).expand_as(kept)[kept]
+        return replace(
+            self, starts=_starts(kept.sum(-1)), listed=kept.nonzero()[:, 3].int(), tile=tile
+        )
+
     def gathered(self) -> tuple[Tensor, Tensor]:
         """Lists of one length: examples or 1 x maps or 1 x query blocks x longest, and which pairs
         they allow: the same x queries of a block x keys of a block."""

@@ -72,6 +72,7 @@ class Call:
     mask: Mask
     start: int  # position of the first query
     past: Past | None = None  # recurrent mechanisms: the weights of earlier queries
+    recent: Tensor | None = None  # batch x maps x earlier queries x width, of choices
     dropout: float = 0.0  # share of weights to drop in this call
     bias: Tensor | None = None  # added to the logits; broadcasts to batch x maps x queries x keys
     kernel: Kernel = field(default_factory=Kernel)
@@ -91,6 +92,8 @@ class Call:
     @property
     def mask_case(self) -> str:
         """What kinds of mask are timed by themselves: plain, masked, causal, ruled."""
+        if self.parts.structure.block_size is not None:
+            return "ruled"
         if self.mask.rules or self.mask.custom is not None:
             return "causal" if self.mask.only_causal and self.from_start else "ruled"
         return "plain" if self.mask.keys is None else "masked"
@@ -115,13 +118,22 @@ class Call:
     @cached_property
     def allowed(self) -> Tensor | None:
         """Broadcasts to batch x maps x queries x keys; None where every key is allowed."""
-        return self.mask.allowed(self.positions, self.keys)
+        return self.parts.structure.allowed(self)
+
+    @cached_property
+    def chosen(self) -> Tensor | None:
+        """The blocks that the structure chose for the whole call: batch x maps x query blocks x key
+        blocks; None where it chooses none."""
+        return self.parts.structure.choose(self) if self.whole is None else self.whole.chosen
 
     @cached_property
     def listed(self) -> tuple[tuple[Blocks, ...], float]:
         """The blocks that the structure reads, of the size that makes the least work, and that
         work as a share of all pairs'."""
         costs = BLOCK_COSTS if self.mask.custom is None else {64: 1.0}  # lists of rules are kept
+        own = self.parts.structure.block_size
+        if own is not None:
+            costs = {own: BLOCK_COSTS.get(own, 1.0)}
         ways = []
         for size, cost in costs.items():
             lists = self.parts.structure.blocks(self, size)
@@ -258,6 +270,7 @@ class Call:
             value=None,
             mask=self.mask.select(examples),
             past=None if self.past is None else self.past.select(examples).detach(),
+            recent=None if self.recent is None else self.recent[examples],
             bias=bias if bias is None or len(bias) == 1 else bias[examples],
             whole=None,
             used_weights=None,

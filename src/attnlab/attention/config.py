@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from attnlab.config.attention import Heads, Kernel, Position, Structure
@@ -99,6 +101,29 @@ class Hierarchical(Structure, kind="hierarchical", target=f"{STRUCTURES}:Hierarc
 
     form = "nested"
     segment: int = Field(gt=0, description="keys in a segment, where the batch names no segments")
+
+
+class Predicted(Structure, kind="predicted", target="attnlab.attention.predicted:Predicted"):
+    """Blocks of keys that a light predictor chooses for each head and block of queries."""
+
+    form = "chosen"
+    one_axis = True
+    from_row_start = True
+    by: Literal["learned", "bounds", "means", "random", "nearest", "mass"] = Field(
+        description="learned; bounds of logits (Quest); means of keys (MoBA); random; nearest "
+        "(with sink: a sink and a window); mass of the dense map, an oracle that saves no time"
+    )
+    block: int = Field(ge=16, le=128, multiple_of=16, description="positions of a block")
+    density: float = Field(gt=0, le=1, description="largest share of the allowed blocks to read")
+    mass: float | None = Field(
+        gt=0, lt=1, description="within it, no more blocks than hold this share of predicted mass"
+    )
+    sink: int = Field(ge=0, description="blocks at the start that are always read")
+    local: int = Field(ge=0, description="always read: 1 is the own block, 2 its neighbours too")
+    width: int = Field(gt=0, description="width of what the predictor compares, for each head")
+    dense_steps: int = Field(
+        ge=0, description="training steps that read all blocks, while the predictor learns of them"
+    )
 
 
 class Nystrom(Structure, kind="nystrom", target="attnlab.attention.linear_time:Nystrom"):
@@ -244,7 +269,7 @@ class Sdpa(Kernel, kind="sdpa", target=f"{KERNELS}.fused:Sdpa"):
 class Sparse(Kernel, kind="sparse", target=f"{KERNELS}.block_sparse:BlockSparse"):
     """Blocks of keys that no query of a block may attend to are skipped: C on the CPU."""
 
-    serves = {**Sdpa.serves} | forms(position="none absolute rotation")
+    serves = {**Sdpa.serves} | forms(position="none absolute rotation", structure=f"{MASKS} chosen")
     devices = frozenset({"cpu"})
     drops_weights = False
 

@@ -240,9 +240,12 @@ class Attention(nn.Module):
             mask=replace(mask, patterns=(*mask.patterns, *self.structure.patterns())),
             start=start,
             past=None if state is None else state.past,
+            recent=None if state is None else state.recent,
             dropout=self.dropout if self.training else 0.0,
         )
         call.kernel = self.kernels.choose(call)
+        if grown is not None and self.structure.recent:
+            grown = grown.with_queries(call.query, self.structure.recent)
         return call, grown
 
     def _project_keys(self, key: Tensor, mask: Mask, start: int) -> Tensor:

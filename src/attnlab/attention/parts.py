@@ -145,9 +145,20 @@ class Structure(nn.Module):
         super().__init__()
         self.shape = shape
 
+    block_size: int | None = None  # positions of the blocks that it chooses; None: it chooses none
+    recent: int = 0  # earlier queries that a choice may depend on
+
     def patterns(self) -> tuple[Pattern, ...]:
         """Rules over positions, joined to the mask of every call."""
         return ()
+
+    def choose(self, call: Call) -> Tensor | None:
+        """The blocks that a call reads, batch x maps x query blocks x key blocks; None: all."""
+        return None
+
+    def allowed(self, call: Call) -> Tensor | None:
+        """Which keys each query of a call may attend to; None where every key is allowed."""
+        return call.mask.allowed(call.positions, call.keys)
 
     def blocks(self, call: Call, size: int) -> tuple[Blocks, ...]:
         """The blocks of `size` positions that a call reads, and the pairs allowed in them."""

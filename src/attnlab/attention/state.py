@@ -25,6 +25,7 @@ class State:
     grows: bool
     position: int = 0  # queries answered so far
     past: Past | None = None
+    recent: Tensor | None = None  # batch x maps x last queries x width, where a choice needs them
 
     @property
     def length(self) -> int:
@@ -39,6 +40,7 @@ class State:
             value=_pick(self.value, index),
             mask=self.mask.select(index),
             past=None if self.past is None else self.past.select(index),
+            recent=_pick(self.recent, index),
         )
 
     def reorder(self, index: Tensor) -> None:
@@ -49,6 +51,7 @@ class State:
         if self.grows:
             self.key, self.value = _pick(self.key, index), _pick(self.value, index)
             self.mask = self.mask.select(index)
+        self.recent = _pick(self.recent, index)
         if self.past is not None:
             self.past = self.past.select(index)
 
@@ -56,9 +59,14 @@ class State:
         """Move on by some queries, with the keys and the past that they leave."""
         if grown is not None:
             self.key, self.value, self.mask = grown.key, grown.value, grown.mask
+            self.recent = grown.recent
         if past is not None:
             self.past = past
         self.position += queries
+
+    def with_queries(self, query: Tensor, most: int) -> State:
+        """The state with these queries as the latest, of which at most so many are kept."""
+        return replace(self, recent=_append(self.recent, query)[:, :, -most:])
 
     def with_keys(self, key: Tensor, value: Tensor | None, mask: Mask) -> State:
         """A growing state after the keys of one more call; `mask.keys` tells which are real."""

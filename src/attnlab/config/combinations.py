@@ -67,6 +67,9 @@ RULES = (
     _rule("structure", "landmarks", "normalizer", "softmax", "it approximates softmax"),
     _rule("structure", "landmarks", "position", "none absolute rotation", "it makes no logits"),
     _rule("structure", "landmarks", "heads", SPLIT, "it makes no logits"),
+    # blocks that are predicted
+    _rule("structure", "chosen", "score", "inner", "it predicts where inner products are high"),
+    _rule("structure", "chosen", "heads", SPLIT, "it chooses for each map by itself"),
     # segments
     _rule(
         "structure", "nested", "score", f"{INNER} additive blind picture other",

@@ -24,7 +24,7 @@ from attnlab.compat import hydra_sweep
 from attnlab.config.dataset import Dataset
 from attnlab.config.migrations import migrated, migrated_overrides
 from attnlab.config.mistakes import from_composition, from_omegaconf, mistake_from
-from attnlab.config.objective import GoldTerm, Term
+from attnlab.config.objective import Term
 from attnlab.config.recipes import added_words, may_apply, say
 from attnlab.config.schema import Config, broken_rules, named_by_differences
 from attnlab.config.section import config_dir, import_plugins
@@ -196,7 +196,7 @@ def _without_missing_gold(plain: dict[str, Any]) -> dict[str, Any]:
 
 def _learns_gold(term: Any) -> bool:
     schema = Term.kinds().get(str(term.get("kind"))) if isinstance(term, dict) else None
-    return schema is not None and issubclass(schema, GoldTerm)
+    return schema is not None and schema.learns_gold
 
 
 def find_mistakes(plain: dict[str, Any]) -> Iterator[Mistake]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticKnownError
@@ -16,6 +16,8 @@ class Schedule(Variant, slot="schedule"):
 
 class Term(Variant, slot="term"):
     """A part of the loss. The kind says which, weight and schedule how much and when."""
+
+    learns_gold: ClassVar[bool] = False  # which is left out where a dataset has none
 
     weight: float = Field(ge=0, description="factor of the term")
     schedule: Schedule = Field(description="how the weight changes with the training step")
@@ -43,6 +45,8 @@ class MapTerm(Term):
 
 class GoldTerm(MapTerm):
     """A loss on a map beside gold, or beside a teacher's map in its place."""
+
+    learns_gold = True
 
     share_power: float = Field(
         ge=0,

@@ -13,6 +13,7 @@ from attnlab.errors import Mistake
 TERMS = "attnlab.objectives.terms"
 ANSWERS = "attnlab.objectives.answers"
 MAPS = "attnlab.objectives.attention"
+BLOCKS = "attnlab.objectives.blocks"
 REGULARISERS = "attnlab.objectives.regularisers"
 
 
@@ -78,6 +79,38 @@ class Adversarial(Term, kind="adversarial", target="attnlab.objectives.adversari
     )
     steps: int = Field(gt=0, description="steps along the gradient")
     every_step: bool = Field(description="train on the noise of every step, not of the last alone")
+
+
+class BlockTerm(Term):
+    """A loss of the predictors of blocks."""
+
+    def mistakes(self, config: Any) -> Iterator[Mistake]:
+        yield from super().mistakes(config)
+        used = [config.attention, getattr(config.model, "self_attention", None)]
+        if not any(each is not None and each.structure.kind == "predicted" for each in used):
+            problem = f"{self.kind} trains what attention/structure=predicted chooses by"
+            yield Mistake(".kind", problem, "try: attention/structure=predicted")
+
+
+class BlockDistillation(BlockTerm, kind="block_distillation", target=f"{BLOCKS}:BlockDistillation"):
+    """Towards what the model's own dense map has in each block."""
+
+    rows: int | None = Field(
+        gt=0, description="queries of each block whose dense maps are computed; null is all"
+    )
+    pool: Literal["mean", "most"] = Field(
+        description="mean of these queries' shares of a block, or the largest"
+    )
+
+
+class BlockGold(BlockTerm, kind="block_gold", target=f"{BLOCKS}:BlockGold"):
+    """Towards the blocks that hold gold evidence."""
+
+    learns_gold = True
+    queries: Literal["last", "all"] = Field(
+        description="which blocks are to read the evidence, where gold has no row for each "
+        "position: that of the last unit (a question at the end), or all"
+    )
 
 
 class CrossEntropy(GoldTerm, kind="cross_entropy", target=f"{MAPS}:CrossEntropy"):

@@ -247,12 +247,14 @@ class BlockSparse(Kernel):
             return "a bias on the logits"
         if call.row_positions is not None:
             return "queries picked from a longer call"
+        if call.start % (call.parts.structure.block_size or 1):
+            return "queries that begin within a block"
         return None
 
     def worthwhile(self, call: Call) -> bool:
-        """Where a mask may leave out blocks."""
+        """Where a mask or the structure may leave out blocks."""
         custom = call.mask.custom is not None
-        if not custom and not call.mask.rules:
+        if call.parts.structure.block_size is None and not custom and not call.mask.rules:
             return False
         return min(call.queries, call.keys) >= (SHORTEST_CUSTOM if custom else SHORTEST)
 

@@ -68,6 +68,7 @@ class KernelChoice:
         """Whether each map is softmax of products of its own queries and keys and of a mask."""
         parts = call.parts
         alone = "sparse" in self.names and not parts.heads.mixes_weights
+        alone = alone and parts.structure.block_size is None  # whose choice is of all maps at once
         return alone and parts.normalizer.extra_logit() is None and call.position_bias is None
 
     def check(self, call: Call, site: str) -> None:

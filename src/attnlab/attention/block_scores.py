@@ -1,0 +1,188 @@
+"""Scores of key blocks for query blocks: what `Predicted` chooses by.
+
+`Learned` is the predictor; `WAYS` are other choices with the same budget, for comparison.
+`dense_mass` is what a dense map has in each block: what the predictor learns from, and the oracle.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm, linear, pad
+
+from attnlab.attention.blocks import count
+from attnlab.attention.call import Call
+from attnlab.attention.parts import Shape, full_precision, repeat_groups
+
+NEVER = -1e4  # log share of a block that may not be read
+DISTANCES = 16  # buckets of distances, each twice as wide as the one before
+PRIMES = (7919, 104729, 1299709)
+ROWS_AT_ONCE = 512  # queries whose dense rows are in memory together
+
+
+class Sides(NamedTuple):
+    """What a choice is made from: positions in blocks, cut off from the graph."""
+
+    query: Tensor  # batch x maps x query blocks x size x width
+    asking: Tensor  # batch or 1 x query blocks x size: which of these queries count
+    key: Tensor  # batch x groups x key blocks x size x width
+    real: Tensor  # batch or 1 x key blocks x size: which keys are no padding
+    open: Tensor  # batch or 1 x maps or 1 x query blocks x key blocks: what the mask lets be read
+    first: int  # the number of the first query block
+    causal: bool
+
+    @property
+    def distance(self) -> Tensor:
+        """query blocks x key blocks: how far the key block lies before the query's own."""
+        rows = torch.arange(self.query.shape[2], device=self.key.device) + self.first
+        return rows[:, None] - torch.arange(self.key.shape[2], device=self.key.device)
+
+
+class Learned(nn.Module):
+    """q.k of projected means, maxima and minima of blocks, and a bias for their distance."""
+
+    def __init__(self, shape: Shape, width: int) -> None:
+        super().__init__()
+        self.maps = shape.maps
+        self.query = nn.Linear(3 * shape.maps * shape.query_width, shape.maps * width)
+        self.key = nn.Linear(3 * shape.key_maps * shape.key_width, shape.maps * width)
+        self.near = nn.Parameter(torch.zeros(shape.maps, 2 * DISTANCES))
+        self.first = nn.Parameter(torch.zeros(shape.maps, 1, 1))
+
+    def forward(self, sides: Sides, call: Call) -> Tensor:
+        """batch x maps x query blocks x key blocks."""
+        query = self._projected(self.query, sides.query, sides.asking)
+        key = self._projected(self.key, sides.key, sides.real)
+        scores = query @ key.mT / math.sqrt(query.shape[-1])
+        distance = sides.distance
+        if sides.causal:  # its keys are not all there yet
+            scores = scores.masked_fill(distance == 0, 0.0)
+        bucket = (distance.abs() + 1).log2().long().clamp_max(DISTANCES - 1)
+        bucket = torch.where(distance < 0, bucket + DISTANCES, bucket)
+        scores = scores + self.near[:, bucket].to(scores)
+        start = torch.arange(scores.shape[-1], device=scores.device) == 0
+        return scores + self.first.to(scores) * start
+
+    def _projected(self, project: nn.Linear, blocks: Tensor, there: Tensor) -> Tensor:
+        """batch x maps x blocks x width, of batch x heads x blocks x size x width."""
+        features = torch.cat(pooled(blocks, there), -1)  # batch x heads x blocks x 3 width
+        features = features.transpose(1, 2).flatten(2)
+        features = layer_norm(features, features.shape[-1:])
+        made = linear(features, project.weight.to(features), project.bias.to(features))
+        return made.unflatten(-1, (self.maps, -1)).transpose(1, 2)
+
+
+def pooled(blocks: Tensor, there: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, maximum and minimum over the positions of each block that are there; zero in a block
+    without any: batch x heads x blocks x width."""
+    there = there[:, None, :, :, None]
+    some = there.any(3)
+    mean = (blocks * there).sum(3) / there.sum(3).clamp_min(1)
+    high = blocks.masked_fill(~there, -torch.inf).amax(3).where(some, 0.0)
+    low = blocks.masked_fill(~there, torch.inf).amin(3).where(some, 0.0)
+    return mean, high, low
+
+
+def _bounds(sides: Sides, call: Call) -> Tensor:
+    """The highest logit that a key within the block's minima and maxima could have (Tang et al.
+    2024, "Quest")."""
+    _, high, low = (
+        repeat_groups(each, call.query.shape[1]) for each in pooled(sides.key, sides.real)
+    )
+    query = sides.query.flatten(2, 3)
+    return _of_queries(query.clamp_min(0) @ high.mT + query.clamp_max(0) @ low.mT, sides, call)
+
+
+def _means(sides: Sides, call: Call) -> Tensor:
+    """The logit of the mean of a block's keys (Lu et al. 2025, "MoBA")."""
+    mean = repeat_groups(pooled(sides.key, sides.real)[0], call.query.shape[1])
+    return _of_queries(sides.query.flatten(2, 3) @ mean.mT, sides, call)
+
+
+def _of_queries(logits: Tensor, sides: Sides, call: Call) -> Tensor:
+    """The largest share that a block has with any query of a query block, as a logarithm.
+
+    Of the own block of a causal mask, which is read anyway, nothing is asked.
+    """
+    logits = logits.unflatten(2, sides.query.shape[2:4]) * call.parts.score.scale
+    open_ = sides.open[:, :, :, None]
+    if sides.causal:
+        open_ = open_ & (sides.distance != 0)[:, None]
+    logits = logits.masked_fill(~open_, NEVER).log_softmax(-1)
+    return logits.masked_fill(~sides.asking[:, None, :, :, None], NEVER).amax(3)
+
+
+def _random(sides: Sides, call: Call) -> Tensor:
+    """A number for each head and pair of blocks, the same whatever the length."""
+    maps = torch.arange(call.query.shape[1], device=sides.key.device)[:, None, None]
+    key_block = torch.arange(sides.key.shape[2], device=sides.key.device)
+    mixed = PRIMES[0] * maps + PRIMES[1] * (sides.distance + key_block) + PRIMES[2] * key_block
+    for factor in (48271, 16807):
+        mixed = (mixed + 15485863) * factor % 2147483647
+    return (mixed.double() / 2147483647).to(sides.query).expand(len(sides.query), -1, -1, -1)
+
+
+def _nearest(sides: Sides, call: Call) -> Tensor:
+    """Near blocks first: with a sink, the structure of Xiao et al. 2024, "StreamingLLM"."""
+    near = -sides.distance.abs().to(sides.query)
+    return near.expand(*sides.query.shape[:2], -1, -1)
+
+
+def _by_mass(sides: Sides, call: Call) -> Tensor:
+    """What the dense map has in each block: the oracle, at the cost of the dense map."""
+    return dense_mass(call).clamp_min(1e-30).log()
+
+
+Way = Callable[[Sides, Call], Tensor]
+WAYS: dict[str, Way] = {
+    "bounds": _bounds,
+    "means": _means,
+    "random": _random,
+    "nearest": _nearest,
+    "mass": _by_mass,
+}
+
+
+@torch.no_grad()
+def dense_mass(call: Call, rows: int | None = None, most: bool = False) -> Tensor:
+    """The mean share of each block of keys in the dense map of a block of queries.
+
+    Args:
+        call: Of a structure that goes by blocks.
+        rows: So many queries of each block, evenly spread from a random one; None takes all.
+        most: The largest share with any of these queries in place of the mean.
+
+    Returns:
+        batch x maps x query blocks x key blocks; queries that are padding do not count, and rows
+        of blocks without any other are zero.
+    """
+    size = call.parts.structure.block_size
+    assert size is not None
+    step = 1 if rows is None else max(1, size // rows)
+    offset = 0 if step == 1 else int(torch.randint(step, ()))
+    picked = torch.arange(offset, call.queries, step, device=call.query.device)
+    block = call.positions // size - call.start // size  # of each query
+    batch, maps, blocks = len(call.query), call.query.shape[1], int(block[-1]) + 1
+    total = call.query.new_zeros(batch, maps, blocks, count(call.keys, size)).float()
+    counted = total.new_zeros(batch, blocks)
+    real = call.mask.keys if call.queries == call.keys else None
+    for part in picked.split(ROWS_AT_ONCE):
+        tile = call.rows(part)
+        allowed = tile.mask.allowed(tile.positions, tile.keys)
+        with full_precision(call.query):
+            weights = call.parts.normalizer.expected(tile.logits, allowed).float()
+        shares = pad(weights, (0, -call.keys % size)).unflatten(-1, (-1, size)).sum(-1)
+        there = torch.ones(batch, len(part), device=shares.device)
+        there = there if real is None else there * real[:, part]
+        shares = shares * there[:, None, :, None]
+        if most:
+            index = block[part][None, None, :, None].expand_as(shares)
+            total.scatter_reduce_(2, index, shares, "amax")
+        else:
+            total.index_add_(2, block[part], shares)
+        counted.index_add_(1, block[part], there)
+    return total if most else total / counted.clamp_min(1)[:, None, :, None]

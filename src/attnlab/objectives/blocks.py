@@ -1,0 +1,144 @@
+"""Terms that train the predictors of `attention/structure=predicted`.
+
+L = -(1/N) sum t log p over the N blocks of queries that count, where p is the predicted share of
+each block of keys and t its share in the map to learn from. The predictor sees queries and keys cut
+off from the graph: the loss changes nothing but the predictor.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from attnlab.attention.block_scores import Learned, Sides, dense_mass
+from attnlab.attention.blocks import count
+from attnlab.attention.call import Call
+from attnlab.attention.predicted import Predicted
+from attnlab.attention.taps import resolve, sites
+from attnlab.objectives.attention import cross_entropy
+from attnlab.objectives.terms import StepView, Term, TermLoss
+
+
+def predictors(model: nn.Module) -> dict[str, Predicted]:
+    """The structures of a model that choose blocks, by their sites."""
+    found = {site: attention.structure for site, attention in sites(model).items()}
+    return {site: each for site, each in found.items() if isinstance(each, Predicted)}
+
+
+class BlockTerm(Term):
+    """The mean over a model's predictors, their heads, and the blocks of queries that count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.learning: dict[str, Predicted] = {}
+
+    def applies_to(self, model: nn.Module) -> bool:
+        self.learning = {
+            site: each
+            for site, each in predictors(model).items()
+            if isinstance(each.scores, Learned)
+        }
+        return bool(self.learning)
+
+    def sites(self) -> Sequence[str]:
+        return tuple(self.learning)
+
+    def forward(self, view: StepView) -> TermLoss:
+        totals, counts, held = [], [], []
+        for site, structure in self.learning.items():
+            for call in view.taps[site].calls:
+                log_shares, sides = structure.log_shares(call)
+                target = self.target(view, call, sides)
+                if target is None:
+                    continue
+                open_ = sides.open.expand_as(log_shares)
+                gold = target.expand_as(log_shares) * open_
+                rows = (gold.sum(-1).amin(1) > 0) & (open_.sum(-1) > 1).any(1)  # batch x blocks
+                gold = gold / gold.sum(-1, keepdim=True).clamp_min(1e-30)
+                totals.append((cross_entropy(log_shares, gold).mean(1) * rows).sum())
+                counts.append(rows.sum())
+                chosen = open_ if call.chosen is None else call.chosen
+                held.append(((gold * chosen).sum(-1).mean(1) * rows).sum())
+            structure.trained_steps.fill_(view.step + 1)
+        if not totals:
+            zero = view.sums.new_zeros(())
+            return TermLoss(zero, zero)
+        counted = torch.stack(counts).sum()
+        figures = {"recall": torch.stack(held).sum() / counted.clamp_min(1)}
+        return TermLoss(torch.stack(totals).sum(), counted, figures)
+
+    @abstractmethod
+    def target(self, view: StepView, call: Call, sides: Sides) -> Tensor | None:
+        """What each block should get, in any unit, zero in rows that do not count; None: no row.
+
+        Broadcasts to batch x maps x query blocks x key blocks.
+        """
+
+
+class BlockDistillation(BlockTerm):
+    """Towards what the model's own dense map has in each block (Gao et al. 2024, "SeerAttention").
+
+    Where all blocks are read, their masses come from the forward pass; else a few queries of each
+    block have their dense rows computed.
+    """
+
+    def __init__(self, *, rows: int | None, pool: Literal["mean", "most"]) -> None:
+        super().__init__()
+        self.rows, self.pool = rows, pool
+
+    def target(self, view: StepView, call: Call, sides: Sides) -> Tensor:
+        whole = call.chosen is None and self.pool == "mean"
+        if whole and call.block_mass is not None:
+            mass = call.block_mass.detach()
+        else:
+            mass = dense_mass(call, self.rows, most=self.pool == "most")
+        if sides.causal:
+            return mass
+        return mass * sides.asking.any(-1)[:, None, :, None]
+
+
+class BlockGold(BlockTerm):
+    """Towards the gold map, summed over each block.
+
+    A gold map whose rows are positions says what each block of queries should read. Another one
+    says what is evidence: the blocks that hold it should be read by the block of the last unit, or
+    by all.
+    """
+
+    def __init__(self, *, queries: Literal["last", "all"]) -> None:
+        super().__init__()
+        self.queries = queries
+
+    def target(self, view: StepView, call: Call, sides: Sides) -> Tensor | None:
+        gold, size = view.batch.target, sides.key.shape[3]
+        if gold.weights.shape[2] != call.keys:  # of another input
+            return None
+        marked = gold.weights * gold.rows()[:, :, None]  # batch x rows x keys
+        if resolve(view.model, view.task.map).attention.role == "self":
+            rows = self._by_position(view, marked, call.queries, size)
+        else:
+            rows = marked.sum(1, keepdim=True) * self._asking(sides)[:, :, None]
+        keys = pad(rows, (0, -call.keys % size)).unflatten(-1, (-1, size)).sum(-1)
+        return keys[:, None]
+
+    def _by_position(self, view: StepView, marked: Tensor, queries: int, size: int) -> Tensor:
+        """Rows of gold summed over the blocks of the positions that they belong to."""
+        positions: Any = view.task.rows(view.scores, view.batch)
+        if positions is None:
+            positions = torch.arange(marked.shape[1], device=marked.device).expand(len(marked), -1)
+        block = (positions[:, : marked.shape[1]] // size)[:, :, None].expand_as(marked)
+        empty = marked.new_zeros(len(marked), count(queries, size), marked.shape[2])
+        return empty.scatter_add(1, block, marked)
+
+    def _asking(self, sides: Sides) -> Tensor:
+        """batch or 1 x query blocks: which blocks of queries should read the evidence."""
+        there = sides.asking.any(-1)
+        if self.queries == "all":
+            return there
+        last = there.long().cumsum(-1)
+        return there & (last == last[:, -1:])
