@@ -170,3 +170,23 @@ def test_freed_memory_is_kept_unless_the_environment_has_decided() -> None:
     assert pages_cleared("") > 0.9 * ALL
     assert pages_cleared("keep_freed_memory()") < 0.01 * ALL
     assert pages_cleared("keep_freed_memory()", MALLOC_ARENA_MAX="2") > 0.9 * ALL
+
+
+HIDDEN = """
+import sys
+from attnlab.compat import hide_extras_of_torchmetrics, show_extras_of_torchmetrics
+
+hide_extras_of_torchmetrics()
+{then}
+import lightning.pytorch
+print(*[name in sys.modules for name in ("transformers", "scipy.signal", "matplotlib")])
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "imported"), [("", False), ("show_extras_of_torchmetrics()", True)]
+)
+def test_lightning_comes_without_the_extras_of_torchmetrics(then: str, imported: bool) -> None:
+    command = [sys.executable, "-c", HIDDEN.format(then=then)]
+    printed = subprocess.check_output(command, env=environment(), text=True)
+    assert printed.split() == [str(imported)] * 3

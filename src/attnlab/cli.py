@@ -28,7 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attnlab.compat import keep_freed_memory
+from attnlab.compat import hide_extras_of_torchmetrics, keep_freed_memory
 from attnlab.errors import RunError, StopSignalError, UserError, suggest
 
 STOP_SIGNALS, SIG_DFL = (signal.SIGTERM, signal.SIGHUP), signal.SIG_DFL
@@ -83,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     keep_freed_memory()
+    hide_extras_of_torchmetrics()
     with _stop_signals_raise():
         try:
             code = _dispatch(words)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 # Numbers of glibc's malloc.h.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 LARGE = 2**31 - 1  # bytes; mallopt takes no more
+
+# What torchmetrics imports where it is installed, for metrics and plots that are not used here.
+EXTRAS_OF_TORCHMETRICS = ("transformers", "scipy", "matplotlib")
 
 
 def hydra_arguments() -> ArgumentParser:
@@ -103,3 +108,35 @@ def keep_freed_memory() -> None:
     if mallopt and not any(name.startswith("MALLOC_") for name in os.environ):
         mallopt(MMAP_THRESHOLD, LARGE)
         mallopt(TRIM_THRESHOLD, LARGE)
+
+
+class _ExtrasHidden(MetaPathFinder):
+    """First in `sys.meta_path`; hides the extras once the import of torchmetrics begins."""
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> None:
+        if name != "torchmetrics":
+            return
+        show_extras_of_torchmetrics()
+        from lightning_utilities.core import imports
+
+        installed, met = imports.package_available, imports.RequirementCache.__bool__
+        imports.package_available = lambda name: (  # type: ignore[assignment]
+            name not in EXTRAS_OF_TORCHMETRICS and installed(name)
+        )
+        imports.RequirementCache.__bool__ = lambda cache: (  # type: ignore[method-assign]
+            not str(cache.requirement).startswith(EXTRAS_OF_TORCHMETRICS) and met(cache)
+        )
+
+
+def hide_extras_of_torchmetrics() -> None:
+    """Let torchmetrics, which Lightning imports, import none of its extras in this process.
+
+    They take two of the five seconds in which a command starts.
+    """
+    if "torchmetrics" not in sys.modules:
+        sys.meta_path.insert(0, _ExtrasHidden())
+
+
+def show_extras_of_torchmetrics() -> None:
+    """Undo it, if torchmetrics is not imported yet: a plugin may need the whole of it."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _ExtrasHidden)]

@@ -35,6 +35,7 @@ from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from attnlab.compat import show_extras_of_torchmetrics
 from attnlab.errors import Mistake, UserError, suggest
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -80,6 +81,7 @@ def import_plugins(modules: Sequence[str]) -> None:
 
 
 def _import(name: str, whose: str, where: str) -> None:
+    show_extras_of_torchmetrics()
     try:
         importlib.import_module(name)
     except UserError as error:
