@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.commands import REPOSITORY, environment, run, small_run
+from tests.commands import REPOSITORY, environment, small_run
+from tests.runs import train_small
 
 # 40 steps in two epochs, with dropout, written every 3 steps, so that a kill falls mid-epoch.
 LONGER = ["trainer.max_epochs=2", "trainer.checkpoints.every_steps=3", "trainer.log_every=1"]
@@ -61,17 +62,19 @@ def stop_after(command: list[str], folder: Path, steps: int, number: signal.Sign
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
-    done = run(small_run(folder, *LONGER, f"paths.run={folder / 'run'}"))
-    assert done.returncode == 0, done.stderr
+    train_small(folder, *LONGER, f"paths.run={folder / 'run'}")
     return folder / "run"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_resumed_run_equals_the_uninterrupted_one(
-    number: signal.Signals, uninterrupted: Path, tmp_path: Path
+    number: signal.Signals,
+    uninterrupted: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = small_run(tmp_path, *LONGER, f"paths.run={tmp_path / 'run'}")
-    printed = stop_after([*command, "resume=auto"], tmp_path / "run", 8, number)
+    words = [*LONGER, f"paths.run={tmp_path / 'run'}", "resume=auto"]
+    printed = stop_after(small_run(tmp_path, *words), tmp_path / "run", 8, number)
     left = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
     stopped_at = left["global_step"]
     assert 0 < stopped_at < 20, "stopped within the first epoch"
@@ -82,9 +85,8 @@ def test_resumed_run_equals_the_uninterrupted_one(
     assert spent > 0
     if number == signal.SIGTERM:
         assert seconds_of_training(tmp_path / "run") >= spent
-    done = run([*command, "resume=auto"])
-    assert done.returncode == 0, done.stderr
-    assert f"at step {stopped_at}" in done.stdout
+    train_small(tmp_path, *words)
+    assert f"at step {stopped_at}" in capsys.readouterr().out
     ours, theirs = weights(tmp_path / "run"), weights(uninterrupted)
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():

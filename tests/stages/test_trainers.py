@@ -14,6 +14,7 @@ from attnlab.config import compose
 from attnlab.stages import train
 from attnlab.stages.run_start import FOLDER_VARIABLE
 from tests.commands import ATTNLAB_TRAIN, REPOSITORY, SMALL, TRAIN, run, small_run
+from tests.runs import train_small
 
 # Nothing drawn while training, so that runs differ only in how they are spread over processes:
 # answers of unequal length, half of them without a gold map, so no two processes count the same.
@@ -36,32 +37,39 @@ def losses(folder: Path) -> list[float]:
     return [float(row[name]) for row in rows for name in ("loss_task", "loss_attention")]
 
 
-def trained(folder: Path, *overrides: str, entry: tuple[str, ...] = TRAIN) -> Path:
-    place = folder / "-".join(word.partition("=")[2] for word in overrides if "[" not in word)
-    done = run(small_run(folder, *EQUAL, *overrides, f"paths.run={place}", entry=entry))
+def alone(folder: Path, *overrides: str) -> Path:
+    """Train in this process."""
+    train_small(folder, *EQUAL, *ALONE, *overrides, f"paths.run={folder / 'alone'}")
+    return folder / "alone"
+
+
+def shared(folder: Path, *overrides: str, entry: tuple[str, ...] = TRAIN) -> Path:
+    """Train in two processes."""
+    words = [*EQUAL, *overrides, *SHARED, f"paths.run={folder / 'shared'}"]
+    done = run(small_run(folder, *words, entry=entry))
     assert done.returncode == 0, done.stderr[-3000:]
-    return place
+    return folder / "shared"
 
 
 def test_two_processes_follow_the_curve_of_one(tmp_path: Path) -> None:
-    alone = losses(trained(tmp_path, *ALONE))
+    one = losses(alone(tmp_path))
     # Started so, as jobs of a sweep are, the second process has to be started so, too.
-    together = losses(trained(tmp_path, "trainer=ddp_sim", *SHARED, entry=ATTNLAB_TRAIN))
-    assert len(alone) == 2 * 10
-    assert together == pytest.approx(alone, rel=2e-3)
+    two = losses(shared(tmp_path, "trainer=ddp_sim", entry=ATTNLAB_TRAIN))
+    assert len(one) == 2 * 10
+    assert two == pytest.approx(one, rel=2e-3)
 
 
 def test_shards_follow_the_curve_of_one_process_and_leave_a_whole_checkpoint(
     tmp_path: Path,
 ) -> None:
     transformer = ["model=transformer", "attention=multihead", "trainer.clip_norm=null"]
-    alone = trained(tmp_path, *transformer, *ALONE)
+    whole = alone(tmp_path, *transformer)
     cpu = ["trainer.accelerator=cpu", "trainer.precision=32-true"]
-    shards = trained(tmp_path, *transformer, "trainer=fsdp", *cpu, *SHARED)
-    assert losses(shards) == pytest.approx(losses(alone), rel=2e-3)
+    shards = shared(tmp_path, *transformer, "trainer=fsdp", *cpu)
+    assert losses(shards) == pytest.approx(losses(whole), rel=2e-3)
     ours, theirs = (
         torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-        for folder in (shards, alone)
+        for folder in (shards, whole)
     )
     assert {name: value.shape for name, value in ours.items()} == {
         name: value.shape for name, value in theirs.items()
@@ -124,5 +132,5 @@ def test_setting_trains(
 
 @pytest.mark.slow
 def test_compiled_model_trains(tmp_path: Path) -> None:
-    folder = trained(tmp_path, "trainer.compile=true", *ALONE)
-    assert losses(folder) == pytest.approx(losses(trained(tmp_path, *ALONE)), rel=1e-3)
+    compiled = losses(alone(tmp_path / "compiled", "trainer.compile=true"))
+    assert compiled == pytest.approx(losses(alone(tmp_path)), rel=1e-3)
