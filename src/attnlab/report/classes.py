@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from attnlab.metrics.figures import Values
-from attnlab.text_files import damage_told, read_table
+from attnlab.text_files import damage_reported, read_table
 
 FILE = "classes.csv"
 FIGURES = ("precision", "recall", "f1")
@@ -81,7 +81,7 @@ def read_classes(folder: Path) -> Classes | None:
     table = read_table(path, remedy)
     if not table:
         return None
-    with damage_told(path, remedy):
+    with damage_reported(path, remedy):
         names = table["class"]
         figures = {name: [float(cell) for cell in table[name]] for name in FIGURES}
         matrix = [
