@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from attnlab.cli import main
-from tests.runs import SHORT, ran, train_small
+from tests.runs import SHORT, figures, ran, train_small
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,11 @@ def test_the_test_split_is_answered_with_maps(dates: Path) -> None:
             )
 
 
+def test_texts_have_no_probability_to_be_calibrated(dates: Path) -> None:
+    done = predict(dates, "--calibrated")
+    assert done.returncode == 2 and "this task predicts no probabilities" in done.stderr
+
+
 def test_lines_are_answered_in_their_order_with_the_best_of_a_beam(dates: Path) -> None:
     words = ["--input", "-", "--output", "-", "--n-best", "3", "--no-maps"]
     typed = "3 May 2004\n\n12 de marzo de 1999\n"
@@ -121,6 +127,20 @@ def test_labels_come_with_their_chances(tmp_path: Path) -> None:
     for line in found:
         assert sum(each["score"] for each in line["predictions"]) == pytest.approx(1, abs=1e-4)
         assert len({each["answer"] for each in line["predictions"]}) == 2
+    words = ["--output", "-", "--n-best", "2", "--limit", "4", "--calibrated"]
+    done = predict(tmp_path / "run", *words)
+    assert done.returncode == 2 and "try: attnlab evaluate" in done.stderr
+    assert main(["evaluate", str(tmp_path / "run")]) == 0
+    temperature = figures(tmp_path / "run")["calibration"]["temperature"]
+    calibrated = lines(predict(tmp_path / "run", *words).stdout)
+    for line, same in zip(found, calibrated, strict=True):
+        odds, scaled = (log_odds(each["predictions"]) for each in (line, same))
+        assert scaled == pytest.approx(odds / temperature, abs=0.02)
+    assert (tmp_path / "run" / "panels" / "calibration.png").is_file()
+
+
+def log_odds(predictions: list[dict[str, Any]]) -> float:
+    return math.log(predictions[0]["score"] / predictions[1]["score"])
 
 
 def test_what_somebody_has_is_not_recommended_where_nothing_comes_twice(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from attnlab.config.schema import Config
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
+from attnlab.report.calibration_pictures import draw_calibration, read_calibration
 from attnlab.report.classes import COLUMNS as CLASS_COLUMNS
 from attnlab.report.classes import draw_confusion, read_classes
 from attnlab.report.examples import (
@@ -34,7 +35,7 @@ from attnlab.training.data_module import PreparedData
 from attnlab.training.history import History, MapRecorder, Maps, Recorded
 from attnlab.training.loggers import RunLogger, Table
 
-GROUPS = ("answer", "attention", "trust", "cost")
+GROUPS = ("answer", "attention", "calibration", "trust", "cost")
 COLUMNS = ["id", "tokens", "prediction", "gold", "right", "map", "mass_on_gold"]
 
 
@@ -82,6 +83,8 @@ def log_evaluation(loggers: Sequence[RunLogger], figures: dict[str, Any], folder
     classes = read_classes(folder)
     if classes and (drawn := draw_confusion(classes, folder / PANELS / "confusion.png")):
         pictures["panels/confusion"] = drawn
+    if calibration := read_calibration(folder):
+        pictures["panels/calibration"] = draw_calibration(calibration, folder)
     tables = {
         "examples": _examples(folder),
         "plausibility": _table(Row, plausibility(figures)),
@@ -117,7 +120,7 @@ def _key(finding: str) -> str:
 def _flat(figures: dict[str, Any]) -> Iterator[tuple[str, float | None]]:
     """Every figure by a path, its interval's ends below it."""
     for group in GROUPS:
-        for name, value in figures[group].items():
+        for name, value in figures.get(group, {}).items():
             yield f"test/{group}/{name}", value
             key = f"trust/{name}" if group == "trust" else name
             ends = figures["intervals"].get(key) if group != "cost" else None

@@ -29,8 +29,8 @@ from attnlab.report.rendering import pack
 from attnlab.report.summary import Difference
 
 SCRIPTS = (
-    *("theme", "unpack", "svg", "figures", "maps", "charts", "examples", "example"),
-    *("summary", "classes", "film", "page"),
+    *("theme", "unpack", "svg", "figures", "maps", "charts", "calibration", "examples"),
+    *("example", "summary", "classes", "film", "page"),
 )
 Curves = dict[str, list[tuple[int, float]]]
 
@@ -60,6 +60,7 @@ class ReportedRun:
     provenance: dict[str, str] = field(default_factory=dict)
     history: MapHistory = field(default_factory=MapHistory)
     classes: Classes | None = None  # of answers that are classes
+    calibration: dict[str, Any] = field(default_factory=dict)  # calibration.json
 
 
 def page(title: str, runs: Sequence[ReportedRun], differences: Sequence[Difference]) -> str:
@@ -105,6 +106,7 @@ def _run(run: ReportedRun) -> dict[str, Any]:
         "provenance": run.provenance,
         "film": _film(run.history),
         "classes": run.classes and run.classes.plain(),
+        "calibration": run.calibration,
     }
 
 

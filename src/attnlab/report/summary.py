@@ -41,6 +41,7 @@ class FiguresForm(BaseModel):
     answer_controls: dict[str, Numbers]
     intervals: dict[str, Ends | None]
     cost: Numbers
+    calibration: Numbers = {}  # of tasks with probabilities; older runs have none
     about: dict[str, dict[str, Any]] = {}
     files: dict[str, str] = {}  # hashes, see `tables.hashes`; older runs have none
     history: dict[str, str] = {}  # the same of the history

@@ -200,9 +200,9 @@ def show_figures(title: str, folder: Path, figures: Mapping[str, Any]) -> None:
     table = rich.table.Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("", "", "test", "95% interval", "uniform", "oracle", "better"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
-    for name, value in figures["answer"].items():
+    for group, name, value in _figures_of(figures, "answer", "calibration"):
         interval = _range(figures, name)
-        table.add_row("answer", name, _number(value), interval, "", "", _better(name, figures))
+        table.add_row(group, name, _number(value), interval, "", "", _better(name, figures))
     for control, controlled in figures["answer_controls"].items():
         for name, value in controlled.items():
             table.add_row("control", f"{name} of {control}", _number(value))
@@ -242,18 +242,26 @@ def explanations(figures: Mapping[str, Any]) -> Iterator[str]:
     no map finds them all.
     """
     oracle = figures["controls"].get("oracle", {})
-    for group in ("answer", "attention"):
-        for name, value in figures[group].items():
-            about = figures["about"].get(name)
-            if value is None or about is None:
-                continue
-            fact = Figure(name, **about)
-            line = f"{name}: {fact.sentence()}"
-            best = oracle.get(name) if group == "attention" else None
-            if best is not None and fact.falls_short(best):
-                beyond = "above" if fact.higher_is_better else "below"
-                line += f"; here no map scores {beyond} {best:.4f}"
-            yield line
+    for group, name, value in _figures_of(figures, "answer", "attention", "calibration"):
+        about = figures["about"].get(name)
+        if value is None or about is None:
+            continue
+        fact = Figure(name, **about)
+        line = f"{name}: {fact.sentence()}"
+        best = oracle.get(name) if group == "attention" else None
+        if best is not None and fact.falls_short(best):
+            beyond = "above" if fact.higher_is_better else "below"
+            line += f"; here no map scores {beyond} {best:.4f}"
+        yield line
+
+
+def _figures_of(
+    figures: Mapping[str, Any], *groups: str
+) -> Iterator[tuple[str, str, float | None]]:
+    """Group, name and value of every figure of some groups; a run may lack one."""
+    for group in groups:
+        for name, value in figures.get(group, {}).items():
+            yield group, name, value
 
 
 def lost_to_linear(figures: Mapping[str, Any]) -> Iterator[str]:

@@ -21,11 +21,14 @@ from attnlab.data.batch import Batch
 from attnlab.data.example import Split
 from attnlab.data.loader import Items, eval_loader
 from attnlab.data.prepared import Prepared
+from attnlab.metrics.calibration import Calibration, ScoredChoices, temperature
 from attnlab.metrics.controls import PositionPrior, controls
 from attnlab.metrics.figures import Interval, defined, facts
 from attnlab.metrics.pooled import map_metrics
 from attnlab.metrics.text import Changed
 from attnlab.models.ensemble import changed_map, members
+from attnlab.report.calibration_pictures import FILE as CALIBRATION
+from attnlab.report.calibration_pictures import draw_calibration
 from attnlab.report.examples import ShownExample, choose_examples, gold_text, save_examples
 from attnlab.report.map_pictures import draw_head_grids, draw_maps
 from attnlab.report.recorded_maps import HeadMaps
@@ -58,6 +61,11 @@ def evaluate(trained: TrainedRun, folder: Path | None = None, split: Split = "te
         evaluation.update(number, batch)
     evaluation.save(folder)
     figures = evaluation.figures()
+    if evaluation.choices.size:
+        calibration = Calibration.of(evaluation.choices, _fitted_temperature(trained))
+        _save_calibration(calibration, folder)
+        figures["calibration"] = calibration.figures
+        figures["intervals"] |= {n: [i.low, i.high] for n, i in calibration.intervals.items()}
     figures["cost"] = {
         "parameters": sum(
             p.numel() for each in members(learner.model) for p in each.model.parameters()
@@ -68,8 +76,8 @@ def evaluate(trained: TrainedRun, folder: Path | None = None, split: Split = "te
     }
     figures["about"] = {
         name: fact.plain()
-        for group in ("answer", "attention", "cost")
-        for name in figures[group]
+        for group in ("answer", "attention", "calibration", "cost")
+        for name in figures.get(group, {})
         if (fact := facts(name)) is not None
     }
     figures["files"], figures["history"] = hashes(folder), hashes(run.folder, HISTORY)
@@ -105,6 +113,7 @@ class Evaluation:
         golds = [gold_text(example, prepared.codec) for example in self.examples]
         self.chosen = set(choose_examples(golds, SHOWN))  # positions in the split
         self.shown: list[ShownExample] = []
+        self.choices = ScoredChoices()  # of tasks whose choices have probabilities
         self.losses: list[tuple[float, float]] = []  # of each example: its sum, how many units
 
     def _new_evaluator(self) -> Evaluator:
@@ -126,6 +135,8 @@ class Evaluation:
         answers = task.answer(model, batch)
         self.evaluator.update(batch, scores, answers, weights)
         self.losses += zip(*(side.tolist() for side in task.losses(scores, batch)), strict=True)
+        if graded := task.graded(scores, batch):
+            self.choices.add(*graded)
         for name, map_ in controls(batch.target_over_words, self.prior, seed=number).items():
             control = self.controls.setdefault(name, self._new_evaluator())
             if name == "oracle":
@@ -183,6 +194,22 @@ class Evaluation:
             yield from metric.intervals().items()  # type: ignore[operator]
         for name, metric in self.changed.items():
             yield f"trust/{name}", metric.intervals()["changed"]
+
+
+@torch.no_grad()
+def _fitted_temperature(trained: TrainedRun) -> float:
+    """The temperature of the validation split; no test example is looked at."""
+    task, model, choices = trained.task, trained.model, ScoredChoices()
+    for batch in _batches(trained.run, trained.prepared, trained.device, "val"):
+        if graded := task.graded(task.run(model, batch), batch):
+            choices.add(*graded)
+    return temperature(choices)
+
+
+def _save_calibration(calibration: Calibration, folder: Path) -> None:
+    content = defined(calibration.plain())
+    write_whole(folder / CALIBRATION, json.dumps(content, allow_nan=False) + "\n")
+    draw_calibration(content, folder)
 
 
 def _rows(task: Task, scores: Any, batch: Batch) -> Iterator[list[int]]:

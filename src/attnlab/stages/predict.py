@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> None:
 
 def answer(runs: Sequence[Run], chosen: argparse.Namespace) -> None:
     """Write the answers of a run, or of several as one, to what the command line names."""
-    from attnlab.stages.predictions import as_json, decoding_as, offer_replies, predict
+    from attnlab.stages.predictions import as_json, calibrate, decoding_as, offer_replies, predict
     from attnlab.stages.requests import read_requests, requests_of_values
     from attnlab.stages.trained_run import TrainedEnsemble, TrainedRun
 
@@ -63,6 +63,10 @@ def answer(runs: Sequence[Run], chosen: argparse.Namespace) -> None:
     settings = [word for word in chosen.words if SETTING.fullmatch(word)]
     texts = [word for word in chosen.words if word not in settings]
     task = decoding_as(trained, chosen.decoding, settings, chosen.n_best)
+    if chosen.calibrated:
+        if several:
+            raise UserError("--calibrated: a temperature is that of one run; try it without")
+        calibrate(task, trained.folder)
     config, prepared = trained.config, trained.prepared
     if texts:
         requests = requests_of_values(texts, config, prepared)
@@ -101,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--decoding", metavar="KIND", help="greedy, beam or sample")
     parser.add_argument("--replies", metavar="FILE", help="a text a line; else those of training")
     parser.add_argument("--no-maps", dest="maps", action="store_false", help="answers alone")
+    parser.add_argument(
+        "--calibrated", action="store_true", help="probabilities with the temperature of evaluate"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="the first inputs only")
     add_combine(parser)
     trusted_plugins.add_option(parser)

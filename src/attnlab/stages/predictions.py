@@ -23,9 +23,11 @@ from attnlab.data.prepared import Prepared
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.datasets.readers.files import BadRowError
 from attnlab.errors import UserError, suggest
+from attnlab.report.calibration_pictures import read_calibration
 from attnlab.report.examples import ShownExample, gold_text
 from attnlab.stages.requests import Request, in_units, wording_of
 from attnlab.stages.trained_run import TrainedRun
+from attnlab.tasks.classify.task import OneChoice
 from attnlab.tasks.generate import Decoding
 from attnlab.tasks.task import Prediction, Task
 
@@ -153,6 +155,16 @@ def decoding_as(
     task: Task = config.task.build(trained.prepared.codec)
     task.use_decoding()
     return task
+
+
+def calibrate(task: Task, folder: Path) -> None:
+    """Let a task predict probabilities with the temperature that `attnlab evaluate` fitted."""
+    if not isinstance(task, OneChoice):
+        raise UserError("--calibrated: this task predicts no probabilities; try it without")
+    calibration = read_calibration(folder)
+    if not calibration:
+        raise UserError(f"--calibrated: {folder} has none; try: attnlab evaluate {folder}")
+    task.temperature = calibration["figures"]["temperature"]
 
 
 def _defaults(kind: str) -> dict[str, Any]:

@@ -82,6 +82,7 @@ def _title(names: Sequence[str]) -> str:
 
 
 def _reported(run: Run) -> ReportedRun:
+    from attnlab.report.calibration_pictures import read_calibration
     from attnlab.report.classes import read_classes
     from attnlab.report.examples import load_examples
     from attnlab.report.page import ReportedRun, provenance
@@ -107,6 +108,7 @@ def _reported(run: Run) -> ReportedRun:
         provenance=provenance(run.plain, run.status),
         history=_map_history(run),
         classes=read_classes(run.folder),
+        calibration=read_calibration(run.folder),
     )
 
 

@@ -178,6 +178,14 @@ class Task(ABC):
         pairs = zip(self.texts(own, batch), self.texts(other, batch), strict=True)
         return torch.tensor([float(one != two) for one, two in pairs])
 
+    def graded(self, scores: Any, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """The choices whose probabilities are compared with how often they are right, if any.
+
+        Scores batch x positions x choices, and the right choices batch x positions, negative where
+        one does not count.
+        """
+        return None
+
     # Controls
 
     def fit(self, examples: Sequence[Example]) -> None:

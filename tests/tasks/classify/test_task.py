@@ -37,3 +37,15 @@ def test_counts_are_kept_with_the_labels() -> None:
     label = Label(["x", "y", "z"], counts=[3, 1, 0])
     again = Label.from_plain(json.loads(json.dumps(label.describe())))
     assert again.balanced_weights() == pytest.approx([2 / 3, 2.0, 0.0])
+
+
+def test_graded_choices_are_those_of_labels_that_are_predicted() -> None:
+    config = small_config("task=classify", "+task.merge_labels={y: x, z: null}")
+    model, batch, codec = built(config, examples(["w", "x", "y", "z"]))
+    task = config.task.build(codec)
+    scores = model(batch)
+    graded, gold = task.graded(scores, batch)
+    assert gold.flatten().tolist() == [0, 1, 1, -100]
+    merged = scores[:, 0, 1:3].logsumexp(-1)
+    assert torch.allclose(graded[:, 0, :2], torch.stack([scores[:, 0, 0], merged], -1))
+    assert graded[:, 0, 2:].isneginf().all()

@@ -27,12 +27,14 @@ function showRuns() {
 
 const QUESTIONS = {
   answer: "Is the answer good?", attention: "Is the attention right?", trust: "Does the attention decide?",
+  calibration: "Is it as sure as it is right?",
 };
 
 const SENTENCES = {
   answer: "Every figure of the test data, with its 95 % interval and its controls.",
   attention: "The map against gold, with its 95 % interval, and what uniform and other control maps reach.",
   trust: "The share of answers that change when another map takes the place of the model's own.",
+  calibration: "Probabilities against how often answers are right, as they are and divided by a temperature fitted on validation.",
 };
 
 function linesOf(group) {
@@ -74,6 +76,7 @@ function sentence(group, line) {
     const unit = unitOf(group, line), beside = known.map((control) => `; ${words(control.name)} has ${unit(control.value)}`).join("");
     return `${words(line.name)} on the test data${beside}. Below, every figure with its 95 % interval.`;
   }
+  if (group === "calibration") return `between how sure answers are and how often they are right, in the mean (ECE). ${SENTENCES.calibration}`;
   if (group === "trust") return `of the answers change when a ${line.name} takes the place of the model's own. The fewer, the less the attention decides.`;
   const known = (who) => line.controls.find((control) => control.name === who)?.value;
   const uniform = known("uniform"), prior = known("position");
@@ -92,7 +95,7 @@ function showVerdict() {
       box.append(html("p", { class: "headline" }, value === null ? "–" : unit(value), html("small", {}, between)), html("p", { class: "sentence" }, sentence(group, first)));
     }
     if (several) box.append(html("p", { class: "sentence" }, SENTENCES[group]));
-    box.append(...dotCharts(group, lines), ...meaningsOf(lines));
+    box.append(...dotCharts(group, lines), ...(group === "calibration" ? calibrationCharts() : []), ...meaningsOf(lines));
     return box;
   })));
 }

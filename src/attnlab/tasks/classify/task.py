@@ -16,7 +16,7 @@ from attnlab.data.example import Example
 from attnlab.metrics.answers import Classification
 from attnlab.models.memory import Reading
 from attnlab.models.pooling import Hops, Pooling
-from attnlab.tasks.choices import ChoiceSettings, ChoiceTask, best_choices
+from attnlab.tasks.choices import NOT_COUNTED, ChoiceSettings, ChoiceTask, best_choices
 from attnlab.tasks.classify.answer import Label
 from attnlab.tasks.linear import LinearClassifier
 from attnlab.tasks.task import HeadContext, Prediction
@@ -69,10 +69,12 @@ def merged_scores(scores: Tensor, members: Mapping[int, Sequence[int]]) -> Tenso
 class OneChoice(ChoiceTask):
     """One choice for each example, whatever it is among; the model is a `Classifier`."""
 
+    temperature = 1.0  # that scores are divided by where probabilities are predicted
+
     @torch.no_grad()
     def predict(self, model: nn.Module, batch: Batch, most: int) -> list[list[Prediction]]:
         with self.tap(model) as tap:
-            scores = model.choices(batch)  # type: ignore[operator]
+            scores = model.choices(batch) / self.temperature  # type: ignore[operator]
         maps = tap.weights().float().mean(1)
         return best_choices(scores, maps, most, lambda number: self.codec.text([number]))
 
@@ -123,6 +125,15 @@ class Classify(OneChoice):
 
     def metrics(self) -> list[Metric]:
         return [Classification(self.label.labels)]
+
+    def graded(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Those of the labels that are predicted."""
+        gold = batch.answer.values[:, :1]
+        if not self.label.merges:
+            return scores[:, -1:], gold
+        merged = [NOT_COUNTED if label is None else label for label in self.label.merged]
+        scores = merged_scores(scores[:, -1], self.label.members)
+        return scores[:, None], torch.tensor(merged, device=gold.device)[gold]
 
     def fit(self, examples: Sequence[Example]) -> None:
         """The label that is predicted most often, be it learned as one or as several; and a

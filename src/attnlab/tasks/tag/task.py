@@ -66,6 +66,10 @@ class Tag(ChoiceTask):
             raise UserError(f"task.crf: {problem}; try: runs with task.crf=false")
         return super().combine(outputs, how)
 
+    def graded(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """The tag of each word; in a chain a tag has no probability of its own."""
+        return None if self.crf else (scores, self.gold(batch))
+
     def metrics(self) -> list[Metric]:
         return [SpanF1(), TokenAccuracy()] if self._in_spans() else [TokenAccuracy()]
 
