@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ALL := -c constraints.txt -e '.[dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser run test test-end-to-end test-slow test-faults docs lint format types bench clean
+.PHONY: help setup browser run test test-end-to-end test-slow test-faults docs lint format types zoo bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ format: setup  ## let ruff write what it can
 
 types: setup  ## pyright
 	$(BIN)/pyright
+
+zoo: setup  ## train and pack the models that come with the package
+	$(BIN)/python -m benchmarks.zoo
 
 bench: setup  ## every benchmark, written to docs/results.md
 	$(BIN)/python -m benchmarks

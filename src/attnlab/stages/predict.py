@@ -1,5 +1,6 @@
 """`attnlab predict RUN`: answers with their scores and maps, a JSON object a line.
 
+    attnlab predict zoo/dates "3 May 2004"               # a model that comes with the package
     attnlab predict RUN "3 May 2004"                     # texts, to the terminal
     attnlab predict RUN                                  # the test split
     attnlab predict RUN --input texts.txt --output -     # a text a line, to the terminal
@@ -31,7 +32,7 @@ from attnlab.datasets.readers.files import archive_of
 from attnlab.errors import UserError, suggest
 from attnlab.stages import trusted_plugins
 from attnlab.stages.evaluate import add_combine, leading_runs
-from attnlab.stages.run import Run, open_run
+from attnlab.stages.run import ZOO, Run, open_run
 
 COMMAND = "answer, with scores and maps, as JSONL"
 
@@ -73,7 +74,8 @@ def answer(runs: Sequence[Run], chosen: argparse.Namespace) -> None:
     else:
         requests = read_requests(chosen.input, chosen.split, config, prepared)
     offer_replies(trained, chosen.replies)
-    output = chosen.output or ("-" if texts else str(trained.folder / "predictions.jsonl"))
+    shown = texts or trained.folder.parent == ZOO
+    output = chosen.output or ("-" if shown else str(trained.folder / "predictions.jsonl"))
     faults = 0
     with _opened(output) as file, _progress() as progress:
         bar = progress.add_task("predicting", total=None)

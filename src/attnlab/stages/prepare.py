@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from attnlab.config.schema import Config
+from attnlab.data.example import Example, Split
+from attnlab.data.integrity import META, file_hash
 from attnlab.data.prepared import Prepared, Spelling, fingerprint, prepare
 from attnlab.data.pretrained import pretrained_pieces
 from attnlab.data.target import MapLayout
@@ -16,6 +19,7 @@ from attnlab.errors import UserError
 from attnlab.models.config import HuggingFace
 
 FROM_CONFIG = "write the dataset's splits to disk"
+PACKED = "prepared"  # in the folder of a packed run: what it kept of its data
 
 
 def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> None:
@@ -37,6 +41,32 @@ def prepared_data(config: Config) -> Prepared:
     if config.trainer.fast_dev_run:
         prepared = prepared.first(config.trainer.batches.size)
     return prepared.with_layout(layout_of(config), spelling(config), config.task.adapt_answers)
+
+
+class PackedData(Prepared):
+    """What a packed run has of its data: vocabularies and forms. Examples are made when read."""
+
+    def __init__(self, folder: Path, config: Config) -> None:
+        """Raises a `UserError` where a file is not what was packed."""
+        self.config = config
+        of_model = layout_of(config), spelling(config)
+        super().__init__(folder, *of_model, config.task.adapt_answers, config.dataset.missing)
+        for name, expected in self.meta["files"].items():
+            if not (folder / name).is_file() or file_hash(folder / name) != expected:
+                raise UserError(f"{folder / name}: not what was packed; try: attnlab zoo pack")
+
+    @cached_property
+    def _made(self) -> Prepared:
+        return prepared_data(self.config)
+
+    def examples(self, split: Split) -> Sequence[Example]:
+        return self._made.examples(split)
+
+
+def data_of(folder: Path, config: Config) -> Prepared:
+    """The data of a run: those that it brings if it was packed, else as its config makes them."""
+    packed = folder / PACKED
+    return PackedData(packed, config) if (packed / META).is_file() else prepared_data(config)
 
 
 def layout_of(config: Config) -> MapLayout:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -49,6 +50,7 @@ from attnlab.text_files import damage_reported, read_yaml, write_whole
 from attnlab.training.distributed import is_first_process
 
 LATEST = "latest"  # in the place of a run's folder
+ZOO = config_dir().parent / "zoo"  # trained models that come with the package, as packed runs
 NOT_PART_OF_THE_RESULT = ("resume", "paths", "logger", "explain", "name", "hparams", "stages")
 
 
@@ -79,6 +81,11 @@ class Run:
 
     def require_writable(self) -> None:
         """Raise a `UserError` where results could not be written, before the work is done."""
+        if self.folder.parent == ZOO:
+            raise UserError(
+                f"{ZOO.name}/{self.folder.name}: belongs to the package, which keeps no results; "
+                f"try: cp -r {shlex.quote(str(self.folder))} my_{self.folder.name}"
+            )
         probe = self.folder / ".writable"
         try:
             write_whole(probe, "\n")
@@ -132,19 +139,30 @@ def find_runs(root: Path = Path("runs")) -> list[Path]:
 
 
 def run_folder(name: str | Path) -> Path:
-    """The folder of a run: a path, or `latest` for the run that was started last."""
+    """The folder of a run: a path, `latest` for the run that was started last, or `zoo/NAME`."""
+    path = Path(name)
+    if path.parts[:1] == (ZOO.name,) and len(path.parts) == 2 and not path.exists():
+        return ZOO / path.name
     if str(name) != LATEST:
-        return Path(name)
+        return path
     folders = find_runs()
     if not folders:
         raise UserError("latest: no runs below runs/; try: python train.py")
     return folders[0]
 
 
+def zoo_models() -> list[Path]:
+    """The folders of the models that come with the package."""
+    return sorted(path.parent for path in ZOO.glob("*/config.yaml"))
+
+
 def existing_run(name: str | Path) -> Path:
     """The same; raises a `UserError` where there is no run, with one that is spelt like it."""
     folder = run_folder(name)
     if not (folder / "config.yaml").is_file():
+        if folder.parent == ZOO:
+            models = [f"{ZOO.name}/{path.name}" for path in zoo_models()]
+            raise UserError(f"{name}: no such model; {suggest(str(name), models)}")
         near = [str(p.parent) for p in Path("runs").glob("*/*/config.yaml")]
         hint = suggest(str(folder), near) or "try: attnlab runs --below FOLDER"
         raise UserError(f"{folder}: not a run's folder; {hint}")

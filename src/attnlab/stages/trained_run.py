@@ -23,7 +23,7 @@ from attnlab.data.prepared import Prepared
 from attnlab.errors import RunError, UserError
 from attnlab.metrics.pooled import map_metrics
 from attnlab.models.ensemble import Member, together
-from attnlab.stages.prepare import prepared_data
+from attnlab.stages.prepare import data_of
 from attnlab.stages.run import Run, open_run
 from attnlab.tasks.task import Task, build_model
 from attnlab.training.checkpoint import not_finite, provenance, read_checkpoint
@@ -50,7 +50,7 @@ class TrainedRun:
     @cached_property
     def prepared(self) -> Prepared:
         """Its data."""
-        return prepared_data(self.config)
+        return data_of(self.folder, self.config)
 
     @cached_property
     def device(self) -> torch.device:

@@ -1,0 +1,94 @@
+"""`attnlab zoo`: models that come with the package answer at once, and runs become as small."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import attnlab
+from attnlab.cli import main
+from attnlab.errors import UserError
+from attnlab.stages.run import ZOO, existing_run, zoo_models
+from attnlab.stages.zoo import MIB, size_of
+from tests.commands import small
+
+TEXTS = {  # model -> a text, and how its answer begins
+    "dates": ("3 May 2021", "2021-05-03"),
+    "reviews": ("The film is wonderful and I loved it.", "positive"),
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> attnlab.TrainedRun:
+    return attnlab.train(small(tmp_path_factory.mktemp("dates")))
+
+
+@pytest.mark.parametrize("model", TEXTS)
+def test_a_model_of_the_package_answers_a_text(
+    model: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text, answer = TEXTS[model]
+    assert main(["predict", f"zoo/{model}", text]) == 0
+    (said,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert said["predictions"][0]["answer"] == answer
+    assert list(tmp_path.iterdir()) == [], "no data were needed"
+
+
+def test_every_model_is_listed_is_small_and_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    models = zoo_models()
+    assert {path.name for path in models} >= TEXTS.keys()
+    assert main(["zoo"]) == 0
+    said = capsys.readouterr().out
+    for path in models:
+        assert size_of(path) < 3 * MIB
+        assert f"zoo/{path.name} " in said
+        run = attnlab.load(f"zoo/{path.name}")
+        assert run.config.paths.prepared == "prepared"
+        assert sum(p.numel() for p in run.model.parameters()) == run.figures["cost"]["parameters"]
+
+
+def test_a_packed_run_answers_as_it_did_without_its_data(
+    trained: attnlab.TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["zoo", "pack", str(trained.folder), "mine"]) == 0
+    packed = attnlab.load("mine")
+    one, other = (run.predict("3 May 2021")[0] for run in (trained, packed))
+    assert (one.text, one.score) == (other.text, other.score)
+    assert packed.figures["answer"] == trained.figures["answer"]
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    (answer,) = packed.predict("test", limit=1)  # of examples that are made now
+    assert answer.text == trained.predict("test", limit=1)[0].text
+    assert (tmp_path / "prepared").is_dir()
+    assert len(packed.explain("3 May 2021", ["attention"])[0].scores["attention"]) > 0
+
+
+def test_what_was_changed_since_is_refused(trained: attnlab.TrainedRun, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    assert main(["zoo", "pack", str(trained.folder), str(folder)]) == 0
+    assert main(["zoo", "pack", str(trained.folder), str(folder)]) == 2, "it is there"
+    vocabulary = folder / "prepared" / "vocabulary.json"
+    vocabulary.write_text(vocabulary.read_text(encoding="utf-8").replace("text", "test", 1))
+    with pytest.raises(UserError, match="not what was packed"):
+        attnlab.load(folder).predict("3 May 2021")
+
+
+def test_the_package_keeps_no_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "zoo/dates"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("attnlab: zoo/dates: belongs to the package, which keeps no results;")
+    with pytest.raises(UserError, match="did you mean 'zoo/dates'"):
+        existing_run("zoo/datse")
+    shutil.copytree(ZOO / "dates", tmp_path / "zoo" / "own")
+    assert existing_run("zoo/own") == Path("zoo/own"), "a folder of that name comes first"
+    assert main(["zoo", "pack", "zoo/own"]) == 2
