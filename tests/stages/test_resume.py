@@ -59,6 +59,16 @@ def stop_after(command: list[str], folder: Path, steps: int, number: signal.Sign
     return printed
 
 
+def test_a_run_that_ended_at_a_number_of_steps_goes_on_to_a_larger_one(tmp_path: Path) -> None:
+    """20 steps are an epoch, which `max_epochs` allows two of, however often training stops."""
+    words = [*LONGER, f"paths.run={tmp_path / 'run'}", "resume=auto", "stages=[prepare,train]"]
+    for limit, reached in ((8, 8), (13, 13), (27, 27), (-1, 40)):
+        train_small(tmp_path, *words, f"trainer.max_steps={limit}")
+        last = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+        assert last["global_step"] == reached
+    assert steps_done(tmp_path / "run") == 40
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")

@@ -182,6 +182,16 @@ class Learner(pl.LightningModule):
             )
         checkpoint[FORMAT] = self.about
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on within the epoch in which `max_steps` ended, which Lightning counts as done."""
+        loop = checkpoint["loops"]["fit_loop"]
+        for loader in loop["state_dict"].get("combined_loader", []):
+            epoch = loader["epoch"]  # of the next batch, as the loader itself counts
+            if loader["skip"] and loop["epoch_progress"]["current"]["completed"] > epoch:
+                begun = {"ready": epoch + 1, "started": epoch + 1}
+                done = {"processed": epoch, "completed": epoch}
+                loop["epoch_progress"] = dict.fromkeys(("total", "current"), begun | done)
+
     def parameter_names(self) -> list[str]:
         """What a checkpoint calls the parameters."""
         return [name for name, _ in self.named_parameters()]
