@@ -34,8 +34,8 @@ run: setup  ## train the default experiment: no network, no account, no GPU
 test: setup  ## the default test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
 
-test-end-to-end: setup  ## two long tests: the default experiment from a fresh clone, the tutorial
-	$(BIN)/python -m pytest -m slow tests/test_end_to_end.py tests/test_tutorial.py
+test-end-to-end: setup  ## long tests: the default experiment, the tutorial, the first day by the wheel
+	$(BIN)/python -m pytest -m slow tests/test_end_to_end.py tests/test_tutorial.py tests/test_first_day.py
 
 test-slow: setup  ## every long test
 	$(BIN)/python -m pytest -m slow
