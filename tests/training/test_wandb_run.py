@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from attnlab.config import compose
 from attnlab.config.trainer import Logging
@@ -298,6 +299,32 @@ def test_a_resumed_run_is_the_same_run(tmp_path: Path, monkeypatch: pytest.Monke
             logger.log_metrics({"train/loss": 1.0 / part}, step=part)
     ids = [record["run_id"] for log in logs(tmp_path) for record in of_kind("run", log)]
     assert ids == 2 * [(tmp_path / "checkpoints" / "wandb_id.txt").read_text().strip()]
+
+
+def test_a_run_of_a_sweep_has_the_id_that_its_agent_gave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "abcd1234")
+    with connected(settings(), tmp_path, "dates", {}):
+        pass
+    monkeypatch.delenv("WANDB_RUN_ID")
+    assert (tmp_path / "checkpoints" / "wandb_id.txt").read_text() == "abcd1234\n"
+    assert of_kind("run", logs(tmp_path)[-1])[0]["run_id"] == "abcd1234"
+
+
+def test_the_search_that_the_docs_describe_trains_what_it_says() -> None:
+    search = yaml.safe_load((REPOSITORY / "docs" / "wandb_sweep.yaml").read_text())
+    given = [
+        f"{key}={each.get('values', [each.get('max')])[-1]}"
+        for key, each in search["parameters"].items()
+    ]
+    (first, stage), fixed = search["command"][:2], search["command"][2:-1]
+    assert (first, stage, search["command"][-1]) == ("attnlab", "train", "${args_no_hyphens}")
+    config, _ = compose.load([*fixed, *given])
+    assert (config.attention.name, config.model.dim) == ("multihead", 256)
+    assert config.trainer.optimizer.lr == 1e-2
+    assert config.logger.loggers["wandb"].mode == "online"  # type: ignore[attr-defined]
+    assert search["metric"]["name"] == config.trainer.checkpoints.monitor
 
 
 def test_steps_that_go_back_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

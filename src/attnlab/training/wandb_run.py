@@ -42,7 +42,7 @@ class Wandb(RunLogger):
                 name=run.name,
                 group=run.name,  # runs that differ in seeds and numbers alone
                 dir=run.folder,
-                id=run.remembered("wandb", lambda: uuid.uuid4().hex[:8]),
+                id=run.remembered("wandb", _new_id),
                 project=run.project,
                 entity=entity,
                 mode=mode,
@@ -87,6 +87,11 @@ class Wandb(RunLogger):
     def finish(self, failed: bool) -> None:
         """A crash would otherwise count as finished."""
         self.wandb.finish(exit_code=int(failed))
+
+
+def _new_id() -> str:
+    """The id that the agent of a W&B sweep gave to the process; one of our own without an agent."""
+    return os.environ.get("WANDB_RUN_ID") or uuid.uuid4().hex[:8]
 
 
 def _cell(value: Any) -> Any:
