@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import wave
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import attnlab
 from attnlab.cli import main
+from attnlab.config.compose import load
 from attnlab.errors import UserError
 from attnlab.stages.run import ZOO, existing_run, zoo_models
 from attnlab.stages.zoo import MIB, size_of
@@ -17,8 +22,20 @@ from tests.commands import small
 
 TEXTS = {  # model -> a text, and how its answer begins
     "dates": ("3 May 2021", "2021-05-03"),
+    "support": (
+        "customer : i have a question about my helmet . agent : what is the matter with it ? "
+        "customer : it fell apart after one day . customer : please refund me . agent : may i have "
+        "the number ? customer : yes , 7 4 3 . agent : when does it suit you ? customer : friday .",
+        "we are sorry . the money for the helmet of order 7 4 3 is yours by friday .",
+    ),
     "reviews": ("The film is wonderful and I loved it.", "positive"),
 }
+
+
+def first_example(dataset: str) -> Any:
+    """Of the test split of an embedded dataset."""
+    config, _ = load([f"dataset={dataset}", "task=classify" if dataset == "canvas" else "seed=0"])
+    return next(iter(config.dataset.build().examples("test")))
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +56,31 @@ def test_a_model_of_the_package_answers_a_text(
     (said,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert said["predictions"][0]["answer"] == answer
     assert list(tmp_path.iterdir()) == [], "no data were needed"
+
+
+def test_pictures_are_read_from_files(tmp_path: Path) -> None:
+    """A PNG of twice the size, in colour, has the answer of the pixels themselves."""
+    run = attnlab.load("zoo/digits")
+    pixels = first_example("canvas").inputs["image"]
+    grey = Image.fromarray((255 * np.asarray(pixels)[0]).astype(np.uint8))
+    grey.resize((64, 64), Image.Resampling.NEAREST).convert("RGB").save(tmp_path / "a.png")
+    read, given = run.predict([str(tmp_path / "a.png"), {"image": pixels}])
+    assert read.text == given.text
+    np.testing.assert_allclose(read.map, given.map, atol=0.05)
+    (tmp_path / "b.png").write_text("no picture")
+    with pytest.raises(UserError, match=r"b\.png' is no picture"):
+        run.predict(str(tmp_path / "b.png"))
+
+
+def test_sounds_are_read_from_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    example = first_example("tones")
+    samples = np.asarray(example.inputs["audio"])
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((1, 2, example.meta["sample_rate"], 0, "NONE", ""))
+        file.writeframes((samples / np.abs(samples).max() * 32767).astype("<i2").tobytes())
+    assert main(["predict", "zoo/tones", str(tmp_path / "a.wav"), "--no-maps"]) == 0
+    (said,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert said["predictions"][0]["answer"] == "".join(example.answer)
 
 
 def test_every_model_is_listed_is_small_and_is_read(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -20,7 +21,7 @@ from attnlab.config.evaluation import Combine
 from attnlab.config.section import is_name
 from attnlab.errors import UserError
 from attnlab.stages import trusted_plugins
-from attnlab.stages.run import LATEST, Run, open_run, with_changes
+from attnlab.stages.run import LATEST, Run, open_run, run_folder, with_changes
 from attnlab.text_files import write_whole
 
 if TYPE_CHECKING:
@@ -95,7 +96,9 @@ def leading_runs(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _is_run(word: str) -> bool:
-    return word == LATEST or (Path(word) / "config.yaml").is_file()
+    with suppress(OSError, ValueError):  # of a text that no file can be called
+        return word == LATEST or (run_folder(word) / "config.yaml").is_file()
+    return False
 
 
 def show_members(ensemble: TrainedEnsemble, figures: dict[str, Any]) -> None:

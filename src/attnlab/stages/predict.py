@@ -2,6 +2,7 @@
 
     attnlab predict zoo/dates "3 May 2004"               # a model that comes with the package
     attnlab predict RUN "3 May 2004"                     # texts, to the terminal
+    attnlab predict zoo/digits picture.png               # files, where pictures or sounds are read
     attnlab predict RUN                                  # the test split
     attnlab predict RUN --input texts.txt --output -     # a text a line, to the terminal
     attnlab predict RUN --input new.csv --n-best 5       # by column: .csv .tsv .jsonl .parquet

@@ -15,13 +15,15 @@ from attnlab.config.compose import config_dir
 from attnlab.config.dataset import Dataset
 from attnlab.config.schema import Config
 from attnlab.data.example import Array, Example, Split, Value
-from attnlab.data.inputs import Sentences, Sound, Text
+from attnlab.data.inputs import Picture, Sentences, Sound, Text
 from attnlab.data.prepared import Prepared
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.datasets.readers.columns_config import Reader
 from attnlab.datasets.readers.config import Files
 from attnlab.datasets.readers.files import BadRowError
+from attnlab.datasets.readers.pictures import picture_of
 from attnlab.datasets.readers.rows import Row
+from attnlab.datasets.readers.sounds import adjusted, sound_of
 from attnlab.datasets.readers.words import Wording, text
 from attnlab.errors import UserError, suggest
 
@@ -45,10 +47,6 @@ def read_requests(
     if not files:
         examples = prepared.examples(split)
         return (Request(example.id, example, answered=True) for example in examples)
-    for name, modality in prepared.codec.inputs.items():
-        if not isinstance(modality, Text | Sentences):
-            problem = f"input '{name}' is a {modality.form}, and files of texts are read"
-            raise UserError(f"--input: {problem}; try: --split test")
     reader = RequestReader(config, prepared)
     return (reader.request(row) for row in _rows(files, list(prepared.codec.inputs)))
 
@@ -84,6 +82,8 @@ class RequestReader:
         self.optional = set(self.inputs) if config.model.input_dropout else dataset.may_lack
         self.wording = wording_of(dataset)
         self.longest = dataset.words.longest if isinstance(dataset, Files) else None
+        seconds, loudness = getattr(dataset, "longest", None), getattr(dataset, "loudness", None)
+        self.sound = {"longest": seconds, "loudness": loudness}  # of a dataset of sounds
 
     def request(self, row: Row) -> Request:
         """The row's inputs; a column is called as in training, or as the input."""
@@ -107,6 +107,8 @@ class RequestReader:
         if column not in row.values:
             hint = suggest(self.columns.get(name, name), row.values)
             raise UserError(f"--input: no column '{name}' in {row.file}; {hint}")
+        if not isinstance(self.inputs[name], Text | Sentences):
+            return self._file(name, text(value, column))
         return self._read(name, value, column)[: self.longest]
 
     def _array(self, name: str, value: np.ndarray) -> Array:
@@ -116,12 +118,29 @@ class RequestReader:
             raise BadRowError(f"'{name}' is a {modality.form}, not an array")
         if isinstance(modality, Sound) and axes != 1:
             raise BadRowError(f"'{name}' has {axes} axes; samples of a sound have one")
-        return value if value.dtype == np.uint8 else value.astype(np.float32)
+        # Bytes as shares of light: pictures of both kinds may be in one batch.
+        scale = 255 if value.dtype == np.uint8 and isinstance(modality, Picture) else 1
+        return value.astype(np.float32) / np.float32(scale)
+
+    def _file(self, name: str, path: str) -> Array:
+        """The picture or sound of a file, as the model reads it."""
+        modality = self.inputs[name]
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            problem = f"'{name}' is a {modality.form}: a file or an array is needed"
+            raise BadRowError(f"{problem}; {path}: {error.strerror}") from None
+        if isinstance(modality, Picture):
+            size = modality.height, modality.width
+            return self._array(name, picture_of(content, path, modality.channels, size))
+        assert isinstance(modality, Sound)
+        samples = sound_of(content, path, modality.sample_rate)
+        if not len(samples):
+            raise BadRowError(f"'{path}' is empty")
+        return adjusted(samples, modality.sample_rate, **self.sound)
 
     def _read(self, name: str, value: Any, column: str) -> list[str] | list[list[str]]:
         modality = self.inputs[name]
-        if not isinstance(modality, Text | Sentences):
-            raise BadRowError(f"'{name}' is a {modality.form}: an array is needed")
         if self.wording is not None and isinstance(modality, Sentences):
             return self.wording.in_sentences(value, column).units
         return in_units(value, self.wording, self.texts[name], column)

@@ -26,6 +26,7 @@ from attnlab.errors import UserError
 
 MOST_PIXELS = 64_000_000  # of a picture as it is stored
 MODES: dict[str, str] = {"grey": "L", "rgb": "RGB"}
+Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,28 +67,48 @@ class PictureSource(MediaSource):
         return {} if self.gold is None else {"dataset.gold.column": self.gold.column}
 
     def opened(self, content: bytes, name: str) -> np.ndarray:
-        try:
-            with _no_warning(), Image.open(io.BytesIO(content)) as picture:
-                width, height = picture.size
-                if width * height > MOST_PIXELS:
-                    raise BadRowError(
-                        f"'{name}' has {width} x {height} pixels, more than {MOST_PIXELS:,}"
-                    )
-                return np.asarray(picture.convert(MODES[self.colour]))
-        except Image.DecompressionBombError as error:
-            raise BadRowError(f"'{name}' is too large ({error})") from None
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise BadRowError(f"'{name}' is no picture ({error})") from None
+        return _opened(content, name, MODES[self.colour])
 
     def _brought(self, picture: Image.Image) -> Image.Image:
         picture = picture.convert(MODES[self.colour])
-        if self.size is None or picture.size == (self.size[1], self.size[0]):
-            return picture
-        return picture.resize((self.size[1], self.size[0]), Image.Resampling.BOX)
+        return picture if self.size is None else _of_size(picture, self.size)
 
     @cached_property
     def _gold(self) -> Fixations | MarkedBoxes | None:
         return None if self.gold is None else self.gold.build()
+
+
+def picture_of(content: bytes, name: str, channels: int, size: tuple[int, int]) -> Pixels:
+    """The pixels of a file as a model reads them: channels x height x width.
+
+    Raises:
+        BadRowError: it cannot be read.
+    """
+    stored = Image.fromarray(_opened(content, name, {1: "L", 3: "RGB"}[channels]))
+    return np.asarray(_of_size(stored, size)).reshape(*size, channels).transpose(2, 0, 1)
+
+
+def _opened(content: bytes, name: str, mode: str) -> Pixels:
+    """height x width, or height x width x 3."""
+    try:
+        with _no_warning(), Image.open(io.BytesIO(content)) as picture:
+            width, height = picture.size
+            if width * height > MOST_PIXELS:
+                problem = f"has {width} x {height} pixels, more than {MOST_PIXELS:,}"
+                raise BadRowError(f"'{name}' {problem}")
+            return np.asarray(picture.convert(mode))
+    except Image.DecompressionBombError as error:
+        raise BadRowError(f"'{name}' is too large ({error})") from None
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise BadRowError(f"'{name}' is no picture ({error})") from None
+
+
+def _of_size(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Brought to this height and width."""
+    height, width = size
+    if picture.size == (width, height):
+        return picture
+    return picture.resize((width, height), Image.Resampling.BOX)
 
 
 def _no_warning() -> warnings.catch_warnings:
@@ -103,8 +124,6 @@ def _image(pixels: np.ndarray) -> Image.Image:
 
 
 TOGETHER = 256  # pictures of a split that lend pieces to one another
-
-Pixels = npt.NDArray[np.uint8]
 Random = np.random.Generator
 
 

@@ -38,28 +38,45 @@ class SoundSource(MediaSource):
         samples = self.array(row)
         if samples.ndim != 1 or not len(samples):
             raise BadRowError(f"not a sound: an array of shape {samples.shape}")
-        if self.longest is not None:
-            samples = samples[: round(self.longest * self.sample_rate)]
-        if self.loudness is not None:
-            loudness = math.sqrt(float(np.square(samples).mean()))
-            samples = samples * (self.loudness / max(loudness, 1e-6))
+        samples = adjusted(samples, self.sample_rate, self.longest, self.loudness)
         return Example(
             id=name,
-            inputs={"audio": samples.astype(np.float32)},
+            inputs={"audio": samples},
             answer=self.answered(row),
             attended="audio",
             meta={"row": row.place, "sample_rate": self.sample_rate, "hop": self.hop},
         )
 
     def opened(self, content: bytes, name: str) -> np.ndarray:
-        samples, rate = _decoded(content, name)
-        if not 0 < rate <= FASTEST:
-            raise BadRowError(f"'{name}' has {rate:,} samples a second, 0 or more than {FASTEST:,}")
-        if len(samples) * self.sample_rate / rate > MOST_SAMPLES:
-            raise BadRowError(f"'{name}' has more than {MOST_SAMPLES:,} samples")
-        if rate != self.sample_rate and len(samples):
-            samples = _at_rate(samples, rate, self.sample_rate)
-        return samples
+        return sound_of(content, name, self.sample_rate)
+
+
+def sound_of(content: bytes, name: str, sample_rate: int) -> Samples:
+    """The samples of a file at this rate.
+
+    Raises:
+        BadRowError: it cannot be read.
+    """
+    samples, rate = _decoded(content, name)
+    if not 0 < rate <= FASTEST:
+        raise BadRowError(f"'{name}' has {rate:,} samples a second, 0 or more than {FASTEST:,}")
+    if len(samples) * sample_rate / rate > MOST_SAMPLES:
+        raise BadRowError(f"'{name}' has more than {MOST_SAMPLES:,} samples")
+    if rate != sample_rate and len(samples):
+        samples = _at_rate(samples, rate, sample_rate)
+    return samples
+
+
+def adjusted(
+    samples: Samples, sample_rate: int, longest: float | None, loudness: float | None
+) -> Samples:
+    """Cut to so many seconds, and brought to a loudness (the root of the mean square)."""
+    if longest is not None:
+        samples = samples[: round(longest * sample_rate)]
+    if loudness is not None:
+        own = math.sqrt(float(np.square(samples).mean()))
+        samples = samples * (loudness / max(own, 1e-6))
+    return samples.astype(np.float32)
 
 
 def _decoded(content: bytes, name: str) -> tuple[Samples, int]:
