@@ -14,13 +14,21 @@ FILES = sorted((config_dir() / "experiment").glob("*.yaml"))
 EXPERIMENTS = [path.stem for path in FILES if "paths.data=FOLDER" not in path.read_text()]
 
 
+PAIRS = ["dataset.length=24", "dataset.pairs=4"]
+SIZES = {
+    "recall": PAIRS,
+    "induction": PAIRS,
+    "haystack": ["dataset.length=40", "dataset.distractors=1"],
+}
+
+
 def tiny(experiment: str) -> list[str]:
     """Overrides that make an experiment a matter of seconds, whatever its dataset and model."""
-    config, plain = load([f"experiment={experiment}"])
+    config, _ = load([f"experiment={experiment}"])
     assert isinstance(config.dataset, Generated)
     overrides = [f"experiment={experiment}", *SHORT]
     overrides += ["dataset.train=128", "dataset.val=4", "dataset.test=4"]
-    overrides += ["dataset.length=24", "dataset.pairs=4"] if "length" in plain["dataset"] else []
+    overrides += SIZES.get(config.dataset.kind, [])
     overrides += ["model.feedforward_dim=16"] if config.model.kind == "transformer" else []
     return [*overrides, "model.dim=16"]
 

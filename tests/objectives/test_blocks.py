@@ -90,6 +90,7 @@ def test_masses_of_the_forward_pass_serve_where_all_blocks_are_read() -> None:
     term = learning(BlockDistillation(rows=4, pool="mean"), model)
     expected = dense_mass(call)
     target = term.target(view, call, model.attention.structure.sides(call))
+    assert target is not None
     torch.testing.assert_close(target[0].float(), expected[0], atol=1e-5, rtol=1e-4)
 
 
@@ -120,7 +121,9 @@ def test_gold_of_positions_is_summed_over_their_blocks() -> None:
     gold = np.zeros((LENGTH, LENGTH), np.float32)
     gold[100, 20] = gold[110, 50] = gold[140, 139] = 1
     target = span_target([[(0, 1)]] * LENGTH, LENGTH)
-    target = collate_targets([type(target)(gold, gold.any(1), np.ones(LENGTH, bool))], 150, LENGTH)
+    target = collate_targets(
+        [type(target)(gold, np.asarray(gold.any(1)), np.ones(LENGTH, bool))], 150, LENGTH
+    )
     view.batch.target = target
     view.taps["encoder.self.0"].calls = [
         view.taps["encoder.self.0"].calls[0].sample(torch.tensor([0]))

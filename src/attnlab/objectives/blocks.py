@@ -9,25 +9,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from attnlab.attention.block_scores import Learned, Sides, dense_mass
-from attnlab.attention.blocks import count
 from attnlab.attention.call import Call
 from attnlab.attention.predicted import Predicted
-from attnlab.attention.taps import resolve, sites
+from attnlab.metrics.blocks import Asking, gold_of_blocks, positions_of_rows, predictors
 from attnlab.objectives.attention import cross_entropy
 from attnlab.objectives.terms import StepView, Term, TermLoss
-
-
-def predictors(model: nn.Module) -> dict[str, Predicted]:
-    """The structures of a model that choose blocks, by their sites."""
-    found = {site: attention.structure for site, attention in sites(model).items()}
-    return {site: each for site, each in found.items() if isinstance(each, Predicted)}
 
 
 class BlockTerm(Term):
@@ -110,35 +102,11 @@ class BlockGold(BlockTerm):
     by all.
     """
 
-    def __init__(self, *, queries: Literal["last", "all"]) -> None:
+    def __init__(self, *, queries: Asking) -> None:
         super().__init__()
-        self.queries = queries
+        self.queries: Asking = queries
 
     def target(self, view: StepView, call: Call, sides: Sides) -> Tensor | None:
-        gold, size = view.batch.target, sides.key.shape[3]
-        if gold.weights.shape[2] != call.keys:  # of another input
-            return None
-        marked = gold.weights * gold.rows()[:, :, None]  # batch x rows x keys
-        if resolve(view.model, view.task.map).attention.role == "self":
-            rows = self._by_position(view, marked, call.queries, size)
-        else:
-            rows = marked.sum(1, keepdim=True) * self._asking(sides)[:, :, None]
-        keys = pad(rows, (0, -call.keys % size)).unflatten(-1, (-1, size)).sum(-1)
-        return keys[:, None]
-
-    def _by_position(self, view: StepView, marked: Tensor, queries: int, size: int) -> Tensor:
-        """Rows of gold summed over the blocks of the positions that they belong to."""
-        positions: Any = view.task.rows(view.scores, view.batch)
-        if positions is None:
-            positions = torch.arange(marked.shape[1], device=marked.device).expand(len(marked), -1)
-        block = (positions[:, : marked.shape[1]] // size)[:, :, None].expand_as(marked)
-        empty = marked.new_zeros(len(marked), count(queries, size), marked.shape[2])
-        return empty.scatter_add(1, block, marked)
-
-    def _asking(self, sides: Sides) -> Tensor:
-        """batch or 1 x query blocks: which blocks of queries should read the evidence."""
-        there = sides.asking.any(-1)
-        if self.queries == "all":
-            return there
-        last = there.long().cumsum(-1)
-        return there & (last == last[:, -1:])
+        positions = positions_of_rows(view.task, view.model, view.scores, view.batch)
+        gold = gold_of_blocks(view.batch.target, sides, call.keys, positions, self.queries)
+        return None if gold is None else gold[:, None]

@@ -35,7 +35,7 @@ from attnlab.training.data_module import PreparedData
 from attnlab.training.history import History, MapRecorder, Maps, Recorded
 from attnlab.training.loggers import RunLogger, Table
 
-GROUPS = ("answer", "attention", "calibration", "trust", "cost")
+GROUPS = ("answer", "attention", "blocks", "calibration", "trust", "cost")
 COLUMNS = ["id", "tokens", "prediction", "gold", "right", "map", "mass_on_gold"]
 
 

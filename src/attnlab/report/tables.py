@@ -200,7 +200,7 @@ def show_figures(title: str, folder: Path, figures: Mapping[str, Any]) -> None:
     table = rich.table.Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("", "", "test", "95% interval", "uniform", "oracle", "better"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
-    for group, name, value in _figures_of(figures, "answer", "calibration"):
+    for group, name, value in _figures_of(figures, "answer", "calibration", "blocks"):
         interval = _range(figures, name)
         table.add_row(group, name, _number(value), interval, "", "", _better(name, figures))
     for control, controlled in figures["answer_controls"].items():
@@ -242,7 +242,7 @@ def explanations(figures: Mapping[str, Any]) -> Iterator[str]:
     no map finds them all.
     """
     oracle = figures["controls"].get("oracle", {})
-    for group, name, value in _figures_of(figures, "answer", "attention", "calibration"):
+    for group, name, value in _figures_of(figures, "answer", "attention", "blocks", "calibration"):
         about = figures["about"].get(name)
         if value is None or about is None:
             continue

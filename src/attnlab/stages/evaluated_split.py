@@ -21,6 +21,7 @@ from attnlab.data.batch import Batch
 from attnlab.data.example import Split
 from attnlab.data.loader import Items, eval_loader
 from attnlab.data.prepared import Prepared
+from attnlab.metrics.blocks import ReadBlocks, positions_of_rows, recorded_choices
 from attnlab.metrics.calibration import Calibration, ScoredChoices, temperature
 from attnlab.metrics.controls import PositionPrior, controls
 from attnlab.metrics.figures import Interval, defined, facts
@@ -76,7 +77,7 @@ def evaluate(trained: TrainedRun, folder: Path | None = None, split: Split = "te
     }
     figures["about"] = {
         name: fact.plain()
-        for group in ("answer", "attention", "calibration", "cost")
+        for group in ("answer", "attention", "blocks", "calibration", "cost")
         for name in figures.get(group, {})
         if (fact := facts(name)) is not None
     }
@@ -110,6 +111,7 @@ class Evaluation:
         changes = MAP_CHANGES if run.config.task.map_decides else {}
         self.changed = {name: Changed() for name in changes}
         self.heads = HeadMaps()
+        self.blocks = ReadBlocks()  # nothing where no structure chooses blocks
         golds = [gold_text(example, prepared.codec) for example in self.examples]
         self.chosen = set(choose_examples(golds, SHOWN))  # positions in the split
         self.shown: list[ShownExample] = []
@@ -126,8 +128,15 @@ class Evaluation:
         model, task = self.learner.model, self.learner.task
         chosen = [i for i, index in enumerate(batch.index.tolist()) if index in self.chosen]
         recorded = chosen if len(members(model)) == 1 else []  # heads of one model say little here
-        with task.tap(model) as tap, self.heads.record(model, recorded) as probes:
+        with (
+            task.tap(model) as tap,
+            self.heads.record(model, recorded) as probes,
+            recorded_choices(model) as calls,
+        ):
             scores = task.run(model, batch)
+        if calls:
+            positions = positions_of_rows(task, model, scores, batch)
+            self.blocks.update(calls, batch.target, positions)
         rows = list(_rows(task, scores, batch))
         self.heads.keep(probes, [rows[i] for i in chosen])
         weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
@@ -180,7 +189,8 @@ class Evaluation:
     def figures(self) -> Figures:
         """Every figure of the split, by what it is about."""
         computed = self.evaluator.compute()
-        return {
+        blocks = {"blocks": self.blocks.compute()} if len(self.blocks.examples) else {}
+        return blocks | {
             "answer": {name: value for name, value in computed.items() if "/" not in name},
             "attention": self.evaluator.compute_maps(),
             "trust": {n: m.compute()["changed"] for n, m in self.changed.items()},
@@ -190,7 +200,8 @@ class Evaluation:
         }
 
     def _intervals(self) -> Iterator[tuple[str, Interval]]:
-        for metric in (*self.evaluator.answers, *self.evaluator.maps):
+        blocks = [self.blocks] if len(self.blocks.examples) else []
+        for metric in (*self.evaluator.answers, *self.evaluator.maps, *blocks):
             yield from metric.intervals().items()  # type: ignore[operator]
         for name, metric in self.changed.items():
             yield f"trust/{name}", metric.intervals()["changed"]

@@ -16,7 +16,8 @@ from attnlab.datasets.generators.generator import Generator, split_of
 
 CONF = Path(__file__).parents[3] / "conf" / "dataset"
 NAMES = [
-    "baskets", "canvas", "dates", "induction", "questions", "ratings", "recall", "reviews", "tones"
+    "baskets", "canvas", "dates", "haystack", "induction", "questions", "ratings", "recall",
+    "reviews", "tones",
 ]  # fmt: skip
 SMALL = {"train": 100, "val": 20, "test": 20}
 

@@ -147,6 +147,25 @@ class Recall(Generated, kind="recall", target="attnlab.datasets.generators.recal
         return self
 
 
+class Haystack(Generated, kind="haystack", target="attnlab.datasets.generators.haystack:Haystack"):
+    """Facts hidden in prose of any length, and a question that some of them answer."""
+
+    answers: ClassVar[str | None] = "label"
+
+    length: int = Field(ge=32, description="words of a text, the question included")
+    hops: Literal[1, 2, 3] = Field(
+        description="facts that the answer takes, one leading to another"
+    )
+    distractors: int = Field(ge=0, le=15, description="other people with facts of the same form")
+
+    @model_validator(mode="after")
+    def _facts_fit(self) -> Self:
+        least = 8 * self.hops * (self.distractors + 1) + 7  # words of facts and of a question
+        if self.length < least:
+            raise ValueError(f"so many facts need a length of {least} or more")
+        return self
+
+
 class Baskets(Generated, kind="baskets", target="attnlab.datasets.generators.baskets:Baskets"):
     """Item sequences in which a few known items decide what comes next."""
 

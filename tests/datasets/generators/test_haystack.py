@@ -1,0 +1,48 @@
+"""Haystack: the marked facts, and they alone, lead to the answer."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from pydantic import ValidationError
+
+from attnlab.datasets.generators.haystack import Haystack
+
+IS_AT = re.compile(r"(\w+) (?:went to|is now in) the (\w+)")
+TOOK = re.compile(r"(\w+) (?:took|has got) the (\w+)")
+PART = re.compile(r"the (\w+) (?:is part of|belongs to) the (\w+)")
+
+
+@pytest.mark.parametrize("hops", [1, 2, 3])
+@pytest.mark.parametrize("length", [130, 400])
+def test_marked_facts_lead_to_the_answer(hops: int, length: int) -> None:
+    made = Haystack(train=30, val=3, test=3, seed=0, length=length, hops=hops, distractors=4)
+    for example in made.examples("train"):
+        words = example.inputs["text"]
+        assert len(words) == length
+        facts = [" ".join(words[start:end]) for start, end in example.meta["evidence"]]
+        assert len(facts) == hops
+        assert all(words[end] == "." for _, end in example.meta["evidence"])
+        marked = {i for start, end in example.meta["evidence"] for i in range(start, end)}
+        assert set(example.target.weights[0].nonzero()[0].tolist()) == marked
+        text, said = " ".join(words), " . ".join(facts)
+        for source in (said, text):
+            where, holder = dict(IS_AT.findall(source)), {t: p for p, t in TOOK.findall(source)}
+            assert len(where) == (1 if source is said else 5)
+            name = words[-2]
+            person = name if hops == 1 else holder[name]
+            place = where[person]
+            assert example.answer == (dict(PART.findall(source))[place] if hops == 3 else place)
+
+
+def test_the_evidence_lies_anywhere() -> None:
+    made = Haystack(train=200, val=1, test=1, seed=0, length=128, hops=1, distractors=0)
+    starts = [example.meta["evidence"][0][0] for example in made.examples("train")]
+    assert min(starts) < 10
+    assert max(starts) > 105
+
+
+def test_facts_that_do_not_fit_are_refused(generator) -> None:
+    with pytest.raises(ValidationError, match="so many facts need a length of 71 or more"):
+        generator("haystack", length=70, hops=2, distractors=3)
