@@ -145,8 +145,8 @@ def test_the_predictor_alone_learns_and_counts_steps(term: BlockTerm) -> None:
     learning(term, model)(view).total.backward()
     trained = {name for name, p in model.named_parameters() if p.grad is not None}
     own = {
-        f"attention.structure.scores.{name}"
-        for name, _ in model.attention.structure.scores.named_parameters()
+        f"attention.structure.predictor.{name}"
+        for name, _ in model.attention.structure.predictor.named_parameters()
     }
     assert trained == own
     assert view.x.grad is None

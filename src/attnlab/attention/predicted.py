@@ -48,7 +48,8 @@ class Predicted(Structure):
         self.recent = 2 * block - 2  # from the first of a block to the last of the next one
         self.density, self.mass = density, mass
         self.sink, self.local, self.dense_steps = sink, local, dense_steps
-        self.scores = Learned(shape, width) if by == "learned" else WAYS[by]
+        self.by = by
+        self.predictor = Learned(shape, width) if by == "learned" else None
         self.register_buffer("trained_steps", torch.zeros((), dtype=torch.long))
 
     @property
@@ -82,7 +83,8 @@ class Predicted(Structure):
         and what it was predicted from."""
         sides = self.sides(call)
         with full_precision(call.query):
-            scores = self.scores(sides, call)
+            score = WAYS[self.by] if self.predictor is None else self.predictor
+            scores = score(sides, call)
         return scores.masked_fill(~sides.open, NEVER).log_softmax(-1).clamp_min(NEVER), sides
 
     def sides(self, call: Call) -> Sides:

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention.block_scores import Learned, Sides, dense_mass
+from attnlab.attention.block_scores import Sides, dense_mass
 from attnlab.attention.call import Call
 from attnlab.attention.predicted import Predicted
 from attnlab.metrics.blocks import Asking, gold_of_blocks, positions_of_rows, predictors
@@ -31,9 +31,7 @@ class BlockTerm(Term):
 
     def applies_to(self, model: nn.Module) -> bool:
         self.learning = {
-            site: each
-            for site, each in predictors(model).items()
-            if isinstance(each.scores, Learned)
+            site: each for site, each in predictors(model).items() if each.predictor is not None
         }
         return bool(self.learning)
 

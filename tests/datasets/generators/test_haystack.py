@@ -18,11 +18,14 @@ PART = re.compile(r"the (\w+) (?:is part of|belongs to) the (\w+)")
 @pytest.mark.parametrize("length", [130, 400])
 def test_marked_facts_lead_to_the_answer(hops: int, length: int) -> None:
     made = Haystack(train=30, val=3, test=3, seed=0, length=length, hops=hops, distractors=4)
+    seen = set()
     for example in made.examples("train"):
         words = example.inputs["text"]
         assert len(words) == length
         facts = [" ".join(words[start:end]) for start, end in example.meta["evidence"]]
-        assert len(facts) == hops
+        asked = example.meta["hops"]
+        seen.add(asked)
+        assert len(facts) == asked
         assert all(words[end] == "." for _, end in example.meta["evidence"])
         marked = {i for start, end in example.meta["evidence"] for i in range(start, end)}
         assert set(example.target.weights[0].nonzero()[0].tolist()) == marked
@@ -31,9 +34,10 @@ def test_marked_facts_lead_to_the_answer(hops: int, length: int) -> None:
             where, holder = dict(IS_AT.findall(source)), {t: p for p, t in TOOK.findall(source)}
             assert len(where) == (1 if source is said else 5)
             name = words[-2]
-            person = name if hops == 1 else holder[name]
+            person = name if asked == 1 else holder[name]
             place = where[person]
-            assert example.answer == (dict(PART.findall(source))[place] if hops == 3 else place)
+            assert example.answer == (dict(PART.findall(source))[place] if asked == 3 else place)
+    assert seen == set(range(1, hops + 1))
 
 
 def test_the_evidence_lies_anywhere() -> None:

@@ -154,7 +154,7 @@ class Haystack(Generated, kind="haystack", target="attnlab.datasets.generators.h
 
     length: int = Field(ge=32, description="words of a text, the question included")
     hops: Literal[1, 2, 3] = Field(
-        description="facts that the answer takes, one leading to another"
+        description="most facts that an answer takes; questions of fewer are mixed in"
     )
     distractors: int = Field(ge=0, le=15, description="other people with facts of the same form")
 
