@@ -309,6 +309,8 @@ def test_labels_whose_names_are_numbers_need_no_quotes() -> None:
         ("attention=dot attention/position=alibi model=transformer", "dates-transformer-dot+alibi"),
         ("experiment=reviews trainer/optimizer=adamw", "reviews-recurrent-additive-adamw"),
         ("name=mine objective=unsupervised", "mine"),
+        ("dataset=reviews task=classify model=recurrent", "reviews-recurrent-additive"),
+        ("dataset=support task=retrieve", "support-recurrent-additive-retrieve"),
     ],
 )
 def test_a_run_is_named_by_what_differs_from_the_experiment(words: str, name: str) -> None:

@@ -377,9 +377,9 @@ def test_too_long_a_text(folders: dict[str, Path], family: str, longest: int) ->
 
 def test_the_name_of_a_run_has_no_folder_in_it(folders: dict[str, Path]) -> None:
     config = config_of(folders["bert"], "task=classify", "dataset=reviews")
-    assert config.name == "reviews-bert-additive-classify"
+    assert config.name == "reviews-bert-additive"
     words = ["model=hf", "model.name=google/tiny", "task=classify", "dataset=reviews"]
-    assert load(["~experiment", *words])[0].name == "reviews-tiny-additive-classify"
+    assert load(["~experiment", *words])[0].name == "reviews-tiny-additive"
 
 
 class Touching:

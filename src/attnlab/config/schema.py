@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.dataset import Dataset
@@ -18,7 +18,7 @@ from attnlab.config.objective import ObjectiveConfig
 from attnlab.config.section import Name, Section, config_dir
 from attnlab.config.task import Task
 from attnlab.config.trainer import Logging, Trainer
-from attnlab.errors import Mistake
+from attnlab.errors import Mistake, UserError
 
 LONGEST_NAME = 120
 # Groups whose chosen options are part of a run's name, beside dataset, model and attention.
@@ -114,7 +114,8 @@ def named_by_differences(plain: Mapping[str, Any], overrides: Sequence[str]) -> 
     """The run's name with what differs from the experiment: `dates-recurrent-dot+sparsemax-mine`.
 
     Parts of the mechanism that are not those of its file stand behind `+`, chosen options of other
-    groups behind `-`. A name that the user gives stays as it is.
+    groups behind `-`, but for a task that is the only one for the dataset. A name that the user
+    gives stays as it is.
     """
     groups = [plain.get(group) for group in ("dataset", "model", "attention")]
     names = [str(each.get("name")) for each in groups if isinstance(each, dict)]
@@ -122,10 +123,24 @@ def named_by_differences(plain: Mapping[str, Any], overrides: Sequence[str]) -> 
         return plain.get("name")
     parts = [f"+{kind}" for kind in _changed_parts(plain["attention"])]
     words = (override.lstrip("+").partition("=") for override in overrides)
-    chosen = [option for group, _, option in words if IN_NAME.fullmatch(group)]
+    chosen = [
+        option
+        for group, _, option in words
+        if IN_NAME.fullmatch(group) and not (group == "task" and option == _only_task(plain))
+    ]
     clean = (re.sub(r"[^\w.]+", "+", option).strip("+") for option in chosen)
     options = [f"-{option}" for option in dict.fromkeys(clean) if option]
     return "".join([plain["name"], *parts, *options])[:LONGEST_NAME]
+
+
+def _only_task(plain: Mapping[str, Any]) -> str:
+    """The task that alone learns the dataset's answers, so that no name needs it; '' if several."""
+    try:
+        dataset = Dataset.model_validate(plain["dataset"])
+        suitable = [kind for kind, each in Task.kinds().items() if each.learns(dataset)]
+    except (ValidationError, UserError):  # reported when the whole config is checked
+        return ""
+    return suitable[0] if len(suitable) == 1 else ""
 
 
 def _changed_parts(attention: Mapping[str, Any]) -> list[str]:

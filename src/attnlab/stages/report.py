@@ -11,6 +11,7 @@ side, and whether their figures differ by more than chance.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from attnlab.report.page import Curves, ReportedRun
     from attnlab.report.recorded_maps import MapHistory
 
+# Overrides that set a value on which the result depends, but for where files are.
+PLACES = r"paths\.|hydra\.|logger\.|trainer\.progress|dataset\.(?!train|supervision|fold)"
+VALUE = re.compile(rf"\+*(?!{PLACES})(seed|\w+(\.\w+)+)=.{{1,40}}")
+SHOWN = 3  # of them in a title
 COMMAND = "write the HTML report of a run"
 
 
@@ -65,13 +70,21 @@ def write(runs: Sequence[Run], output: Path) -> Path:
     tables = [read_scores(run.folder, RESAMPLES) for run in runs]
     ids = [read_scores(run.folder, PER_EXAMPLE).get("id", []) for run in runs]
     compared = differences([run.figures for run in reported], tables, ids)
-    title = reported[0].name if len(runs) == 1 else _title([run.name for run in reported])
+    title = one_title(runs[0]) if len(runs) == 1 else _title([run.name for run in reported])
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         write_whole(output, page(title, reported, compared))
     except OSError as error:
         raise UserError(f"--output: cannot write {output} ({error.strerror})") from None
     return output
+
+
+def one_title(run: Run) -> str:
+    """The name of a run with the values that its command set, which names leave out."""
+    words: Sequence[str] = run.status.get("overrides", [])
+    values = [word.lstrip("+") for word in words if VALUE.fullmatch(word)]
+    more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
+    return f"{run.config.name} ({', '.join(values[:SHOWN])}{more})" if values else run.config.name
 
 
 def _title(names: Sequence[str]) -> str:
