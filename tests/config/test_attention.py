@@ -46,13 +46,6 @@ def test_schema_needs_no_torch() -> None:
     assert subprocess.run(command, env={"PYTHONPATH": source}, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", NAMED)
-def test_named_mechanisms_compose(name: str) -> None:
-    config = _composed(f"attention={name}")
-    assert config.name == name
-    assert mistakes(config, "attention") == []
-
-
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(CONF)))
 def test_files_begin_with_a_command_that_chooses_them(path: Path) -> None:
     """That it works is tested with those of all other files."""

@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 
 from attnlab.config import compose, recipes
 from attnlab.config.objective import MapTerm
-from attnlab.config.schema import broken_rules, named_by_differences
+from attnlab.config.schema import broken_rules
+from attnlab.datasets.generators.config import Generated
 from attnlab.errors import ConfigError, UserError
 from attnlab.stages.schema import schema
 
@@ -42,7 +43,14 @@ def test_every_yaml_begins_with_a_command_that_composes(option: str) -> None:
         words = [option]
     # A sweep's command (-m) is checked with the first of its values.
     overrides = [w.split(",")[0] if "-m" in words else w for w in words if "=" in w and w[0] != "-"]
-    compose.load(overrides)
+    config, _ = compose.load(overrides)
+    assert config.dataset.answer_form
+    if group == "attention":
+        assert config.attention.name == name
+    if overrides == [f"attention={name}"]:
+        assert config.name == f"dates-recurrent-{name}", "a mechanism is named by its file alone"
+    if group == "experiment":
+        assert isinstance(config.dataset, Generated) == ("paths.data=FOLDER" not in words)
 
 
 def test_default_config_is_right_and_fits_its_json_schema() -> None:
@@ -316,9 +324,3 @@ def test_labels_whose_names_are_numbers_need_no_quotes() -> None:
 def test_a_run_is_named_by_what_differs_from_the_experiment(words: str, name: str) -> None:
     config, plain = compose.load(words.split())
     assert config.name == plain["name"] == name
-
-
-def test_no_mechanism_of_the_package_differs_from_its_own_file() -> None:
-    for path in sorted((compose.config_dir() / "attention").glob("*.yaml")):
-        plain = compose.resolve(compose.compose([f"attention={path.stem}"]))
-        assert named_by_differences(plain, []) == f"dates-recurrent-{path.stem}"
