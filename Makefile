@@ -40,7 +40,7 @@ test-end-to-end: setup  ## long tests: the default experiment, the tutorial, the
 test-slow: setup  ## every long test
 	$(BIN)/python -m pytest -m slow
 
-test-faults: setup  ## kills, full disks and hostile files, about half an hour: docs/reliability.md
+test-faults: setup  ## kills, full disks and hostile files, less than an hour: docs/reliability.md
 	$(BIN)/python -m tests.faults
 
 docs: setup  ## the documentation as a site, in site/
