@@ -105,6 +105,7 @@ def test_a_packed_run_answers_as_it_did_without_its_data(
     one, other = (run.predict("3 May 2021")[0] for run in (trained, packed))
     assert (one.text, one.score) == (other.text, other.score)
     assert packed.figures["answer"] == trained.figures["answer"]
+    assert packed.run.status["state"] == "finished"
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     (answer,) = packed.predict("test", limit=1)  # of examples that are made now
     assert answer.text == trained.predict("test", limit=1)[0].text
@@ -126,9 +127,12 @@ def test_the_package_keeps_no_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["evaluate", "zoo/dates"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("attnlab: zoo/dates: belongs to the package, which keeps no results;")
+    for stage in ("evaluate", "explain", "report"):
+        assert main([stage, "zoo/dates"]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(
+            "attnlab: zoo/dates: belongs to the package, which keeps no results;"
+        )
     with pytest.raises(UserError, match="did you mean 'zoo/dates'"):
         existing_run("zoo/datse")
     shutil.copytree(ZOO / "dates", tmp_path / "zoo" / "own")

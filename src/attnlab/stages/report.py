@@ -50,6 +50,8 @@ def main(arguments: list[str]) -> None:
     runs = [open_run(folder, chosen.trust) for folder in chosen.runs]
     output = Path(chosen.output) if chosen.output else None
     if output is None:
+        if len(runs) == 1:
+            runs[0].require_writable()
         output = runs[0].folder / "report.html" if len(runs) == 1 else Path("comparison.html")
     print(write(runs, output))
     if chosen.export:

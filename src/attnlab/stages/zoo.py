@@ -29,6 +29,7 @@ from attnlab.report.summary import checksum, read_figures
 from attnlab.stages import trusted_plugins
 from attnlab.stages.prepare import PACKED
 from attnlab.stages.run import Run, open_run, read_config, zoo_models
+from attnlab.stages.run_status import write_status
 from attnlab.stages.sweep_table import print_whole
 from attnlab.text_files import write_whole
 
@@ -66,7 +67,9 @@ def show() -> None:
     for folder in zoo_models():
         table.add_row(*described(folder))
     print_whole(table)
-    print('try: attnlab predict zoo/dates "3 May 2021"; of pictures and sounds: --limit 3')
+    print(
+        'try: attnlab predict zoo/dates "3 May 2021"; where a picture or a sound is read: its file'
+    )
 
 
 def described(folder: Path) -> list[str]:
@@ -107,8 +110,8 @@ def pack(run: Run, folder: Path) -> Path:
     shutil.rmtree(draft, ignore_errors=True)
     (draft / PACKED).mkdir(parents=True)
     about = content["attnlab"] | {"config": {}}  # which stands beside it
-    kept = {"state_dict": content["state_dict"], "attnlab": about}
-    AtomicCheckpointIO().save_checkpoint(kept, draft / "checkpoints" / best.name)
+    weights = {"state_dict": content["state_dict"], "attnlab": about}
+    AtomicCheckpointIO().save_checkpoint(weights, draft / "checkpoints" / best.name)
     for pattern in ABOUT:
         for path in prepared.folder.glob(pattern):
             shutil.copyfile(path, draft / PACKED / path.name)
@@ -117,6 +120,9 @@ def pack(run: Run, folder: Path) -> Path:
     plain = from_here(run.plain | {"paths": usual})
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     write_whole(draft / "config.yaml", text)
+    kept = ("versions", "train_seconds", "peak_memory_mib")
+    status = {name: run.status[name] for name in kept if name in run.status}
+    write_status(draft, state="finished", **status)
     known = {name: value for name, value in figures.items() if name not in ("files", "history")}
     _write_json(draft / "metrics.json", known | {"checksum": checksum(known)})
     draft.rename(folder)
