@@ -42,6 +42,15 @@ def media(panels: list[dict[str, Any]]) -> list[list[str]]:
     return [p["config"]["mediaKeys"] for p in panels if p["viewType"] == "Media Browser"]
 
 
+def test_classes_have_their_confusion_matrix_and_table() -> None:
+    both = Logged(answer=["accuracy"], classes=True) | Logged(answer=["accuracy", "f1_macro"])
+    panels = sections(both)["Answer"]
+    assert [panel["viewType"] for panel in panels[:2]] == ["Bar Chart"] * 2
+    assert media(panels) == [["panels/confusion"]]
+    assert len(panels) == 4
+    assert len(sections(Logged(answer=["accuracy"]))["Answer"]) == 1
+
+
 def test_every_section_shows_what_the_run_logs(folder: Path) -> None:
     shown = sections(logged(open_run(folder)))
     assert list(shown) == ["Answer", "Attention", "Trust", "Maps", "Training"]

@@ -121,6 +121,10 @@ def test_what_was_changed_since_is_refused(trained: attnlab.TrainedRun, tmp_path
     vocabulary.write_text(vocabulary.read_text(encoding="utf-8").replace("text", "test", 1))
     with pytest.raises(UserError, match="not what was packed"):
         attnlab.load(folder).predict("3 May 2021")
+    meta = folder / "prepared" / "meta.json"
+    meta.write_text(json.dumps(json.loads(meta.read_text()) | {"files": ["vocabulary.json"]}))
+    with pytest.raises(UserError, match=r"meta\.json: damaged"):
+        attnlab.load(folder).predict("3 May 2021")
 
 
 def test_the_package_keeps_no_results(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
@@ -24,15 +25,15 @@ class Logged:
     curves: list[str] = field(default_factory=list)  # train/loss, val/loss, ...
     maps: list[str] = field(default_factory=list)  # names of pictures
     explained: bool = False  # whether `attnlab explain` was run
+    classes: bool = False  # whether answers are classes
 
     def __or__(self, other: Logged) -> Logged:
         """What either logs, each key once."""
-        both = {
-            each.name: list(dict.fromkeys([*getattr(self, each.name), *getattr(other, each.name)]))
-            for each in fields(self)
-            if each.name != "explained"
-        }
-        return Logged(**both, explained=self.explained or other.explained)
+        both: dict[str, Any] = {}
+        for name in (each.name for each in fields(self)):
+            one, two = getattr(self, name), getattr(other, name)
+            both[name] = one or two if isinstance(one, bool) else list(dict.fromkeys([*one, *two]))
+        return Logged(**both)
 
 
 def workspace(entity: str, project: str, logged: Logged) -> ws.Workspace:
@@ -55,12 +56,16 @@ def workspace(entity: str, project: str, logged: Logged) -> ws.Workspace:
     )
 
 
-def _answer(logged: Logged) -> list[wr.BarPlot]:
+def _answer(logged: Logged) -> list[wr.BarPlot | wr.MediaBrowser | wr.WeavePanelSummaryTable]:
+    """Each figure beside its controls; of classes also the confusion matrix and their table."""
     known = logged.answer_controls
-    return [
+    bars = [
         _bars(name, [f"test/answer/{name}", *(f"answer_controls/{who}/{name}" for who in known)])
         for name in logged.answer
     ]
+    if not logged.classes:
+        return [*bars]
+    return [*bars, _pictures("confusion", ["panels/confusion"]), _table("classes")]
 
 
 def _attention(logged: Logged) -> list[wr.BarPlot | wr.MediaBrowser | wr.WeavePanelSummaryTable]:

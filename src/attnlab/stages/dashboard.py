@@ -75,6 +75,7 @@ def _entity(settings: Logging) -> str | None:
 
 def logged(run: Run) -> Logged:
     """The keys under which a run logs, from its own files."""
+    from attnlab.report.classes import FILE as CLASSES
     from attnlab.report.summary import FINDINGS, read_figures
     from attnlab.report.wandb_workspace import Logged
 
@@ -86,6 +87,7 @@ def logged(run: Run) -> Logged:
         curves=[key for file in (run.folder / "history").glob("*.csv") for key in _curves(file)],
         maps=sorted(picture.stem for picture in (run.folder / "maps").glob("*.png")),
         explained=(run.folder / FINDINGS).is_file(),
+        classes=(run.folder / CLASSES).is_file(),
     )
 
 

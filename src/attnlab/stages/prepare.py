@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from attnlab.config.schema import Config
 from attnlab.data.example import Example, Split
 from attnlab.data.integrity import META, file_hash
@@ -17,6 +19,7 @@ from attnlab.datasets.catalog import how_to_get
 from attnlab.datasets.readers.files import MissingDataError
 from attnlab.errors import UserError
 from attnlab.models.config import HuggingFace
+from attnlab.text_files import damage_reported
 
 FROM_CONFIG = "write the dataset's splits to disk"
 PACKED = "prepared"  # in the folder of a packed run: what it kept of its data
@@ -51,7 +54,9 @@ class PackedData(Prepared):
         self.config = config
         of_model = layout_of(config), spelling(config)
         super().__init__(folder, *of_model, config.task.adapt_answers, config.dataset.missing)
-        for name, expected in self.meta["files"].items():
+        with damage_reported(folder / META, "attnlab zoo pack of the run"):
+            packed = TypeAdapter(dict[str, str]).validate_python(self.meta["files"])
+        for name, expected in packed.items():
             if not (folder / name).is_file() or file_hash(folder / name) != expected:
                 raise UserError(f"{folder / name}: not what was packed; try: attnlab zoo pack")
 
