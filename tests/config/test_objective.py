@@ -63,6 +63,10 @@ def test_terms_are_added_by_their_names(objective: str) -> None:
     [
         ("objective/terms=logit_distillation", "objective.teacher: logit_distillation learns"),
         ("objective/terms=block_gold", "objective.terms.block_gold.kind: block_gold trains what"),
+        (
+            ["model=transformer", "attention=multihead", "attention/structure=predicted"],
+            "attention.structure.by: no loss trains the predictor; try: 'objective/terms=[block_",
+        ),
         ("~objective.terms.task", "objective.terms: missing"),
         ("objective.terms.attention.weight=-1", "objective.terms.attention.weight"),
         ("objective/terms/attention=cross_entrop", "objective/terms/attention"),
@@ -72,7 +76,7 @@ def test_terms_are_added_by_their_names(objective: str) -> None:
 )
 def test_what_is_wrong_is_named(override, where):
     with pytest.raises(ConfigError) as error:
-        load(["objective=supervised", override])
+        load(["objective=supervised", *([override] if isinstance(override, str) else override)])
     assert where in str(error.value)
 
 

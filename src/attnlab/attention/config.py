@@ -1,21 +1,20 @@
-"""Schemas of structures, positions, heads and kernels. `conf/attention/` holds the defaults."""
+"""Schemas of structures, positions and heads. `conf/attention/` holds the defaults."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal
 
 from pydantic import Field
 
-from attnlab.config.attention import Heads, Kernel, Position, Structure
-from attnlab.config.combinations import INNER, MASKS, POSITIVE, SPLIT, forms
+from attnlab.config.attention import Heads, Position, Structure
+from attnlab.errors import Mistake
 
 STRUCTURES = "attnlab.attention.structures"
 
 POSITIONS = "attnlab.attention.positions"
 
 HEADS = "attnlab.attention.heads"
-
-KERNELS = "attnlab.attention.kernels"
 
 
 class Global(Structure, kind="global", target=f"{STRUCTURES}:Global"):
@@ -124,6 +123,13 @@ class Predicted(Structure, kind="predicted", target="attnlab.attention.predicted
     dense_steps: int = Field(
         ge=0, description="training steps that read all blocks, while the predictor learns of them"
     )
+
+    def mistakes(self, config: Any) -> Iterator[Mistake]:
+        yield from super().mistakes(config)
+        trained = any(term.trains_blocks for term in config.objective.terms.values())
+        if self.by == "learned" and not trained:
+            ways = "'objective/terms=[block_distillation]', [block_gold] or both"
+            yield Mistake(".by", "no loss trains the predictor", f"try: {ways}; or by=means")
 
 
 class Nystrom(Structure, kind="nystrom", target="attnlab.attention.linear_time:Nystrom"):
@@ -246,51 +252,3 @@ class ChannelGate(Heads, kind="channel_gate", target=f"{HEADS}:ChannelGate"):
     form = "channels"
     reduction: int = Field(gt=0, description="the gate's hidden layer is narrower by this factor")
     maximum: bool = Field(description="squeeze by mean and maximum (CBAM), not by mean alone (SE)")
-
-
-class Reference(Kernel, kind="reference", target="attnlab.attention.call:Kernel"):
-    """The formula, with the logits in memory."""
-
-
-class AdditiveKernel(Kernel, kind="additive", target=f"{KERNELS}.additive:AdditiveKernel"):
-    """No queries x keys x hidden tensor: C on the CPU, Triton on CUDA, a loop elsewhere."""
-
-    serves = forms(score="additive")
-
-
-class Sdpa(Kernel, kind="sdpa", target=f"{KERNELS}.fused:Sdpa"):
-    """`scaled_dot_product_attention`, for inner products of prepared sides."""
-
-    serves = forms(
-        score=INNER, normalizer="softmax", structure=MASKS, heads=f"{SPLIT} mixed_weights"
-    )
-
-
-class Sparse(Kernel, kind="sparse", target=f"{KERNELS}.block_sparse:BlockSparse"):
-    """Blocks of keys that no query of a block may attend to are skipped: C on the CPU."""
-
-    serves = {**Sdpa.serves} | forms(position="none absolute rotation", structure=f"{MASKS} chosen")
-    devices = frozenset({"cpu"})
-    drops_weights = False
-
-
-class Flex(Kernel, kind="flex", target=f"{KERNELS}.fused:Flex"):
-    """FlexAttention: blocks that no query may attend to are skipped."""
-
-    serves = {**Sdpa.serves} | forms(position="none absolute rotation")
-    devices = frozenset({"cuda"})
-    drops_weights = False
-
-
-class LinearKernel(Kernel, kind="linear", target="attnlab.attention.linear_time:LinearKernel"):
-    """Values are summed by keys first, in time linear in the length."""
-
-    serves = forms(score=POSITIVE, normalizer="proportion", structure="global causal", heads=SPLIT)
-    drops_weights = False
-
-
-class NystromKernel(Kernel, kind="nystrom", target="attnlab.attention.linear_time:NystromKernel"):
-    """Landmarks: three thin products."""
-
-    serves = forms(structure="landmarks")
-    drops_weights = False

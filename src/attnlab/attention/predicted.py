@@ -50,6 +50,7 @@ class Predicted(Structure):
         self.sink, self.local, self.dense_steps = sink, local, dense_steps
         self.by = by
         self.predictor = Learned(shape, width) if by == "learned" else None
+        self.requires_grad_(False)  # until a loss trains it
         self.register_buffer("trained_steps", torch.zeros((), dtype=torch.long))
 
     @property

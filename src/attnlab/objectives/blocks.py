@@ -33,6 +33,8 @@ class BlockTerm(Term):
         self.learning = {
             site: each for site, each in predictors(model).items() if each.predictor is not None
         }
+        for structure in self.learning.values():
+            structure.requires_grad_(True)
         return bool(self.learning)
 
     def sites(self) -> Sequence[str]:

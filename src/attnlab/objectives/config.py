@@ -84,6 +84,8 @@ class Adversarial(Term, kind="adversarial", target="attnlab.objectives.adversari
 class BlockTerm(Term):
     """A loss of the predictors of blocks."""
 
+    trains_blocks = True
+
     def mistakes(self, config: Any) -> Iterator[Mistake]:
         yield from super().mistakes(config)
         used = [config.attention, getattr(config.model, "self_attention", None)]
