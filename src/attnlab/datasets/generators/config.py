@@ -157,6 +157,9 @@ class Haystack(Generated, kind="haystack", target="attnlab.datasets.generators.h
         description="most facts that an answer takes; questions of fewer are mixed in"
     )
     distractors: int = Field(ge=0, le=15, description="other people with facts of the same form")
+    prose: str | None = Field(
+        min_length=1, description="text file to hide facts in; null makes sentences up"
+    )
 
     @model_validator(mode="after")
     def _facts_fit(self) -> Self:

@@ -7,14 +7,22 @@ The gold map marks the facts that lead to the answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import itertools
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from attnlab.data.example import Example
 from attnlab.datasets.generators.generator import Generator, Random, Split, drawn_for, pick
+from attnlab.datasets.readers.files import find_files, lines
 from attnlab.datasets.targets import span_target
+from attnlab.errors import UserError
+
+SENTENCE, WORD = re.compile(r"[^.!?]+[.!?]*"), re.compile(r"\w+|[^\w\s]")
 
 PEOPLE, THINGS, PLACES, HOUSES = (
     words.split()
@@ -62,6 +70,7 @@ class Haystack(Generator):
     length: int
     hops: int
     distractors: int
+    prose: str | None
 
     def make(self, name: str, split: Split, random: Random) -> Example:
         asked = int(random.integers(1, self.hops, endpoint=True))  # hops of this question
@@ -80,7 +89,7 @@ class Haystack(Generator):
             ]
         question = QUESTIONS[asked - 1].format(person=people[0], thing=things[0]).split()
         room = self.length - len(question) - sum(len(words) for words, _ in facts)
-        prose = sentences(room, random)
+        prose = self._prose(room, random)
         order = [facts[i] for i in random.permutation(len(facts))]
         before = np.sort(random.integers(len(prose) + 1, size=len(order)))
         words, spans = [], []
@@ -99,6 +108,15 @@ class Haystack(Generator):
             meta={"hops": asked, "evidence": [list(span) for span in spans]},
         )
 
+    def _prose(self, length: int, random: Random) -> list[list[str]]:
+        """Sentences of so many words together; the first one may lack its beginning."""
+        drawn = made_up(random) if self.prose is None else backwards(self.prose, random)
+        made: list[list[str]] = []
+        while length > 0:
+            made.append(next(drawn)[-length:])
+            length -= len(made[-1])
+        return made[::-1]
+
     def _chains(self, random: Random) -> Sequence[list[str]]:
         """People, things, places and houses, all different; the first of each are asked about."""
         count = self.distractors + 1
@@ -108,16 +126,31 @@ class Haystack(Generator):
         ]
 
 
-def sentences(length: int, random: Random) -> list[list[str]]:
-    """Prose of so many words; the first sentence may lack its beginning."""
-    made: list[list[str]] = []
-    while length > 0:
+def made_up(random: Random) -> Iterator[list[str]]:
+    """Sentences of the generator's own."""
+    while True:
         form = pick(random, SENTENCES)
         drawn = random.integers(2**31, size=len(form)).tolist()
-        words = [
+        yield [
             PROSE[each][number % len(PROSE[each])] if isinstance(each, int) else each
             for each, number in zip(form, drawn, strict=True)
         ]
-        made.append(words[-length:])
-        length -= len(made[-1])
-    return made[::-1]
+
+
+def backwards(file: str, random: Random) -> Iterator[list[str]]:
+    """Sentences of a file, from one drawn at random towards its beginning, and round again."""
+    known = sentences_of(file)
+    for number in itertools.count(int(random.integers(len(known))), -1):
+        yield list(known[number % len(known)])
+
+
+@functools.cache
+def sentences_of(file: str) -> list[list[str]]:
+    """The words of each sentence of a text file, in lower case, its stop included."""
+    (path,) = find_files(Path(), file, "dataset.prose")
+    text = " ".join(lines(path)).lower()
+    known = [WORD.findall(sentence) for sentence in SENTENCE.findall(text)]
+    known = [words for words in known if words]
+    if not known:
+        raise UserError(f"dataset.prose: {path} has no words")
+    return known
