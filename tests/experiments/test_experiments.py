@@ -39,6 +39,7 @@ def test_experiment_runs_from_data_to_report(experiment: str, tmp_path: Path) ->
     found = figures(run)
     assert len(found["answer"]) > 1, "a loss and a headline figure"
     assert all(value is not None for value in found["answer"].values())
+    assert ("blocks" in found) == (experiment == "haystack"), "what the blocks read hold"
     oracle = found["controls"]["oracle"]
     gold = [oracle[name] for name in ("mass_on_gold", "cc") if name in oracle]
     assert gold == pytest.approx([1.0]), "gold survives the way through codec, batch and control"
