@@ -25,6 +25,7 @@ from attnlab.config.combinations import (
 from attnlab.config.compose import load
 from attnlab.config.section import SLOTS
 from attnlab.errors import ConfigError
+from tests.attention.mechanisms import named
 
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted((CONF / "attention").rglob("*.yaml"))
@@ -128,7 +129,7 @@ def test_kernels_that_cannot(overrides: list[str], told: str) -> None:
 
 @pytest.mark.parametrize("kernel", sorted(kernels()))
 def test_kernels_serve_some_named_mechanism(kernel: str) -> None:
-    serving = [name for name in NAMED if kernel in kernels_for(_composed(f"attention={name}"))]
+    serving = [name for name in NAMED if kernel in kernels_for(named(name))]
     assert serving
 
 
@@ -143,7 +144,7 @@ def test_every_rule_can_be_broken_and_kept() -> None:
 
 @pytest.mark.parametrize("name", ["location_aware", "coverage", "monotonic"])
 def test_what_goes_query_by_query_is_refused_in_self_attention(name: str) -> None:
-    config = _composed(f"attention={name}")
+    config = named(name)
     assert usable_for(config, "attention", {"cross"}) == []
     (mistake,) = usable_for(config, "model.self_attention", {"self"})
     assert "goes query by query" in str(mistake)
@@ -152,14 +153,14 @@ def test_what_goes_query_by_query_is_refused_in_self_attention(name: str) -> Non
 
 @pytest.mark.parametrize("name", ["nystrom", "cbam", "se", "local"])
 def test_what_sees_all_keys_is_refused_where_text_is_generated(name: str) -> None:
-    config = _composed(f"attention={name}")
+    config = named(name)
     assert usable_for(config, "attention", {"self", "cross"}) == []
     assert usable_for(config, "attention", {"self", "causal"})
 
 
 @pytest.mark.parametrize("name", ["rope", "alibi", "t5", "shaw", "dilated", "bigbird"])
 def test_what_needs_one_axis_is_left_out_elsewhere(name: str) -> None:
-    config = _composed(f"attention={name}")
+    config = named(name)
     assert at_role(config, "self") is config
     used = at_role(config, "cross")
     assert (used.position.kind, used.structure.kind) == ("none", "global")
