@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from attnlab.errors import UserError
 from tests.commands import REPOSITORY, environment, small_run
 from tests.runs import train_small
 
@@ -67,6 +68,8 @@ def test_a_run_that_ended_at_a_number_of_steps_goes_on_to_a_larger_one(tmp_path:
         last = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
         assert last["global_step"] == reached
     assert steps_done(tmp_path / "run") == 40
+    with pytest.raises(UserError, match=r"last\.ckpt has trained more already"):
+        train_small(tmp_path, *words, "trainer.max_epochs=1")
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from attnlab.config.schema import Config
@@ -104,6 +105,8 @@ def train(
         if is_out_of_memory(error):
             raise out_of_memory(error) from error
         restoring = checkpoint is not None and not learner.started
+        if restoring and isinstance(error, MisconfigurationException):
+            raise UserError(f"trainer.max_epochs: {checkpoint} has trained more already") from error
         if restoring and isinstance(error, (*WRONG_CONTENT, RuntimeError)):
             raise UserError(
                 f"{checkpoint}: does not fit this training ({problem(error)}); try: resume=never"
