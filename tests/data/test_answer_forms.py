@@ -49,7 +49,14 @@ def test_forms(form, right, wrong) -> None:
     assert not answer_form(form).accepts(wrong)
 
 
-BASE = {"name": "x", "supervision": 1.0, "targets": "gold", "missing": {}, "augment": {}}
+BASE = {
+    "name": "x",
+    "supervision": 1.0,
+    "targets": "gold",
+    "missing": {},
+    "annotations": None,
+    "augment": {},
+}
 
 
 def test_what_is_not_of_the_declared_form_ends_in_one_line(tmp_path: Path) -> None:

@@ -90,6 +90,11 @@ class Dataset(Variant, slot="dataset"):
         "+dataset.missing.image=1 is the control that never sees the picture"
     )
 
+    annotations: str | None = Field(
+        description="a file of `attnlab clean`, `attnlab label` or of your own, with lines {id, "
+        "keep, answer, map, map_weight}: what training leaves out, corrects or adds; null is none"
+    )
+
     augment: dict[str, Augment] = Field(
         description="how training changes its pictures or sounds each time they are seen, step by "
         "step; a name -> {kind: affine | mirror | noise | mix | gain, ...}"
@@ -147,5 +152,5 @@ class Dataset(Variant, slot="dataset"):
 
     def settings(self) -> dict[str, Any]:
         """The source makes whole examples: its name and what is withheld are others' business."""
-        others = ("name", "supervision", "targets", "missing", "augment")
+        others = ("name", "supervision", "targets", "missing", "annotations", "augment")
         return {k: v for k, v in super().settings().items() if k not in others}

@@ -26,7 +26,7 @@ from attnlab.data.inputs import Input
 from attnlab.data.integrity import META, damage, dependencies, digest, hashes, remember
 from attnlab.data.pretrained import PretrainedPieces
 from attnlab.data.store import Store, Stored
-from attnlab.data.supervision import lacking
+from attnlab.data.supervision import Chosen, lacking
 from attnlab.data.target import IDENTITY, MapLayout
 from attnlab.errors import UserError
 
@@ -58,6 +58,7 @@ class Prepared:
         self.adapt_answers = adapt_answers  # to what the task learns
         self.missing = missing or {}  # share of the examples that lack an input, by its name
         self.count: int | None = None  # of the examples of each split; all where None
+        self.training: Sequence[int] | None = None  # places of the training examples; all if None
         if not (folder / META).is_file():
             raise UserError(f"{folder}: no prepared data; try: attnlab prepare")
         self.meta = _read_meta(folder)
@@ -80,7 +81,7 @@ class Prepared:
     ) -> Prepared:
         """The same data for a model with this map layout and spelling, and for its task."""
         prepared = Prepared(self.folder, layout, spelling, adapt_answers, self.missing)
-        prepared.count = self.count
+        prepared.count, prepared.training = self.count, self.training
         return prepared
 
     def lacking(self, missing: Mapping[str, float]) -> Prepared:
@@ -93,6 +94,12 @@ class Prepared:
         few.count = count
         return few
 
+    def trained_on(self, places: Sequence[int]) -> Prepared:
+        """The same data with some of the training examples alone."""
+        few = copy(self)
+        few.training = places
+        return few
+
     @property
     def digest(self) -> str:
         """Hash of the data itself; checkpoints carry it."""
@@ -101,6 +108,8 @@ class Prepared:
     def examples(self, split: Split) -> Sequence[Example]:
         """The examples of a split, read when they are asked for."""
         examples = lacking(Stored(self.folder, split), self.missing, self.codec.inputs)
+        if split == "train" and self.training is not None:
+            examples = Chosen(examples, self.training)
         return examples if self.count is None else examples[: self.count]
 
 
@@ -219,7 +228,8 @@ def _write(dataset: Dataset, folder: Path, mark: str, say: Callable[[str], None]
     meta = {
         "dataset": dataset.name,
         "settings": dataset.model_dump(
-            exclude={"name", "supervision", "targets", "missing"}, serialize_as_any=True
+            exclude={"name", "supervision", "targets", "missing", "annotations"},
+            serialize_as_any=True,
         ),
         "fingerprint": mark,
         "sizes": sizes,

@@ -41,10 +41,38 @@ class Changed(Sequence[Example]):
         return (self.change(index, example) for index, example in enumerate(self.examples))
 
 
+@dataclass(frozen=True)
+class Chosen(Sequence[Example]):
+    """Some of the examples, by their places."""
+
+    examples: Sequence[Example]
+    places: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        if isinstance(index, slice):
+            return [self.examples[place] for place in self.places[index]]
+        return self.examples[self.places[index]]
+
+
 def supervised(
     examples: Sequence[Example], share: float, targets: Literal["gold", "permuted"]
 ) -> Sequence[Example]:
-    """The examples as training sees them."""
+    """The examples as training sees them, before annotations.
+
+    Args:
+        examples: the training split.
+        share: of the targets that are kept.
+        targets: whose.
+    """
     return withhold(permuted(examples) if targets == "permuted" else examples, share)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader, Subset
 
 from attnlab.config.dataset import Dataset
 from attnlab.config.trainer import Trainer
+from attnlab.data.annotations import annotated
 from attnlab.data.augment import Augmenter
 from attnlab.data.example import Example
 from attnlab.data.loader import BatchOrder, Items, Loader, UnitOrder, VariedItems, eval_loader
@@ -36,6 +38,9 @@ class PreparedData(pl.LightningDataModule):
         """With the maps and the pieces that training gets."""
         examples: Sequence[Example] = self.prepared.examples("train")
         examples = supervised(examples, self.dataset.supervision, self.dataset.targets)
+        if self.dataset.annotations is not None:
+            path, form = Path(self.dataset.annotations), self.dataset.answer_form
+            examples = annotated(examples, path, form)
         few = self.settings.overfit_batches * self.settings.batches.size
         examples = [examples[i] for i in range(few)] if few else examples
         codec = self.prepared.codec

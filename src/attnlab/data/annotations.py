@@ -1,0 +1,156 @@
+"""A file of `dataset.annotations`: what training leaves out, corrects or adds, example by example.
+
+A line of JSON each; of these keys all but `id` may be missing, and others are for people:
+
+    {"id": "train-7", "keep": false}                          left out
+    {"id": "train-8", "map_weight": 0.0}                      its gold map is withheld
+    {"id": "train-9", "answer": "good", "map": [[0, 3]]}      row 0 marks keys 0 and 3
+    {"id": "new-1", "inputs": {"text": ["a", "film"]}, "answer": "good"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from attnlab.data.answer import answer_form
+from attnlab.data.example import Example
+from attnlab.data.supervision import Changed, Chosen
+from attnlab.data.target import AttentionTarget
+from attnlab.errors import UserError
+
+ALLOWED = 'allowed: {"id": "train-7", "keep": false, "answer": ..., "map": [[0, 3]]}'
+Rows = list[list[int] | None]
+
+
+class Annotation(BaseModel):
+    """One line; other keys are for people."""
+
+    model_config = ConfigDict(strict=True)
+
+    id: str
+    keep: bool = True  # whether training sees the example
+    answer: Any = None  # in the place of its own; null leaves it
+    map: Rows | None = None  # marked keys of each row, a row that nobody marked is null
+    map_weight: float = Field(default=1.0, ge=0)  # of its gold map in the loss; 0 withholds it
+    inputs: dict[str, list[str]] = {}  # of an example that the data lack
+    attended: str | None = None
+
+
+def read_annotations(path: Path) -> dict[str, Annotation]:
+    """The lines of a file by the ids of their examples.
+
+    Raises:
+        UserError: there is no such file, or a line says nothing of an example.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"dataset.annotations: no file {path}; try: attnlab clean, or attnlab label"
+        )
+    lines: dict[str, Annotation] = {}
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            line = Annotation.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "line"
+            raise UserError(
+                f"dataset.annotations: {path}:{number}: {where}: {first['msg'].lower()}; {ALLOWED}"
+            ) from None
+        lines[line.id] = line
+    return lines
+
+
+def annotated(examples: Sequence[Example], path: Path, form: str) -> Sequence[Example]:
+    """The examples without those that a file leaves out, corrected by it, and those that it adds.
+
+    Args:
+        examples: the training split.
+        path: the file.
+        form: that of the answers.
+    """
+    lines = read_annotations(path)
+    places, known = [], set()
+    for place, example in enumerate(examples):
+        line = lines.get(example.id)
+        if line is None or line.keep:
+            places.append(place)
+        if line is not None:
+            known.add(line.id)
+    new = [
+        _corrected(_new_example(line), line, form)
+        for line in lines.values()
+        if line.id not in known and line.inputs and line.keep and line.answer is not None
+    ]
+    if not known and not new:
+        raise UserError(f"dataset.annotations: {path} names no training example and adds none")
+    if not places and not new:
+        raise UserError(f"dataset.annotations: {path} leaves no training example")
+    kept = Chosen(examples, places)
+
+    def change(index: int, example: Example) -> Example:
+        line = lines.get(example.id)
+        return example if line is None else _corrected(example, line, form)
+
+    return Joined(Changed(kept, change), new) if new else Changed(kept, change)
+
+
+def _new_example(line: Annotation) -> Example:
+    attended = line.attended or next(iter(line.inputs))
+    return Example(line.id, dict(line.inputs), line.answer, attended=attended)
+
+
+def _corrected(example: Example, line: Annotation, form: str) -> Example:
+    """The example with the answer, map and weight of a line."""
+    if line.answer is not None:
+        if not answer_form(form).accepts(line.answer):
+            raise UserError(
+                f"dataset.annotations: {line.id}: answer {line.answer!r} is none of form '{form}'"
+            )
+        example = replace(example, answer=line.answer)
+    if line.map is not None:
+        example = replace(example, target=_target(example, line.id, line.map))
+    target = example.target
+    if target is None or line.map_weight == 1:
+        return example
+    if not line.map_weight:
+        return replace(example, target=target.without())
+    return replace(example, target=replace(target, weight=target.weight * line.map_weight))
+
+
+def _target(example: Example, name: str, rows: Rows) -> AttentionTarget:
+    """Gold of which some keys are marked."""
+    attended, where = example.inputs[example.attended], f"dataset.annotations: {name}: map"
+    if example.target is not None:
+        known, keys = example.target.weights.shape
+        if len(rows) != known:
+            raise UserError(f"{where}: {len(rows)} rows; the example's map has {known}")
+    elif isinstance(attended, list):
+        keys = len(attended)
+    else:
+        raise UserError(f"{where}: of what is no text, and has no gold map")
+    weights = np.zeros((len(rows), keys), np.float32)
+    for row, marked in enumerate(rows):
+        for key in marked or ():
+            if not 0 <= key < keys:
+                raise UserError(f"{where}.{row}: no key {key}; allowed: 0 to {keys - 1}")
+            weights[row, key] = 1
+    annotated = np.array([marked is not None for marked in rows])
+    return AttentionTarget(weights, query_mask=annotated, key_mask=np.ones(keys, bool))
+
+
+class Joined(Changed):
+    """Some examples, then others."""
+
+    def __init__(self, first: Sequence[Example], others: Sequence[Example]) -> None:
+        count = len(first)
+
+        def change(index: int, example: Any) -> Example:
+            return first[index] if index < count else others[index - count]
+
+        super().__init__(range(count + len(others)), change)  # type: ignore[arg-type]

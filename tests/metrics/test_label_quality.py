@@ -1,0 +1,42 @@
+"""Doubts about labels and gold maps, against cases worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from attnlab.metrics.label_quality import auroc, map_limits, unusual_losses, wrong_labels
+
+
+def test_a_label_is_wrong_where_another_is_likelier_than_usual() -> None:
+    # Usual probabilities: of label 0 (0.9 + 0.8 + 0.1) / 3 = 0.6, of label 1 (0.7 + 0.5) / 2 = 0.6.
+    chances = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.3, 0.7], [0.5, 0.5]])
+    labels = np.array([0, 0, 0, 1, 1])
+    assert wrong_labels(chances, labels).tolist() == [False, False, True, False, False]
+
+
+def test_a_label_that_no_example_has_is_no_rival() -> None:
+    chances = np.array([[0.2, 0.0, 0.8], [0.4, 0.6, 0.0]])
+    assert wrong_labels(chances, np.array([0, 1])).tolist() == [False, False]
+
+
+def test_losses_far_above_the_usual_ones_are_unusual() -> None:
+    random = np.random.default_rng(0)
+    losses = np.concatenate([random.uniform(0.01, 0.05, 50), [9.0]])
+    assert unusual_losses(losses).nonzero()[0].tolist() == [50]
+    assert not unusual_losses(np.full(5, 0.1)).any()
+
+
+def test_wrong_maps_begin_between_the_usual_loss_and_that_of_any_other_map() -> None:
+    own = np.array([0.5, 0.5, 0.5, 9.0, np.nan])
+    others = np.array([8.0, 7.0, 8.0, 9.0, np.nan])
+    found = map_limits(own, others)
+    assert (found.own, found.others) == (0.5, 8.0)
+    assert found.threshold == pytest.approx(2.0)
+    assert map_limits(others - 0.5, others).threshold is None
+
+
+def test_ties_count_half_a_pair() -> None:
+    scores = np.array([0.1, 0.5, 0.5, 0.9])
+    assert auroc(scores, np.array([False, False, True, True])) == pytest.approx(3.5 / 4)
+    assert np.isnan(auroc(scores, np.zeros(4, bool)))
