@@ -16,7 +16,8 @@ from torch.nn.functional import layer_norm, linear, pad
 
 from attnlab.attention.blocks import count
 from attnlab.attention.call import Call
-from attnlab.attention.parts import Shape, full_precision, repeat_groups
+from attnlab.attention.parts import Shape
+from attnlab.attention.tensors import full_precision, repeat_groups
 
 NEVER = -1e4  # log share of a block that may not be read
 DISTANCES = 16  # buckets of distances, each twice as wide as the one before

@@ -16,15 +16,8 @@ from torch import Tensor
 
 from attnlab.attention.blocks import Blocks
 from attnlab.attention.mask import Mask
-from attnlab.attention.parts import (
-    Normalize,
-    Parts,
-    Past,
-    at_least_fp32,
-    full_precision,
-    repeat_groups,
-    safe_log,
-)
+from attnlab.attention.parts import Normalize, Parts, Past
+from attnlab.attention.tensors import at_least_fp32, full_precision, repeat_groups, safe_log
 
 Rows = Tensor | Sequence[int] | slice
 BLOCK_COSTS = {64: 1.0, 32: 1.2, 16: 1.6}  # time of a pair in blocks of a size, measured on AVX2

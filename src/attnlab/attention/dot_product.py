@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from attnlab.attention.kernels import native
-from attnlab.attention.parts import full_precision, repeat_groups
 from attnlab.attention.probes import Statistics
+from attnlab.attention.tensors import full_precision, repeat_groups
 
 FORBIDDEN = -1e30  # logit of a key that a query may not attend to: finite, so that 0 * it is 0
 MASK_VALUE = -1e4  # what is added to forbidden logits is this or less, whatever the precision

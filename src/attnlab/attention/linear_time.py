@@ -17,18 +17,9 @@ from torch.nn import functional as F
 from attnlab.attention.call import Call, Kernel
 from attnlab.attention.mask import Causal, Mask
 from attnlab.attention.normalizers import mask_logits
-from attnlab.attention.parts import (
-    Normalize,
-    Normalizer,
-    Score,
-    Shape,
-    Structure,
-    at_least_fp32,
-    full_precision,
-    repeat_groups,
-    safe_log,
-)
+from attnlab.attention.parts import Normalize, Normalizer, Score, Shape, Structure
 from attnlab.attention.scores import Dot
+from attnlab.attention.tensors import at_least_fp32, full_precision, repeat_groups, safe_log
 from attnlab.errors import UserError
 
 CHUNK = 64  # queries whose own chunk is done by an explicit map; measured best from 32 to 128

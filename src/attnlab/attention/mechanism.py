@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from attnlab.attention.call import Call, Rows, Unrolled
 from attnlab.attention.kernels.choose import KernelChoice
 from attnlab.attention.mask import Mask
-from attnlab.attention.parts import Inputs, Parts, repeat_groups
+from attnlab.attention.parts import Inputs, Parts
 from attnlab.attention.state import State
+from attnlab.attention.tensors import repeat_groups
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.combinations import at_role
 

@@ -16,15 +16,14 @@ Parts are built as `Part(shape, **settings)`, heads as `Heads(inputs, **settings
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from attnlab.attention.blocks import Blocks, blocks_of
 from attnlab.attention.mask import Mask, Pattern
+from attnlab.attention.tensors import safe_log
 
 if TYPE_CHECKING:
     from attnlab.attention.call import Call
@@ -264,47 +263,3 @@ class Parts(NamedTuple):
     structure: Structure
     position: Position
     heads: Heads
-
-
-def project_maps(states: Tensor, weight: Tensor) -> Tensor:
-    """Each map's states times its own matrix: one product a map, which reads the matrix once."""
-    batch, _, length, _ = states.shape  # batch x maps x length x width
-    rows = states.transpose(0, 1).flatten(1, 2)  # maps x batch * length x width
-    projected = rows @ weight.to(states.dtype)  # weight: maps x width x new width
-    return projected.unflatten(1, (batch, length)).transpose(0, 1)
-
-
-def repeat_groups(tensor: Tensor, maps: int) -> Tensor:
-    """Repeat keys or values that maps share, once a map: batch x maps x keys x width."""
-    shared = maps // tensor.shape[1]
-    return tensor if shared == 1 else tensor.repeat_interleave(shared, dim=1)
-
-
-def safe_log(weights: Tensor) -> Tensor:
-    """log of the weights; zero weights give the log of the smallest number and no gradient."""
-    return weights.clamp_min(torch.finfo(weights.dtype).tiny).log()
-
-
-def entropy(weights: Tensor) -> Tensor:
-    """Entropy of the positive part of each row, in nats; the slope at zero is finite.
-
-    Weights below zero (differential attention, say) count as zero; rows are not rescaled.
-    """
-    positive = weights.clamp_min(0)
-    return -(positive * positive.clamp_min(1e-30).log()).sum(-1)
-
-
-def at_least_fp32(tensor: Tensor) -> Tensor:
-    """The tensor in fp32, or float64 if it is: sums over many keys need no less."""
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
-
-
-AS_IT_IS = nullcontext()  # one for all: a call enters it several times
-
-
-def full_precision(tensor: Tensor) -> AbstractContextManager[object]:
-    """Without autocast on the tensor's device: products have the precision of their operands."""
-    device = tensor.device.type
-    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
-        return AS_IT_IS
-    return torch.autocast(device, enabled=False)

@@ -17,7 +17,8 @@ from attnlab.attention.block_scores import NEVER, WAYS, Learned, Sides
 from attnlab.attention.blocks import Blocks, blocks_of, count, real_blocks
 from attnlab.attention.call import Call
 from attnlab.attention.mask import Causal
-from attnlab.attention.parts import Shape, Structure, at_least_fp32, full_precision
+from attnlab.attention.parts import Shape, Structure
+from attnlab.attention.tensors import at_least_fp32, full_precision
 
 
 class Predicted(Structure):

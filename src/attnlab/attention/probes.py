@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention.call import Call
-from attnlab.attention.parts import entropy as row_entropy
 from attnlab.attention.taps import Selection, resolve
+from attnlab.attention.tensors import entropy as row_entropy
 
 
 @dataclass(frozen=True)

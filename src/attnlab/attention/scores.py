@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnlab.attention.mask import Mask
-from attnlab.attention.parts import Past, Score, Shape, project_maps
+from attnlab.attention.parts import Past, Score, Shape
+from attnlab.attention.tensors import project_maps
 from attnlab.errors import UserError
 
 

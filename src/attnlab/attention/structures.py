@@ -11,17 +11,9 @@ from torch import Tensor, nn
 from attnlab.attention.call import Call
 from attnlab.attention.mask import Causal, Pattern, Window
 from attnlab.attention.normalizers import mask_log_weights
-from attnlab.attention.parts import (
-    Normalize,
-    Normalizer,
-    Past,
-    Shape,
-    Structure,
-    at_least_fp32,
-    project_maps,
-    safe_log,
-)
+from attnlab.attention.parts import Normalize, Normalizer, Past, Shape, Structure
 from attnlab.attention.rules import BigBird, Block, Dilated, Strided
+from attnlab.attention.tensors import at_least_fp32, project_maps, safe_log
 
 
 class Global(Structure):

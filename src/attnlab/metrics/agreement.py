@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attnlab.attention.parts import entropy
+from attnlab.attention.tensors import entropy
 from attnlab.data.target_batch import TargetBatch
 from attnlab.metrics.figures import Figure
 from attnlab.metrics.pooled import MarkedRowMetric, RowMetric

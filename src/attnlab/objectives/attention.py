@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attnlab.attention.parts import entropy
+from attnlab.attention.tensors import entropy
 from attnlab.data.batch import Batch
 from attnlab.data.target_batch import TargetBatch
 from attnlab.objectives.terms import StepView, Term, TermLoss

@@ -22,8 +22,8 @@ from torch.utils.hooks import RemovableHandle
 
 from attnlab.attention.dot_product import DotProductCall
 from attnlab.attention.mechanism import Attention
-from attnlab.attention.parts import repeat_groups
 from attnlab.attention.taps import MapChange
+from attnlab.attention.tensors import repeat_groups
 from attnlab.watching.sites import named_modules
 
 

@@ -26,8 +26,8 @@ from torch.nn import functional as F
 
 from attnlab.attention.call import Call, Kernel
 from attnlab.attention.kernels import native
-from attnlab.attention.parts import at_least_fp32
 from attnlab.attention.scores import Additive
+from attnlab.attention.tensors import at_least_fp32
 
 CHUNK = 1 << 20  # elements of the broadcast that the loop has in memory at a time
 LIMIT = {torch.float32: 20.0, torch.float64: 170.0}  # e^4x and its square stay finite up to this

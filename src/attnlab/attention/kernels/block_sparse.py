@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from attnlab.attention.blocks import Blocks, count, real_blocks
 from attnlab.attention.call import Call, Kernel
 from attnlab.attention.kernels import native
-from attnlab.attention.parts import at_least_fp32, full_precision, repeat_groups
+from attnlab.attention.tensors import at_least_fp32, full_precision, repeat_groups
 
 EMPTY = -1e30  # the logarithm of the sum of a query without an allowed key
 MOST = 128  # positions of a block of the compiled kernel

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from attnlab.attention.blocks import blocks_of, real_blocks
 from attnlab.attention.call import Call, Kernel
 from attnlab.attention.mask import Mask
-from attnlab.attention.parts import repeat_groups
+from attnlab.attention.tensors import repeat_groups
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask

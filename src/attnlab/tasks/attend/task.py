@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from attnlab.attention.parts import entropy
 from attnlab.attention.taps import Tap
+from attnlab.attention.tensors import entropy
 from attnlab.data.batch import Batch
 from attnlab.metrics.agreement import KullbackLeibler
 from attnlab.metrics.saliency import CorrelationCoefficient
