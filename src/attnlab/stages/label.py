@@ -1,0 +1,150 @@
+"""`attnlab label RUN`: the examples whose answer or map would teach most, as a file to be filled.
+
+Each line has an example, what the model answers, and `answer` and `map` to be filled in: `map` is a
+list of rows, each a list of the numbers of the keys that are marked. Training reads the file:
+`dataset.annotations=FILE`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attnlab.errors import UserError, suggest
+from attnlab.stages import trusted_plugins
+from attnlab.stages.evaluate import add_combine, leading_runs
+from attnlab.stages.run import open_run
+from attnlab.text_files import write_whole
+
+if TYPE_CHECKING:
+    from attnlab.data.example import Example
+    from attnlab.stages.trained_run import TrainedRun
+
+COMMAND = "choose examples that are worth a label or a gold map"
+EXAMPLES = """examples:
+  attnlab label RUN --count 50                        of training, whose maps disagree most
+  attnlab label RUN --by bald --input new.txt         texts without an answer
+  attnlab label RUN RUN RUN --by maps                 disagreement of several runs
+  python train.py experiment=reviews dataset.supervision=0.01 dataset.annotations=FILE
+"""
+FILE = "to_label.jsonl"
+
+
+def main(arguments: list[str]) -> None:
+    """Choose, and write the file."""
+    parser = argparse.ArgumentParser(
+        prog="attnlab label",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run")
+    parser.add_argument("--by", default="maps", metavar="WAY", help="maps (default), entropy, ...")
+    parser.add_argument("--count", type=int, default=50, metavar="N", help="examples to choose")
+    parser.add_argument("--input", nargs="+", metavar="FILE", help="a pool of new texts")
+    parser.add_argument("--pool", type=int, default=2000, metavar="N", help="looked at, at most")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="of the lines to be filled")
+    add_combine(parser)
+    trusted_plugins.add_option(parser)
+    options = parser.parse_args(arguments)
+    if options.count < 1:
+        raise UserError(f"--count: {options.count} is not above 0")
+    folders, unknown = leading_runs(options.runs)
+    if unknown:
+        raise UserError(f"{unknown[0]}: not a run's folder; try: attnlab runs")
+    runs = [open_run(folder, options.trust) for folder in folders]
+    from attnlab.stages.trained_run import TrainedEnsemble, TrainedRun
+
+    several = len(runs) > 1
+    trained = TrainedEnsemble(runs, options.combine) if several else TrainedRun(runs[0])
+    pool = list(islice(_pool(trained, options.input), options.pool))
+    if not pool:
+        none = "no example could be read" if options.input else "training lacks no gold map"
+        raise UserError(f"--input: {none}; try: --input FILE with texts to choose from")
+    chosen, values = choose(trained, pool, options.by, options.count)
+    output = options.output or trained.folder / FILE
+    lines = [json.dumps(line, ensure_ascii=False) for line in _lines(trained, pool, chosen, values)]
+    try:
+        write_whole(output, "".join(f"{line}\n" for line in lines))
+    except OSError as error:
+        raise UserError(f"--output: cannot write {output} ({error.strerror})") from None
+    print(f"{len(chosen)} of {len(pool)} examples, by {options.by}\n{output}")
+    print(f"fill in `answer` and `map`, then: python train.py ... dataset.annotations={output}")
+
+
+def _pool(trained: TrainedRun, files: Sequence[str] | None) -> Iterator[Example]:
+    """Training examples whose gold map training does not see, or new texts."""
+    from attnlab.data.supervision import supervised
+    from attnlab.stages.requests import read_requests
+
+    prepared, dataset = trained.prepared, trained.config.dataset
+    if files:
+        requests = read_requests(files, "train", trained.config, prepared)
+        yield from (request.example for request in requests if request.example is not None)
+        return
+    for example in supervised(prepared.examples("train"), dataset.supervision, dataset.targets):
+        if example.target is None or not example.target.query_mask.any():
+            yield example
+
+
+def choose(
+    trained: TrainedRun, pool: Sequence[Example], way: str, count: int
+) -> tuple[list[int], list[float]]:
+    """Places in the pool of the examples that are worth most, and what each is worth."""
+    import torch
+
+    from attnlab.explain import acquisition
+
+    if way not in acquisition.WAYS:
+        raise UserError(f"--by: no '{way}'; {suggest(way, acquisition.WAYS)}")
+    acquisition.require_choices(trained.task, way)
+    if way == "random":
+        places = random.Random(trained.config.seed).sample(range(len(pool)), min(count, len(pool)))
+        return places, [0.0] * len(pool)
+    if way == "core_set":
+        vectors = [acquisition.states(trained.model, batch) for batch in _batches(trained, pool)]
+        return acquisition.farthest_first(torch.cat(vectors), count), [0.0] * len(pool)
+    measure, values = acquisition.MEASURES[way], list[float]()
+    torch.manual_seed(trained.config.seed)
+    for batch in _batches(trained, pool):
+        values += measure(trained.model, trained.task, batch).tolist()
+    return acquisition.greatest(values, count), values
+
+
+def _batches(trained: TrainedRun, pool: Sequence[Example]) -> Iterator[Any]:
+    from attnlab.data.batch import collate
+
+    size, codec = trained.config.trainer.batches.eval_size, trained.prepared.codec
+    for start in range(0, len(pool), size):
+        some = enumerate(pool[start : start + size], start)
+        items = [codec.encode_unanswered(example, place) for place, example in some]
+        yield collate(items).to(trained.device)
+
+
+def _lines(
+    trained: TrainedRun, pool: Sequence[Example], chosen: Sequence[int], values: Sequence[float]
+) -> Iterator[dict[str, Any]]:
+    """What is to be filled, the most valuable first."""
+    from attnlab.stages.predictions import predict
+    from attnlab.stages.requests import Request
+
+    requests = (Request(pool[place].id, pool[place]) for place in chosen)
+    for place, (request, answers) in zip(chosen, predict(trained, requests), strict=True):
+        example = pool[place]
+        texts = {name: value for name, value in example.inputs.items() if isinstance(value, list)}
+        yield {
+            "id": request.id,
+            "inputs": texts,
+            "attended": example.attended,
+            "answer": example.answer,
+            "map": None,
+            "rows": None if example.target is None else len(example.target.query_mask),
+            "predicted": answers[0].text if answers else "",
+            "keys": dict(enumerate(answers[0].keys)) if answers else {},
+            "worth": round(values[place], 6),
+        }

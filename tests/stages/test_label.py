@@ -1,0 +1,76 @@
+"""`attnlab label`: examples chosen, filled in by hand, and read back by training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attnlab.cli import main
+from attnlab.data.annotations import annotated
+from attnlab.data.supervision import supervised
+from attnlab.stages.prepare import prepared_data
+from attnlab.stages.run import open_run
+from tests.runs import SHORT, ran
+
+FEW = ("stages=[prepare,train]", "model.dim=8", "dataset.train=32", "dataset.val=8")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    words = ("experiment=reviews", *SHORT, *FEW, "dataset.test=4", "dataset.supervision=0.2")
+    return ran(tmp_path_factory.mktemp("labelled"), *words)
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("way", ["maps", "core_set", "random"])
+def test_examples_without_a_map_are_chosen(run: Path, way: str, tmp_path: Path) -> None:
+    output = tmp_path / "lines.jsonl"
+    words = ["--by", way, "--count", "5", "--output", str(output)]
+    assert main(["label", str(run), *words]) == 0
+    found = lines(output)
+    assert len({line["id"] for line in found}) == 5
+    prepared, config = prepared_data(open_run(run).config), open_run(run).config
+    seen = supervised(prepared.examples("train"), config.dataset.supervision, "gold")
+    known = {e.id for e in seen if e.target is not None and e.target.query_mask.any()}
+    assert known and known.isdisjoint(line["id"] for line in found)
+    worth = [line["worth"] for line in found]
+    assert worth == sorted(worth, reverse=True)
+    filled = {**found[0], "map": [[1, 2]]}
+    output.write_text("".join(f"{json.dumps(line)}\n" for line in (filled, *found[1:])))
+    learned = {example.id: example for example in annotated(seen, output, "label")}
+    assert len(learned) == 32
+    target = learned[filled["id"]].target
+    assert target is not None and target.weights.nonzero()[1].tolist() == [1, 2]
+    assert target.query_mask.all()
+
+
+def test_new_texts_are_chosen_and_become_training_examples(run: Path, tmp_path: Path) -> None:
+    pool, output = tmp_path / "pool.txt", tmp_path / "lines.jsonl"
+    pool.write_text("a great film\nthe plot was dull\na film\n")
+    words = ["--by", "entropy", "--count", "2", "--input", str(pool), "--output", str(output)]
+    assert main(["label", str(run), *words]) == 0
+    found = lines(output)
+    assert [line["answer"] for line in found] == [None, None]
+    filled = [line | {"answer": "positive", "map": [[0]]} for line in found]
+    output.write_text("".join(f"{json.dumps(line)}\n" for line in filled))
+    prepared = prepared_data(open_run(run).config)
+    learned = annotated(prepared.examples("train"), output, "label")
+    assert len(learned) == 34 and learned[33].answer == "positive"
+    item = prepared.codec.encode(learned[33], 33)
+    assert item.target is not None and item.target.weights.tolist()[0][0] == 1
+
+
+def test_wrong_words_are_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, told in (
+        (["--by", "entropie"], "no 'entropie'; did you mean 'entropy'"),
+        (["--count", "0"], "--count: 0 is not above 0"),
+        (["nowhere"], "nowhere: not a run's folder"),
+    ):
+        assert main(["label", str(run), *words]) == 2
+        assert told in capsys.readouterr().err
