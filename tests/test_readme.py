@@ -89,7 +89,7 @@ def test_training(
     (report,) = tmp_path.glob("runs/*/*/report.html")
     if "debug=fast_dev_run" in words:
         assert lines[-1] == "ok"
-    else:
+    if not words or any(word.startswith("plugins=") for word in words):
         for command in ("evaluate", "report"):
             assert main([command, str(report.parent)]) == 0
 

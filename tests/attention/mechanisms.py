@@ -44,13 +44,18 @@ def combined(names: Names, **changes: Any) -> AttentionConfig:
     return AttentionConfig.model_validate({**parts, **rest, **changes})
 
 
-def named(name: str, **changes: Any) -> AttentionConfig:
-    """A mechanism of `conf/attention`, composed by hand as Hydra would."""
+def plain(name: str) -> dict[str, Any]:
+    """The settings of a mechanism of `conf/attention`, composed by hand as Hydra would."""
     own = yaml.safe_load((CONF / f"{name}.yaml").read_text())
     chosen = {k: v for d in own.pop("defaults") if d != "_self_" for k, v in d.items()}
     for part in PARTS:
         own[part] = {**_settings(part, chosen[part]), **own.get(part, {})}
-    return AttentionConfig.model_validate({**own, **changes})
+    return own
+
+
+def named(name: str, **changes: Any) -> AttentionConfig:
+    """A mechanism of `conf/attention`."""
+    return AttentionConfig.model_validate({**plain(name), **changes})
 
 
 @functools.cache

@@ -18,6 +18,7 @@ from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.stages.prepare import layout_of
 from attnlab.tasks.task import build_model
+from tests.attention.mechanisms import plain as plain_mechanism
 from tests.forms import fitted
 
 SMALL = [
@@ -64,7 +65,7 @@ def _dataset(overrides: Sequence[str]) -> list[str]:
 
 def with_mechanism(name: str, *overrides: str) -> Config:
     """The same with another mechanism, without composing all the rest anew."""
-    return checked(_plain(*overrides) | {"attention": _plain(f"attention={name}")["attention"]})
+    return checked(_plain(*overrides) | {"attention": plain_mechanism(name)})
 
 
 @cache
