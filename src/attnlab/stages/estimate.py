@@ -107,7 +107,7 @@ def advice(peak: float, available: float, config: Config) -> Iterator[str]:
 
 def duration(seconds: float) -> str:
     """`48 s`, `12 min`, `3 h 20 min`."""
-    if seconds < 100:
+    if seconds < 200:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
