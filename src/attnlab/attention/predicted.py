@@ -110,8 +110,9 @@ class Predicted(Structure):
             query = torch.cat([at_least_fp32(earlier[:, :, -held:].detach()), query], 2)
             asking = pad(asking, (held, 0), value=True)
         end = (last - first + 1) * size - before - call.queries
-        query = _cut(pad(query, (0, 0, before - held, 0)), end, 2, size)
-        asking = _cut(pad(asking, (before - held, 0)), end, 1, size)
+        if before > held:
+            query, asking = pad(query, (0, 0, before - held, 0)), pad(asking, (before - held, 0))
+        query, asking = _cut(query, end, 2, size), _cut(asking, end, 1, size)
         missing = -call.keys % size
         return Sides(
             query.expand(batch, *query.shape[1:]),
@@ -155,5 +156,6 @@ class Predicted(Structure):
 
 def _cut(tensor: Tensor, missing: int, axis: int, size: int) -> Tensor:
     """An axis of positions in blocks, after so many more at its end (or fewer)."""
-    width = [0, 0] * (tensor.dim() - axis - 1) + [0, missing]
-    return pad(tensor, width).unflatten(axis, (-1, size))
+    if missing:
+        tensor = pad(tensor, [0, 0] * (tensor.dim() - axis - 1) + [0, missing])
+    return tensor.unflatten(axis, (-1, size))
