@@ -64,7 +64,7 @@ NAMES = {
     "nearest": "sink and window",
     "random": "random",
 }
-SETTINGS = ((128, 0.375, 500), (1024, 0.1, 100), (4096, 0.05, 16))  # words, share, texts
+SETTINGS = ((128, 0.375, 500), (1024, 0.1, 100), (4096, 0.05, 12))  # words, share, texts
 
 
 def choose(

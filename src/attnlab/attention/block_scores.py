@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, linear, pad
 
-from attnlab.attention.blocks import count
+from attnlab.attention.blocks import blocks_of, count
 from attnlab.attention.call import Call
+from attnlab.attention.kernels.block_sparse import attend
+from attnlab.attention.normalizers import Softmax
 from attnlab.attention.parts import Shape
-from attnlab.attention.tensors import full_precision, repeat_groups
+from attnlab.attention.tensors import at_least_fp32, full_precision, repeat_groups
 
 NEVER = -1e4  # log share of a block that may not be read
 DISTANCES = 16  # buckets of distances, each twice as wide as the one before
@@ -165,6 +167,8 @@ def dense_mass(call: Call, rows: int | None = None, most: bool = False) -> Tenso
     """
     size = call.parts.structure.block_size
     assert size is not None
+    if rows is None and not most and _is_plain(call, size):
+        return _mass_of_one_pass(call, size)
     step = 1 if rows is None else max(1, size // rows)
     offset = 0 if step == 1 else int(torch.randint(step, ()))
     picked = torch.arange(offset, call.queries, step, device=call.query.device)
@@ -189,3 +193,22 @@ def dense_mass(call: Call, rows: int | None = None, most: bool = False) -> Tenso
             total.index_add_(2, block[part], shares)
         counted.index_add_(1, block[part], there)
     return total if most else total / counted.clamp_min(1)[:, None, :, None]
+
+
+def _is_plain(call: Call, size: int) -> bool:
+    """Whether the map is softmax of products and a mask, of whole blocks without padding."""
+    normalizer, real = call.parts.normalizer, call.mask.keys
+    softmax = isinstance(normalizer, Softmax) and normalizer.extra_logit() is None
+    whole = call.row_positions is None and call.start % size == 0
+    return softmax and whole and call.position_bias is None and (real is None or bool(real.all()))
+
+
+def _mass_of_one_pass(call: Call, size: int) -> Tensor:
+    """By the kernel of blocks, which has no row of the map in memory."""
+    sides = call.start, call.queries, call.keys
+    (every,) = blocks_of(call.mask, *sides, size, call.query.device, ordered=False)
+    with full_precision(call.query):
+        query, key = at_least_fp32(call.query), at_least_fp32(call.key)
+        return attend(
+            query, key, torch.zeros_like(key[..., :1]), every, call.parts.score.scale
+        ).mass
