@@ -1,18 +1,20 @@
 """Attention that reads some blocks only, beside dense scaled_dot_product_attention in one run.
 
 python -m benchmarks.sparse                      # all, some minutes on two cores
-python -m benchmarks.sparse kernel structures    # some: kernel, structures, short
+python -m benchmarks.sparse kernel structures    # some: kernel, structures, short, forward
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnlab.attention.blocks import Blocks, assemble
@@ -22,9 +24,11 @@ from attnlab.attention.kernels.choose import KernelChoice, implementation
 from attnlab.attention.kernels.measure import HEADS, WIDTH, mechanism, ready_call
 from attnlab.attention.mask import Causal, Mask, Pattern, Window
 from attnlab.attention.mechanism import Attention
+from attnlab.attention.public import mechanism_config
 from attnlab.attention.rules import BigBird, Block, Dilated, Strided
+from attnlab.models.transformer_layers import EncoderLayer
 from benchmarks.attention import median, paired, ratio
-from benchmarks.results import record
+from benchmarks.results import now, record
 
 COMMAND = "python -m benchmarks.sparse"
 SCALE = WIDTH**-0.5
@@ -178,7 +182,87 @@ def short() -> None:
     record("sparse-short", "Structures of short inputs", f"{COMMAND} short", lines, note=note)
 
 
-SECTIONS = {f.__name__: f for f in (kernel, structures, short)}
+class Stack(nn.Module):
+    """Layers of an encoder without embeddings: width 256, four heads, feed-forward of 512."""
+
+    dim, dropout, feedforward_dim, feedforward_dropout, norm = 256, 0.0, 512, 0.0, "before"
+
+    def __init__(self, layers: int, **structure: Any) -> None:
+        super().__init__()
+        self.structure = structure
+        self.layers = nn.ModuleList(
+            EncoderLayer(self, None, f"encoder.self.{i}")  # type: ignore[arg-type]
+            for i in range(layers)
+        )
+
+    def attention(self, config: Any, site: str, **sizes: Any) -> nn.Module:
+        """A mechanism of the stack's own, whatever the config."""
+        made = mechanism_config("multihead", self.structure, {})
+        widths = dict.fromkeys(("query_dim", "key_dim", "value_dim", "output_dim"), self.dim)
+        return Attention(made, **widths, site=site)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """batch x length x dim."""
+        for layer in self.layers:
+            states = layer(states, Mask())
+        return states
+
+
+def cpu_seconds(model: nn.Module, states: Tensor) -> float:
+    """Seconds of the processor, which other work on the machine does not lengthen much."""
+    began = time.process_time()
+    model(states)
+    return time.process_time() - began
+
+
+def forward_seconds(models: Sequence[nn.Module], length: int) -> list[list[float]]:
+    """Seconds of each, one after the other: once at a great length, else three times."""
+    states, long = torch.randn(1, length, Stack.dim), length > 10_000
+    for model in models[1:] if long else models:
+        model(states)
+    return [[cpu_seconds(model, states) for model in models] for _ in range(1 if long else 3)]
+
+
+@torch.no_grad()
+def forward() -> None:
+    """The forward pass of four layers from end to end, against the same layers dense."""
+    lines = [
+        "| positions | blocks read | dense CPU s | predicted CPU s | times faster (32,768: 8) |",
+        "|---|---|---|---|---|",
+    ]
+    shares = (0.1, 0.05)
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    structures = [{"kind": "predicted", "block": 64, "density": share} for share in shares]
+    models = [Stack(4).eval(), *(Stack(4, structure=each).eval() for each in structures)]
+    for length in (2048, 8192, 32768):
+        found = forward_seconds(models, length)
+        for number, share in enumerate(shares, start=1):
+            dense, sparse = median(found, 0), median(found, number)
+            faster = ratio(found, 0, number)
+            cells = (
+                f"{length:,}",
+                f"{share:.0%}",
+                f"{dense:.2f}",
+                f"{sparse:.2f}",
+                f"{faster:.1f}",
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    note = (
+        "Four layers of width 256 with four heads and feed-forward layers of 512, random weights, "
+        "one text; the predictor's time counts. Dense is SDPA. One thread."
+    )
+    record(
+        "predicted-speed",
+        "Forward pass with predicted blocks",
+        f"{COMMAND} forward",
+        lines,
+        now(),
+        note=note,
+    )
+
+
+SECTIONS = {f.__name__: f for f in (kernel, structures, short, forward)}
 
 
 def main() -> None:
