@@ -114,6 +114,18 @@ def test_a_packed_run_answers_as_it_did_without_its_data(
     assert len(packed.explain("3 May 2021", ["attention"])[0].scores["attention"]) > 0
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_a_key_that_came_later_has_the_value_of_the_experiment(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / model
+    shutil.copytree(ZOO / model, folder)
+    config = folder / "config.yaml"
+    config.write_text(config.read_text(encoding="utf-8").replace("    sampling: shuffled\n", ""))
+    assert attnlab.load(folder).config.trainer.batches.sampling == "shuffled"
+    assert "older than trainer.batches.sampling" in capsys.readouterr().err
+
+
 def test_what_was_changed_since_is_refused(trained: attnlab.TrainedRun, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     assert main(["zoo", "pack", str(trained.folder), str(folder)]) == 0

@@ -191,7 +191,8 @@ def open_run(folder: str | Path, trust: bool = False) -> Run:
         plain, added = completed(plain, _as_composed_today(folder))
         if not added or all(mistake.problem != MISSING for mistake in error.mistakes):
             raise
-    print(f"{folder}: older than {', '.join(added)}; read as conf/ has them", file=sys.stderr)
+    if folder.parent != ZOO:
+        print(f"{folder}: older than {', '.join(added)}; read as conf/ has them", file=sys.stderr)
     _import_plugins(folder, plain, trust)
     return Run(folder, checked(plain), plain)
 

@@ -35,6 +35,7 @@ from attnlab.text_files import write_whole
 
 COMMAND = "list the trained models of the package; make a run small"
 MIB = 1 << 20
+HERE = ("paths.", "hydra.", "logger", "resume=", "stages=", "trainer.progress", "trainer.threads")
 ABOUT = ("vocabulary.json", "vectors-*.npy")  # of prepared data: what a model needs to answer
 
 
@@ -122,7 +123,9 @@ def pack(run: Run, folder: Path) -> Path:
     write_whole(draft / "config.yaml", text)
     kept = ("versions", "train_seconds", "peak_memory_mib")
     status = {name: run.status[name] for name in kept if name in run.status}
-    write_status(draft, state="finished", **status)
+    # With these a later version knows the values of keys that it has and this one lacks.
+    words = [word for word in run.status.get("overrides", []) if not word.startswith(HERE)]
+    write_status(draft, state="finished", overrides=words, **status)
     known = {name: value for name, value in figures.items() if name not in ("files", "history")}
     _write_json(draft / "metrics.json", known | {"checksum": checksum(known)})
     draft.rename(folder)
