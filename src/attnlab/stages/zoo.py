@@ -35,7 +35,7 @@ from attnlab.text_files import write_whole
 
 COMMAND = "list the trained models of the package; make a run small"
 MIB = 1 << 20
-HERE = ("paths.", "hydra.", "logger", "resume=", "stages=", "trainer.progress", "trainer.threads")
+HERE = ("paths.", "hydra.", "resume=", "stages=", "trainer.progress", "trainer.threads")
 ABOUT = ("vocabulary.json", "vectors-*.npy")  # of prepared data: what a model needs to answer
 
 
