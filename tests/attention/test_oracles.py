@@ -314,4 +314,5 @@ def test_nystrom_with_enough_landmarks_is_softmax() -> None:
 
 def test_every_structure_has_an_oracle() -> None:
     others = {"bigbird", "local_p", "coverage", "hierarchical", "nystrom"}
+    others |= {"predicted"}  # test_predicted.py
     assert set(ALLOWED) | others == set(choices("structure"))

@@ -91,8 +91,9 @@ class Dataset(Variant, slot="dataset"):
     )
 
     annotations: str | None = Field(
+        None,
         description="a file of `attnlab clean`, `attnlab label` or of your own, with lines {id, "
-        "keep, answer, map, map_weight}: what training leaves out, corrects or adds; null is none"
+        "keep, answer, map, map_weight}: what training leaves out, corrects or adds; null is none",
     )
 
     augment: dict[str, Augment] = Field(
