@@ -12,6 +12,7 @@ from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.combinations import kernels_for
+from attnlab.objectives.attention import MASKED
 from tests.attention.mechanisms import (
     DIM,
     Names,
@@ -86,6 +87,8 @@ def test_rows_of_the_map(names: Names, role: str) -> None:
     assert (weights[0, :, :, 5:] == 0).all()
     assert (weights[1, :, :, 3:] == 0).all()
     assert logs.isfinite().all()
+    assert (logs[0, :, :, 5:] < MASKED).all(), "losses leave out gold on forbidden keys"
+    assert (logs[1, :, :, 3:] < MASKED).all()
     if is_deterministic(config):
         torch.testing.assert_close(logs.exp(), weights.clamp_min(0), atol=1e-9, rtol=1e-6)
     if not is_signed(config):

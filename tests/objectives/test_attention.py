@@ -21,6 +21,7 @@ from attnlab.objectives.attention import (
     SurePossible,
     Transfer,
 )
+from tests.attention.mechanisms import attention, inputs, named, role_mask
 from tests.maps import random_batch
 from tests.models.building import small_config
 
@@ -220,6 +221,16 @@ def test_gold_on_forbidden_keys_is_reported_and_left_out():
     loss = CrossEntropy(**SHARED).compare(log_weights, target)
     assert loss.figures["unreachable"].item() == pytest.approx(0.25)  # half of one of two rows
     assert loss.value.item() == pytest.approx(math.log(2) / 2)  # 0 and log 2
+
+
+@pytest.mark.parametrize("name", ["causal", "additive", "differential", "sparsemax"])
+def test_a_mechanism_says_which_gold_it_cannot_reach(name: str):
+    gold = AttentionTarget(np.ones((6, 6), np.float32), np.ones(6, bool), np.ones(6, bool))
+    target = collate_targets([gold, gold], 6, 6)
+    mechanism, states = attention(named(name), "causal"), inputs("causal")[0]
+    logs = mechanism.log_weights(states, states, role_mask("causal"))
+    loss = CrossEntropy(**SHARED).compare(logs, target)
+    assert loss.figures["unreachable"].item() == pytest.approx(15 / 36), "what lies in the future"
 
 
 def test_schedules_shape_the_weight():

@@ -17,7 +17,13 @@ from torch import Tensor
 from attnlab.attention.blocks import Blocks
 from attnlab.attention.mask import Mask
 from attnlab.attention.parts import Normalize, Parts, Past
-from attnlab.attention.tensors import at_least_fp32, full_precision, repeat_groups, safe_log
+from attnlab.attention.tensors import (
+    at_least_fp32,
+    full_precision,
+    mark_forbidden,
+    repeat_groups,
+    safe_log,
+)
 
 Rows = Tensor | Sequence[int] | slice
 BLOCK_COSTS = {64: 1.0, 32: 1.2, 16: 1.6}  # time of a pair in blocks of a size, measured on AVX2
@@ -160,9 +166,10 @@ class Call:
     def expected_log(self) -> Tensor:
         """batch x heads x queries x keys: the logarithm of the map, finite everywhere."""
         if self.parts.heads.mixes_weights:  # no logits of their own; below zero counts as zero
-            return safe_log(self.expected)
+            return mark_forbidden(safe_log(self.expected), self.allowed)
         with full_precision(self.query):
-            return self.parts.structure.log_weights(self, self.logits, self.parts.normalizer)
+            logs = self.parts.structure.log_weights(self, self.logits, self.parts.normalizer)
+        return mark_forbidden(logs, self.allowed)
 
     def weights_by(self, normalize: Normalize) -> Tensor:
         """batch x heads x queries x keys: logits to weights by a way to normalize them."""
@@ -197,7 +204,8 @@ class Call:
                 past = past.after(row_weights[:, :, 0])
                 weights.append(row_weights)
                 logs.append(row_log)
-        return Unrolled(torch.cat(weights, dim=2), torch.cat(logs, dim=2), past)
+        marked = mark_forbidden(torch.cat(logs, dim=2), self.allowed)
+        return Unrolled(torch.cat(weights, dim=2), marked, past)
 
     def _row_weights(self, past: Past, sample: bool) -> tuple[Tensor, Tensor]:
         """The weights and log weights of one query: batch x maps x 1 x keys."""

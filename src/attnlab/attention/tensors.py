@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+FORBIDDEN_LOG = -1e5  # allowed keys have more, those of weight zero the log of the smallest number
+
 
 def project_maps(states: Tensor, weight: Tensor) -> Tensor:
     """Each map's states times its own matrix: one product a map, which reads the matrix once."""
@@ -25,6 +27,20 @@ def repeat_groups(tensor: Tensor, maps: int) -> Tensor:
 def safe_log(weights: Tensor) -> Tensor:
     """log of the weights; zero weights give the log of the smallest number and no gradient."""
     return weights.clamp_min(torch.finfo(weights.dtype).tiny).log()
+
+
+def mark_forbidden(logs: Tensor, allowed: Tensor | None) -> Tensor:
+    """Give forbidden keys a log weight by which losses tell them from allowed keys of weight zero.
+
+    Args:
+        logs: batch x heads x queries x keys, finite.
+        allowed: batch x heads or maps x queries x keys; heads may mix several maps.
+    """
+    if allowed is None:
+        return logs
+    if allowed.shape[1] not in (1, logs.shape[1]):
+        allowed = allowed.any(1, keepdim=True)
+    return logs.masked_fill(~allowed, FORBIDDEN_LOG)
 
 
 def entropy(weights: Tensor) -> Tensor:
