@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -28,3 +29,16 @@ def _settings_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ATTNLAB_HOME", str(tmp_path_factory.mktemp("settings")))
         yield
+
+
+@pytest.fixture
+def forgotten_plugins() -> Iterator[None]:
+    """What a test registers is gone after it, with the modules that did so."""
+    from attnlab.config.section import SLOTS, load_kinds
+
+    load_kinds()
+    before = {name: set(slot.kinds()) for name, slot in SLOTS.items()}
+    yield
+    for name, slot in SLOTS.items():
+        for added in slot.kinds().keys() - before[name]:
+            sys.modules.pop(slot.kinds().pop(added).__module__, None)

@@ -34,7 +34,7 @@ def small(folder: Path) -> list[str]:
 
 
 @pytest.fixture
-def readme_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def readme_plugin(forgotten_plugins: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The README's example of a score of one's own, where Python finds it."""
     code = re.search(r"```python\n# my_scores.py\n(.*?)```", README, re.DOTALL)
     assert code is not None

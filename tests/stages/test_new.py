@@ -29,6 +29,7 @@ def _run(command: list[str], variables: dict[str, str], folder: Path) -> Any:
     )
 
 
+@pytest.mark.usefixtures("forgotten_plugins")
 def test_a_new_project_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
