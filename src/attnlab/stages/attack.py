@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
 
 from attnlab.errors import UserError, suggest
 from attnlab.metrics.figures import defined
 from attnlab.stages import trusted_plugins
 from attnlab.stages.run import open_run
 from attnlab.text_files import write_whole
-
-if TYPE_CHECKING:
-    pass
 
 COMMAND = "attack a run's answers and its map by small changes of the input"
 EXAMPLES = """examples:
