@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from attnlab.cli import main
 from attnlab.errors import UserError
 from attnlab.stages.attack import kinds
+from attnlab.stages.attacked_split import attacked, differences
+from attnlab.stages.run import open_run
+from attnlab.stages.trained_run import TrainedRun
 from tests.runs import SHORT, ran
 
 FEW = ("stages=[prepare,train]", "model.dim=8", "dataset.train=32", "dataset.val=8")
@@ -31,6 +35,24 @@ def test_texts_are_attacked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert found["deletions", "greedy"]["map_moved"] == [None, None, None]
     assert found["none", ""]["mass_on_gold"][0] > 0
     assert "Under attack" in (run / "attack.html").read_text()
+
+
+def test_only_right_answers_can_become_wrong(tmp_path: Path) -> None:
+    run = ran(tmp_path, "experiment=reviews", *SHORT, *FEW, "dataset.test=12")
+    options = Namespace(examples=12, share=0.3)
+    none, _, greedy = attacked(TrainedRun(open_run(run)), ["typos"], options)
+    assert not all(none.right), "this model has wrong answers of its own"
+    lost = [before and not after for before, after in zip(none.right, greedy.right, strict=True)]
+    assert len(greedy.shown) == sum(lost)
+
+
+def test_changes_of_words_are_named() -> None:
+    own = ["the", "cast", "was", "the", "best"]
+    assert list(differences(own, ["the", "csat", "was", "the", "bset"])) == [
+        "cast → csat",
+        "best → bset",
+    ]
+    assert list(differences(own, ["the", "was", "the"])) == ["cast left out", "best left out"]
 
 
 def test_pictures_are_attacked(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class Outcome:
     moved: list[float] = field(default_factory=list)  # divergence of the map from the clean one
     mass: list[float] = field(default_factory=list)  # of the map on gold; NaN without gold
     changed: list[float] = field(default_factory=list)  # share of words, or largest change
-    shown: list[tuple[str, str, str, str]] = field(default_factory=list)  # of texts
+    shown: list[tuple[str, str, str, str, str]] = field(default_factory=list)  # of texts
 
     def figures(self) -> dict[str, Interval | float]:
         """Accuracy, how far the map moved, its mass on gold, and how much was changed."""
@@ -180,9 +180,24 @@ def _add(outcome: Outcome, subject: TextAttacked, words: list[str], trained: Tra
     outcome.mass.append(float(agreement(maps, target)[1]))
     differ = sum(one != other for one, other in zip(own, words, strict=False))
     outcome.changed.append((differ if aligned else len(own) - len(words)) / len(own))
-    if said != gold and len(outcome.shown) < MOST_SHOWN:
+    if seen.texts[0] == gold != said and len(outcome.shown) < MOST_SHOWN:
         joint = "" if all(len(word) == 1 for word in own) else " "
-        outcome.shown.append((subject.example.id, joint.join(own), joint.join(words), said))
+        changes = ", ".join(differences(own, words))
+        outcome.shown.append((subject.example.id, gold, said, changes, joint.join(own)))
+
+
+def differences(own: Sequence[str], words: Sequence[str]) -> Iterator[str]:
+    """Each word that was replaced, with its replacement, or each that was left out."""
+    if len(own) == len(words):
+        pairs = zip(own, words, strict=True)
+        yield from (f"{one} → {other}" for one, other in pairs if one != other)
+        return
+    left = list(words)
+    for word in own:
+        if left and left[0] == word:
+            del left[0]
+        else:
+            yield f"{word} left out"
 
 
 def report(outcomes: Sequence[Outcome]) -> list[Section]:
@@ -200,8 +215,9 @@ def report(outcomes: Sequence[Outcome]) -> list[Section]:
     sections = [Section("Under attack", note, columns, rows)]
     for each in outcomes:
         if each.shown and each.level == "greedy":
-            names = ("example", "text", "changed", "answer")
-            sections.append(Section(each.attack, "Answers that became wrong.", names, each.shown))
+            names = ("example", "gold", "answer under attack", "changes", "text")
+            note = "Right answers that became wrong, by the greedy attack."
+            sections.append(Section(each.attack, note, names, each.shown))
     return sections
 
 
