@@ -61,7 +61,8 @@ def test_every_command_of_the_readme_is_known_here() -> None:
     others = [command for command in COMMANDS if not command.startswith(known)]
     # `make` is what sets up and runs these tests; test_dvc.py runs `dvc repro` on a fresh clone,
     # test_data.py, test_explain.py, test_compare.py, test_predict.py, test_align.py,
-    # test_attack.py, test_doctor.py, test_estimate.py and test_new.py run the stages they are named after.
+    # test_attack.py, test_doctor.py, test_estimate.py and test_new.py run the stages they are
+    # named after.
     assert others == ["make run", "make test", "dvc repro"]
 
 
