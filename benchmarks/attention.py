@@ -6,7 +6,6 @@ python -m benchmarks.attention additive route     # some: additive, long, route,
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import statistics
 import time
@@ -23,7 +22,7 @@ from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.attention.probes import Probe
 from attnlab.training.progress import PeakMemory
-from benchmarks.results import record
+from benchmarks.results import record, run_sections
 
 COMMAND = "python -m benchmarks.attention"
 DIM = HEADS * WIDTH
@@ -250,13 +249,7 @@ SECTIONS = {f.__name__: f for f in (additive, long, route, dispatch, probes)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Benchmarks of the attention kernels.")
-    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []])
-    parser.add_argument("--threads", type=int, default=1, help="1 is disturbed least by others")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    for name in options.sections or SECTIONS:
-        SECTIONS[name]()
+    run_sections(SECTIONS, "Benchmarks of the attention kernels.", threads=1)
 
 
 if __name__ == "__main__":

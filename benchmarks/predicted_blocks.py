@@ -10,7 +10,6 @@ longer. What it saves in time is in `benchmarks.sparse forward`.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -23,13 +22,13 @@ from attnlab.attention.block_scores import Learned
 from attnlab.attention.predicted import Predicted
 from attnlab.attention.taps import Tap
 from attnlab.data.loader import Items, eval_loader
-from attnlab.metrics.blocks import ReadBlocks, positions_of_rows, predictors, recorded_choices
 from attnlab.metrics.figures import bootstrap
-from attnlab.objectives.blocks import BlockDistillation, BlockGold, BlockTerm
+from attnlab.metrics.read_blocks import ReadBlocks, positions_of_rows, predictors, recorded_choices
+from attnlab.objectives.predictors import BlockDistillation, BlockGold, BlockTerm
 from attnlab.objectives.terms import StepView
 from attnlab.stages.run import open_run
 from attnlab.stages.trained_run import TrainedRun
-from benchmarks.results import record
+from benchmarks.results import record, run_sections
 from benchmarks.runs import RUNS, Training, judged, origin
 
 COMMAND = "python -m benchmarks.predicted_blocks"
@@ -215,13 +214,7 @@ SECTIONS = {f.__name__: f for f in (haystack, targets)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Predicted blocks beside other choices.")
-    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []])
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    for name in options.sections or SECTIONS:
-        SECTIONS[name]()
+    run_sections(SECTIONS, "Predicted blocks beside other choices.", threads=1)
 
 
 if __name__ == "__main__":

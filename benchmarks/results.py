@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,3 +71,16 @@ def machine() -> str:
 
 def _circumstances(origin: Origin) -> str:
     return f"<sub>{machine()}, torch {torch.__version__}, {origin}</sub>"
+
+
+def run_sections(sections: Mapping[str, Callable[[], None]], about: str, threads: int) -> None:
+    """The command line of a benchmark: runs the named sections, or all of them."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("sections", nargs="*", choices=[*sections, []])
+    parser.add_argument(
+        "--threads", type=int, default=threads, help="1 is disturbed least by others"
+    )
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for name in options.sections or sections:
+        sections[name]()

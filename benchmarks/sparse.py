@@ -6,7 +6,6 @@ python -m benchmarks.sparse kernel structures    # some: kernel, structures, sho
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,7 +27,7 @@ from attnlab.attention.public import mechanism_config
 from attnlab.attention.rules import BigBird, Block, Dilated, Strided
 from attnlab.models.transformer_layers import EncoderLayer
 from benchmarks.attention import median, paired, ratio
-from benchmarks.results import now, record
+from benchmarks.results import now, record, run_sections
 
 COMMAND = "python -m benchmarks.sparse"
 SCALE = WIDTH**-0.5
@@ -266,13 +265,7 @@ SECTIONS = {f.__name__: f for f in (kernel, structures, short, forward)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Attention that reads some blocks only.")
-    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []])
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    for name in options.sections or SECTIONS:
-        SECTIONS[name]()
+    run_sections(SECTIONS, "Attention that reads some blocks only.", threads=2)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def _means(sides: Sides, call: Call) -> Tensor:
 def _of_queries(logits: Tensor, sides: Sides, call: Call) -> Tensor:
     """The largest share that a block has with any query of a query block, as a logarithm.
 
-    Of the own block of a causal mask, which is read anyway, nothing is asked.
+    With a causal mask, a query block's own key block is left out: it is always read.
     """
     logits = logits.unflatten(2, sides.query.shape[2:4]) * call.parts.score.scale
     open_ = sides.open[:, :, :, None]

@@ -2,7 +2,7 @@
 
 Queries and keys are cut in blocks. For each head and each block of queries the predictor scores all
 blocks of keys, at about 1 / size^2 of the cost of a map, and the best ones are read. The choice has
-no gradient: the predictor learns by a loss of its own (`attnlab.objectives.blocks`).
+no gradient: the predictor learns by a loss of its own (`attnlab.objectives.predictors`).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from attnlab.data.answer import answer_form
 from attnlab.data.example import Example
-from attnlab.data.supervision import Changed, Chosen
+from attnlab.data.supervision import Changed, Chosen, Joined
 from attnlab.data.target import AttentionTarget
 from attnlab.errors import UserError
 
@@ -142,15 +142,3 @@ def _target(example: Example, name: str, rows: Rows) -> AttentionTarget:
             weights[row, key] = 1
     annotated = np.array([marked is not None for marked in rows])
     return AttentionTarget(weights, query_mask=annotated, key_mask=np.ones(keys, bool))
-
-
-class Joined(Changed):
-    """Some examples, then others."""
-
-    def __init__(self, first: Sequence[Example], others: Sequence[Example]) -> None:
-        count = len(first)
-
-        def change(index: int, example: Any) -> Example:
-            return first[index] if index < count else others[index - count]
-
-        super().__init__(range(count + len(others)), change)  # type: ignore[arg-type]

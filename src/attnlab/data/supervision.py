@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,15 +17,12 @@ from attnlab.data.target import AttentionTarget
 from attnlab.errors import UserError, suggest
 
 
-@dataclass(frozen=True)
-class Changed(Sequence[Example]):
-    """Examples that are changed when they are read."""
+class View(Sequence[Example]):
+    """Examples that are made when they are read."""
 
-    examples: Sequence[Example]
-    change: Callable[[int, Example], Example]
-
-    def __len__(self) -> int:
-        return len(self.examples)
+    @abstractmethod
+    def read(self, index: int) -> Example:
+        """The example at a place."""
 
     @overload
     def __getitem__(self, index: int) -> Example: ...
@@ -34,7 +32,21 @@ class Changed(Sequence[Example]):
 
     def __getitem__(self, index: int | slice) -> Example | list[Example]:
         if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+            return [self.read(i) for i in range(*index.indices(len(self)))]
+        return self.read(index)
+
+
+@dataclass(frozen=True)
+class Changed(View):
+    """Each of the examples, changed."""
+
+    examples: Sequence[Example]
+    change: Callable[[int, Example], Example]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def read(self, index: int) -> Example:
         return self.change(index, self.examples[index])
 
     def __iter__(self) -> Iterator[Example]:
@@ -42,7 +54,7 @@ class Changed(Sequence[Example]):
 
 
 @dataclass(frozen=True)
-class Chosen(Sequence[Example]):
+class Chosen(View):
     """Some of the examples, by their places."""
 
     examples: Sequence[Example]
@@ -51,16 +63,23 @@ class Chosen(Sequence[Example]):
     def __len__(self) -> int:
         return len(self.places)
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Example]: ...
-
-    def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        if isinstance(index, slice):
-            return [self.examples[place] for place in self.places[index]]
+    def read(self, index: int) -> Example:
         return self.examples[self.places[index]]
+
+
+@dataclass(frozen=True)
+class Joined(View):
+    """Some examples, then others."""
+
+    first: Sequence[Example]
+    others: Sequence[Example]
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.others)
+
+    def read(self, index: int) -> Example:
+        count = len(self.first)
+        return self.first[index] if index < count else self.others[index - count]
 
 
 def supervised(

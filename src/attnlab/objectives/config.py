@@ -13,7 +13,7 @@ from attnlab.errors import Mistake
 TERMS = "attnlab.objectives.terms"
 ANSWERS = "attnlab.objectives.answers"
 MAPS = "attnlab.objectives.attention"
-BLOCKS = "attnlab.objectives.blocks"
+PREDICTORS = "attnlab.objectives.predictors"
 REGULARISERS = "attnlab.objectives.regularisers"
 
 
@@ -94,7 +94,9 @@ class BlockTerm(Term):
             yield Mistake(".kind", problem, "try: attention/structure=predicted")
 
 
-class BlockDistillation(BlockTerm, kind="block_distillation", target=f"{BLOCKS}:BlockDistillation"):
+class BlockDistillation(
+    BlockTerm, kind="block_distillation", target=f"{PREDICTORS}:BlockDistillation"
+):
     """Towards what the model's own dense map has in each block."""
 
     rows: int | None = Field(
@@ -105,7 +107,7 @@ class BlockDistillation(BlockTerm, kind="block_distillation", target=f"{BLOCKS}:
     )
 
 
-class BlockGold(BlockTerm, kind="block_gold", target=f"{BLOCKS}:BlockGold"):
+class BlockGold(BlockTerm, kind="block_gold", target=f"{PREDICTORS}:BlockGold"):
     """Towards the blocks that hold gold evidence."""
 
     learns_gold = True

@@ -38,7 +38,7 @@ class Entry:
 
     @property
     def repeat(self) -> str:
-        """What tells the run from others of its system."""
+        """The seed and the fold, in which runs of one system differ."""
         return f"seed {self.seed}" + ("" if self.fold is None else f", fold {self.fold}")
 
 

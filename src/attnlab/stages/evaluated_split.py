@@ -21,11 +21,11 @@ from attnlab.data.batch import Batch
 from attnlab.data.example import Split
 from attnlab.data.loader import Items, eval_loader
 from attnlab.data.prepared import Prepared
-from attnlab.metrics.blocks import ReadBlocks, positions_of_rows, recorded_choices
 from attnlab.metrics.calibration import Calibration, ScoredChoices, temperature
 from attnlab.metrics.controls import PositionPrior, controls
 from attnlab.metrics.figures import Interval, defined, facts
 from attnlab.metrics.pooled import map_metrics
+from attnlab.metrics.read_blocks import ReadBlocks, positions_of_rows, recorded_choices
 from attnlab.metrics.text import Changed
 from attnlab.models.ensemble import changed_map, members
 from attnlab.report.calibration_pictures import FILE as CALIBRATION

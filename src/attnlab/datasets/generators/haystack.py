@@ -55,7 +55,7 @@ PROSE = [  # nouns, adjectives, verbs, prepositions
         "near behind beyond under before after without beside",
     )
 ]
-SENTENCES = (  # numbers stand for a word of that list of PROSE
+SENTENCES = (  # a number is replaced by a random word of the list PROSE[number]
     ("the", 1, 0, 2, "the", 0, "."),
     ("the", 0, 2, "the", 1, 0, 3, "the", 0, "."),
     (3, "the", 0, "the", 1, 0, 2, "one", 0, "."),
@@ -73,7 +73,7 @@ class Haystack(Generator):
     prose: str | None
 
     def make(self, name: str, split: Split, random: Random) -> Example:
-        asked = int(random.integers(1, self.hops, endpoint=True))  # hops of this question
+        hops = int(random.integers(1, self.hops, endpoint=True))  # facts that the answer takes
         people, things, places, houses = drawn_for(
             split, lambda: self._chains(random), lambda chains: " ".join(c[0] for c in chains)
         )
@@ -83,11 +83,11 @@ class Haystack(Generator):
             facts += [
                 (
                     [*pick(random, FACTS[hop]).format(**named).split(), "."],
-                    chain[0] == people[0] and hop < asked,
+                    chain[0] == people[0] and hop < hops,
                 )
                 for hop in range(self.hops)
             ]
-        question = QUESTIONS[asked - 1].format(person=people[0], thing=things[0]).split()
+        question = QUESTIONS[hops - 1].format(person=people[0], thing=things[0]).split()
         room = self.length - len(question) - sum(len(words) for words, _ in facts)
         prose = self._prose(room, random)
         order = [facts[i] for i in random.permutation(len(facts))]
@@ -103,9 +103,9 @@ class Haystack(Generator):
         return Example(
             id=name,
             inputs={"text": words},
-            answer=(houses if asked == len(FACTS) else places)[0],
+            answer=(houses if hops == len(FACTS) else places)[0],
             target=span_target([spans], len(words)),
-            meta={"hops": asked, "evidence": [list(span) for span in spans]},
+            meta={"hops": hops, "evidence": [list(span) for span in spans]},
         )
 
     def _prose(self, length: int, random: Random) -> list[list[str]]:
@@ -118,7 +118,8 @@ class Haystack(Generator):
         return made[::-1]
 
     def _chains(self, random: Random) -> Sequence[list[str]]:
-        """People, things, places and houses, all different; the first of each are asked about."""
+        """Names of people, things, places and houses without repetition; the question is about the
+        first of each."""
         count = self.distractors + 1
         return [
             [str(word) for word in random.choice(words, count, replace=False)]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from attnlab.attention.block_scores import Sides, dense_mass
 from attnlab.attention.call import Call
 from attnlab.attention.predicted import Predicted
-from attnlab.metrics.blocks import Asking, gold_of_blocks, positions_of_rows, predictors
+from attnlab.metrics.read_blocks import Asking, gold_of_blocks, positions_of_rows, predictors
 from attnlab.objectives.attention import cross_entropy
 from attnlab.objectives.terms import StepView, Term, TermLoss
 

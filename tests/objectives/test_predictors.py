@@ -15,7 +15,7 @@ from attnlab.attention.mask import Mask
 from attnlab.attention.taps import Tap
 from attnlab.data.target_batch import collate_targets
 from attnlab.datasets.targets import span_target
-from attnlab.objectives.blocks import BlockDistillation, BlockGold, BlockTerm
+from attnlab.objectives.predictors import BlockDistillation, BlockGold, BlockTerm
 from tests.attention.test_predicted import LENGTH, predicted, states
 
 BLOCKS = 10

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from attnlab.attention.mask import Mask
-from attnlab.metrics.blocks import ReadBlocks, predictors, recorded_choices
+from attnlab.metrics.read_blocks import ReadBlocks, predictors, recorded_choices
 from tests.attention.test_predicted import LENGTH, states
-from tests.objectives.test_blocks import EVIDENCE, Model, view_of
+from tests.objectives.test_predictors import EVIDENCE, Model, view_of
 
 
 @pytest.mark.parametrize("by", ["mass", "random"])
