@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attnlab.attention.normalizers import mask_log_weights
 from attnlab.attention.parts import Normalizer, Shape
 
 SMALLEST, LARGEST = 1e-2, 1e2  # of the distribution's two shapes, so that no power overflows
@@ -52,7 +51,7 @@ class HardKuma(Normalizer):
         chance = b * torch.log1p(-(self._unstretched(0) ** a))  # log P(z > 0)
         if allowed is not None:
             chance = chance.masked_fill(~allowed, torch.finfo(chance.dtype).min / 4)
-        return mask_log_weights(torch.log_softmax(chance, dim=-1), allowed)
+        return torch.log_softmax(chance, dim=-1)
 
     def _stretched(self, sample: Tensor) -> Tensor:
         return (sample * (1 + 2 * self.stretch) - self.stretch).clamp(0, 1)

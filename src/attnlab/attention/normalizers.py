@@ -29,10 +29,10 @@ class Softmax(Normalizer):
         lower = logits if allowed is None else mask_logits(logits, allowed)
         extra = self.extra_logit()
         if extra is None:
-            return mask_log_weights(torch.log_softmax(lower, dim=-1), allowed)
+            return torch.log_softmax(lower, dim=-1)
         sink = extra.to(logits)[:, None, None].expand(*logits.shape[:-1], 1)
         both = torch.log_softmax(torch.cat([lower, sink], dim=-1), dim=-1)
-        return mask_log_weights(both[..., :-1], allowed)
+        return both[..., :-1]
 
 
 class OffByOne(Softmax):
@@ -68,7 +68,7 @@ class Sigmoid(Normalizer):
 
     def log(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
         biased = self._biased(logits, allowed)
-        return mask_log_weights(nn.functional.logsigmoid(biased), allowed)
+        return nn.functional.logsigmoid(biased)
 
     def _biased(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
         if self.bias is not None:
@@ -91,14 +91,6 @@ class Proportion(Normalizer):
 def mask_logits(logits: Tensor, allowed: Tensor) -> Tensor:
     """Forbidden keys get a logit too low for any softmax, yet finite so that no gradient is NaN."""
     return logits.masked_fill(~allowed, torch.finfo(logits.dtype).min / 4)
-
-
-def mask_log_weights(log_weights: Tensor, allowed: Tensor | None) -> Tensor:
-    """Forbidden keys get the logarithm of the smallest number (as `safe_log`), and no gradient."""
-    if allowed is None:
-        return log_weights
-    floor = math.log(torch.finfo(log_weights.dtype).tiny)
-    return log_weights.masked_fill(~allowed, floor)
 
 
 class _Sparse(Normalizer):
@@ -205,7 +197,7 @@ class _OneKey(Normalizer):
 
     def log(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
         lower = logits if allowed is None else mask_logits(logits, allowed)
-        return mask_log_weights(torch.log_softmax(lower, dim=-1), allowed)
+        return torch.log_softmax(lower, dim=-1)
 
 
 class Gumbel(_OneKey):

@@ -133,7 +133,7 @@ class Normalizer(nn.Module):
         return self(logits, allowed)
 
     def log(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
-        """The logarithm of the weights; forbidden keys get a large negative finite number."""
+        """The logarithm of the weights; forbidden keys get any finite number: `mark_forbidden`."""
         return safe_log(self.expected(logits, allowed))
 
 

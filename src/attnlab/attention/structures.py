@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from attnlab.attention.call import Call
 from attnlab.attention.mask import Causal, Pattern, Window
-from attnlab.attention.normalizers import mask_log_weights
 from attnlab.attention.parts import Normalize, Normalizer, Past, Shape, Structure
 from attnlab.attention.rules import BigBird, Block, Dilated, Strided
 from attnlab.attention.tensors import at_least_fp32, project_maps, safe_log
@@ -106,7 +105,8 @@ class LocalP(Structure):
     def log_weights(self, call: Call, logits: Tensor, normalizer: Normalizer) -> Tensor:
         apart = self._apart(call)
         near = self._near(call, apart)
-        return mask_log_weights(normalizer.log(logits, near) + self._log_factor(apart), near)
+        logs = normalizer.log(logits, near) + self._log_factor(apart)
+        return logs.masked_fill(~near, math.log(torch.finfo(logs.dtype).tiny))  # as `safe_log`
 
     def _apart(self, call: Call) -> Tensor:
         """batch x maps x queries x keys: how far each key is from the predicted position."""
