@@ -46,18 +46,8 @@ class Subject:
         """The model's own answers and the task's map, unless others are given."""
         answered = replace(batch, answer=answer or task.decide(model, batch))
         reader = reader_of(model)
-        embedder = reader.embedder
-        inputs = batch.inputs[reader.attended]
-        empty = Padded(torch.zeros_like(inputs.values), inputs.mask)
-        return cls(
-            model,
-            task,
-            site or task.map,
-            answered,
-            embedder(inputs),
-            embedder(empty).values,
-            len(batch),
-        )
+        embedded, blank = reader.embedder(batch.inputs[reader.attended]), reader.blank(batch)
+        return cls(model, task, site or task.map, answered, embedded, blank, len(batch))
 
     def __len__(self) -> int:
         return len(self.batch)

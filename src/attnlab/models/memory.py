@@ -128,6 +128,18 @@ class Reader(nn.Module):
         """The embedder of the attended input."""
         return self.embedders[self.names.index(self.attended)]
 
+    @torch.no_grad()
+    def blank(self, batch: Batch) -> Tensor:
+        """What the embedder makes of an empty attended input: batch x keys x width.
+
+        No unit at each position, a black picture, silence.
+        """
+        inputs, training = batch.inputs[self.attended], self.embedder.training
+        self.embedder.eval()  # nothing is dropped, and no running mean moves
+        values = self.embedder(Padded(torch.zeros_like(inputs.values), inputs.mask)).values
+        self.embedder.train(training)
+        return values
+
     def forward(self, batch: Batch) -> Reading:
         inputs = [batch.inputs[name] for name in self.names]
         memories = [embed(each) for embed, each in zip(self.embedders, inputs, strict=True)]

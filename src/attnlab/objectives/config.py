@@ -12,6 +12,7 @@ from attnlab.errors import Mistake
 
 TERMS = "attnlab.objectives.terms"
 ANSWERS = "attnlab.objectives.answers"
+FAITHFUL = "attnlab.objectives.faithful"
 MAPS = "attnlab.objectives.attention"
 PREDICTORS = "attnlab.objectives.predictors"
 REGULARISERS = "attnlab.objectives.regularisers"
@@ -79,6 +80,41 @@ class Adversarial(Term, kind="adversarial", target="attnlab.objectives.adversari
     )
     steps: int = Field(gt=0, description="steps along the gradient")
     every_step: bool = Field(description="train on the noise of every step, not of the last alone")
+
+
+class MarginTerm(Term):
+    """How far the loss of a changed pass is from where it should be."""
+
+    site: str = Field(min_length=1, description="the map: pooling, decoder.cross.-1, ...")
+    margin: float = Field(
+        ge=0,
+        description="rise of the loss over that of the unchanged pass; the logarithm of the number "
+        "of choices is the loss of a guess",
+    )
+
+
+class Uninformed(MarginTerm, kind="uninformed", target=f"{FAITHFUL}:Uninformed"):
+    """The loss under a map that knows nothing has to be higher by the margin."""
+
+    change: Literal["uniform", "permuted"] = Field(
+        description="the same weight everywhere, or the model's own weights on other keys"
+    )
+
+
+class MarkedUnits(MarginTerm):
+    """Units with most of the map are erased, or alone are kept."""
+
+    share: float = Field(gt=0, lt=1, description="of the units of each example that are marked")
+
+
+class Comprehensiveness(
+    MarkedUnits, kind="comprehensiveness", target=f"{FAITHFUL}:Comprehensiveness"
+):
+    """The loss without the marked units has to be higher by the margin (DeYoung et al. 2020)."""
+
+
+class Sufficiency(MarkedUnits, kind="sufficiency", target=f"{FAITHFUL}:Sufficiency"):
+    """The loss of the marked units alone may be higher by the margin, and no more."""
 
 
 class BlockTerm(Term):
