@@ -117,7 +117,7 @@ def test_seeds_judged_on_other_examples_vary_by_seed_alone() -> None:
 
 def test_fronts_hold_what_nothing_beats(board: Leaderboard) -> None:
     fronts = {row.system: set(row.fronts) for row in board.rows}
-    assert fronts["slow"] == {"seconds", "plausibility"}
+    assert fronts["slow"] == {"seconds", "plausibility", "trust"}
     assert fronts["quick"] == {"seconds", "plausibility"}
     assert fronts["beaten"] == fronts["half"] == fronts["broken"] == set()
 
@@ -199,7 +199,8 @@ def test_the_picture_is_drawn_twice_the_same(board: Leaderboard, tmp_path: Path)
 
 
 def test_cost_grows_from_left_to_right(board: Leaderboard) -> None:
-    cost, maps = leaderboard_picture.draw(board).axes
+    cost, maps, trust = leaderboard_picture.draw(board).axes
+    assert trust.get_xlabel() == "answers that another map changes"
     assert cost.get_xlabel().startswith("seconds of training")
     assert not cost.xaxis_inverted() and not maps.xaxis_inverted()
 
@@ -249,7 +250,7 @@ def test_the_page_in_a_browser(board: Leaderboard, tmp_path: Path) -> None:
         phone = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": True}
         window.devtools("Emulation.setDeviceMetricsOverride", phone)
         widths = window.run("return [...document.images].map((image) => image.width)")
-        assert len(widths) == 2 and min(widths) > 340, "each panel is as wide as a phone"
+        assert len(widths) == 3 and min(widths) > 340, "each panel is as wide as a phone"
         assert window.run("return document.documentElement.scrollWidth") == 400
         right = "return document.querySelector('.scroll').getBoundingClientRect()"
         box = window.run(right)

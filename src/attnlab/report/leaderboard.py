@@ -215,7 +215,7 @@ def _score(row: Row, column: str, lower: Lower) -> float:
 def _with_fronts(rows: Sequence[Row], lower: Lower) -> list[Row]:
     """Each row with the columns on whose Pareto front it is, together with quality."""
     fronts: dict[str, list[str]] = {row.system: [] for row in rows}
-    for column in ("seconds", "plausibility"):
+    for column in ("seconds", "plausibility", "trust"):
         placed = [row for row in rows if {"quality", column} <= row.measures.keys()]
         points = [[_score(row, c, lower) for c in ("quality", column)] for row in placed]
         for row, best in zip(placed, pareto(points), strict=True):

@@ -12,11 +12,11 @@ from urllib.parse import quote
 
 from attnlab.metrics.figures import facts
 from attnlab.report.leaderboard import COSTS, Entry, Leaderboard, Measure, Row
-from attnlab.report.leaderboard_picture import DARK, LIGHT, Palette, panels_of, svg_text
+from attnlab.report.leaderboard_picture import AXES, DARK, LIGHT, Palette, panels_of, svg_text
 from attnlab.report.leaderboard_table import between, column_titles, number, state
 from attnlab.report.page import asset, fill_template
 
-ACROSS = {"seconds": "seconds of training", "plausibility": "agreement with gold"}
+ACROSS = AXES | {"plausibility": "agreement with gold"}
 PLACE = "by answers; tied: the answers of each lie in the interval of the other"
 MEANINGS = {
     "quality": "how good the answers are",

@@ -1,4 +1,4 @@
-"""The Pareto picture: answers against their cost, and answers against maps.
+"""The Pareto picture: answers against their cost, against maps, and against trust in maps.
 
 Up and to the right is always better, so that an axis on which less is better is turned round.
 """
@@ -29,7 +29,12 @@ DARK = {"paper": "#12161b", "ink": "#e4e8ec", "soft": "#a3adb8", "line": "#2e364
     "front": "#7fb2ea",
     "control": "#f0946f",
 }
-PANELS = (("seconds", "Answers against cost"), ("plausibility", "Answers against maps"))
+PANELS = (
+    ("seconds", "Answers against cost"),
+    ("plausibility", "Answers against maps"),
+    ("trust", "Answers against faithfulness"),
+)
+AXES = {"seconds": "seconds of training", "trust": "answers that another map changes"}
 WIDE_RANGE = 8  # from here on, times are shown on a logarithmic axis
 # Where a label may stand beside its point, in points, the best place first.
 # Off the whiskers, which go straight up and straight to the right.
@@ -132,8 +137,7 @@ def _logarithmic(axes: Axes) -> None:
 
 
 def _words(board: Leaderboard, column: str) -> str:
-    name = board.figures[column].replace("_", " ")
-    name = "seconds of training" if column == "seconds" else name
+    name = AXES.get(column) or board.figures[column].replace("_", " ")
     return f"{name} (less is better)" if board.is_lower_better(column) else name
 
 
