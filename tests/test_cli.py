@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import yaml
 
 from attnlab.cli import commands, main
 from attnlab.config.compose import load
-from tests.commands import REPOSITORY, environment, run
+from tests.commands import run
 from tests.test_text_files import BOMB
 
 TRAIN = [sys.executable, "train.py"]
@@ -75,10 +74,9 @@ def test_mistakes_end_with_code_2_and_the_next_command() -> None:
 def test_shell_completion_knows_groups_and_keys() -> None:
     def complete(line: str) -> list[str]:
         command = [*TRAIN, "-sc", "query=bash"]
-        variables = environment() | {"COMP_LINE": line, "COMP_POINT": str(len(line))}
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd=REPOSITORY, env=variables, check=True
-        )
+        variables = {"COMP_LINE": line, "COMP_POINT": str(len(line))}
+        done = run(command, variables=variables)
+        assert done.returncode == 0
         return done.stdout.split()
 
     assert "attention=additive" in complete("python train.py attention=add")

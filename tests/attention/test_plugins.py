@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from attnlab.attention.mechanism import Attention
 from attnlab.config.compose import load
 from attnlab.config.section import SLOTS
+from tests.commands import run
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTED = (ROOT / "docs" / "mechanisms.md").read_text()
@@ -61,7 +61,7 @@ def test_plugin_from_the_command_line(plugin: str, tmp_path: Path) -> None:
     assert " ".join(["python train.py", f"'{plugin}'", *OVERRIDES]) in documented
     arguments = [plugin, *OVERRIDES]
     command = [sys.executable, str(ROOT / "train.py"), *arguments, "--cfg", "job"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = run(command, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "kind: gaussian" in done.stdout
 

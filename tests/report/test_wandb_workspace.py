@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from attnlab.cli import main
 from attnlab.report.wandb_workspace import Logged, workspace
 from attnlab.stages.dashboard import logged
 from attnlab.stages.run import open_run
-from tests.commands import environment, small_run
+from tests.commands import run, small_run
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("workspace")
     words = [f"paths.run={home / 'runs' / 'one' / 'first'}", "model=transformer"]
     command = small_run(home, *words, "logger.project=dates-project")
-    subprocess.run(command, cwd=home, env=environment(), capture_output=True, check=True)
+    assert run(command, home).returncode == 0
     return home / "runs" / "one" / "first"
 
 

@@ -7,14 +7,13 @@ import json
 import math
 import re
 import shlex
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.commands import environment, small_run
+from tests.commands import run, small_run
 
 pytest.importorskip("optuna", reason="the extra 'sweep' is not installed")
 
@@ -231,13 +230,7 @@ def test_the_command_searches_side_by_side(tmp_path: Path) -> None:
     """The real thing: two trials at once, the table, and the command that runs the best again."""
     words = ["hparams=lr", "hparams.trials=2", "hparams.jobs=2"]
     command = small_run(tmp_path, *words)
-
-    def run() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
-        )
-
-    done = run()
+    done = run(command, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     folders = [path.parent for path in tmp_path.glob("runs/hparams/lr/*/config.yaml")]
     assert len(folders) == 2
@@ -248,7 +241,7 @@ def test_the_command_searches_side_by_side(tmp_path: Path) -> None:
     losses = {path: (path / "history" / "val.csv").read_text() for path in folders}
     assert len(set(losses.values())) == 2
 
-    again = run()
+    again = run(command, tmp_path)
     assert again.returncode == 0
     assert "2 trials done, 0 new" in again.stdout
     assert re.findall("best: (.*)", again.stdout) == re.findall("best: (.*)", done.stdout)

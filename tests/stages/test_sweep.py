@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from attnlab.errors import ConfigError
 from attnlab.stages.executors import Processes
 from attnlab.stages.sweep import Sweep, quoted
-from tests.commands import environment, small_run, stop_once_saved
+from tests.commands import run, small_run, stop_once_saved
 
 # Nothing to judge and nothing to draw: what is looked at here is how jobs are run.
 TRAIN_ONLY = ["stages=[prepare,train]", "trainer.clip_norm=null"]
@@ -22,9 +22,7 @@ TRAIN_ONLY = ["stages=[prepare,train]", "trainer.clip_norm=null"]
 
 def sweep(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [*small_run(folder, *TRAIN_ONLY, *arguments), "-m"]
-    return subprocess.run(
-        command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
-    )
+    return run(command, folder)
 
 
 def status(folder: Path) -> list[dict[str, Any]]:

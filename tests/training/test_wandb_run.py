@@ -17,7 +17,8 @@ from attnlab.config import compose
 from attnlab.config.trainer import Logging
 from attnlab.errors import UserError
 from attnlab.training.loggers import connected
-from tests.commands import REPOSITORY, environment, small_run
+from tests.commands import REPOSITORY, small_run
+from tests.commands import run as run_command
 
 SECRETS = {
     "WANDB_API_KEY": "0123456789abcdef0123456789abcdef01234567",
@@ -76,14 +77,7 @@ def contents(name: str, log: Path) -> dict[str, str]:
 
 def done(command: list[str], folder: Path) -> str:
     """What a command says that ends well, with secrets in its environment."""
-    found = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment() | SECRETS,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    found = run_command(command, folder, SECRETS)
     assert found.returncode == 0, found.stderr
     assert "wandb:" not in found.stdout + found.stderr, "nothing asked, nothing said"
     return found.stdout
@@ -274,9 +268,7 @@ def test_a_run_that_fails_is_marked_as_failed(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     broken = ["trainer.optimizer.lr=1.0e30", "trainer.clip_norm=null", "trainer.log_every=1"]
     command = small_run(tmp_path, "logger=wandb", f"paths.run={folder}", *broken)
-    failed = subprocess.run(
-        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
-    )
+    failed = run_command(command, tmp_path)
     assert failed.returncode == 1, failed.stdout + failed.stderr
     [end] = of_kind("exit", logs(folder)[0])
     assert end["exit_code"] == 1
