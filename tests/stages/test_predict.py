@@ -104,6 +104,31 @@ def test_texts_of_the_command_line_are_answered_on_the_terminal(dates: Path) -> 
     assert all(line["predictions"][0]["score"] < 0 for line in found)
 
 
+def test_a_decoder_may_keep_some_of_its_keys(tmp_path: Path) -> None:
+    words = [
+        "dataset.length=12",
+        "dataset.pairs=2",
+        "model.dim=16",
+        "stages=[prepare,train,evaluate]",
+    ]
+    counts = ["dataset.train=64", "dataset.val=8", "dataset.test=8", "task.max_length=9"]
+    run = ran(tmp_path, "experiment=induction", *words, *counts, *SHORT)
+    found = [
+        lines(predict(run, "--split", "test", "--output", "-", "--limit", "2", *settings).stdout)
+        for settings in (
+            [],
+            ["--eviction", "window", "budget=40"],
+            ["--eviction", "window", "budget=5"],
+        )
+    ]
+    every, enough, few = ([line["predictions"][0] for line in each] for each in found)
+    assert every == enough != few
+    assert main(["evaluate", str(run), "task/eviction=h2o", "task.eviction.budget=5"]) == 0
+    (bounded,) = (run / "evaluations").iterdir()
+    assert figures(bounded)["answer"]["perplexity"] != figures(run)["answer"]["perplexity"]
+    assert figures(bounded)["attention"].keys() == figures(run)["attention"].keys()
+
+
 def test_maps_of_pieces_are_over_words(pairs: Path, tmp_path: Path) -> None:
     table = tmp_path / "new.jsonl"
     table.write_text('{"text": "word1 and other2"}\n{"text": "unheard of words"}\n')
@@ -193,6 +218,8 @@ def test_a_reply_is_found_among_those_of_a_file_or_of_training(tmp_path: Path) -
             "--decoding: no 'baem'; did you mean 'beam'? allowed: beam, greedy, sample",
         ),
         (["--decoding", "beam", "size=0"], "task.decoding.size: 0"),
+        (["--eviction", "h20"], "--eviction: no 'h20'; did you mean 'h2o'? allowed: expected, "),
+        (["--eviction", "h2o"], "task.eviction.kind: model 'recurrent' keeps no keys of what it"),
         (["--input", "nowhere.csv"], "--input: no file nowhere.csv; "),
     ],
 )

@@ -7,7 +7,7 @@ implementations; its base class is the reference.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -18,12 +18,16 @@ from attnlab.attention.blocks import Blocks
 from attnlab.attention.mask import Mask
 from attnlab.attention.parts import Normalize, Parts, Past
 from attnlab.attention.tensors import (
+    FORBIDDEN_LOG,
     at_least_fp32,
     full_precision,
     mark_forbidden,
+    of_keys,
+    over_all_keys,
     repeat_groups,
     safe_log,
 )
+from attnlab.attention.unrolled import Unrolled, unroll
 
 Rows = Tensor | Sequence[int] | slice
 BLOCK_COSTS = {64: 1.0, 32: 1.2, 16: 1.6}  # time of a pair in blocks of a size, measured on AVX2
@@ -71,7 +75,8 @@ class Call:
     mask: Mask
     start: int  # position of the first query
     past: Past | None = None  # recurrent mechanisms: the weights of earlier queries
-    recent: Tensor | None = None  # batch x maps x earlier queries x width, of choices
+    recent: Tensor | None = None  # batch x maps x earlier queries x width, as heads made them
+    kept: Tensor | None = None  # batch x groups x keys: their positions, where some were evicted
     dropout: float = 0.0  # share of weights to drop in this call
     bias: Tensor | None = None  # added to the logits; broadcasts to batch x maps x queries x keys
     kernel: Kernel = field(default_factory=Kernel)
@@ -87,6 +92,12 @@ class Call:
     @property
     def keys(self) -> int:
         return self.key.shape[2]
+
+    @property
+    def total(self) -> int:
+        """How many keys there were before any was evicted."""
+        whole = self.whole or self
+        return self.keys if self.kept is None else whole.start + whole.queries
 
     @property
     def mask_case(self) -> str:
@@ -145,7 +156,9 @@ class Call:
         position, scale = self.parts.position, self.parts.score.scale
         with full_precision(self.query):
             query = at_least_fp32(self.query_heads)
-            bias = position.bias(query, self.positions, self.keys, scale)
+            bias = position.bias(query, self.positions, self.total, scale)
+        if bias is not None and self.kept is not None:
+            bias = of_keys(bias, self.kept, query.shape[1])
         return bias if self.bias is None else self.bias if bias is None else bias + self.bias
 
     @cached_property
@@ -160,7 +173,7 @@ class Call:
     @cached_property
     def expected(self) -> Tensor:
         """batch x heads x queries x keys: the map, with nothing sampled and nothing dropped."""
-        return self.weights_by(self.parts.normalizer.expected)
+        return self._of_all(self.weights_by(self.parts.normalizer.expected), 0.0)
 
     @cached_property
     def expected_log(self) -> Tensor:
@@ -169,7 +182,15 @@ class Call:
             return mark_forbidden(safe_log(self.expected), self.allowed)
         with full_precision(self.query):
             logs = self.parts.structure.log_weights(self, self.logits, self.parts.normalizer)
-        return mark_forbidden(logs, self.allowed)
+        return self._of_all(mark_forbidden(logs, self.allowed), FORBIDDEN_LOG)
+
+    def _of_all(self, maps: Tensor, absent: float) -> Tensor:
+        """The maps with a column for evicted keys as well."""
+        return maps if self.kept is None else over_all_keys(maps, self.kept, self.total, absent)
+
+    def compared(self, heads: Tensor, positions: Tensor) -> Tensor:
+        """Queries as the heads made them -> as the score compares them, at these positions."""
+        return self.parts.score.prepare_query(self.parts.position.transform_query(heads, positions))
 
     def weights_by(self, normalize: Normalize) -> Tensor:
         """batch x heads x queries x keys: logits to weights by a way to normalize them."""
@@ -180,51 +201,7 @@ class Call:
     @cached_property
     def unrolled(self) -> Unrolled:
         """Recurrent mechanisms: the maps query after query, with nothing sampled."""
-        return self.unroll()
-
-    def unroll(
-        self,
-        *,
-        sample: bool = False,
-        change: Callable[[Tensor, Call], Tensor] | None = None,
-    ) -> Unrolled:
-        """The maps query after query, each of which depends on those before it.
-
-        Args:
-            sample: Whether the normalizer may sample, as in training.
-            change: Replaces the weights of each query before the next one depends on them.
-        """
-        past = self.past or self._no_past()
-        weights, logs = [], []
-        with full_precision(self.query):
-            for row in range(self.queries):
-                one = self.rows(slice(row, row + 1))
-                row_weights, row_log = one._row_weights(past, sample)
-                row_weights = row_weights if change is None else change(row_weights, one)
-                past = past.after(row_weights[:, :, 0])
-                weights.append(row_weights)
-                logs.append(row_log)
-        marked = mark_forbidden(torch.cat(logs, dim=2), self.allowed)
-        return Unrolled(torch.cat(weights, dim=2), marked, past)
-
-    def _row_weights(self, past: Past, sample: bool) -> tuple[Tensor, Tensor]:
-        """The weights and log weights of one query: batch x maps x 1 x keys."""
-        score, normalizer, structure = self.parts.score, self.parts.normalizer, self.parts.structure
-        query, key = at_least_fp32(self.query), at_least_fp32(self.repeated_key)
-        logits = at_least_fp32(score.step(query, key, past))
-        for bias in (self.position_bias, structure.step_bias(past)):
-            logits = logits if bias is None else logits + bias
-        if normalizer.recurrent:
-            weights = normalizer.step(logits, self.allowed, past)
-            return weights, safe_log(weights)
-        normalize = normalizer if sample else normalizer.expected
-        weights = structure.weights(self, logits, normalize)
-        return weights, structure.log_weights(self, logits, normalizer)
-
-    def _no_past(self) -> Past:
-        batch, maps = self.query.shape[:2]
-        zeros = at_least_fp32(self.query).new_zeros(batch, maps, self.keys)
-        return Past(zeros, zeros, 0)
+        return unroll(self)
 
     def rows(self, rows: Rows) -> Call:
         """The same call for some of its queries."""
@@ -252,7 +229,8 @@ class Call:
             self,
             query_heads=self.query_heads[:, chosen],
             query=self.query[:, chosen],
-            key=self.key[:, [head * self.key.shape[1] // maps for head in chosen]],
+            key=self._of_maps(self.key, chosen),
+            kept=None if self.kept is None else self._of_maps(self.kept, chosen),
             value=None,
             mask=replace(self.mask, custom=custom),
             whole=None,
@@ -272,11 +250,16 @@ class Call:
             mask=self.mask.select(examples),
             past=None if self.past is None else self.past.select(examples).detach(),
             recent=None if self.recent is None else self.recent[examples],
+            kept=None if self.kept is None else self.kept[examples],
             bias=bias if bias is None or len(bias) == 1 else bias[examples],
             whole=None,
             used_weights=None,
             block_mass=None,
         )
+
+    def _of_maps(self, shared: Tensor, chosen: Sequence[int]) -> Tensor:
+        """Of what groups of maps share, batch x groups x ..., that of each of these maps."""
+        return shared[:, [map_ * shared.shape[1] // self.query.shape[1] for map_ in chosen]]
 
     @property
     def repeated_key(self) -> Tensor:
@@ -289,12 +272,3 @@ class Call:
         if self.value is None:
             raise ValueError("a call that was made for a map alone has no values")
         return self.value
-
-
-@dataclass(frozen=True)
-class Unrolled:
-    """The maps of all queries of a call, computed one after the other, and the past they leave."""
-
-    weights: Tensor  # batch x maps x queries x keys
-    log_weights: Tensor  # the same, as logarithms
-    past: Past

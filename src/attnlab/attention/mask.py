@@ -16,6 +16,8 @@ from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from attnlab.attention.tensors import of_keys
+
 
 class PositionRange(NamedTuple):
     """The positions of a block, from the first to the last; both tensors may hold many."""
@@ -144,6 +146,22 @@ class Mask:
             index = torch.arange(keys, device=positions.device)
             allowed = _both(allowed, rule.allows(positions[:, None], index)[None, None])
         return allowed
+
+    def of_kept(self, positions: Tensor, kept: Tensor, keys: int, maps: int) -> Mask:
+        """The mask of some of the keys, as a matrix; of a single query, the latest of all, a causal
+        mask needs none.
+
+        Args:
+            positions: queries, the position of each.
+            kept: batch x groups x kept, positions of keys.
+            keys: How many keys there are in all.
+            maps: How many maps there are.
+        """
+        latest = len(positions) == 1 and self.keys is None and self.custom is None
+        if latest and set(self.rules) <= {Causal()}:
+            return Mask()
+        allowed = self.allowed(positions, keys)
+        return Mask() if allowed is None else Mask(custom=of_keys(allowed, kept, maps))
 
     def without_padding(self, tensor: Tensor) -> Tensor:
         """batch x keys x width, zero in the padding: its content, NaN included, cannot leak."""

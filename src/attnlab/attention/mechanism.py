@@ -9,22 +9,21 @@ Nothing is kept on the module between calls: a stepwise decoder passes `state=at
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention.call import Call, Rows, Unrolled
+from attnlab.attention.call import Call, Rows
 from attnlab.attention.kernels.choose import KernelChoice
 from attnlab.attention.mask import Mask
 from attnlab.attention.parts import Inputs, Parts
-from attnlab.attention.state import State
+from attnlab.attention.state import Eviction, State
 from attnlab.attention.tensors import repeat_groups
+from attnlab.attention.unrolled import Unrolled, unroll
 from attnlab.config.attention import AttentionConfig
-from attnlab.config.combinations import at_role
-
-ROLES = ("self", "cross", "pooling")
+from attnlab.config.combinations import at_role, role_of
 
 # Other weights for those of a call: batch x heads x queries x keys, and where they may be other
 # than zero (None: everywhere) -> the same shape.
@@ -39,10 +38,11 @@ class Observer(Protocol):
 
 @dataclass
 class Attachments:
-    """Observers and map changes of one attention; context managers add and remove them."""
+    """What context managers add to one attention, and remove."""
 
-    observers: list[Observer]
-    changes: list[MapChange]
+    observers: list[Observer] = field(default_factory=list)
+    changes: list[MapChange] = field(default_factory=list)
+    eviction: Eviction | None = None  # of states that start while it is there
 
 
 class Attention(nn.Module):
@@ -84,7 +84,7 @@ class Attention(nn.Module):
         self.dropout = config.dropout
         self.output_dim = self.heads.output_dim
         self.kernels = KernelChoice(config)
-        self.attached = Attachments([], [])
+        self.attached = Attachments()
 
     @property
     def parts(self) -> Parts:
@@ -111,7 +111,7 @@ class Attention(nn.Module):
         else:
             context = self.attend(call)
         if state is not None:
-            state.advance(grown, past, query.shape[1])
+            state.advance(call, grown, past)
         return self.heads.merge(context, call.query_input)
 
     def attend(self, call: Call) -> Tensor:
@@ -188,7 +188,7 @@ class Attention(nn.Module):
         """The state before the first step: all keys in cross-attention, none in self-attention."""
         mask = mask or Mask()
         if key is None:
-            return State(None, None, mask, grows=True)
+            return State(None, None, mask, grows=True, eviction=self.attached.eviction)
         projected = self._project_keys(mask.without_padding(key), mask, 0)
         if value is not None:
             value = self.heads.project_value(mask.without_padding(value), mask.keys)
@@ -231,6 +231,10 @@ class Attention(nn.Module):
         positions = torch.arange(start, start + query.shape[1], device=query.device)
         heads = self.heads.project_query(self.position.add_to_query(query, positions))
         transformed = self.position.transform_query(heads, positions)
+        mask, kept = replace(mask, patterns=(*mask.patterns, *self.structure.patterns())), None
+        if grown is not None and grown.kept is not None:
+            kept = grown.kept
+            mask = mask.of_kept(positions, kept, grown.length, heads.shape[1])
         call = Call(
             parts=self.parts,
             query_input=query,
@@ -238,15 +242,16 @@ class Attention(nn.Module):
             query=self.score.prepare_query(transformed),
             key=projected,
             value=values,
-            mask=replace(mask, patterns=(*mask.patterns, *self.structure.patterns())),
+            mask=mask,
             start=start,
             past=None if state is None else state.past,
             recent=None if state is None else state.recent,
+            kept=kept,
             dropout=self.dropout if self.training else 0.0,
         )
         call.kernel = self.kernels.choose(call)
-        if grown is not None and self.structure.recent:
-            grown = grown.with_queries(call.query, self.structure.recent)
+        if grown is not None:
+            grown = grown.with_queries(heads, self.structure.recent)
         return call, grown
 
     def _project_keys(self, key: Tensor, mask: Mask, start: int) -> Tensor:
@@ -257,9 +262,9 @@ class Attention(nn.Module):
 
     def _unroll(self, call: Call, *, sample: bool) -> Unrolled:
         if self.attached.changes:
-            return call.unroll(sample=sample, change=self._changed)
+            return unroll(call, sample=sample, change=self._changed)
         if sample and self.normalizer.samples:
-            return call.unroll(sample=True)
+            return unroll(call, sample=True)
         return call.unrolled
 
     def _changed(self, weights: Tensor, call: Call) -> Tensor:
@@ -272,14 +277,6 @@ class Attention(nn.Module):
         weights, value = _present(call.used_weights), call.present_value
         weights = nn.functional.dropout(weights, call.dropout).to(value.dtype)
         return weights @ repeat_groups(value, weights.shape[1])
-
-
-def role_of(site: str) -> str:
-    """`decoder.cross.0` is cross-attention, `encoder.self.3` self-attention, `pooling` pooling."""
-    roles = [part for part in site.split(".") if part in ROLES]
-    if len(roles) != 1:
-        raise ValueError(f"site '{site}' names no role; it needs one of {', '.join(ROLES)}")
-    return roles[0]
 
 
 def _all_without_padding(

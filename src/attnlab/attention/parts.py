@@ -246,6 +246,11 @@ class Heads(nn.Module):
         """Whether maps are combined after they were normalized."""
         return type(self).mix_weights is not Heads.mix_weights
 
+    @property
+    def mixes_logits(self) -> bool:
+        """Whether maps are combined before they are normalized."""
+        return type(self).mix_logits is not Heads.mix_logits
+
     def mix_contexts(self, contexts: Tensor) -> Tensor:
         """What `mix_weights` does, done to contexts: batch x maps x queries x width."""
         return contexts

@@ -61,8 +61,11 @@ class Predicted(Structure):
 
     @torch.no_grad()
     def choose(self, call: Call) -> Tensor | None:
-        """The blocks to read: batch x maps x query blocks x key blocks; None reads all."""
-        if self.dense:
+        """The blocks to read: batch x maps x query blocks x key blocks; None reads all.
+
+        Of a cache that evicts keys all that is left is read.
+        """
+        if self.dense or call.kept is not None:
             return None
         log_shares, sides = self.log_shares(call)
         open_, distance = sides.open.expand_as(log_shares), sides.distance
@@ -107,7 +110,9 @@ class Predicted(Structure):
         earlier = call.recent
         held = 0 if earlier is None else min(earlier.shape[2], before)
         if earlier is not None and held:
-            query = torch.cat([at_least_fp32(earlier[:, :, -held:].detach()), query], 2)
+            places = torch.arange(call.start - held, call.start, device=device)
+            compared = call.compared(earlier[:, :, -held:], places).detach()
+            query = torch.cat([at_least_fp32(compared), query], 2)
             asking = pad(asking, (held, 0), value=True)
         end = (last - first + 1) * size - before - call.queries
         if before > held:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from attnlab.attention.call import Call
 from attnlab.attention.taps import Selection, resolve
 from attnlab.attention.tensors import entropy as row_entropy
+from attnlab.attention.tensors import joined_rows
+from attnlab.attention.unrolled import unroll
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def _tiles(
         for first in range(0, call.queries, rows_at_once):
             tile = call.rows(slice(first, first + rows_at_once))
             if selection.attention.recurrent:
-                unrolled = replace(tile, past=past).unroll()
+                unrolled = unroll(replace(tile, past=past))
                 past, weights = unrolled.past, unrolled.weights
             else:
                 weights = tile.expected
@@ -163,6 +165,6 @@ class Probe:
         if len(site.calls) == 1:
             maps = attention.maps(site.calls[0], rows=self.rows, heads=self.heads)
         else:
-            maps = torch.cat([attention.maps(c, heads=self.heads) for c in site.calls], dim=2)
+            maps = joined_rows([attention.maps(c, heads=self.heads) for c in site.calls], 0.0)
             maps = maps if self.rows is None else maps[:, :, self.rows]
         return maps if self.heads is not None else site.selection.pick(maps)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from attnlab.attention.call import Call
 from attnlab.attention.mechanism import Attention, MapChange
+from attnlab.attention.tensors import FORBIDDEN_LOG, joined_rows
 from attnlab.errors import UserError, suggest
 
 
@@ -215,7 +216,8 @@ class Tap:
         """The logarithm of `weights`, finite everywhere."""
         attention = self.selection.attention
         return self._joined(
-            [self.selection.pick_log(attention.maps(c, log=True)) for c in self.calls]
+            [self.selection.pick_log(attention.maps(c, log=True)) for c in self.calls],
+            FORBIDDEN_LOG,
         )
 
     def used(self) -> Tensor:
@@ -227,10 +229,10 @@ class Tap:
         used = [attention.maps(c) if c.used_weights is None else c.used_weights for c in self.calls]
         return self._joined([self.selection.pick(w) for w in used])
 
-    def _joined(self, maps: list[Tensor]) -> Tensor:
+    def _joined(self, maps: list[Tensor], absent: float = 0.0) -> Tensor:
         if not maps:
             raise RuntimeError(f"nothing passed {self.selection.attention.site} while tapped")
-        return torch.cat(maps, dim=2) if len(maps) > 1 else maps[0]
+        return joined_rows(maps, absent) if len(maps) > 1 else maps[0]
 
 
 class Intervention:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 FORBIDDEN_LOG = -1e5  # allowed keys have more, those of weight zero the log of the smallest number
 
@@ -22,6 +24,30 @@ def repeat_groups(tensor: Tensor, maps: int) -> Tensor:
     """Repeat keys or values that maps share, once a map: batch x maps x keys x width."""
     shared = maps // tensor.shape[1]
     return tensor if shared == 1 else tensor.repeat_interleave(shared, dim=1)
+
+
+def of_keys(matrix: Tensor, kept: Tensor, maps: int) -> Tensor:
+    """The columns of the keys that each group of maps keeps: batch x maps x queries x kept.
+
+    Args:
+        matrix: Broadcasts to batch x maps x queries x keys.
+        kept: batch x groups x kept, positions of keys.
+        maps: How many maps there are.
+    """
+    index = repeat_groups(kept, maps)[:, :, None].expand(-1, -1, matrix.shape[2], -1)
+    return matrix.expand(*index.shape[:2], -1, -1).gather(-1, index)
+
+
+def over_all_keys(maps: Tensor, kept: Tensor, keys: int, absent: float) -> Tensor:
+    """The reverse: batch x maps x queries x kept -> batch x maps x queries x keys."""
+    index = repeat_groups(kept, maps.shape[1])[:, :, None].expand_as(maps)
+    return maps.new_full((*maps.shape[:3], keys), absent).scatter(-1, index, maps)
+
+
+def joined_rows(maps: Sequence[Tensor], absent: float) -> Tensor:
+    """Maps one below the other; those of earlier steps, with fewer keys, have `absent` for them."""
+    keys = max(each.shape[-1] for each in maps)
+    return torch.cat([pad(each, (0, keys - each.shape[-1]), value=absent) for each in maps], 2)
 
 
 def safe_log(weights: Tensor) -> Tensor:

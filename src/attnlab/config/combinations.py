@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from attnlab.config.attention import AttentionConfig, Kernel, Part
 
 PARTS = ("score", "normalizer", "structure", "position", "heads")
+ROLES = ("self", "cross", "pooling")
 
 
 @dataclass(frozen=True)
@@ -231,6 +232,14 @@ def _without_effect(config: AttentionConfig, where: str) -> Iterator[Mistake]:
             allowed = ", ".join(kind for kind, schema in kinds if not schema.one_axis)
             problem = f"'{chosen.kind}' has no meaning in a model without self-attention"
             yield Mistake(f"{where}.{part}", problem, f"allowed: {allowed}")
+
+
+def role_of(site: str) -> str:
+    """`decoder.cross.0` is cross-attention, `encoder.self.3` self-attention, `pooling` pooling."""
+    roles = [part for part in site.split(".") if part in ROLES]
+    if len(roles) != 1:
+        raise ValueError(f"site '{site}' names no role; it needs one of {', '.join(ROLES)}")
+    return roles[0]
 
 
 def at_role(config: AttentionConfig, role: str) -> AttentionConfig:

@@ -39,6 +39,14 @@ class AnswerForm(Variant, slot="answer_form"):
     """Whether an answer is one of a few labels, by which training can be balanced."""
 
 
+class Eviction(Variant, slot="eviction"):
+    """Which keys and values a decoder keeps of the units it has read and written.
+
+    A decoder that attends to its own units looks at all of them in every step. Training reads
+    whole texts, and evicts nothing.
+    """
+
+
 class Task(Variant, slot="task"):
     """The form of the answer: translation, recognition and captioning are all `generate`.
 

@@ -102,7 +102,8 @@ class ReadBlocks(PooledMetric):
         total = target.weights.new_zeros(len(target.weights), 6)
         for structure, of_site in calls:
             for call in of_site:
-                total += self._count(structure, call, target, positions)
+                if call.kept is None:  # else all that is left is read
+                    total += self._count(structure, call, target, positions)
         self.keep(total)
 
     def _count(

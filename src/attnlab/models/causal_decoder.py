@@ -100,14 +100,14 @@ class CausalDecoder(Decoder):
         rest = Padded(prompts[:, common:], mask[:, common:])
         state = CausalState(self.encoder.start(), self.start_attention(), units[:, -1], rest)
         if units.shape[1] > 1:
-            self._advance(units[:, :-1], state)
+            self.advance(units[:, :-1], state)
         return state
 
     def step(self, units: Tensor, state: CausalState) -> Tensor:
         """Scores of the unit after `units` (batch): batch x vocabulary. Moves the state on."""
         if state.first is not None:
             units, state.first = state.first, None
-        scores = self._advance(units[:, None], state)[:, -1]
+        scores = self.advance(units[:, None], state)[:, -1]
         if not self.marks:
             scores[:, : len(SPECIAL)] = -torch.inf
         number, rest = state.steps, state.rest
@@ -117,8 +117,8 @@ class CausalDecoder(Decoder):
         only = torch.full_like(scores, -torch.inf).scatter(1, rest.values[:, number, None], 0.0)
         return torch.where(rest.mask[:, number, None], only, scores)
 
-    def _advance(self, units: Tensor, state: CausalState) -> Tensor:
-        """Scores after each of the next units: batch x steps x vocabulary."""
+    def advance(self, units: Tensor, state: CausalState) -> Tensor:
+        """Scores after each of the next units, batch x steps x vocabulary; moves the state on."""
         embedded = self.embedding(units, start=state.length)
         real = torch.ones_like(units, dtype=torch.bool)
         state.length += units.shape[1]

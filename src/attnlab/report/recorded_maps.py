@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from attnlab.attention.mechanism import role_of
 from attnlab.attention.probes import Probe
 from attnlab.attention.taps import sites
+from attnlab.config.combinations import role_of
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.models.pooling import WORDS_SITE

@@ -33,10 +33,11 @@ EXAMPLES = """examples:
   attnlab evaluate RUN metrics.links.share=0.35    written to RUN/evaluations/...
   attnlab evaluate RUN metrics=rationale metrics/links=top --name top
   attnlab evaluate RUN task/decoding=beam
+  attnlab evaluate RUN task/eviction=h2o task.eviction.budget=128
   attnlab evaluate RUN RUN RUN                     as one: the mean of their probabilities
   attnlab evaluate RUN RUN RUN --combine votes
 """
-MAY_CHANGE = ("metrics", "task.decoding", "trainer.batches.eval_size")
+MAY_CHANGE = ("metrics", "task.decoding", "task.eviction", "trainer.batches.eval_size")
 
 
 def main(arguments: list[str]) -> None:

@@ -7,6 +7,7 @@
     attnlab predict RUN --input texts.txt --output -     # a text a line, to the terminal
     attnlab predict RUN --input new.csv --n-best 5       # by column: .csv .tsv .jsonl .parquet
     attnlab predict RUN --decoding beam size=10 length_penalty=0.6
+    attnlab predict RUN --eviction h2o budget=128        # of its own units the decoder keeps some
     attnlab predict RUN --replies replies.txt            # texts that task=retrieve chooses from
     attnlab predict RUN RUN RUN --input texts.txt        # several runs as one
 
@@ -37,7 +38,7 @@ from attnlab.stages.run import ZOO, Run, open_run
 
 COMMAND = "answer, with scores and maps, as JSONL"
 
-SETTING = re.compile(r"[a-z_]+=\S+")  # of the decoding; other words are texts
+SETTING = re.compile(r"[a-z_]+=\S+")  # of decoding or eviction; other words are texts
 
 
 def main(arguments: list[str]) -> None:
@@ -64,7 +65,7 @@ def answer(runs: Sequence[Run], chosen: argparse.Namespace) -> None:
     trained = TrainedEnsemble(runs, chosen.combine) if several else TrainedRun(runs[0])
     settings = [word for word in chosen.words if SETTING.fullmatch(word)]
     texts = [word for word in chosen.words if word not in settings]
-    task = decoding_as(trained, chosen.decoding, settings, chosen.n_best)
+    task = decoding_as(trained, chosen.decoding, settings, chosen.n_best, chosen.eviction)
     if chosen.calibrated:
         if several:
             raise UserError("--calibrated: a temperature is that of one run; try it without")
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", metavar="FILE", help="- is the terminal")
     parser.add_argument("--n-best", type=int, metavar="N", help="answers for each input")
     parser.add_argument("--decoding", metavar="KIND", help="greedy, beam or sample")
+    parser.add_argument("--eviction", metavar="KIND", help="none, window, h2o, snapkv, ...")
     parser.add_argument("--replies", metavar="FILE", help="a text a line; else those of training")
     parser.add_argument("--no-maps", dest="maps", action="store_false", help="answers alone")
     parser.add_argument(

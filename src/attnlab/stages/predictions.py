@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import OmegaConf
 
 from attnlab.config.compose import check, config_dir
 from attnlab.config.dataset import Dataset
+from attnlab.config.task import Eviction
 from attnlab.data.batch import collate
 from attnlab.data.codec import Codec, Map
 from attnlab.data.example import Example
@@ -121,7 +122,11 @@ def predict(
 
 
 def decoding_as(
-    trained: TrainedRun, kind: str | None, settings: Sequence[str], n_best: int | None
+    trained: TrainedRun,
+    kind: str | None,
+    settings: Sequence[str],
+    n_best: int | None,
+    eviction: str | None = None,
 ) -> Task:
     """The run's task with another way of decoding, checked as any config is.
 
@@ -129,28 +134,36 @@ def decoding_as(
         trained: the run; its model serves every way of decoding.
         kind: greedy, beam or sample; the run's own if None, or a beam where several answers are
             asked for.
-        settings: of the decoding, as `size=10`.
+        settings: of the decoding, as `size=10`, or of the eviction, as `budget=128`.
         n_best: how many answers to each request.
+        eviction: which keys the decoder keeps; as in the run if None.
     """
     plain = trained.run.plain
     decoding = plain["task"].get("decoding")
     if decoding is None:
-        if kind or settings:
+        if kind or settings or eviction:
             problem = f"task '{trained.config.task.kind}' decodes nothing"
             raise UserError(f"--decoding: {problem}; try it without")
         return trained.task
-    if not kind and not settings and (n_best or 1) == 1:
+    if not kind and not settings and not eviction and (n_best or 1) == 1:
         return trained.task
     if n_best and n_best > 1 and kind is None and decoding["kind"] == "greedy":
         kind = "beam"
     if kind:
-        decoding = _defaults(kind)
+        decoding = _defaults("decoding", kind)
+    kept = _defaults("eviction", eviction) if eviction else plain["task"]["eviction"]
     if n_best and "answers" in decoding:
         decoding = decoding | {"answers": n_best}
         if "size" in decoding:
             decoding["size"] = max(decoding["size"], n_best)
-    merged = OmegaConf.merge(decoding, OmegaConf.from_dotlist(list(settings)))
-    changed = plain | {"task": plain["task"] | {"decoding": OmegaConf.to_container(merged)}}
+    of_eviction = [setting for setting in settings if setting.partition("=")[0] in kept]
+    of_decoding = [setting for setting in settings if setting not in of_eviction]
+    made = {
+        "decoding": OmegaConf.merge(decoding, OmegaConf.from_dotlist(of_decoding)),
+        "eviction": OmegaConf.merge(kept, OmegaConf.from_dotlist(of_eviction)),
+    }
+    plain_made = {slot: OmegaConf.to_container(each) for slot, each in made.items()}
+    changed = plain | {"task": plain["task"] | plain_made}
     config, _ = check(OmegaConf.create(changed))
     task: Task = config.task.build(trained.prepared.codec)
     task.use_decoding()
@@ -167,10 +180,11 @@ def calibrate(task: Task, folder: Path) -> None:
     task.temperature = calibration["figures"]["temperature"]
 
 
-def _defaults(kind: str) -> dict[str, Any]:
-    path = config_dir() / "task" / "decoding" / f"{kind}.yaml"
+def _defaults(slot: Literal["decoding", "eviction"], kind: str) -> dict[str, Any]:
+    path = config_dir() / "task" / slot / f"{kind}.yaml"
     if not path.is_file():
-        raise UserError(f"--decoding: no '{kind}'; {suggest(kind, Decoding.kinds())}")
+        kinds = Decoding.kinds() if slot == "decoding" else Eviction.kinds()
+        raise UserError(f"--{slot}: no '{kind}'; {suggest(kind, kinds)}")
     return OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[return-value]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from attnlab.config.section import Variant
-from attnlab.config.task import AnswerForm, Smoothed, Task
+from attnlab.config.task import AnswerForm, Eviction, Smoothed, Task
 from attnlab.errors import Mistake
 
 if TYPE_CHECKING:
@@ -83,6 +83,9 @@ class Generate(Task, Smoothed, kind="generate", target="attnlab.tasks.generate.t
         "(CTC, Graves et al. 2006; jointly, Watanabe et al. 2017); 1 leaves the decoder as it is",
     )
     decoding: Decoding = Field(description="how the units of an answer are chosen")
+    eviction: Eviction = Field(
+        description="which keys the decoder keeps of its own units; training keeps all"
+    )
 
     def mistakes(self, config: Config) -> Iterator[Mistake]:
         """A search with a coverage penalty needs a map that is made step by step."""

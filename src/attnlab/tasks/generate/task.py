@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from attnlab.attention.eviction import Evicting, evicting
 from attnlab.config.evaluation import Combine
+from attnlab.config.task import Eviction as EvictionConfig
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.codec import Codec
 from attnlab.data.vocabulary import EOS
@@ -26,10 +28,11 @@ from attnlab.metrics.text import (
     Rouge,
     WordError,
 )
+from attnlab.models.ensemble import members
 from attnlab.tasks.choices import ChoiceSettings, ChoiceTask
 from attnlab.tasks.generate import Decoding as DecodingConfig
 from attnlab.tasks.generate.answer import Units
-from attnlab.tasks.generate.decoding import Decoding, Greedy
+from attnlab.tasks.generate.decoding import Decoded, Decoding, Greedy
 from attnlab.tasks.generate.head import CtcHead, Generator, JointScores
 from attnlab.tasks.task import HeadContext, Prediction
 
@@ -58,12 +61,14 @@ class Generate(ChoiceTask):
         figures: list[str] | None,
         ctc: float,
         decoding: DecodingConfig,
+        eviction: EvictionConfig,
         **shared: Unpack[ChoiceSettings],
     ) -> None:
         super().__init__(codec, **shared)
         self.figures, self.ctc, self.max_length = figures, ctc, max_length
-        self.decoding_config = decoding
+        self.decoding_config, self.eviction_config = decoding, eviction
         self.decoding: Decoding = Greedy()
+        self.eviction: Evicting | None = None
 
     @property
     def units(self) -> Units:
@@ -96,18 +101,22 @@ class Generate(ChoiceTask):
 
     def use_decoding(self) -> None:
         self.decoding = self.decoding_config.build()
+        self.eviction = self.eviction_config.build()
 
     @torch.no_grad()
     def answer(self, model: nn.Module, batch: Batch) -> Tensor:
         """The best answer: batch x length, ending with the end mark."""
+        return self._decoded(model, batch).units[:, 0]
+
+    def _decoded(self, model: nn.Module, batch: Batch) -> Decoded:
         assert isinstance(model, Generator)
-        return model.decode(batch, self.decoding, self.tap(model)).units[:, 0]
+        with evicting([each.model for each in members(model)], self.eviction):
+            return model.decode(batch, self.decoding, self.tap(model))
 
     @torch.no_grad()
     def predict(self, model: nn.Module, batch: Batch, most: int) -> list[list[Prediction]]:
         """Texts, each with the map of a pass that reads it as if it were gold."""
-        assert isinstance(model, Generator)
-        decoded = model.decode(batch, self.decoding, self.tap(model))
+        decoded = self._decoded(model, batch)
         vocabulary = self.units.vocabulary
         predictions: list[list[Prediction]] = [[] for _ in range(len(batch))]
         for rank in range(min(decoded.units.shape[1], most)):

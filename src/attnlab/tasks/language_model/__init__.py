@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
-from attnlab.config.task import Smoothed, Task
+from attnlab.config.task import Eviction, Smoothed, Task
 from attnlab.errors import Mistake
 from attnlab.tasks.generate import Beam, Decoding
 
@@ -31,6 +31,10 @@ class LanguageModel(Task, Smoothed, kind="language_model", target=TARGET):
         "last ones are read. null: as many as there are",
     )
     decoding: Decoding = Field(description="how the units that continue a prompt are chosen")
+    eviction: Eviction = Field(
+        description="which keys the decoder keeps of the units before; with any but none texts are "
+        "evaluated step by step, while training keeps all"
+    )
 
     @model_validator(mode="after")
     def _room_for_a_prompt(self) -> Self:

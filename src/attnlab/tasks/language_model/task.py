@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Unpack
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric
 
+from attnlab.attention.eviction import Evicting, evicting, evicts
+from attnlab.config.task import Eviction as EvictionConfig
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example, named
@@ -70,8 +73,15 @@ class CausalLanguageModel(nn.Module):
         self.decoder = decoder
 
     def forward(self, batch: Batch) -> Tensor:
-        """Scores of the unit after each: batch x length x vocabulary."""
-        return self.decoder.scores(self.reader(batch).memory.values)
+        """Scores of the unit after each: batch x length x vocabulary.
+
+        A text is one pass, or, where keys are evicted as units come, a step a unit.
+        """
+        if not evicts(self):
+            return self.decoder.scores(self.reader(batch).memory.values)
+        units = batch.inputs[self.reader.attended].values
+        state = self.decoder.start(prompts(units[:, :1]))
+        return torch.cat([self.decoder.advance(u[:, None], state) for u in units.unbind(1)], 1)
 
     @torch.no_grad()
     def answer(self, batch: Batch) -> Tensor:
@@ -83,11 +93,16 @@ class CausalLanguageModel(nn.Module):
         return torch.cat([units[:, :1], self(batch)[:, :-1].argmax(-1)], 1)
 
     @torch.no_grad()
-    def continued(self, prompts: Tensor, decoding: Decoding, longest: int, tap: OpenTap) -> Decoded:
+    def continued(self, units: Tensor, decoding: Decoding, longest: int, tap: OpenTap) -> Decoded:
         """Continuations of prompts of one length, batch x length, by a way of decoding."""
-        memory = Memory(prompts, torch.ones_like(prompts, dtype=torch.bool))
+        memory = prompts(units)
         decoder, memory = joint_decoder(self, lambda each: (each.decoder, memory))
         return decoding(decoder, memory, longest, tap)
+
+
+def prompts(units: Tensor) -> Memory:
+    """Prompts of one length, batch x length, as a causal decoder takes them."""
+    return Memory(units, torch.ones_like(units, dtype=torch.bool))
 
 
 class LanguageModel(ChoiceTask):
@@ -100,12 +115,14 @@ class LanguageModel(ChoiceTask):
         max_length: int,
         context: int | None,
         decoding: DecodingConfig,
+        eviction: EvictionConfig,
         **shared: Unpack[ChoiceSettings],
     ) -> None:
         super().__init__(codec, **shared)
         self.max_length, self.context = max_length, context
-        self.decoding_config = decoding
+        self.decoding_config, self.eviction_config = decoding, eviction
         self.decoding: Decoding = Greedy()
+        self.eviction: Evicting | None = None
         self.unigram: Tensor | None = None  # log probabilities of the units
 
     @classmethod
@@ -131,6 +148,13 @@ class LanguageModel(ChoiceTask):
         decoder = builder.causal_decoder(self.units.vocabulary, context.attention)
         assert isinstance(decoder, CausalDecoder)
         return CausalLanguageModel(decoder, self.codec.attended, builder.unit_dropout)
+
+    def run(self, model: nn.Module, batch: Batch) -> Tensor:
+        with self._evicting(model):
+            return super().run(model, batch)
+
+    def _evicting(self, model: nn.Module) -> AbstractContextManager[None]:
+        return evicting([each.model for each in members(model)], self.eviction)
 
     # Training
 
@@ -193,6 +217,11 @@ class LanguageModel(ChoiceTask):
 
     def use_decoding(self) -> None:
         self.decoding = self.decoding_config.build()
+        self.eviction = self.eviction_config.build()
+
+    def answer(self, model: nn.Module, batch: Batch) -> Tensor:
+        with self._evicting(model):
+            return super().answer(model, batch)
 
     @torch.no_grad()
     def predict(self, model: nn.Module, batch: Batch, most: int) -> list[list[Prediction]]:
@@ -214,7 +243,8 @@ class LanguageModel(ChoiceTask):
         kept = prompts[:, -longest:]
         length = kept.shape[1]
         tap = self.tap(model)
-        decoded = model.continued(kept, self.decoding, self.max_length, tap)
+        with self._evicting(model):
+            decoded = model.continued(kept, self.decoding, self.max_length, tap)
         vocabulary = self.units.vocabulary
         predictions: list[list[Prediction]] = [[] for _ in range(len(prompts))]
         for units, scores in zip(
