@@ -37,6 +37,12 @@ WORDS, TAGS = "text", "tags"
 def labels(data: str, trained: Trained) -> Iterator[str]:
     """A label for each text, as CSV."""
     yield from HEAD
+    for name, folder in label_files(data):
+        yield from line(name, folder, "accuracy", trained)
+
+
+def label_files(data: str) -> Iterator[tuple[str, Path]]:
+    """The names of sets of labelled texts, and the folders that they are written into."""
     folder = Path(data)
     sources = {
         "phrasebank": (folder / "phrasebank", "train.tsv.gz", "val.tsv.gz", "test.tsv.gz", None),
@@ -48,12 +54,12 @@ def labels(data: str, trained: Trained) -> Iterator[str]:
             split: [list(row.values.values())[:2] for row in reader.read(place / file)]
             for split, file in zip(("train", "val", "test"), files, strict=True)
         }
-        yield from line(name, as_csv(name, splits), "accuracy", trained)
+        yield name, as_csv(name, splits)
     splits = {
         split: [[" ".join(words), intent] for words, _, intent in sentences(folder, split)]
         for split in ("train", "val", "test")
     }
-    yield from line("atis_intents", as_csv("atis_intents", splits), "accuracy", trained)
+    yield "atis_intents", as_csv("atis_intents", splits)
 
 
 def tags(data: str, trained: Trained) -> Iterator[str]:

@@ -28,6 +28,7 @@ RENAMED_KEYS = {
     "task.hidden": "task.mask_share",
     "logger.wandb": "logger.loggers.wandb.mode",
     "logger.entity": "logger.loggers.wandb.entity",
+    "model.freeze": "model.tuning.kind",
 }
 # Old config group -> new one, as in `dataset/vectors=counted`.
 RENAMED_GROUPS: dict[str, str] = {
@@ -41,6 +42,7 @@ RENAMED_VALUES: dict[str, dict[str, str]] = {
         "hidden_places": "masked_positions",
         "hidden_positions": "masked_positions",
     },
+    "model.tuning.kind": {"nothing": "full", "embeddings": "layers", "everything": "head"},
 }
 # Keys that are no more: (section, its kind if it has any) -> their names.
 REMOVED_KEYS = {("task", "attend"): ("label_smoothing",), ("logger", None): ("name",)}

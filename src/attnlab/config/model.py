@@ -13,7 +13,7 @@ from pydantic import Field
 from attnlab.config import combinations
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.section import Variant
-from attnlab.config.task import Task
+from attnlab.config.task import Extent, Task
 from attnlab.errors import Mistake
 
 
@@ -39,10 +39,23 @@ class SentenceVector(Variant, slot="sentence_vector"):
     """How the words of a sentence become one state that can be attended to."""
 
 
+class Tuning(Variant, slot="tuning"):
+    """Which parameters training changes: all, or few of those that were trained before.
+
+    The head, which is what the task adds to embedders, encoder and decoder, is always trained.
+    """
+
+
 class Model(Variant, slot="model"):
     """An embedder for each form of input, an encoder, and what the task needs to answer."""
 
     name: str = Field(description="shown in run names and tables")
+    init: str | None = Field(
+        description="folder of a trained run whose parameters this one starts with, those of the "
+        "same name; words are matched as words. Of a run of another task the head stays new. null "
+        "starts with random ones, or with those of a pretrained model"
+    )
+    tuning: Tuning = Field(description="which parameters are trained")
     dropout: float = Field(ge=0, lt=1, description="share of activations dropped in training")
     unit_dropout: float = Field(
         ge=0,
@@ -69,6 +82,24 @@ class Model(Variant, slot="model"):
         description="a layer between encoder and decoder that predicts where each part of the "
         "answer looks; what follows sees the input through it alone. null is none"
     )
+
+    @classmethod
+    def recipe(
+        cls, data: Extent, usual: Mapping[str, Any], model: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Settings by key for texts of this extent, where a user names this model.
+
+        Args:
+            data: how much there is.
+            usual: the recipe of the task, for a model that learns from these texts alone.
+            model: the plain values of `model`.
+        """
+        return {}
+
+    def settings(self) -> dict[str, Any]:
+        """Those of the builder: what a model starts with and what is trained comes after it."""
+        settings = super().settings()
+        return {key: settings[key] for key in settings if key not in ("init", "tuning")}
 
     def roles(self, config: Any) -> Mapping[str, set[str]]:
         """The roles that each mechanism plays, by its key; see `combinations.usable_for`.

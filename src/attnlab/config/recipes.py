@@ -1,6 +1,7 @@
 """`model=auto`: settings for a user's own files, chosen by the task and the size of the data.
 
-A task's schema gives the recipe (`Task.recipe`). Its settings are added to the overrides of the
+A task's schema gives the recipe (`Task.recipe`); a model that the user names may have another one
+(`Model.recipe`). Its settings are added to the overrides of the
 command. A key that the user sets is left alone. config.yaml records every chosen value.
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from attnlab.config.dataset import Dataset
+from attnlab.config.model import Model
 from attnlab.config.section import import_plugins
 from attnlab.config.task import Extent, Task
 from attnlab.errors import ConfigError, Mistake
@@ -28,7 +30,7 @@ def may_apply(words: Sequence[str]) -> bool:
     """Whether these overrides allow a recipe; decided before anything is composed."""
     return AUTO in words or (
         any(word.startswith("dataset=") for word in words)
-        and not any(word.startswith(("model=", "experiment=", "+experiment=")) for word in words)
+        and not any(word.startswith(("experiment=", "+experiment=")) for word in words)
     )
 
 
@@ -45,6 +47,11 @@ def added_words(words: Sequence[str], plain: Mapping[str, Any]) -> list[str]:
     task = Task.kinds().get(str((plain.get("task") or {}).get("kind")))
     extent = _extent(plain.get("dataset"))
     settings = task.recipe(extent) if task and extent else {}
+    named = [word for word in words if word.startswith("model=") and word != AUTO]
+    if named and extent and settings:
+        model = plain.get("model") or {}
+        schema = Model.kinds().get(str(model.get("kind")))
+        settings = schema.recipe(extent, settings, model) if schema else {}
     if not task or not extent or not settings:
         if AUTO not in words:
             return []
@@ -52,7 +59,7 @@ def added_words(words: Sequence[str], plain: Mapping[str, Any]) -> list[str]:
         problem = f"'auto' serves texts in files of one's own, with task={' | '.join(known)}"
         raise ConfigError([Mistake("model", problem, "try: model=recurrent")])
     kept = {key: value for key, value in settings.items() if not _is_set(key, words, plain)}
-    say(_summary(extent, kept))
+    say(_summary(named[-1] if named else AUTO, extent, kept))
     return [f"{key}={_written(value)}" for key, value in kept.items()]
 
 
@@ -90,14 +97,15 @@ def _written(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _summary(extent: Extent, settings: Mapping[str, Any]) -> str:
+def _summary(model: str, extent: Extent, settings: Mapping[str, Any]) -> str:
     """One line: the size of the data, the chosen settings, and the pretrained alternative."""
     size = f"{extent.examples:,} texts of {extent.words:.0f} words"
     shown = (
         f"{key.split('.', 1)[1]}={value['kind'] if isinstance(value, dict) else _written(value)}"
         for key, value in settings.items()
     )
-    return f"{AUTO}: {size} -> {' '.join(shown) or 'nothing that you have not set'}; {PRETRAINED}"
+    more = f"; {PRETRAINED}" if model == AUTO else ""
+    return f"{model}: {size} -> {' '.join(shown) or 'nothing that you have not set'}{more}"
 
 
 @cache

@@ -86,6 +86,7 @@ declare(
         "peak_memory_mib", "The most memory at one moment of training, in MiB", False, perfect=""
     ),
     Figure("parameters", "Weights of the model that are stored", False, perfect=""),
+    Figure("trained_parameters", "Weights that training changed", False, perfect=""),
 )
 
 

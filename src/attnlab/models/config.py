@@ -9,8 +9,9 @@ from pydantic import Field, PositiveInt, model_validator
 
 from attnlab.config import combinations
 from attnlab.config.attention import AttentionConfig
-from attnlab.config.model import Model
+from attnlab.config.model import Model, Tuning
 from attnlab.config.schema import Config
+from attnlab.config.task import Extent
 from attnlab.errors import Mistake
 
 EMBEDDING_STD = (
@@ -18,6 +19,7 @@ EMBEDDING_STD = (
     "that training seldom sees say little. Tied ones start like the weights of the output layer"
 )
 Tie = Literal["none", "output", "all"]
+TUNING = "attnlab.models.tuning"
 SEES_THE_FUTURE = "states would contain the units that they have to predict"
 
 
@@ -183,10 +185,25 @@ class HuggingFace(Model, kind="hf", target="attnlab.models.hf:HuggingFace"):
     weights: Literal["pretrained", "random"] = Field(
         description="the model's own, or, as a control, random ones of the same sizes"
     )
-    freeze: Literal["nothing", "embeddings", "everything"] = Field(
-        description="what of the pretrained model does not learn"
-    )
     lr_factor: float = Field(gt=0, description="its learning rate, as a factor on optimizer.lr")
+
+    @classmethod
+    def recipe(
+        cls, data: Extent, usual: Mapping[str, Any], model: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """A few epochs; what was trained before learns slowly, and all that is new as fast as usual."""
+        size = 16 if data.examples < 1000 else 32
+        an_epoch = -(-max(data.examples, 1) // size)  # steps
+        epochs = min(20, max(3, round(600 / an_epoch)))
+        slow = model["tuning"]["kind"] in ("full", "layers")
+        kept = ("trainer.checkpoints.monitor", "trainer.checkpoints.mode")
+        return {key: usual[key] for key in kept} | {
+            "model.lr_factor": 0.05 if slow else 1.0,
+            "trainer.batches.size": size,
+            "trainer.max_epochs": epochs,
+            "trainer.optimizer.lr": 1e-3,
+            "trainer.schedule.warmup_steps": epochs * an_epoch // 10,
+        }
 
     def settings(self) -> dict[str, Any]:
         """Here the name says what is built."""
@@ -208,3 +225,31 @@ class HuggingFace(Model, kind="hf", target="attnlab.models.hf:HuggingFace"):
         if self.prediction is not None:
             problem = "the backbone's decoder attends to its encoder, not to a prediction"
             yield Mistake("model.prediction", problem, "try: model.prediction=null")
+
+
+class Full(Tuning, kind="full", target=f"{TUNING}:Full"):
+    """All of them."""
+
+
+class Layers(Tuning, kind="layers", target=f"{TUNING}:Layers"):
+    """All but those of the embedders."""
+
+
+class Head(Tuning, kind="head", target=f"{TUNING}:Head"):
+    """The head alone."""
+
+
+class BitFit(Tuning, kind="bitfit", target=f"{TUNING}:BitFit"):
+    """Biases, and the head (Ben Zaken et al. 2022)."""
+
+
+class Lora(Tuning, kind="lora", target=f"{TUNING}:Lora"):
+    """The head, and beside each linear layer of attention and feed-forward the product of two
+    narrow matrices, which is added to its weights in the end (Hu et al. 2022).
+
+    On a pretrained model by the library peft: attnlab[hf].
+    """
+
+    rank: int = Field(gt=0, description="width between the two matrices")
+    alpha: float = Field(gt=0, description="their product is multiplied by alpha / rank")
+    dropout: float = Field(ge=0, lt=1, description="share of what the first one reads dropped")

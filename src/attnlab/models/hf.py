@@ -28,7 +28,6 @@ class HuggingFace(ModelBuilder):
         name: str,
         revision: str | None,
         weights: Literal["pretrained", "random"],
-        freeze: Literal["nothing", "embeddings", "everything"],
         lr_factor: float,
         **common: Unpack[Common],
     ) -> None:
@@ -37,9 +36,6 @@ class HuggingFace(ModelBuilder):
         self.backbone_encoder = encoder_of(self.backbone)
         super().__init__(dim=self.backbone.config.hidden_size, tie="none", **common)
         self.backbone.lr_factor = self.backbone_encoder.lr_factor = lr_factor
-        frozen = {"embeddings": self.backbone.get_input_embeddings(), "everything": self.backbone}
-        if freeze in frozen:
-            frozen[freeze].requires_grad_(False)
         self.pieces: PretrainedPieces | None = None  # of the text that has an embedder
 
     @property

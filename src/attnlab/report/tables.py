@@ -220,7 +220,10 @@ def show_figures(title: str, folder: Path, figures: Mapping[str, Any]) -> None:
     table.add_row("cost", "seconds of training", _number(figures["cost"]["train_seconds"], ".1f"))
     memory = _number(figures["cost"]["peak_memory_mib"], ".0f")
     table.add_row("cost", "MiB of memory at the peak", memory)
-    table.add_row("cost", "parameters", f"{figures['cost']['parameters']:,}")
+    parameters, trained = (figures["cost"].get(n) for n in ("parameters", "trained_parameters"))
+    table.add_row("cost", "parameters", f"{parameters:,}")
+    if trained not in (None, parameters):
+        table.add_row("cost", "parameters that are trained", f"{trained:,}")
     console.print(table)
     for line in explanations(figures):
         console.print(f"  {line}", style="dim", soft_wrap=True)

@@ -71,6 +71,7 @@ def evaluate(trained: TrainedRun, folder: Path | None = None, split: Split = "te
         "parameters": sum(
             p.numel() for each in members(learner.model) for p in each.model.parameters()
         ),
+        "trained_parameters": run.status.get("trained_parameters"),
         "train_seconds": round(run.status.get("train_seconds", math.nan), 1),
         "peak_memory_mib": round(run.status.get("peak_memory_mib", math.nan), 1),
         "evaluate_seconds": round(time.monotonic() - started, 1),

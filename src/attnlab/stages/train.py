@@ -21,6 +21,7 @@ from attnlab.errors import (
     UserError,
     suggest,
 )
+from attnlab.models.tuning import trained_parameters
 from attnlab.report.logged import log_evaluation, map_recorder
 from attnlab.report.tables import show_figures
 from attnlab.stages import report
@@ -34,6 +35,7 @@ from attnlab.stages.trained_run import (
     device,
     load_teacher,
     read_fitting,
+    start_from_other,
 )
 from attnlab.text_files import WRONG_CONTENT, problem
 from attnlab.training import distributed
@@ -94,6 +96,8 @@ def train(
     learner.teacher = load_teacher(run, prepared)
     history = History(run.folder / "history")
     checkpoint = _checkpoint_to_resume(run, learner, prepared, [history, *loggers])
+    if checkpoint is None:
+        start_from_other(learner, run, prepared)
     again = resume_command(overrides)
     cost = Cost(device(config))
     callbacks = [cost, *map_recorder(config, data, history, loggers)]
@@ -113,7 +117,8 @@ def train(
             ) from error
         raise
     finally:
-        run.set_status("running", **cost.spent())
+        trained = trained_parameters(learner.model)
+        run.set_status("running", trained_parameters=trained, **cost.spent())
     distributed.part()
 
 

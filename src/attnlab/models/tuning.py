@@ -1,0 +1,196 @@
+"""Which parameters of a model are trained: `model.tuning`, by kind.
+
+Each kind changes a model in place, before training and before a checkpoint is loaded. `merge`
+makes a tuned model one of the same layers as an untuned one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attnlab.attention.heads import Projected
+from attnlab.errors import UserError
+from attnlab.models.builder import Decoder
+from attnlab.models.memory import Reader
+from attnlab.models.transformer_layers import FeedForward
+
+ADDED = ("down", "up")  # the matrices of `LoraLinear`
+
+
+class Full:
+    """Everything is trained."""
+
+    def apply(self, model: nn.Module) -> None:
+        """Change the model in place."""
+        self.freeze(model)
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            kind = type(self).__name__.lower()
+            raise UserError(
+                f"model.tuning: '{kind}' leaves nothing to train, the model has no head of its own; "
+                "try: model/tuning=lora, model/tuning=full"
+            )
+
+    def freeze(self, model: nn.Module) -> None:
+        """Exclude parameters from training."""
+        return
+
+
+class Layers(Full):
+    """Embedders stay as they are."""
+
+    def freeze(self, model: nn.Module) -> None:
+        for reader in _all(model, Reader):
+            reader.embedders.requires_grad_(False)
+
+
+class Head(Full):
+    """Embedders, encoder and decoder stay as they are."""
+
+    def freeze(self, model: nn.Module) -> None:
+        for part in body(model):
+            part.requires_grad_(False)
+
+
+class BitFit(Head):
+    """Of embedders, encoder and decoder biases alone are trained."""
+
+    def freeze(self, model: nn.Module) -> None:
+        super().freeze(model)
+        for part in body(model):
+            for name, parameter in part.named_parameters():
+                if "bias" in name.rpartition(".")[2]:
+                    parameter.requires_grad_(True)
+
+
+class Lora(Head):
+    """Of embedders, encoder and decoder only what is added to linear layers is trained."""
+
+    def __init__(self, *, rank: int, alpha: float, dropout: float) -> None:
+        self.rank, self.alpha, self.dropout = rank, alpha, dropout
+
+    def freeze(self, model: nn.Module) -> None:
+        super().freeze(model)
+        backbones, own = _backbones(model), list(_linear_layers(model))
+        for backbone in backbones:
+            self._by_peft(backbone)
+        for layer in own:
+            LoraLinear.of(layer, self.rank, self.alpha / self.rank, self.dropout)
+        if not backbones and not own:
+            raise UserError(
+                "model.tuning: 'lora' finds no attention with projections and no feed-forward "
+                "layer in encoder and decoder; try: model/tuning=full, or model=transformer"
+            )
+
+    def _by_peft(self, backbone: nn.Module) -> None:
+        try:
+            import peft
+        except ImportError:
+            raise UserError(
+                "model.tuning: 'lora' needs peft; try: pip install 'attnlab[hf]'"
+            ) from None
+        settings = peft.LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,  # type: ignore[arg-type]  # which need not be whole
+            lora_dropout=self.dropout,
+            target_modules="all-linear",
+        )
+        peft.inject_adapter_in_model(settings, backbone)
+
+
+class LoraLinear(nn.Linear):
+    """x W + b + scale x A B: W and b stay as they are, A and B are trained (Hu et al. 2022).
+
+    A layer becomes one in place, so that its parameters keep their names.
+    """
+
+    down: nn.Parameter  # rank x in
+    up: nn.Parameter  # out x rank, zero at first
+    scale: float
+    dropout: float
+
+    @classmethod
+    def of(cls, layer: nn.Linear, rank: int, scale: float, dropout: float) -> LoraLinear:
+        """The layer itself, changed."""
+        layer.__class__ = cls
+        assert isinstance(layer, cls)
+        like: dict[str, Any] = {"dtype": layer.weight.dtype, "device": layer.weight.device}
+        layer.down = nn.Parameter(torch.empty(rank, layer.in_features, **like))
+        layer.up = nn.Parameter(torch.zeros(layer.out_features, rank, **like))
+        nn.init.kaiming_uniform_(layer.down, a=5**0.5)
+        layer.scale, layer.dropout = scale, dropout
+        return layer
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - as PyTorch has it
+        read = F.dropout(input, self.dropout, self.training)
+        return super().forward(input) + self.scale * F.linear(F.linear(read, self.down), self.up)
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Become a linear layer again, which computes the same without dropout."""
+        self.weight += self.scale * self.up @ self.down
+        del self.down, self.up, self.scale, self.dropout
+        self.__class__ = nn.Linear
+
+
+def body(model: nn.Module) -> list[nn.Module]:
+    """What may have been trained before: embedders, encoders, decoders. The rest is the head."""
+    return [*_all(model, Reader), *_all(model, Decoder)]
+
+
+def merge(model: nn.Module) -> None:
+    """Add what was trained beside linear layers to their weights, in place."""
+    for layer in _all(model, LoraLinear):
+        layer.merge()
+    for backbone in _backbones(model):
+        if not any(hasattr(module, "base_layer") for module in backbone.modules()):
+            continue
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        adapted = [(n, m) for n, m in backbone.named_modules() if isinstance(m, BaseTunerLayer)]
+        for name, layer in adapted:
+            layer.merge()
+            parent, _, child = name.rpartition(".")
+            setattr(backbone.get_submodule(parent), child, layer.get_base_layer())
+
+
+def untuned_names(model: nn.Module) -> dict[str, str]:
+    """The names of a model's weights with those that they have where the model is not tuned.
+
+    What tuning adds is left out.
+    """
+    own = {
+        f"{n}.{each}"
+        for n, m in model.named_modules()
+        if isinstance(m, LoraLinear)
+        for each in ADDED
+    }
+    names = [name for name in model.state_dict() if name not in own and ".lora_" not in name]
+    return {name: name.replace(".base_layer.", ".") for name in names}
+
+
+def trained_parameters(model: nn.Module) -> int:
+    """How many numbers training changes."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def _all(model: nn.Module, *kinds: type[Any]) -> list[Any]:
+    return [module for module in model.modules() if isinstance(module, kinds)]
+
+
+def _backbones(model: nn.Module) -> list[nn.Module]:
+    """Pretrained models within ours that are in no other one."""
+    found = {m: None for m in model.modules() if hasattr(m, "get_input_embeddings")}
+    inner = {m for each in found for m in each.modules() if m is not each}
+    return [each for each in found if each not in inner]
+
+
+def _linear_layers(model: nn.Module) -> Iterator[nn.Linear]:
+    """Projections of attention, and layers of feed-forward blocks, of encoders and decoders."""
+    for part in body(model):
+        for block in _all(part, Projected, FeedForward):
+            yield from (layer for layer in block.children() if type(layer) is nn.Linear)
