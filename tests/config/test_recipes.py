@@ -138,3 +138,17 @@ def test_a_run_keeps_what_was_chosen(folder: Path, tmp_path: Path) -> None:
     assert kept["dataset"]["tokenizer"]["letters"] is True
     (folder / "train.csv").touch()
     assert main(["predict", str(run), "a red house 1"]) == 0
+
+
+def test_a_pretrained_model_has_settings_of_its_own(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = ("model=hf", "model.name=none")
+    plain = composed(*words(folder, *named))
+    assert plain["model"]["lr_factor"] < 1 and plain["trainer"]["max_epochs"] == 20
+    assert plain["trainer"]["checkpoints"]["monitor"] == "val/accuracy"
+    assert plain["dataset"]["tokenizer"]["letters"] is False  # it has a tokenizer of its own
+    said = capsys.readouterr().err
+    assert said.startswith("attnlab: model=hf: 72 texts of 4 words -> ") and "pip" not in said
+    assert composed(*words(folder, *named, "model/tuning=lora"))["model"]["lr_factor"] == 1
+    assert composed(*words(folder, *named, "model.lr_factor=0.5"))["model"]["lr_factor"] == 0.5

@@ -191,7 +191,7 @@ class HuggingFace(Model, kind="hf", target="attnlab.models.hf:HuggingFace"):
     def recipe(
         cls, data: Extent, usual: Mapping[str, Any], model: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """A few epochs; what was trained before learns slowly, and all that is new as fast as usual."""
+        """A few epochs, in which what was trained before learns slowly and what is new does not."""
         size = 16 if data.examples < 1000 else 32
         an_epoch = -(-max(data.examples, 1) // size)  # steps
         epochs = min(20, max(3, round(600 / an_epoch)))

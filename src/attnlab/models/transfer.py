@@ -72,8 +72,9 @@ def start_from(
     of_reader = [each for each in taken.unfit if each.startswith(READER)]
     if of_reader:
         raise UserError(f"{of_reader[0]}; try: the settings of its model")
-    if not taken.numbers:
-        raise UserError("has no parameter that this model has; try: a run with the same model=")
+    unlike = {*taken.new, *(each.partition(":")[0] for each in taken.unfit)}
+    if all(name in unlike for name in untuned_names(model).values() if name.startswith(READER)):
+        raise UserError("reads its input by another kind of model; try: the same model=")
     taken.new += [each.partition(":")[0] for each in taken.unfit]
     return taken
 

@@ -31,8 +31,8 @@ class Full:
         if not any(parameter.requires_grad for parameter in model.parameters()):
             kind = type(self).__name__.lower()
             raise UserError(
-                f"model.tuning: '{kind}' leaves nothing to train, the model has no head of its own; "
-                "try: model/tuning=lora, model/tuning=full"
+                f"model.tuning: '{kind}' leaves nothing to train: the model has no head of its "
+                "own; try: model/tuning=lora, model/tuning=full"
             )
 
     def freeze(self, model: nn.Module) -> None:
@@ -134,7 +134,7 @@ class LoraLinear(nn.Linear):
         """Become a linear layer again, which computes the same without dropout."""
         self.weight += self.scale * self.up @ self.down
         del self.down, self.up, self.scale, self.dropout
-        self.__class__ = nn.Linear
+        self.__class__ = nn.Linear  # type: ignore[assignment]
 
 
 def body(model: nn.Module) -> list[nn.Module]:

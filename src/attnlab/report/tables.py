@@ -28,6 +28,7 @@ PER_EXAMPLE, RESAMPLES = "per_example.csv", "resamples.csv"
 RESULTS = ("examples.json", "heads.json", classes.FILE, PER_EXAMPLE, RESAMPLES)
 HISTORY = ("history/*.csv", "history/maps/*.json")
 DRAWS = 1000
+PARAMETERS = {"parameters": "parameters", "trained_parameters": "parameters that are trained"}
 
 Table = Mapping[str, Sequence[object] | Values]
 
@@ -193,6 +194,15 @@ def _number(value: float | None, form: str = ".4f") -> str:
     return "" if value is None else format(value, form)
 
 
+def _add_costs(table: rich.table.Table, cost: Mapping[str, Any]) -> None:
+    """A row for each of what training took."""
+    table.add_row("cost", "seconds of training", _number(cost["train_seconds"], ".1f"))
+    table.add_row("cost", "MiB of memory at the peak", _number(cost["peak_memory_mib"], ".0f"))
+    for name, title in PARAMETERS.items():
+        if (count := cost.get(name)) is not None:
+            table.add_row("cost", title, f"{count:,}")
+
+
 def show_figures(title: str, folder: Path, figures: Mapping[str, Any]) -> None:
     """Print the figures of an evaluation beside their controls, and where its files are."""
     console = Console(markup=False, emoji=False)
@@ -217,13 +227,7 @@ def show_figures(title: str, folder: Path, figures: Mapping[str, Any]) -> None:
         table.add_row("attention", title, _number(value), interval, *known, _better(name, figures))
     for name, value in figures["trust"].items():
         table.add_row("trust", f"changed by a {name} map", _number(value))
-    table.add_row("cost", "seconds of training", _number(figures["cost"]["train_seconds"], ".1f"))
-    memory = _number(figures["cost"]["peak_memory_mib"], ".0f")
-    table.add_row("cost", "MiB of memory at the peak", memory)
-    parameters, trained = (figures["cost"].get(n) for n in ("parameters", "trained_parameters"))
-    table.add_row("cost", "parameters", f"{parameters:,}")
-    if trained not in (None, parameters):
-        table.add_row("cost", "parameters that are trained", f"{trained:,}")
+    _add_costs(table, figures["cost"])
     console.print(table)
     for line in explanations(figures):
         console.print(f"  {line}", style="dim", soft_wrap=True)

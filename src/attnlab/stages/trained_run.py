@@ -118,7 +118,6 @@ def build_learner(run: Run, prepared: Prepared, total_steps: int = 0) -> Learner
     """The model that the config describes, ready to be trained or loaded."""
     config = run.config
     model = build_model(config, prepared.codec)
-    config.model.tuning.build().apply(model)
     if config.trainer.compile:
         model.compile()
     task = config.task.build(prepared.codec)

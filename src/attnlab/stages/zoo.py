@@ -105,20 +105,25 @@ def pack(run: Run, folder: Path) -> Path:
     from attnlab.training.checkpoint import AtomicCheckpointIO, from_here, read_checkpoint
 
     best = run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
-    content = read_checkpoint(best)
-    prepared = TrainedRun(run).prepared
+    content, trained = read_checkpoint(best), TrainedRun(run)
+    prepared, weights = trained.prepared, content["state_dict"]
+    if (
+        run.config.model.tuning.kind != "full"
+    ):  # what was trained beside other weights is merged with them
+        weights = trained.learner.state_dict()
     draft = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     (draft / PACKED).mkdir(parents=True)
     about = content["attnlab"] | {"config": {}}  # which stands beside it
-    weights = {"state_dict": content["state_dict"], "attnlab": about}
-    AtomicCheckpointIO().save_checkpoint(weights, draft / "checkpoints" / best.name)
+    whole = {"state_dict": weights, "attnlab": about}
+    AtomicCheckpointIO().save_checkpoint(whole, draft / "checkpoints" / best.name)
     for pattern in ABOUT:
         for path in prepared.folder.glob(pattern):
             shutil.copyfile(path, draft / PACKED / path.name)
     _write_json(draft / PACKED / META, prepared.meta | {"files": hashes(draft / PACKED)})
     usual = yaml.safe_load((config_dir() / "paths" / "default.yaml").read_text(encoding="utf-8"))
-    plain = from_here(run.plain | {"paths": usual})
+    model = run.plain["model"] | {"init": None, "tuning": {"kind": "full"}}
+    plain = from_here(run.plain | {"paths": usual, "model": model})
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     write_whole(draft / "config.yaml", text)
     kept = ("versions", "train_seconds", "peak_memory_mib")

@@ -265,7 +265,9 @@ def build_model(config: Config, codec: Codec) -> nn.Module:
     missing = _missing(config, codec, builder)
     encoder = _encoder(config, codec, builder, task)
     reader = Reader(embedders, encoder, codec.attended, config.task.causal, missing)
-    return task.head(HeadContext(config, codec, builder, reader))
+    model = task.head(HeadContext(config, codec, builder, reader))
+    config.model.tuning.build().apply(model)
+    return model
 
 
 def _encoder(config: Config, codec: Codec, builder: ModelBuilder, task: Task) -> nn.Module:

@@ -1,0 +1,84 @@
+"""`model.init=RUN`: only a training that begins starts with another run's parameters."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from attnlab.config.compose import load
+from attnlab.errors import UserError
+from attnlab.stages import train
+from attnlab.stages.run import open_run
+from attnlab.stages.trained_run import TrainedRun
+from attnlab.stages.zoo import pack
+from attnlab.training.checkpoint import read_checkpoint
+from tests.commands import small
+from tests.runs import ran
+
+REVIEWS = [
+    *("experiment=reviews", "model=transformer", "attention=multihead", "model.dim=16"),
+    *("dataset.train=64", "dataset.val=16", "dataset.test=16", "metrics.figures=[]"),
+]
+ONE_STEP = ["trainer.max_steps=1", "trainer.optimizer.lr=1e-9", "stages=[prepare,train]"]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return ran(tmp_path_factory.mktemp("source"), *REVIEWS, "trainer.max_epochs=1", "seed=7")
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
+
+
+def test_a_run_starts_with_another_one_and_goes_on_without_it(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(source, other)
+    words = small(tmp_path, *REVIEWS, f"model.init={other}", *ONE_STEP, "trainer.max_epochs=9")
+    folder = tmp_path / "run"
+    words = [*words, f"paths.run={folder}", "resume=auto"]
+    config, plain = load(words)
+    train.main(config, plain, words)
+    said = capsys.readouterr().out
+    assert said.count(f"model.init: {other}: ") == 1 and " numbers taken" in said
+    best = TrainedRun(open_run(source)).model.state_dict()
+    for name, values in weights(folder).items():
+        torch.testing.assert_close(values, best[name.removeprefix("model.")], atol=1e-6, rtol=0)
+
+    shutil.rmtree(other)
+    longer = [word for word in words if "max_steps" not in word] + ["trainer.max_steps=2"]
+    config, plain = load(longer)
+    train.main(config, plain, longer)
+    said = capsys.readouterr().out
+    assert "resuming" in said and "model.init" not in said
+    assert read_checkpoint(folder / "checkpoints" / "last.ckpt")["global_step"] == 2
+
+
+def test_a_run_that_is_not_there_is_said_with_the_key(tmp_path: Path) -> None:
+    words = small(tmp_path, *REVIEWS, f"model.init={tmp_path / 'none'}", *ONE_STEP)
+    config, plain = load(words)
+    with pytest.raises(UserError, match=r"^model\.init: .*not a run's folder"):
+        train.main(config, plain, words)
+
+
+def test_a_tuned_run_counts_what_it_trained_and_is_packed_merged(
+    source: Path, tmp_path: Path
+) -> None:
+    run = ran(
+        tmp_path, *REVIEWS, f"model.init={source}", "model/tuning=lora", "trainer.max_epochs=1"
+    )
+    cost = json.loads((run / "metrics.json").read_text())["cost"]
+    whole = json.loads((source / "metrics.json").read_text())["cost"]
+    assert whole["trained_parameters"] == whole["parameters"] == cost["parameters"]
+    assert 0 < cost["trained_parameters"] < cost["parameters"] / 2
+    packed = open_run(pack(open_run(run), tmp_path / "packed"))
+    assert packed.config.model.tuning.kind == "full" and packed.config.model.init is None
+    mine, theirs = (TrainedRun(each).model.state_dict() for each in (open_run(run), packed))
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
