@@ -40,9 +40,13 @@ class Browser:
 
     def open(self, page: Path, fragment: str = "") -> float:
         """Show a page anew; returns the seconds until it is ready."""
+        return self.visit(f"{page.absolute().as_uri()}{fragment}")
+
+    def visit(self, address: str) -> float:
+        """The same for a page that is served."""
         self._post("/url", {"url": "about:blank"})
         started = time.monotonic()
-        self._post("/url", {"url": f"{page.absolute().as_uri()}{fragment}"})
+        self._post("/url", {"url": address})
         self.wait("document.documentElement.dataset.ready === 'yes'")
         return time.monotonic() - started
 
@@ -67,6 +71,16 @@ class Browser:
         move = {"type": "pointerMove", "duration": 0, "x": round(x), "y": round(y)}
         action = {"type": "pointer", "id": "mouse", "actions": [move]}
         self._post("/actions", {"actions": [action]})
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Press at one place of the window and let go at another."""
+        moves = [
+            {"type": "pointerMove", "duration": 0, "x": round(x), "y": round(y)}
+            for x, y in (start, end)
+        ]
+        down, up = ({"type": kind, "button": 0} for kind in ("pointerDown", "pointerUp"))
+        steps = [moves[0], down, moves[1], up]
+        self._post("/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": steps}]})
 
     def dark(self, on: bool) -> None:
         """As if the reader preferred dark pages."""

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import socket
+import threading
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +71,36 @@ def test_new_texts_are_chosen_and_become_training_examples(run: Path, tmp_path: 
     assert len(learned) == 34 and learned[33].answer == "positive"
     item = prepared.codec.encode(learned[33], 33)
     assert item.target is not None and item.target.weights.tolist()[0][0] == 1
+
+
+def test_the_command_serves_its_page_until_ctrl_c(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "lines.jsonl"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["label", str(run), "--count", "2", "--output", str(output)]
+    pages = []
+
+    def visit() -> None:
+        end = time.monotonic() + 60
+        while not pages and time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                pages.append(urllib.request.urlopen(f"http://127.0.0.1:{port}/").read().decode())
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    visitor = threading.Thread(target=visit)
+    visitor.start()
+    assert main([*words, "--page", "--port", str(port)]) == 0
+    visitor.join()
+    ids = [line["id"] for line in lines(output)]
+    assert all(f'"id": "{name}"' in pages[0] for name in ids)
+    assert f"0 of 2 have a map\n{output}\n" in capsys.readouterr().out
+    assert main(words) == 2
+    told = f"--output: {output} exists; try: --page to go on with it, or another --output"
+    assert told in capsys.readouterr().err
 
 
 def test_wrong_words_are_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

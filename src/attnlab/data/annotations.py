@@ -6,11 +6,13 @@ A line of JSON each; of these keys all but `id` may be missing, and others are f
     {"id": "train-8", "map_weight": 0.0}                      its gold map is withheld
     {"id": "train-9", "answer": "good", "map": [[0, 3]]}      row 0 marks keys 0 and 3
     {"id": "new-1", "inputs": {"text": ["a", "film"]}, "answer": "good"}
+    {"id": "train-3", "map": [[{"span": [4, 9]}]]}            row 0 marks keys 4 to 8
+    {"id": "train-5", "map": [[{"box": [2, 2, 9, 6]}]]}       left, top, right, bottom in pixels
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,32 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from attnlab.data.answer import answer_form
-from attnlab.data.example import Example
+from attnlab.data.example import Example, Value
 from attnlab.data.supervision import Changed, Chosen, Joined
 from attnlab.data.target import AttentionTarget
 from attnlab.errors import UserError
 
 ALLOWED = 'allowed: {"id": "train-7", "keep": false, "answer": ..., "map": [[0, 3]]}'
-Rows = list[list[int] | None]
+
+
+class Span(BaseModel):
+    """The keys from the first number up to, but not with, the second."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    span: tuple[int, int]
+
+
+class Box(BaseModel):
+    """The pixels from left to right and from top to bottom; the last two are not in it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    box: tuple[int, int, int, int]
+
+
+Mark = int | Span | Box
+Rows = list[list[Mark] | None]
 
 
 class Annotation(BaseModel):
@@ -83,7 +104,7 @@ def annotated(examples: Sequence[Example], path: Path, form: str) -> Sequence[Ex
         if line is not None:
             known.add(line.id)
     new = [
-        _corrected(_new_example(line), line, form)
+        corrected(new_example(line), line, form)
         for line in lines.values()
         if line.id not in known and line.inputs and line.keep and line.answer is not None
     ]
@@ -95,18 +116,19 @@ def annotated(examples: Sequence[Example], path: Path, form: str) -> Sequence[Ex
 
     def change(index: int, example: Example) -> Example:
         line = lines.get(example.id)
-        return example if line is None else _corrected(example, line, form)
+        return example if line is None else corrected(example, line, form)
 
     return Joined(Changed(kept, change), new) if new else Changed(kept, change)
 
 
-def _new_example(line: Annotation) -> Example:
+def new_example(line: Annotation) -> Example:
+    """The example that a line adds."""
     attended = line.attended or next(iter(line.inputs))
     return Example(line.id, dict(line.inputs), line.answer, attended=attended)
 
 
-def _corrected(example: Example, line: Annotation, form: str) -> Example:
-    """The example with the answer, map and weight of a line."""
+def corrected(example: Example, line: Annotation, form: str) -> Example:
+    """The example with the answer, map and weight of a line; a `UserError` if they do not fit."""
     if line.answer is not None:
         if not answer_form(form).accepts(line.answer):
             raise UserError(
@@ -125,20 +147,39 @@ def _corrected(example: Example, line: Annotation, form: str) -> Example:
 
 def _target(example: Example, name: str, rows: Rows) -> AttentionTarget:
     """Gold of which some keys are marked."""
-    attended, where = example.inputs[example.attended], f"dataset.annotations: {name}: map"
+    attended: Any = example.inputs[example.attended]
+    where = f"dataset.annotations: {name}: map"
     if example.target is not None:
         known, keys = example.target.weights.shape
         if len(rows) != known:
             raise UserError(f"{where}: {len(rows)} rows; the example's map has {known}")
     elif isinstance(attended, list):
         keys = len(attended)
+    elif np.ndim(attended) == 3:
+        keys = attended.shape[1] * attended.shape[2]
     else:
-        raise UserError(f"{where}: of what is no text, and has no gold map")
+        raise UserError(f"{where}: of neither text nor picture, and there is no gold map")
     weights = np.zeros((len(rows), keys), np.float32)
-    for row, marked in enumerate(rows):
-        for key in marked or ():
-            if not 0 <= key < keys:
-                raise UserError(f"{where}.{row}: no key {key}; allowed: 0 to {keys - 1}")
-            weights[row, key] = 1
-    annotated = np.array([marked is not None for marked in rows])
+    for row, marks in enumerate(rows):
+        for mark in marks or ():
+            for key in _marked(mark, attended, f"{where}.{row}"):
+                if not 0 <= key < keys:
+                    raise UserError(f"{where}.{row}: no key {key}; allowed: 0 to {keys - 1}")
+                weights[row, key] = 1
+    annotated = np.array([marks is not None for marks in rows])
     return AttentionTarget(weights, query_mask=annotated, key_mask=np.ones(keys, bool))
+
+
+def _marked(mark: Mark, attended: Value, where: str) -> Iterable[int]:
+    """The keys of a mark."""
+    if isinstance(mark, Span):
+        return range(*mark.span)
+    if isinstance(mark, int):
+        return (mark,)
+    if not isinstance(attended, np.ndarray) or attended.ndim != 3:
+        raise UserError(f"{where}: a box in what is no picture")
+    height, width = attended.shape[1:]
+    left, top, right, bottom = mark.box
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        raise UserError(f"{where}: no box {list(mark.box)} in a picture of {width} x {height}")
+    return (y * width + x for y in range(top, bottom) for x in range(left, right))

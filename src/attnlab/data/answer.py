@@ -101,6 +101,10 @@ class Answer(ABC):
         """The texts of which one is the answer, where they are units of the input."""
         return ()
 
+    def named_choices(self) -> Sequence[str]:
+        """All answers that there are, where they are few and have names."""
+        return ()
+
     def marks(self, answer: npt.NDArray[Any]) -> Marks | None:
         """What an encoded answer or a prediction marks in a picture."""
         return None

@@ -71,9 +71,8 @@ class ShownExample:
             weights: the map, padded: queries x keys.
             answer: the prediction as the model returns it.
         """
-        value: Any = example.inputs[example.attended]
-        picture, sound = (_attended(example, codec, form) for form in ("picture", "sound"))
-        queries, keys = _queries(example, codec), _keys(example, codec)
+        picture = _attended(example, codec, "picture")
+        queries, keys = queries_of(example, codec), _keys(example, codec)
         weights = codec.over_words(example, weights)
         in_words = example.attended in codec.texts
         target = codec.gold(example) if in_words else codec.target(example)
@@ -83,20 +82,15 @@ class ShownExample:
             gold_map[: len(rows)] = rows[: len(queries)]
         return cls(
             id=example.id,
-            keys=keys,
             queries=queries,
             gold=gold_text(example, codec),
             prediction=prediction,
             map=_rounded(weights[: len(queries), : len(keys)]),
             gold_map=_rounded(gold_map),
             meta=example.meta,
-            grid=_grid(example, codec),
-            size=(picture.height, picture.width) if picture else None,
-            picture=picture_address(np.asarray(value)) if picture else None,
-            spectrum=spectrum(np.asarray(value), sound.hop) if sound else None,
             gold_regions=Regions.of(codec.answers.encode(example), codec) if picture else None,
             predicted_regions=None if answer is None else Regions.of(answer, codec),
-            context=_context(example),
+            **attended_content(example, codec),
         )
 
     @classmethod
@@ -111,22 +105,15 @@ class ShownExample:
             words: what the rows belong to, where the answer is a text.
         """
         keys = _keys(example, codec)
-        value: Any = example.inputs[example.attended]
-        picture, sound = (_attended(example, codec, form) for form in ("picture", "sound"))
         return cls(
             id=example.id,
-            keys=keys,
             queries=list(words) or _rows_of_prediction(codec, prediction, keys, len(weights)),
             gold="",
             prediction=prediction,
             map=_rounded(weights),
             gold_map=_rounded(np.zeros_like(weights)),
             meta=example.meta,
-            grid=_grid(example, codec),
-            size=(picture.height, picture.width) if picture else None,
-            picture=picture_address(np.asarray(value)) if picture else None,
-            spectrum=spectrum(np.asarray(value), sound.hop) if sound else None,
-            context=_context(example),
+            **attended_content(example, codec),
         )
 
     def mass_on_gold(self) -> float | None:
@@ -134,6 +121,20 @@ class ShownExample:
         pairs = zip(self.map, self.gold_map, strict=True)
         masses = [sum(w for w, g in zip(*rows, strict=True) if g) for rows in pairs if any(rows[1])]
         return sum(masses) / len(masses) if masses else None
+
+
+def attended_content(example: Example, codec: Codec) -> dict[str, Any]:
+    """The fields of a `ShownExample` that show its inputs."""
+    value: Any = example.inputs[example.attended]
+    picture, sound = (_attended(example, codec, form) for form in ("picture", "sound"))
+    return {
+        "keys": _keys(example, codec),
+        "grid": _grid(example, codec),
+        "size": (picture.height, picture.width) if picture else None,
+        "picture": picture_address(np.asarray(value)) if picture else None,
+        "spectrum": spectrum(np.asarray(value), sound.hop) if sound else None,
+        "context": _context(example),
+    }
 
 
 def choose_examples(golds: Sequence[str], count: int) -> list[int]:
@@ -181,7 +182,7 @@ def _context(example: Example) -> dict[str, str]:
     return {n: " ".join(named(text)) for n, text in texts.items() if n != example.attended}
 
 
-def _queries(example: Example, codec: Codec) -> list[str]:
+def queries_of(example: Example, codec: Codec) -> list[str]:
     """The units of the answer, the classes of its boxes, or the one thing that is answered."""
     hops = codec.layout.hops
     if codec.rows_are_hops and hops > 1:

@@ -6,6 +6,7 @@ import base64
 import colorsys
 import io
 import math
+import wave
 import zlib
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -68,6 +69,18 @@ def pixels_at(address: str) -> npt.NDArray[np.uint8]:
     """The picture that a data URL holds: height x width (x channels)."""
     content = base64.b64decode(address.partition(",")[2])
     return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def sound_address(samples: npt.NDArray[Any], rate: int) -> str:
+    """The data URL of a sound as WAV, as loud as it can be."""
+    loudest = max(float(np.abs(samples).max(initial=0)), 1e-9)
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((samples / loudest * 32767).astype("<i2").tobytes())
+    return f"data:audio/wav;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def spectrum(samples: Map, hop: int) -> Rows:

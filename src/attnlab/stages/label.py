@@ -1,8 +1,8 @@
 """`attnlab label RUN`: the examples whose answer or map would teach most, as a file to be filled.
 
 Each line has an example, what the model answers, and `answer` and `map` to be filled in: `map` is a
-list of rows, each a list of the numbers of the keys that are marked. Training reads the file:
-`dataset.annotations=FILE`.
+list of rows, each a list of the numbers of the keys that are marked. `--page` opens a page of this
+machine to do that with keyboard or mouse. Training reads the file: `dataset.annotations=FILE`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ EXAMPLES = """examples:
   attnlab label RUN --count 50                        of training, whose maps disagree most
   attnlab label RUN --by bald --input new.txt         texts without an answer
   attnlab label RUN RUN RUN --by maps                 disagreement of several runs
+  attnlab label RUN --page                            mark them in a browser, now or later
   python train.py experiment=reviews dataset.supervision=0.01 dataset.annotations=FILE
 """
 FILE = "to_label.jsonl"
@@ -49,6 +50,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--input", nargs="+", metavar="FILE", help="a pool of new texts")
     parser.add_argument("--pool", type=int, default=2000, metavar="N", help="looked at, at most")
     parser.add_argument("--output", type=Path, metavar="FILE", help="of the lines to be filled")
+    parser.add_argument("--page", action="store_true", help="mark them in a browser")
+    parser.add_argument("--port", type=int, default=8017, metavar="N", help="of the page")
     add_combine(parser)
     trusted_plugins.add_option(parser)
     options = parser.parse_args(arguments)
@@ -63,18 +66,48 @@ def main(arguments: list[str]) -> None:
     several = len(runs) > 1
     trained = TrainedEnsemble(runs, options.combine) if several else TrainedRun(runs[0])
     pool = list(islice(_pool(trained, options.input), options.pool))
-    if not pool:
-        none = "no example could be read" if options.input else "training lacks no gold map"
-        raise UserError(f"--input: {none}; try: --input FILE with texts to choose from")
-    chosen, values = choose(trained, pool, options.by, options.count)
     output = options.output or trained.folder / FILE
+    following = f"python train.py ... dataset.annotations={output}"
+    if not output.exists():
+        _write(trained, pool, options.by, options.count, output)
+        print(f"{output}\nfill in `answer` and `map`, then: {following}")
+    elif not options.page:
+        raise UserError(
+            f"--output: {output} exists; try: --page to go on with it, or another --output"
+        )
+    if options.page:
+        _serve(trained, pool, output, options.port, following)
+
+
+def _write(
+    trained: TrainedRun, pool: Sequence[Example], way: str, count: int, output: Path
+) -> None:
+    """The chosen examples as lines to be filled in."""
+    if not pool:
+        raise UserError(
+            "--input: no example could be read, or training lacks no gold map; "
+            "try: --input FILE with texts to choose from"
+        )
+    chosen, values = choose(trained, pool, way, count)
     lines = [json.dumps(line, ensure_ascii=False) for line in _lines(trained, pool, chosen, values)]
     try:
         write_whole(output, "".join(f"{line}\n" for line in lines))
     except OSError as error:
         raise UserError(f"--output: cannot write {output} ({error.strerror})") from None
-    print(f"{len(chosen)} of {len(pool)} examples, by {options.by}\n{output}")
-    print(f"fill in `answer` and `map`, then: python train.py ... dataset.annotations={output}")
+    print(f"{len(chosen)} of {len(pool)} examples, by {way}")
+
+
+def _serve(
+    trained: TrainedRun, pool: Sequence[Example], output: Path, port: int, following: str
+) -> None:
+    """The page, until Ctrl-C."""
+    from attnlab.stages.label_page import LabelFile, LabelServer, serve
+
+    file = LabelFile(output, {example.id: example for example in pool}, trained.prepared.codec)
+    server = LabelServer(file, port, following)
+    print(f"open {server.address} in a browser; Ctrl-C ends, nothing is lost", flush=True)
+    serve(server)
+    print(f"\n{file.labelled} of {len(file.lines)} have a map\n{output}\nthen: {following}")
 
 
 def _pool(trained: TrainedRun, files: Sequence[str] | None) -> Iterator[Example]:

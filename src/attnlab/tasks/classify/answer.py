@@ -57,6 +57,9 @@ class Label(Answer):
         merged = self.merged[answer[0]]
         return self.labels[answer[0] if merged is None else merged]
 
+    def named_choices(self) -> Sequence[str]:
+        return self.labels
+
     def merging(self, merges: Mapping[str, str | None]) -> Label:
         """The same labels, some of which are predicted as another."""
         for name in (*merges, *merges.values()):
