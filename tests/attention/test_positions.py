@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from attnlab.attention.mechanism import Attention
+from attnlab.attention.positions import Rope
 from tests.attention.mechanisms import DIM, attention, choices, combined, inputs
 
 SCALE = 1 / math.sqrt(DIM)
@@ -146,6 +147,33 @@ def test_relative_positions_are_left_out_of_cross_attention(position: str) -> No
     query, key = inputs("cross")
     found = attention(with_position).weights(query, key)
     torch.testing.assert_close(found, attention(without).weights(query, key))
+
+
+@pytest.mark.parametrize(("trained", "factor"), [(2048, 4.0), (128, 2.0), (64, 16.0), (32, 1.0)])
+@pytest.mark.parametrize("width", [16, 64])
+@pytest.mark.parametrize("scaling", ["linear", "ntk", "yarn"])
+def test_frequencies_fall_as_transformers_has_them(
+    scaling: str, width: int, trained: int, factor: float
+) -> None:
+    utils = pytest.importorskip("transformers.modeling_rope_utils")
+    llama = pytest.importorskip("transformers").LlamaConfig
+    config = llama(hidden_size=4 * width, num_attention_heads=4, max_position_embeddings=trained)
+    known = {"rope_theta": 500.0, "factor": factor, "original_max_position_embeddings": trained}
+    length = None
+    if scaling == "ntk":  # theirs grows with the text: as far as the text is longer
+        known, length = known | {"factor": 1.0}, int(factor * trained)
+    name = {"ntk": "dynamic"}.get(scaling, scaling)
+    config.rope_parameters = known | {"rope_type": name}
+    expected, stretch = utils.ROPE_INIT_FUNCTIONS[name](config, torch.device("cpu"), length)
+    settings = {"base": 500.0, "scaling": scaling, "factor": factor, "trained_length": trained}
+    rope = _mechanism("rope", **settings).position
+    assert isinstance(rope, Rope)
+    torch.testing.assert_close(rope.frequencies(width // 2, torch.device("cpu")), expected)
+    assert rope.stretch == pytest.approx(stretch)
+    turned = rope.transform_key(torch.ones(1, 1, 3, width), torch.arange(3))
+    angle = torch.arange(3)[:, None] * expected
+    own = (angle.cos() - angle.sin()) * stretch
+    torch.testing.assert_close(turned[0, 0, :, : width // 2], own)
 
 
 @pytest.mark.parametrize("position", ["shaw", "t5", "alibi", "rope", "transformer_xl"])

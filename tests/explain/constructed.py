@@ -92,7 +92,9 @@ def trained(kind: str, deciding: bool) -> tuple[nn.Module, Codec]:
 def copying(codec: Codec) -> Generate:
     """The task."""
     shared = {"map": "decoder.cross.-1", "label_smoothing": 0.0}
-    return Generate(codec, max_length=5, figures=None, decoding=None, ctc=0.0, **shared)  # type: ignore[arg-type]
+    return Generate(
+        codec, max_length=5, figures=None, decoding=None, eviction=None, ctc=0.0, **shared
+    )  # type: ignore[arg-type]
 
 
 def _teach(model: nn.Module, codec: Codec, examples: list[Example]) -> None:

@@ -7,10 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnlab.attention.taps import Tap, watched
+from attnlab.attention.taps import Intervention, Tap, uniform, watched
 from attnlab.config.compose import load
 from attnlab.errors import UserError
-from attnlab.models.transformer_layers import Packing, in_rows
+from attnlab.metrics.read_blocks import predictors
+from attnlab.models.transformer_layers import Packing, in_rows, recomputed
 from tests.models.building import built, mechanisms, small_config, texts, with_mechanism
 
 LENGTHS = [2, 9, 5, 1, 4, 3]
@@ -81,6 +82,63 @@ def test_gradients_are_the_same() -> None:
 
     for one, other in zip(gradients(True), gradients(False), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
+
+
+KINDS = {
+    "encoder and decoder": ["attention=multihead", "attention.dropout=0.2"],
+    "decoder alone": ["dataset=induction", "task=language_model", "attention=alibi"],
+    "packed": ["attention=rope", "model.packed=true"],
+    "Conformer": ["attention=shaw", "model.kernel=3"],
+    "blocks": [
+        *("attention=rope", "attention/structure=predicted", "attention.structure.dense_steps=1"),
+        *("objective/terms=block_distillation", "attention.structure.block=16"),
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_computed_once_more_is_the_same_bit_for_bit(kind: str) -> None:
+    words = [*MODEL[:2], "model.dropout=0.3", *KINDS[kind]]
+    model, batch, _ = built(small_config(*words), texts([2] * 6, [20, 37, 5, 9, 3, 40]))
+    stacks = [each for each in model.modules() if hasattr(each, "recomputes")]
+    assert len(stacks) == 1 + (kind != "decoder alone")
+    ran = []
+    for layer in stacks[0].layers:
+        layer.register_forward_pre_hook(lambda *_: ran.append(1))
+    recorded = []
+
+    def gradients(recomputes: bool) -> list[torch.Tensor]:
+        for stack in stacks:
+            stack.recomputes = recomputes
+        for each in predictors(model).values():
+            each.trained_steps = torch.tensor(0)
+        model.train().zero_grad()
+        torch.manual_seed(1)
+        with Tap(model, "encoder.self.1") as tap:
+            loss = model(batch).square().mean()
+            on_map = tap.log_weights().mean() if kind != "packed" else 0.0
+            for each in predictors(model).values():  # as a loss counts them: before going back
+                each.trained_steps = each.trained_steps.new_tensor(1)
+            (loss + on_map).backward()
+            recorded.append(len(tap.calls))
+        return [loss.detach(), torch.rand(1)] + [
+            p.grad.clone() for p in model.parameters() if p.grad is not None
+        ]
+
+    kept, kept_runs = gradients(False), len(ran)
+    again = gradients(True)
+    assert len(ran) == 3 * kept_runs and recorded == [1, 1]
+    assert len(kept) == len(again) and all(map(torch.equal, kept, again))
+
+
+def test_a_layer_whose_map_is_changed_is_computed_once() -> None:
+    model, *_ = built(small_config("attention=rope", *MODEL[:2]), texts([2] * 6, LENGTHS))
+    layer = model.reader.encoder.layers[0]
+    with Intervention(model, "encoder.self.0", uniform):
+        assert recomputed(layer) is layer
+    assert recomputed(layer) is not layer
+    with torch.no_grad():
+        assert recomputed(layer) is layer
 
 
 def test_maps_that_are_asked_for_are_of_examples() -> None:

@@ -193,6 +193,16 @@ class Rope(Position, kind="rope", target=f"{POSITIONS}:Rope"):
     form = "rotation"
     one_axis = True
     base: float = Field(gt=1, description="longest wavelength, in turns of 2 pi positions")
+    scaling: Literal["none", "linear", "ntk", "yarn"] = Field(
+        description="how frequencies fall for texts that are longer than those of training: all "
+        "alike; low ones more, by a larger base; or low ones alone, with sharper logits"
+    )
+    factor: float = Field(
+        ge=1, description="how many times longer; with scaling=none without effect"
+    )
+    trained_length: int = Field(
+        gt=0, description="positions of the texts of training; of yarn alone"
+    )
 
 
 class TransformerXL(Position, kind="transformer_xl", target=f"{POSITIONS}:TransformerXL"):

@@ -147,11 +147,21 @@ class TransformerXL(Position):
 
 
 class Rope(Position):
-    """Pairs of dimensions rotated by position times frequency (Su et al. 2021, "RoFormer")."""
+    """Pairs of dimensions rotated by position times frequency (Su et al. 2021, "RoFormer").
 
-    def __init__(self, shape: Shape, *, base: float) -> None:
+    Texts `factor` times as long as those of training may have lower frequencies: all of them by
+    that factor (linear; Chen et al. 2023), the lower the more by a larger base (NTK-aware; bloc97
+    2023), or those alone that turn less than once in a text of training, the ones that turn often
+    staying as they are, with sharper logits (YaRN; Peng et al. 2023).
+    """
+
+    def __init__(
+        self, shape: Shape, *, base: float, scaling: str, factor: float, trained_length: int
+    ) -> None:
         super().__init__(shape)
-        self.base = base
+        self.base, self.scaling, self.factor = base, scaling, factor
+        self.trained_length = trained_length
+        self.stretch = 0.1 * math.log(factor) + 1 if scaling == "yarn" else 1.0  # of both sides
 
     def transform_query(self, query: Tensor, positions: Tensor) -> Tensor:
         return self._rotated(query, positions)
@@ -162,11 +172,30 @@ class Rope(Position):
     def _rotated(self, x: Tensor, positions: Tensor) -> Tensor:
         """Dimension i is paired with i + half; an odd last one stays as it is."""
         half = x.shape[-1] // 2
-        steps = torch.arange(half, device=x.device, dtype=torch.float32)
-        angle = positions[:, None].float() * self.base ** (-steps / max(half, 1))
-        cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)  # length x half
+        angle = positions[:, None].float() * self.frequencies(half, x.device)
+        cos, sin = angle.cos() * self.stretch, angle.sin() * self.stretch  # length x half
+        cos, sin = cos.to(x.dtype), sin.to(x.dtype)
         one, other, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
         return torch.cat([one * cos - other * sin, other * cos + one * sin, rest], dim=-1)
+
+    def frequencies(self, half: int, device: torch.device) -> Tensor:
+        """Radians from one position to the next, of each pair of dimensions: half."""
+        steps, base = torch.arange(half, device=device, dtype=torch.float32), self.base
+        if self.scaling == "ntk" and half > 1:
+            base = base * self.factor ** (half / (half - 1))
+        own = base ** (-steps / max(half, 1))
+        if self.scaling == "linear":
+            return own / self.factor
+        if self.scaling != "yarn":
+            return own
+        # the pairs that turn 32 times and once in a text of training
+        many, once = (
+            half * math.log(self.trained_length / (2 * math.pi * turns)) / math.log(base)
+            for turns in (32, 1)
+        )
+        low, high = max(math.floor(many), 0), min(math.ceil(once), 2 * half - 1)
+        slowed = ((steps - low) / max(high - low, 1e-3)).clamp(0, 1)
+        return own * (1 - slowed) + own / self.factor * slowed
 
 
 class Cosine(Position):

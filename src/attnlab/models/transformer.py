@@ -28,6 +28,7 @@ from attnlab.models.transformer_layers import (
     LayerCaches,
     Packing,
     last_norm,
+    recomputed,
 )
 
 
@@ -46,6 +47,7 @@ class Transformer(ModelBuilder):
         self_attention: AttentionConfig | None,
         packed: bool,
         kernel: int | None,
+        checkpoint_activations: bool,
         norm: Literal["before", "after"],
         **shared: Unpack[Shared],
     ) -> None:
@@ -55,6 +57,7 @@ class Transformer(ModelBuilder):
         self.positions, self.max_length = embedding_positions, max_length
         self.self_attention = self_attention
         self.packed, self.kernel = packed, kernel
+        self.checkpoint_activations = checkpoint_activations
         self.norm: Literal["before", "after"] = norm
 
     @property
@@ -145,7 +148,7 @@ class TransformerEncoder(nn.Module):
             for site in sites
         )
         self.norm = last_norm(builder)
-        self.packed = builder.packed
+        self.packed, self.recomputes = builder.packed, builder.checkpoint_activations
 
     def forward(self, inputs: Memory, caches: list[State] | None = None) -> Memory:
         """A memory of width `dim`; with caches, the next states of a longer causal one."""
@@ -165,7 +168,8 @@ class TransformerEncoder(nn.Module):
     def through(self, states: Tensor, mask: Mask, caches: list[State] | None = None) -> Tensor:
         """All layers: batch x length x dim."""
         for number, layer in enumerate(self.layers):
-            states = layer(states, mask, None if caches is None else caches[number])
+            run = recomputed(layer) if self.recomputes else layer
+            states = run(states, mask, None if caches is None else caches[number])
         return self.norm(states)
 
 
@@ -199,7 +203,7 @@ class TransformerDecoder(Decoder):
         own = builder.self_attention or attention
         numbers = range(builder.decoder_layers)
         self.layers = nn.ModuleList(DecoderLayer(builder, i, own, attention) for i in numbers)
-        self.norm = last_norm(builder)
+        self.norm, self.recomputes = last_norm(builder), builder.checkpoint_activations
         self.output = builder.units.output(units, builder.dim)
 
     def forward(self, units: Tensor, memory: Memory) -> Tensor:
@@ -221,5 +225,6 @@ class TransformerDecoder(Decoder):
         self, states: Tensor, memory: Memory, caches: Iterable[LayerCaches | None]
     ) -> Tensor:
         for layer, cache in zip(self.layers, caches, strict=True):
-            states = layer(states, memory, cache)
+            run = recomputed(layer) if self.recomputes else layer
+            states = run(states, memory, cache)
         return self.output(self.norm(states))

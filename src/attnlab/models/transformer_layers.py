@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.attention.state import State
+from attnlab.attention.taps import sites
 from attnlab.config.attention import AttentionConfig
 from attnlab.models.builder import Dropout
 from attnlab.models.memory import Memory
@@ -64,6 +68,43 @@ class Residual(nn.Module):
 def last_norm(builder: LayerBuilder) -> nn.Module:
     """Normalises the output of the last layer, unless each layer already does."""
     return nn.Identity() if builder.norm == "after" else nn.LayerNorm(builder.dim)
+
+
+def recomputed(layer: nn.Module) -> Callable[..., Tensor]:
+    """The layer, of which training keeps the inputs alone: all between is computed once more in the
+    backward pass, bit for bit (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
+
+    A layer whose map is changed is run as it is: the change may be over by then.
+    """
+    changed = any(each.attached.changes for each in sites(layer).values())
+    if changed or not torch.is_grad_enabled():
+        return layer
+    buffers = [dict(module.named_buffers(recurse=False)) for module in layer.modules()]
+    contexts = lambda: (nullcontext(), _once_more(layer, buffers))  # noqa: E731 - torch calls it
+    return partial(checkpoint, layer, use_reentrant=False, context_fn=contexts)
+
+
+@contextmanager
+def _once_more(layer: nn.Module, buffers: list[dict[str, Tensor]]) -> Iterator[None]:
+    """While open, a layer has these buffers (a count of steps, say) and nothing is recorded."""
+    now = [dict(module.named_buffers(recurse=False)) for module in layer.modules()]
+    attached = [each.attached for each in sites(layer).values()]
+    observers = [each.observers for each in attached]
+    for each in attached:
+        each.observers = []
+    _set_buffers(layer, buffers)
+    try:
+        yield
+    finally:
+        _set_buffers(layer, now)
+        for each, own in zip(attached, observers, strict=True):
+            each.observers = own
+
+
+def _set_buffers(layer: nn.Module, buffers: list[dict[str, Tensor]]) -> None:
+    for module, own in zip(layer.modules(), buffers, strict=True):
+        for name, tensor in own.items():
+            setattr(module, name, tensor)
 
 
 class EncoderLayer(nn.Module):

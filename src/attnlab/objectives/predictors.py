@@ -56,7 +56,8 @@ class BlockTerm(Term):
                 counts.append(rows.sum())
                 chosen = open_ if call.chosen is None else call.chosen
                 held.append(((gold * chosen).sum(-1).mean(1) * rows).sum())
-            structure.trained_steps.fill_(view.step + 1)
+            # a new tensor: the backward pass may compute layers once more, as they were
+            structure.trained_steps = structure.trained_steps.new_tensor(view.step + 1)
         if not totals:
             zero = view.sums.new_zeros(())
             return TermLoss(zero, zero)
