@@ -16,7 +16,7 @@ from torch import Tensor
 
 from attnlab.attention.blocks import Blocks
 from attnlab.attention.mask import Mask
-from attnlab.attention.parts import Normalize, Parts, Past
+from attnlab.attention.parts import Normalize, Parts, Past, Structure
 from attnlab.attention.tensors import (
     FORBIDDEN_LOG,
     at_least_fp32,
@@ -237,6 +237,11 @@ class Call:
             used_weights=None,
             block_mass=None,
         )
+
+    def of_every_key(self) -> Call:
+        """The same call without what its structure leaves out beyond the mask: the dense map."""
+        parts = self.parts._replace(structure=Structure(self.parts.structure.shape))
+        return replace(self, parts=parts, whole=None, used_weights=None, block_mass=None)
 
     def sample(self, examples: Tensor) -> Call:
         """The same call for some examples of the batch, cut off from the graph."""

@@ -21,7 +21,6 @@ from torch.nn.functional import max_pool1d, pad
 
 from attnlab.attention.call import Call
 from attnlab.attention.mask import Mask
-from attnlab.attention.parts import Structure
 from attnlab.attention.predicted import Predicted
 from attnlab.attention.state import State
 from attnlab.attention.taps import sites
@@ -127,14 +126,12 @@ class Observed(Evicting):
         if state.kept is not None:
             mask = mask.of_kept(positions, state.kept, state.length, maps)
         observing = replace(
-            call,
-            parts=call.parts._replace(structure=Structure(call.parts.structure.shape)),
+            call.of_every_key(),
             query_heads=state.recent,
             query=call.compared(state.recent, positions),
             mask=mask,
             start=start,
             kept=state.kept,
-            used_weights=None,
         )
         weight = weight_received(observing)
         return max_pool1d(weight, self.pool, stride=1, padding=self.pool // 2)

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example, named
+from attnlab.explain.block_reading import BlockReading
 from attnlab.report.rendering import Regions, picture_address, spectrum
 from attnlab.text_files import damage_reported, read_json, write_whole
 
@@ -53,6 +54,7 @@ class ShownExample:
     gold_regions: Regions | None = None  # what gold marks in the picture
     predicted_regions: Regions | None = None  # what the model's answer marks in it
     context: dict[str, str] = field(default_factory=dict)  # texts that are not attended to, by name
+    blocks: dict[str, Rows] = field(default_factory=dict)  # of `BlockReading`: queries x keys
 
     @property
     def teacher_forced(self) -> bool:
@@ -62,7 +64,13 @@ class ShownExample:
 
     @classmethod
     def of(
-        cls, example: Example, codec: Codec, prediction: str, weights: Map, answer: Any = None
+        cls,
+        example: Example,
+        codec: Codec,
+        prediction: str,
+        weights: Map,
+        answer: Any = None,
+        blocks: BlockReading | None = None,
     ) -> ShownExample:
         """An example with the model's map of it, over whole words.
 
@@ -70,6 +78,7 @@ class ShownExample:
             prediction: the model's answer as text.
             weights: the map, padded: queries x keys.
             answer: the prediction as the model returns it.
+            blocks: what was read where a structure chooses blocks, padded as the map.
         """
         picture = _attended(example, codec, "picture")
         queries, keys = queries_of(example, codec), _keys(example, codec)
@@ -80,6 +89,16 @@ class ShownExample:
         if target is not None:
             rows = target.distribution() * target.query_mask[:, None]
             gold_map[: len(rows)] = rows[: len(queries)]
+        content = attended_content(example, codec)
+        read = {}
+        for name, each in (blocks._asdict() if blocks else {}).items():
+            # a word was missed if all its units were
+            units = 1 - each if name == "missed" else each
+            of_words = codec.over_words(example, units)[: len(queries), : len(keys)]
+            marks = {"read": of_words > 0, "missed": of_words == 0}
+            read[name] = _rounded(marks.get(name, of_words))
+        if read:
+            content["context"] |= {"never read": _never_read(read["missed"], queries, keys)}
         return cls(
             id=example.id,
             queries=queries,
@@ -90,7 +109,8 @@ class ShownExample:
             meta=example.meta,
             gold_regions=Regions.of(codec.answers.encode(example), codec) if picture else None,
             predicted_regions=None if answer is None else Regions.of(answer, codec),
-            **attended_content(example, codec),
+            blocks=read,
+            **content,
         )
 
     @classmethod
@@ -175,6 +195,13 @@ def _least_served(sizes: Sequence[int], shares: Sequence[int]) -> int:
 def gold_text(example: Example, codec: Codec) -> str:
     """The right answer in words; where it is a unit of the input, that unit."""
     return codec.answers.gold_text(example, _keys(example, codec))
+
+
+def _never_read(missed: Rows, queries: Sequence[str], keys: Sequence[str]) -> str:
+    """The keys that no layer read on the way to the last row, in words."""
+    never = [key for key, mark in zip(keys, missed[-1], strict=True) if mark]
+    told = f"{len(never)} of {len(keys)} keys in no layer, for row {len(queries)}"
+    return f"{told}: {' '.join(never)}" if never else told
 
 
 def _context(example: Example) -> dict[str, str]:

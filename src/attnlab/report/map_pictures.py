@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
@@ -202,6 +203,39 @@ def draw_head_grids(
             paths.append(folder / f"{file_name(example.id)}-heads.png")
             draw_heads(example, sites).savefig(paths[-1], dpi=110)
     return paths
+
+
+def draw_blocks(examples: Sequence[ShownExample], folder: Path) -> list[Path]:
+    """A picture of each example whose model chose blocks: the map with all keys, a line around what
+    was read, hatching over what no layer read."""
+    folder.mkdir(exist_ok=True)
+    paths: list[Path] = []
+    for example in examples:
+        if example.blocks:
+            paths.append(folder / f"{file_name(example.id)}-blocks.png")
+            _blocks(example).savefig(paths[-1], dpi=110)
+    return paths
+
+
+def _blocks(example: ShownExample) -> Figure:
+    from matplotlib.patches import Rectangle
+
+    figure = _matrix(replace(example, map=example.blocks["dense"]))
+    (axes,) = figure.axes
+    read, missed = (np.array(example.blocks[name]) > 0 for name in ("read", "missed"))
+    around = np.pad(read, 1)
+    down, across = (around[1:, 1:-1] != around[:-1, 1:-1]), (around[1:-1, 1:] != around[1:-1, :-1])
+    for row, column in zip(*np.nonzero(down), strict=True):
+        axes.plot([column - 0.5, column + 0.5], [row - 0.5] * 2, color=ANSWER, linewidth=1.2)
+    for row, column in zip(*np.nonzero(across), strict=True):
+        axes.plot([column - 0.5] * 2, [row - 0.5, row + 0.5], color=ANSWER, linewidth=1.2)
+    for row, column in zip(*np.nonzero(missed), strict=True):
+        corner = column - 0.5, row - 0.5
+        axes.add_patch(Rectangle(corner, 1, 1, fill=False, hatch="////", edgecolor=EDGE, lw=0))
+    title = f"{_title(example)}   within the line: read; hatched: never read"
+    axes.set_title(title, fontsize=9, loc="left")
+    figure.tight_layout()
+    return figure
 
 
 def draw_heads(example: ShownExample, sites: Heads) -> Figure:

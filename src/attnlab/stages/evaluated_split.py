@@ -12,7 +12,6 @@ from typing import Any, cast
 import torch
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
 from torch.utils.data import Subset
 from torchmetrics import Metric
 
@@ -21,6 +20,7 @@ from attnlab.data.batch import Batch
 from attnlab.data.example import Split
 from attnlab.data.loader import Items, eval_loader
 from attnlab.data.prepared import Prepared
+from attnlab.explain.block_reading import block_readings
 from attnlab.metrics.calibration import Calibration, ScoredChoices, temperature
 from attnlab.metrics.controls import PositionPrior, controls
 from attnlab.metrics.figures import Interval, defined, facts
@@ -31,7 +31,7 @@ from attnlab.models.ensemble import changed_map, members
 from attnlab.report.calibration_pictures import FILE as CALIBRATION
 from attnlab.report.calibration_pictures import draw_calibration
 from attnlab.report.examples import ShownExample, choose_examples, gold_text, save_examples
-from attnlab.report.map_pictures import draw_head_grids, draw_maps
+from attnlab.report.map_pictures import draw_blocks, draw_head_grids, draw_maps
 from attnlab.report.recorded_maps import HeadMaps
 from attnlab.report.summary import checksum, draw_panels
 from attnlab.report.tables import HISTORY, hashes, save_classes, save_figures, save_scores
@@ -139,6 +139,9 @@ class Evaluation:
             positions = positions_of_rows(task, model, scores, batch)
             self.blocks.update(calls, batch.target, positions)
         rows = list(_rows(task, scores, batch))
+        causal = self.run.config.task.causal and len(members(model)) == 1
+        of_chosen = [(i, rows[i]) for i in chosen]
+        readings = block_readings(calls if causal else [], getattr(tap, "calls", ()), of_chosen)
         self.heads.keep(probes, [rows[i] for i in chosen])
         weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
         weights = task.as_gold(weights, scores, batch)
@@ -164,16 +167,11 @@ class Evaluation:
             with changed_map(model, task.map, MAP_CHANGES[name]):
                 other = task.answer(model, batch)
             self.changed[name].update(task.changed(answers, other, batch))
-        self._show(chosen, batch, texts, weights, answers)
-
-    def _show(
-        self, chosen: list[int], batch: Batch, texts: list[str], weights: Tensor, answers: Tensor
-    ) -> None:
-        """Keep the chosen examples of a batch for the report."""
-        for i in chosen:
+        codec = self.prepared.codec
+        for i, reading in zip(chosen, readings, strict=True):  # keep them for the report
             map_, answer = (each[i].float().cpu().numpy() for each in (weights, answers))
             example = self.examples[int(batch.index[i])]
-            self.shown.append(ShownExample.of(example, self.prepared.codec, texts[i], map_, answer))
+            self.shown.append(ShownExample.of(example, codec, texts[i], map_, answer, reading))
 
     def save(self, folder: Path) -> None:
         """Write what reports show: examples, heads, figures of each example, pictures."""
@@ -185,6 +183,7 @@ class Evaluation:
         save_classes(folder, self.evaluator.answers)
         drawn = self.shown[: self.run.config.logger.maps_examples]
         draw_maps(drawn, folder / "maps")
+        draw_blocks(drawn, folder / "maps")
         draw_head_grids(drawn, self.heads.examples, folder / "maps")
 
     def figures(self) -> Figures:
