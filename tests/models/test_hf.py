@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ def built(config: Config, answers: list[Any]) -> tuple[nn.Module, Batch, Codec]:
     spelled = spelling(config)
     assert spelled is not None
     codec = codec.spelled(*spelled)
+    codec = replace(codec, answers=config.task.adapt_answers(codec.answers, codec.inputs))
     torch.manual_seed(0)
     batch = collate([codec.encode(example, i) for i, example in enumerate(examples)])
     return build_model(config, codec).eval(), batch, codec

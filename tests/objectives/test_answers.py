@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from attnlab.attention.mask import Mask
 from attnlab.attention.taps import Tap
@@ -74,6 +75,19 @@ def test_r_drop_is_a_second_pass_of_the_task_where_nothing_is_dropped() -> None:
     assert float(figures["r_drop"]) > float(figures["task"]) * 0.5
     loss.backward()
     assert all(p.grad.isfinite().all() for p in module.parameters() if p.grad is not None)
+
+
+def test_simcse_tells_each_example_from_the_others_of_its_batch() -> None:
+    module, batch = learner("objective/terms=simcse", "objective.terms.simcse.temperature=0.1")
+    module.eval()  # nothing is dropped: the vector of an example is the same twice
+    vectors = F.normalize(module.model.reader(batch).memory.mean(), dim=-1)  # type: ignore[operator]
+    logits = vectors @ vectors.T / 0.1
+    expected = -logits.log_softmax(-1).diagonal().mean()
+    assert float(module.losses(batch)[1]["simcse"]) == pytest.approx(float(expected), rel=1e-4)
+    loss, _ = module.losses(batch)
+    loss.backward()
+    encoder = module.model.reader.encoder.parameters()  # type: ignore[union-attr]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder)
 
 
 def test_a_task_without_choices_is_named() -> None:

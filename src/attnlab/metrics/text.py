@@ -108,15 +108,17 @@ class CtcWordError(WordError):
 
 
 class Perplexity(PooledMetric):
-    """How well a language model predicts the next unit, pooled over the units of the corpus.
+    """How well a language model predicts units, pooled over the units of the corpus.
 
     Bits per unit are the cross entropy to base 2; perplexity is two to that power. Values for other
     units (characters, words, pieces) are not comparable.
     """
 
     about = (
-        Figure("perplexity", "Perplexity of the next unit", False, "number of units"),
-        Figure("bits_per_unit", "Cross entropy of the next unit, in bits", False, perfect="0"),
+        Figure("perplexity", "Perplexity of the units to predict", False, "number of units"),
+        Figure(
+            "bits_per_unit", "Cross entropy of the units to predict, in bits", False, perfect="0"
+        ),
     )
 
     def update(self, losses: Tensor, units: Tensor) -> None:

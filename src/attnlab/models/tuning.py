@@ -6,6 +6,7 @@ makes a tuned model one of the same layers as an untuned one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from attnlab.models.builder import Decoder
 from attnlab.models.memory import Reader
 from attnlab.models.transformer_layers import FeedForward
 
+EMBEDDERS = -1  # in the place of a layer's number
 ADDED = ("down", "up")  # the matrices of `LoraLinear`
 
 
@@ -171,6 +173,24 @@ def untuned_names(model: nn.Module) -> dict[str, str]:
     }
     names = [name for name in model.state_dict() if name not in own and ".lora_" not in name]
     return {name: name.replace(".base_layer.", ".") for name in names}
+
+
+def from_the_top(model: nn.Module) -> list[list[nn.Parameter]]:
+    """What is trained of the encoder, layer by layer from the top, at last of the embedders.
+
+    The number of a layer is the first in a parameter's name; what stands behind the last layer
+    belongs to it, and what stands before the first one to the embedders.
+    """
+    groups: dict[int, list[nn.Parameter]] = {}
+    for reader in _all(model, Reader):
+        number = EMBEDDERS
+        for name, parameter in reader.encoder.named_parameters():
+            found = re.search(r"(?<!\w)\d+(?!\w)", name)
+            number = int(found[0]) if found else number
+            groups.setdefault(number, []).append(parameter)
+        groups.setdefault(EMBEDDERS, []).extend(reader.embedders.parameters())
+    learning = ([p for p in groups[i] if p.requires_grad] for i in sorted(groups, reverse=True))
+    return [group for group in learning if group]
 
 
 def trained_parameters(model: nn.Module) -> int:

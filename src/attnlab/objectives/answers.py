@@ -7,10 +7,12 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from attnlab.attention.taps import Tap, sites
 from attnlab.data.batch import Batch
 from attnlab.errors import UserError
+from attnlab.models.memory import SELECTOR as ACTIVATIONS
 from attnlab.objectives.terms import AnswerTerm, StepView, Term, TermLoss
 
 
@@ -164,3 +166,28 @@ def reinforce_loss(
     """
     reward = reward.detach()
     return -((reward - baseline(reward)) * log_probability(tap, query_mask)).mean()
+
+
+class SimCse(Term):
+    """Each example is told from the others of its batch by a second pass with other dropout.
+
+    An example's vector is the mean of its states. Needs no labels (Gao et al. 2021).
+    """
+
+    def __init__(self, *, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def sites(self) -> Sequence[str]:
+        return (ACTIVATIONS,)
+
+    def count(self, batch: Batch, task: Any) -> Tensor:
+        return torch.tensor(len(batch))
+
+    def forward(self, view: StepView) -> TermLoss:
+        again = view.model.reader(view.batch).memory  # type: ignore[operator]
+        pair = [F.normalize(each.mean(), dim=-1) for each in (view.taps[ACTIVATIONS].memory, again)]
+        alike = pair[0].float() @ pair[1].float().T / self.temperature  # batch x batch
+        count = torch.tensor(len(alike), device=alike.device)
+        own = torch.arange(len(alike), device=alike.device)
+        return TermLoss(F.cross_entropy(alike, own, reduction="sum"), count)

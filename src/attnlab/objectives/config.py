@@ -60,6 +60,12 @@ class LogitDistillation(Term, kind="logit_distillation", target=f"{ANSWERS}:Logi
             yield Mistake("objective.teacher", problem, "try: objective.teacher=RUN")
 
 
+class SimCse(Term, kind="simcse", target=f"{ANSWERS}:SimCse"):
+    """Two passes of an example are more alike than those of two examples (Gao et al. 2021)."""
+
+    temperature: float = Field(gt=0, description="what cosines are divided by")
+
+
 class Focal(Term, kind="focal", target=f"{ANSWERS}:Focal"):
     """Cross-entropy in which choices that are right already count less (Lin et al. 2017)."""
 

@@ -11,8 +11,10 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch import callbacks
+from torch import nn
 
 from attnlab.config.trainer import Trainer as Settings
+from attnlab.models.tuning import from_the_top
 
 
 class Ema(callbacks.EMAWeightAveraging):
@@ -56,6 +58,27 @@ class EarlyStopping(callbacks.EarlyStopping):
         """A run that was killed after it decided to stop trains no further."""
         if self.wait_count >= max(self.patience, 1):
             trainer.should_stop = True
+
+
+class Unfreeze(pl.Callback):
+    """One more layer learns after every so many epochs, from the top (Howard & Ruder 2018).
+
+    What learns depends on the epoch alone: a run that goes on needs no state of this.
+    """
+
+    def __init__(self, trainer: Settings, *, every_epochs: int) -> None:
+        self.every_epochs = every_epochs
+        self.groups: list[list[nn.Parameter]] = []
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.groups = from_the_top(pl_module.model)  # type: ignore[arg-type]
+        self.on_train_epoch_start(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        learning = trainer.current_epoch // self.every_epochs
+        for number, group in enumerate(self.groups):
+            for parameter in group:
+                parameter.requires_grad_(number < learning)
 
 
 class GradientNorm(pl.Callback):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from attnlab.config.trainer import Callback, Logger, Optimizer, Schedule
+from attnlab.errors import Mistake
 
 OPTIMIZERS = "attnlab.training.optimizers"
 SCHEDULES = "attnlab.training.optimizers"
@@ -86,6 +88,24 @@ class EarlyStopping(Callback, kind="early_stopping", target=f"{CALLBACKS}:EarlyS
 
 class GradientNorm(Callback, kind="gradient_norm", target=f"{CALLBACKS}:GradientNorm"):
     """Logs the norm of the gradient, before it is clipped, as gradient/norm."""
+
+
+class Unfreeze(Callback, kind="unfreeze", target=f"{CALLBACKS}:Unfreeze"):
+    """The head learns first; then one more layer of the encoder at a time, from the top, at last
+    the embedders (gradual unfreezing, Howard & Ruder 2018)."""
+
+    every_epochs: int = Field(gt=0, description="epochs until the next layer below learns")
+
+    def mistakes(self, config: Any) -> Iterator[Mistake]:
+        yield from super().mistakes(config)
+        if config.trainer.strategy != "single":
+            problem = (
+                f"what learns changes, which strategy '{config.trainer.strategy}' cannot follow"
+            )
+            yield Mistake(".kind", problem, "try: trainer.strategy=single")
+        if config.model.tuning.kind == "head":
+            problem = "of the encoder nothing learns with model/tuning=head"
+            yield Mistake(".kind", problem, "try: model/tuning=full")
 
 
 class Wandb(Logger, kind="wandb", target="attnlab.training.wandb_run:Wandb"):

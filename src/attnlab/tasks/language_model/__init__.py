@@ -51,7 +51,7 @@ class LanguageModel(Task, Smoothed, kind="language_model", target=TARGET):
 
     def adapt_answers(self, answers: Any, inputs: Mapping[str, Any]) -> Any:
         """The units of the text itself, in place of nothing."""
-        return self.implementation().next_units(inputs)
+        return self.implementation().own_units(inputs)
 
     def mistakes(self, config: Config) -> Iterator[Mistake]:
         """A coverage penalty is for maps over an input that stays the same."""

@@ -105,7 +105,40 @@ def prompts(units: Tensor) -> Memory:
     return Memory(units, torch.ones_like(units, dtype=torch.bool))
 
 
-class LanguageModel(ChoiceTask):
+class UnitTask(ChoiceTask):
+    """Predicts units of one text."""
+
+    def __init__(self, codec: Codec, **shared: Unpack[ChoiceSettings]) -> None:
+        super().__init__(codec, **shared)
+        self.unigram: Tensor | None = None  # log probabilities of the units
+
+    @classmethod
+    def own_units(cls, inputs: Mapping[str, Input]) -> NextUnits:
+        """The form of the answers: the units of the one text there is."""
+        (name, text), *others = inputs.items()
+        if others or not isinstance(text, Text):
+            forms = ", ".join(f"{name} ({each.form})" for name, each in inputs.items())
+            raise UserError(f"task.kind: a language model learns one text; the data hold {forms}")
+        return NextUnits(text.vocabulary, source=name)
+
+    @property
+    def units(self) -> NextUnits:
+        """The form of the answers."""
+        assert isinstance(self.codec.answers, NextUnits)
+        return self.codec.answers
+
+    def check_inputs(self, names: Sequence[str]) -> None:
+        raise UserError(f"task.kind: a language model learns one text, not {', '.join(names)}")
+
+    def fit(self, examples: Sequence[Example]) -> None:
+        """How often each unit occurs, one more than counted."""
+        counts = torch.ones(len(self.units.vocabulary))
+        for example in examples:
+            counts += self.units.encode(example).bincount(minlength=len(counts))
+        self.unigram = (counts / counts.sum()).log()
+
+
+class LanguageModel(UnitTask):
     """A choice of a unit after each; scores at a position are those of the unit after it."""
 
     def __init__(
@@ -123,25 +156,6 @@ class LanguageModel(ChoiceTask):
         self.decoding_config, self.eviction_config = decoding, eviction
         self.decoding: Decoding = Greedy()
         self.eviction: Evicting | None = None
-        self.unigram: Tensor | None = None  # log probabilities of the units
-
-    @classmethod
-    def next_units(cls, inputs: Mapping[str, Input]) -> NextUnits:
-        """The form of the answers: the units of the one text there is."""
-        (name, text), *others = inputs.items()
-        if others or not isinstance(text, Text):
-            forms = ", ".join(f"{name} ({each.form})" for name, each in inputs.items())
-            raise UserError(f"task.kind: 'language_model' learns one text; the data hold {forms}")
-        return NextUnits(text.vocabulary, source=name)
-
-    @property
-    def units(self) -> NextUnits:
-        """The form of the answers."""
-        assert isinstance(self.codec.answers, NextUnits)
-        return self.codec.answers
-
-    def check_inputs(self, names: Sequence[str]) -> None:
-        raise UserError(f"task.kind: 'language_model' learns one text, not {', '.join(names)}")
 
     def head(self, context: HeadContext) -> nn.Module:
         builder = context.builder
@@ -195,13 +209,6 @@ class LanguageModel(ChoiceTask):
         return differ.sum(1) / counted.sum(1).clamp_min(1)
 
     # Controls
-
-    def fit(self, examples: Sequence[Example]) -> None:
-        """How often each unit occurs, one more than counted."""
-        counts = torch.ones(len(self.units.vocabulary))
-        for example in examples:
-            counts += self.units.encode(example).bincount(minlength=len(counts))
-        self.unigram = (counts / counts.sum()).log()
 
     def controls(
         self, batch: Batch, scores: Tensor, examples: Sequence[Example]
