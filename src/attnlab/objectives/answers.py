@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from attnlab.attention.taps import Tap, sites
 from attnlab.data.batch import Batch
 from attnlab.errors import UserError
-from attnlab.models.memory import SELECTOR as ACTIVATIONS
 from attnlab.objectives.terms import AnswerTerm, StepView, Term, TermLoss
+
+ACTIVATIONS = "activations"  # selects the states that are attended to, as if they were a map
 
 
 class TaskLoss(AnswerTerm):

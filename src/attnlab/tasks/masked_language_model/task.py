@@ -98,7 +98,7 @@ class MaskedLanguageModel(UnitTask):
         inputs = {**batch.inputs, self.codec.attended: Padded(shown, mask)}
         return replace(batch, inputs=inputs), masked
 
-    def losses(self, scores: MaskedScores, batch: Batch) -> tuple[Tensor, Tensor]:
+    def losses(self, scores: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         return self._losses(scores, batch, self.label_smoothing)
 
     def _losses(
