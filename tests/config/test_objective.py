@@ -52,6 +52,7 @@ def test_no_loss_on_maps_and_several():
 def test_terms_are_added_by_their_names(objective: str) -> None:
     further = f"objective/terms=[{','.join(FURTHER)}]"
     needed = ["objective.teacher=somewhere", "model=transformer", "attention=multihead"]
+    needed += ["experiment=reviews"]
     needed.append("attention/structure=predicted")
     config, _ = load([f"objective={objective}", further, *needed])
     assert set(config.objective.terms) >= {"task", *FURTHER}
@@ -62,6 +63,7 @@ def test_terms_are_added_by_their_names(objective: str) -> None:
     ("override", "where"),
     [
         ("objective/terms=logit_distillation", "objective.teacher: logit_distillation learns"),
+        ("objective/terms=triplet", "objective.terms.triplet.kind: triplet compares examples by"),
         ("objective/terms=block_gold", "objective.terms.block_gold.kind: block_gold trains what"),
         (
             ["model=transformer", "attention=multihead", "attention/structure=predicted"],

@@ -25,7 +25,8 @@ from attnlab.stages import train
 from attnlab.tasks.task import Task
 from attnlab.training import distributed
 from attnlab.training.evaluator import Evaluator
-from attnlab.training.learner import Learner, Teacher, keep_recurrent_in_fp32
+from attnlab.training.learner import Learner, keep_recurrent_in_fp32
+from attnlab.training.teacher import TrainedTeacher
 from tests.commands import run
 from tests.models.building import built, small_config
 from tests.runs import SHORT, figures, ran
@@ -94,9 +95,9 @@ def moved(model: nn.Module) -> nn.Module:
 def test_a_map_like_the_teachers_costs_nothing_and_another_does(site: str) -> None:
     learner, batch, _ = learning(*TAUGHT, f"objective.terms.attention.site={site}")
     assert float(learner.losses(batch)[1]["attention"]) == 0, "no teacher, and no gold"
-    learner.teacher = Teacher(learning()[0].model)
+    learner.teacher = TrainedTeacher(learning()[0].model)
     assert float(learner.losses(batch)[1]["attention"]) < 1e-5
-    learner.teacher = Teacher(moved(learning()[0].model).eval())
+    learner.teacher = TrainedTeacher(moved(learning()[0].model).eval())
     loss, terms = learner.losses(batch)
     assert float(terms["attention"]) > 1e-3
     loss.backward()
@@ -108,9 +109,9 @@ def test_choices_like_the_teachers_cost_nothing_and_others_do() -> None:
     distilled = ("objective=unsupervised", "objective/terms=logit_distillation")
     learner, batch, _ = learning(*distilled, "objective.teacher=given")
     learner.eval()
-    learner.teacher = Teacher(learning()[0].model)
+    learner.teacher = TrainedTeacher(learning()[0].model)
     assert float(learner.losses(batch)[1]["logit_distillation"]) < 1e-6
-    learner.teacher = Teacher(moved(learning()[0].model))
+    learner.teacher = TrainedTeacher(moved(learning()[0].model))
     loss, figures = learner.losses(batch)
     assert float(figures["logit_distillation"]) > 1e-3
     loss.backward()
@@ -120,7 +121,7 @@ def test_choices_like_the_teachers_cost_nothing_and_others_do() -> None:
 def test_the_teacher_is_no_part_of_the_learner() -> None:
     learner, _, _ = learning(*TAUGHT)
     before = set(learner.state_dict())
-    learner.teacher = Teacher(learning()[0].model)
+    learner.teacher = TrainedTeacher(learning()[0].model)
     assert set(learner.state_dict()) == before
 
 
@@ -128,7 +129,7 @@ def test_its_map_is_the_mean_over_heads_in_every_row() -> None:
     learner, batch, task = learning("attention=multihead")
     with Tap(learner.model, "pooling") as tap:
         learner.model(batch)
-    target = Teacher(learner.model).view(batch, task, ["pooling"]).targets["pooling"]
+    target = TrainedTeacher(learner.model).view(batch, task, ["pooling"]).targets["pooling"]
     torch.testing.assert_close(target.weights, tap.weights().mean(1).detach())
     assert target.rows().all()
 
@@ -145,7 +146,7 @@ def test_activations_are_the_shares_of_squares() -> None:
 
 def test_a_teacher_that_sees_other_cells_is_refused() -> None:
     learner, batch, _ = learning(*TAUGHT)
-    learner.teacher = Teacher(learning("model.image.strides=[2,1]")[0].model)
+    learner.teacher = TrainedTeacher(learning("model.image.strides=[2,1]")[0].model)
     with pytest.raises(UserError) as refused:
         learner.losses(batch)
     assert str(refused.value) == (

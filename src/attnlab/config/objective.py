@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticKnownError
@@ -71,9 +71,10 @@ class ObjectiveConfig(Section):
     """The loss: the weighted sum of its terms."""
 
     name: str = Field(min_length=1, description="shown in run names and tables")
-    teacher: str | None = Field(
-        description="folder of a trained run of the same data; its maps take the place of gold, "
-        "and its choices are learned from by logit_distillation; null is none"
+    teacher: str | Annotated[list[str], Field(min_length=1)] | None = Field(
+        description="folder of a trained run with the same answers, or folders of several, whose "
+        "mean is learned from; its maps take the place of gold, its choices are learned from by "
+        "logit_distillation, its states by state_distillation; null is none"
     )
     terms: dict[str, Term] = Field(
         description="the parts of the loss, by name", json_schema_extra=or_null

@@ -109,6 +109,10 @@ class Answer(ABC):
         """What an encoded answer or a prediction marks in a picture."""
         return None
 
+    def same_choices(self, other: Answer) -> bool:
+        """Whether numbers of one form's choices mean the same in another's."""
+        return self.form == other.form and self.describe() == other.describe()
+
     def respelled(self, vocabulary: Vocabulary) -> Answer:
         """The same form written in the units of another vocabulary, if it is written in units."""
         return self

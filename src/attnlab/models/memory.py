@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 from attnlab.attention.mask import Mask
 from attnlab.attention.taps import Tap
 from attnlab.data.batch import Batch, Padded
+from attnlab.objectives.terms import States
 
 SELECTOR = "activations"
 MASKED = -1e9  # logarithm of the weight of a masked key
@@ -115,8 +116,10 @@ class Reader(nn.Module):
         attended: str,
         causal: bool,
         missing: Missing | None,
+        dim: int,
     ) -> None:
         super().__init__()
+        self.dim = dim  # width of the states that it makes
         self.causal = causal  # whether each state of the attended input sees its past alone
         self.names = tuple(embedders)
         self.embedders = nn.ModuleList(embedders.values())
@@ -156,30 +159,34 @@ class Reader(nn.Module):
         return Reading(memory, torch.stack([other.mean() for other in read.values()]).sum(0))
 
 
-class ActivationTap:
+class ReadingTap:
+    """While open, keeps the memory that the reader of a model makes."""
+
+    def __init__(self, model: nn.Module) -> None:
+        assert isinstance(model.reader, Reader)
+        self.reader = model.reader
+        self.memory: Memory | None = None
+        self.hooks: list[RemovableHandle] = []
+
+    def __enter__(self) -> Self:
+        self.hooks.append(self.reader.register_forward_hook(self._keep))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for hook in self.hooks:
+            hook.remove()
+
+    def _keep(self, reader: nn.Module, inputs: object, reading: Reading) -> None:
+        self.memory = reading.memory
+
+
+class ActivationTap(ReadingTap):
     """The sum of squares of each state, as a share of all (Zagoruyko & Komodakis 2017).
 
     It is used like a `Tap`.
     """
 
     role = "pooling"
-
-    def __init__(self, model: nn.Module) -> None:
-        assert isinstance(model.reader, Reader)
-        self.reader = model.reader
-        self.memory: Memory | None = None
-        self.hook: RemovableHandle | None = None
-
-    def __enter__(self) -> ActivationTap:
-        self.hook = self.reader.register_forward_hook(self._keep)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        assert self.hook is not None
-        self.hook.remove()
-
-    def _keep(self, reader: nn.Module, inputs: object, reading: Reading) -> None:
-        self.memory = reading.memory
 
     def weights(self) -> Tensor:
         """batch x 1 x 1 x keys."""
@@ -192,6 +199,29 @@ class ActivationTap:
         strength = values.square().sum(-1).clamp_min(torch.finfo(values.dtype).tiny)
         shares = strength.log().masked_fill(~mask, MASKED).log_softmax(-1)
         return shares.clamp_min(MASKED)[:, None, None]
+
+
+class StateTap(ReadingTap):
+    """While open, keeps the states that an input is read as, and the context they are pooled to."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self.pooling = getattr(model, "pooling", None)
+        self.context: Tensor | None = None  # batch x queries x dim
+
+    def __enter__(self) -> Self:
+        if isinstance(self.pooling, nn.Module):
+            self.hooks.append(self.pooling.register_forward_hook(self._keep_context))
+        return super().__enter__()
+
+    def _keep_context(self, pooling: nn.Module, inputs: object, context: Tensor) -> None:
+        self.context = context
+
+    def states(self) -> States:
+        """Those of the last forward pass."""
+        assert self.memory is not None, "nothing was read while tapped"
+        pooled = self.memory.mean() if self.context is None else self.context[:, -1]
+        return States(self.memory.values, self.memory.mask, pooled)
 
 
 def tapped(model: nn.Module, selector: str) -> Tap | ActivationTap:

@@ -16,6 +16,7 @@ FAITHFUL = "attnlab.objectives.faithful"
 MAPS = "attnlab.objectives.attention"
 PREDICTORS = "attnlab.objectives.predictors"
 REGULARISERS = "attnlab.objectives.regularisers"
+STATES = "attnlab.objectives.states"
 
 
 class Constant(Schedule, kind="constant", target=f"{TERMS}:Constant"):
@@ -48,15 +49,13 @@ class RDrop(Term, kind="r_drop", target=f"{ANSWERS}:RDrop"):
     """Two passes with different dropout have to give the same answer (Liang et al. 2021)."""
 
 
-class LogitDistillation(Term, kind="logit_distillation", target=f"{ANSWERS}:LogitDistillation"):
-    """KL from a teacher's choices at a temperature (Hinton et al. 2015)."""
-
-    temperature: float = Field(gt=0, description="above 1 unlikely choices count more")
+class TaughtTerm(Term):
+    """A term that learns from a teacher."""
 
     def mistakes(self, config: Any) -> Iterator[Mistake]:
         yield from super().mistakes(config)
         if config.objective.teacher is None:
-            problem = "logit_distillation learns from a teacher, and there is none"
+            problem = f"{self.kind} learns from a teacher, and there is none"
             yield Mistake("objective.teacher", problem, "try: objective.teacher=RUN")
 
 
@@ -64,6 +63,60 @@ class SimCse(Term, kind="simcse", target=f"{ANSWERS}:SimCse"):
     """Two passes of an example are more alike than those of two examples (Gao et al. 2021)."""
 
     temperature: float = Field(gt=0, description="what cosines are divided by")
+
+
+class LogitDistillation(
+    TaughtTerm, kind="logit_distillation", target=f"{ANSWERS}:LogitDistillation"
+):
+    """KL from a teacher's choices at a temperature (Hinton et al. 2015)."""
+
+    temperature: float = Field(gt=0, description="above 1 unlikely choices count more")
+
+
+class StateDistillation(
+    TaughtTerm, kind="state_distillation", target=f"{STATES}:StateDistillation"
+):
+    """1 - the cosine of states and a teacher's (Sanh et al. 2019)."""
+
+    of: Literal["all", "pooled"] = Field(
+        description="all states that are attended to, or the one that is answered from"
+    )
+    width: int | None = Field(
+        gt=0,
+        description="width of the teacher's states, of several teachers their sum: ours are "
+        "projected to it; null where it is that of the model",
+    )
+
+
+class LabelTerm(Term):
+    """A term on the pooled states of examples with labels."""
+
+    def mistakes(self, config: Any) -> Iterator[Mistake]:
+        yield from super().mistakes(config)
+        if "label" not in config.task.answer_forms:
+            problem = f"{self.kind} compares examples by their labels, which task "
+            problem += f"'{config.task.kind}' has none of"
+            yield Mistake(".kind", problem, "try: task=classify")
+
+
+class Center(LabelTerm, kind="center", target=f"{STATES}:Center"):
+    """States near the center of their label (Wen et al. 2016)."""
+
+    rate: float = Field(gt=0, le=1, description="how far a center moves with each batch")
+
+
+class Triplet(LabelTerm, kind="triplet", target=f"{STATES}:Triplet"):
+    """States nearer to those of their own label than to others (Schroff et al. 2015)."""
+
+    margin: float = Field(gt=0, description="by how much nearer")
+
+
+class SupervisedContrastive(
+    LabelTerm, kind="supervised_contrastive", target=f"{STATES}:SupervisedContrastive"
+):
+    """States of one label alike, in comparison with all others (Khosla et al. 2020)."""
+
+    temperature: float = Field(gt=0, description="divides the cosines; lower is stricter")
 
 
 class Focal(Term, kind="focal", target=f"{ANSWERS}:Focal"):

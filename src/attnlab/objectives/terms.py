@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -86,18 +86,29 @@ class OpenTap(Protocol):
     def log_weights(self) -> Tensor: ...
 
 
+class States(NamedTuple):
+    """What a model makes of its input before it answers."""
+
+    values: Tensor  # batch x keys x dim: what is attended to
+    mask: Tensor  # batch x keys, bool: which of them are real
+    pooled: Tensor  # batch x dim: the context that the head answers from, or the mean state
+
+
 @dataclass(frozen=True)
 class TeacherView:
     """The same batch as a teacher sees it."""
 
     scores: Any  # as `task.run` returns them
     targets: Mapping[str, TargetBatch]  # its maps in place of gold, by site
+    states: States | None = None  # where they are asked for
 
 
 class Teacher(Protocol):
     """A trained model to learn from."""
 
-    def view(self, batch: Batch, task: Any, sites: Sequence[str]) -> TeacherView: ...
+    def view(
+        self, batch: Batch, task: Any, sites: Sequence[str], with_states: bool
+    ) -> TeacherView: ...
 
 
 @dataclass
@@ -113,6 +124,7 @@ class StepView:
     taps: Mapping[str, Any]  # open taps by site, of the sites that terms asked for
     step: int  # optimizer steps so far
     teacher: Teacher | None = None
+    states: States | None = None  # where a term asks for them
 
     def log_map(self, site: str) -> Tensor:
         """Log-weights of a site, batch x heads x queries x keys; the rows are those of gold."""
@@ -131,7 +143,8 @@ class StepView:
         """The batch as the teacher sees it: one forward pass of the teacher, when asked for."""
         if self.teacher is None:
             return None
-        return self.teacher.view(self.batch, self.task, tuple(self.taps))
+        with_states = self.states is not None
+        return self.teacher.view(self.batch, self.task, tuple(self.taps), with_states)
 
     def run_again(self) -> Any:
         """Scores of a second forward pass, with other dropout."""
@@ -152,6 +165,7 @@ class Term(nn.Module, ABC):
 
     weight: float = 1.0
     schedule: Schedule = Constant()
+    uses_states: ClassVar[bool] = False  # whether it looks at `StepView.states`
 
     def weight_at(self, step: int) -> float:
         """The factor of this term at a training step."""

@@ -129,7 +129,7 @@ def measure(config: Config, plain: dict[str, Any], prepared: Prepared) -> Estima
         steps = data.total_steps()
         run = Run(Path(folder), config, plain)
         learner = build_learner(run, prepared, steps)
-        learner.teacher = load_teacher(run, prepared)
+        learner.teacher = load_teacher(run, data)
         watch = StepTimes()
         trainer = build_trainer(settings, run.folder, [], "", [watch])
         trainer.limit_val_batches = VALIDATED

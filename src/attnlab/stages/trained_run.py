@@ -19,19 +19,23 @@ from torch import nn
 
 from attnlab.config.evaluation import Combine
 from attnlab.config.schema import Config
+from attnlab.data.codec import Codec
 from attnlab.data.prepared import Prepared
 from attnlab.errors import RunError, UserError
 from attnlab.metrics.pooled import map_metrics
 from attnlab.models.ensemble import Member, together
 from attnlab.models.transfer import start_from
 from attnlab.models.tuning import merge
+from attnlab.objectives.terms import Teacher
 from attnlab.stages.prepare import data_of
 from attnlab.stages.run import Run, open_run
 from attnlab.tasks.task import Task, build_model
 from attnlab.training.checkpoint import not_finite, provenance, read_checkpoint
+from attnlab.training.data_module import PreparedData
 from attnlab.training.distributed import is_first_process
 from attnlab.training.evaluator import Evaluator
-from attnlab.training.learner import Learner, Teacher
+from attnlab.training.learner import Learner
+from attnlab.training.teacher import OwnUnits, Teachers, TrainedTeacher
 
 
 class TrainedRun:
@@ -165,15 +169,34 @@ def read_fitting(path: Path, learner: Learner) -> dict[str, Any]:
     return content
 
 
-def load_teacher(run: Run, prepared: Prepared) -> Teacher | None:
-    """The trained model that the run learns from, if there is one."""
-    folder = run.config.objective.teacher
-    if folder is None:
+def load_teacher(run: Run, data: PreparedData) -> Teacher | None:
+    """The trained models that the run learns from, if there are any."""
+    named = run.config.objective.teacher
+    if named is None:
         return None
+    folders = [named] if isinstance(named, str) else named
     try:
-        return Teacher(load_learner(open_run(folder), prepared).model)
+        teachers = [_teacher(folder, data) for folder in folders]
     except UserError as error:
         raise UserError(f"objective.teacher: {error}") from None
+    return teachers[0] if len(teachers) == 1 else Teachers(teachers)
+
+
+def _teacher(folder: str, data: PreparedData) -> TrainedTeacher:
+    """A trained run as a teacher, which reads the examples in its own units."""
+    trained, codec = TrainedRun(open_run(folder)), data.prepared.codec
+    own = trained.prepared.codec
+    if not own.answers.same_choices(codec.answers):
+        raise UserError(f"{folder}: its answers are not those of this training")
+    model = load_learner(trained.run, trained.prepared).model
+    if _units(own) == _units(codec):
+        return TrainedTeacher(model)
+    return TrainedTeacher(model, OwnUnits(data.split("train").examples, own))
+
+
+def _units(codec: Codec) -> dict[str, Any]:
+    """What each input is made of."""
+    return {name: (each.form, each.describe()) for name, each in codec.inputs.items()}
 
 
 def start_from_other(learner: Learner, run: Run, prepared: Prepared) -> None:

@@ -264,7 +264,7 @@ def build_model(config: Config, codec: Codec) -> nn.Module:
     embedders = {name: builder.embedder(each) for name, each in codec.inputs.items()}
     missing = _missing(config, codec, builder)
     encoder = _encoder(config, codec, builder, task)
-    reader = Reader(embedders, encoder, codec.attended, config.task.causal, missing)
+    reader = Reader(embedders, encoder, codec.attended, config.task.causal, missing, builder.dim)
     model = task.head(HeadContext(config, codec, builder, reader))
     config.model.tuning.build().apply(model)
     return model

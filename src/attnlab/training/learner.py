@@ -1,10 +1,9 @@
-"""`Learner`: the one LightningModule. A model, a task, the terms of the loss, and a `Teacher`."""
+"""`Learner`: the one LightningModule. A model, a task, the terms of the loss, and a teacher."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -19,10 +18,9 @@ from attnlab.attention.taps import Tap
 from attnlab.compat import lightning_steps
 from attnlab.config.trainer import Trainer as TrainerSettings
 from attnlab.data.batch import Batch
-from attnlab.data.target_batch import TargetBatch
-from attnlab.errors import RunError, UserError
-from attnlab.models.memory import tapped
-from attnlab.objectives.terms import StepView, TeacherView, Term, TermLoss
+from attnlab.errors import RunError
+from attnlab.models.memory import StateTap, tapped
+from attnlab.objectives.terms import StepView, Teacher, Term, TermLoss
 from attnlab.tasks.task import Task
 from attnlab.training.checkpoint import FORMAT, not_finite
 from attnlab.training.evaluator import Evaluator
@@ -93,14 +91,14 @@ class Learner(pl.LightningModule):
         terms: dict[str, Any] = dict(self.terms)
         active = {name: term for name, term in terms.items() if term.weight_at(step)}
         wanted = dict.fromkeys(site for term in active.values() for site in term.sites())
+        uses_states = any(term.uses_states for term in active.values())
         with ExitStack() as stack:
             taps = {site: stack.enter_context(tapped(self.model, site)) for site in wanted}
+            state_tap = stack.enter_context(StateTap(self.model)) if uses_states else None
             scores = self.task.run(self.model, batch)
         sums, counts = self.task.losses(scores, batch)  # each batch
-        view = StepView(
-            batch, self.model, self.task, scores, sums, counts, taps, step, self.teacher
-        )
-        return view, active
+        seen = (batch, self.model, self.task, scores, sums, counts, taps, step, self.teacher)
+        return StepView(*seen, state_tap and state_tap.states()), active
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss, terms = self.losses(batch)
@@ -240,41 +238,3 @@ def keep_recurrent_in_fp32(model: nn.Module) -> None:
             module.__class__ = FullPrecisionLSTM
         elif type(module) is nn.GRU:
             module.__class__ = FullPrecisionGRU
-
-
-class Teacher:
-    """Not a part of the learner: its weights are in no checkpoint, and never change."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model.eval().requires_grad_(False)
-
-    @torch.no_grad()
-    def view(self, batch: Batch, task: Task, sites: Sequence[str]) -> TeacherView:
-        """Its scores of a batch, and by site its map: the mean over heads, in every row."""
-        self.model.to(batch.index.device)
-        with ExitStack() as stack:
-            taps = {site: stack.enter_context(tapped(self.model, site)) for site in sites}
-            scores = task.run(self.model, batch)
-        targets = {}
-        for site, tap in taps.items():
-            weights = tap.weights().float().mean(1)  # batch x queries x keys
-            if tap.role != "self":
-                weights = task.as_gold(weights, scores, batch)
-            targets[site] = _as_target(weights, batch.target, site)
-        return TeacherView(scores, targets)
-
-
-def _as_target(weights: Tensor, gold: TargetBatch, selector: str) -> TargetBatch:
-    keys = gold.key_mask.shape[1]
-    if weights.shape[2] != keys:
-        raise UserError(
-            f"objective.teacher: its map '{selector}' has {weights.shape[2]} keys, the model's has "
-            f"{keys}; a teacher needs patches or steps of the same size"
-        )
-    rows = gold.row_mask
-    if rows.shape[1] != weights.shape[1]:  # a map of the whole input, whatever is answered
-        rows = rows.new_ones(weights.shape[:2])
-    weights = weights * gold.key_mask[:, None]
-    return replace(
-        gold, weights=weights, query_mask=rows, row_mask=rows, possible=None, points=None
-    )

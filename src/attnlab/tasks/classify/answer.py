@@ -39,6 +39,9 @@ class Label(Answer):
     def describe(self) -> dict[str, Any]:
         return {"labels": self.labels, "counts": list(self.counts)}
 
+    def same_choices(self, other: Answer) -> bool:
+        return isinstance(other, Label) and self.labels == other.labels
+
     def balanced_weights(self) -> list[float]:
         """Of each label, so that all of them weigh alike in training and an example weighs 1 in
         the mean; a label that training lacks has none."""

@@ -65,11 +65,11 @@ class CausalLanguageModel(nn.Module):
     of the text.
     """
 
-    def __init__(self, decoder: CausalDecoder, name: str, unit_dropout: float) -> None:
+    def __init__(self, decoder: CausalDecoder, name: str, unit_dropout: float, dim: int) -> None:
         super().__init__()
         decoder.marks = False
         embedder = TextEmbedder(decoder.embedding, unit_dropout)
-        self.reader = Reader({name: embedder}, decoder.encoder, name, causal=True, missing=None)
+        self.reader = Reader({name: embedder}, decoder.encoder, name, True, None, dim)
         self.decoder = decoder
 
     def forward(self, batch: Batch) -> Tensor:
@@ -161,7 +161,8 @@ class LanguageModel(UnitTask):
         builder = context.builder
         decoder = builder.causal_decoder(self.units.vocabulary, context.attention)
         assert isinstance(decoder, CausalDecoder)
-        return CausalLanguageModel(decoder, self.codec.attended, builder.unit_dropout)
+        dropout, dim = builder.unit_dropout, builder.dim
+        return CausalLanguageModel(decoder, self.codec.attended, dropout, dim)
 
     def run(self, model: nn.Module, batch: Batch) -> Tensor:
         with self._evicting(model):
