@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from attnlab.data.example import Example
 from attnlab.errors import UserError
 from attnlab.models.tuning import LoraLinear, body, merge, trained_parameters, untuned_names
+from attnlab.training.optimizers import parameter_groups
 from tests.models import pretrained
 from tests.models.building import built, small_config, texts
 from tests.models.test_hf import classifier, writer
@@ -115,3 +117,14 @@ def test_lora_of_a_pretrained_model_merges(folders: dict[str, Path], family: str
     merge(tuned)
     torch.testing.assert_close(tuned(batch), before, atol=1e-3, rtol=1e-3)
     assert {*tuned.state_dict()} == {*whole.state_dict()}
+
+
+def test_what_was_trained_before_may_learn_more_slowly_than_the_head() -> None:
+    config = small_config("task=classify", "model=recurrent", "model.lr_factor=0.1")
+    examples = [Example(str(i), {"text": ["a", "b"]}, label) for i, label in enumerate("xy")]
+    model, _, _ = built(config, examples)
+    rates = {
+        id(p): group["lr"] for group in parameter_groups(model, 1.0, 0.0) for p in group["params"]
+    }
+    for name, parameter in model.named_parameters():
+        assert rates[id(parameter)] == (0.1 if name.startswith("reader.") else 1.0)

@@ -56,6 +56,11 @@ class Model(Variant, slot="model"):
         "starts with random ones, or with those of a pretrained model"
     )
     tuning: Tuning = Field(description="which parameters are trained")
+    lr_factor: float = Field(
+        gt=0,
+        description="the learning rate of embedders, encoder and decoder, as a factor on that of "
+        "the head, optimizer.lr",
+    )
     dropout: float = Field(ge=0, lt=1, description="share of activations dropped in training")
     unit_dropout: float = Field(
         ge=0,
@@ -99,7 +104,8 @@ class Model(Variant, slot="model"):
     def settings(self) -> dict[str, Any]:
         """Those of the builder: what a model starts with and what is trained comes after it."""
         settings = super().settings()
-        return {key: settings[key] for key in settings if key not in ("init", "tuning")}
+        others = ("init", "tuning", "lr_factor")
+        return {key: settings[key] for key in settings if key not in others}
 
     def roles(self, config: Any) -> Mapping[str, set[str]]:
         """The roles that each mechanism plays, by its key; see `combinations.usable_for`.

@@ -189,7 +189,6 @@ class HuggingFace(Model, kind="hf", target="attnlab.models.hf:HuggingFace"):
     weights: Literal["pretrained", "random"] = Field(
         description="the model's own, or, as a control, random ones of the same sizes"
     )
-    lr_factor: float = Field(gt=0, description="its learning rate, as a factor on optimizer.lr")
 
     @classmethod
     def recipe(

@@ -28,14 +28,12 @@ class HuggingFace(ModelBuilder):
         name: str,
         revision: str | None,
         weights: Literal["pretrained", "random"],
-        lr_factor: float,
         **common: Unpack[Common],
     ) -> None:
         self.name = name
         self.backbone: Any = load(Source(name, revision, weights))
         self.backbone_encoder = encoder_of(self.backbone)
         super().__init__(dim=self.backbone.config.hidden_size, tie="none", **common)
-        self.backbone.lr_factor = self.backbone_encoder.lr_factor = lr_factor
         self.pieces: PretrainedPieces | None = None  # of the text that has an embedder
 
     @property

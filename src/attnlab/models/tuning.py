@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnlab.attention.heads import Projected
+from attnlab.config.model import Model
 from attnlab.errors import UserError
 from attnlab.models.builder import Decoder
 from attnlab.models.memory import Reader
@@ -22,6 +23,14 @@ from attnlab.models.transformer_layers import FeedForward
 
 EMBEDDERS = -1  # in the place of a layer's number
 ADDED = ("down", "up")  # the matrices of `LoraLinear`
+
+
+def tune(model: nn.Module, config: Model) -> nn.Module:
+    """The model itself, of which what the config says is trained, as fast as it says."""
+    for part in body(model):
+        part.lr_factor = config.lr_factor
+    config.tuning.build().apply(model)
+    return model
 
 
 class Full:

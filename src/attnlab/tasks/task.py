@@ -28,6 +28,7 @@ from attnlab.models.builder import ModelBuilder
 from attnlab.models.encoders import CoAttention, OneSequence
 from attnlab.models.memory import Missing, Reader
 from attnlab.models.pooling import AttentionPrediction
+from attnlab.models.tuning import tune
 
 
 @dataclass(frozen=True)
@@ -265,9 +266,7 @@ def build_model(config: Config, codec: Codec) -> nn.Module:
     missing = _missing(config, codec, builder)
     encoder = _encoder(config, codec, builder, task)
     reader = Reader(embedders, encoder, codec.attended, config.task.causal, missing, builder.dim)
-    model = task.head(HeadContext(config, codec, builder, reader))
-    config.model.tuning.build().apply(model)
-    return model
+    return tune(task.head(HeadContext(config, codec, builder, reader)), config.model)
 
 
 def _encoder(config: Config, codec: Codec, builder: ModelBuilder, task: Task) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from pathlib import Path
 from random import Random
 
@@ -16,6 +17,7 @@ from attnlab.data.vocabulary import SPECIAL, UNKNOWN
 from attnlab.errors import UserError
 from attnlab.tasks.masked_language_model.task import MaskedLanguageModel
 from attnlab.training.checkpoint import read_checkpoint
+from tests.commands import REPOSITORY
 from tests.models import pretrained
 from tests.models import test_hf as hf
 from tests.models.building import built, pictures, small_config, texts
@@ -119,22 +121,29 @@ def test_what_it_learns_from_unlabelled_texts_another_task_starts_with(
         )
         for label in ("good", "bad") * 200
     ]
-    write(tmp_path / "all.csv", rows)
+    write(tmp_path / "texts.csv", rows)
     write(tmp_path / "few.csv", rows[:40])
-    common = [
-        *("dataset=files", f"dataset.folder={tmp_path}", "model=transformer", "model.dim=32"),
-        *("attention=multihead", "model.encoder_layers=1", "trainer.schedule.warmup_steps=10"),
-        *("trainer.batches.size=32", "stages=[prepare,train,evaluate]"),
-    ]
-    unlabelled = ("dataset/answer=none", "dataset.splits.train=all.csv", *TASK[:1])
-    first = ran(tmp_path / "first", *common, *unlabelled, "trainer.max_epochs=10")
+    # The two commands of the page, with a smaller model and few steps.
+    page = (REPOSITORY / "docs" / "few_labels.md").read_text(encoding="utf-8")
+    block = page.partition("in two commands")[2].partition("    python ")[2].partition("\n\n")[0]
+    commands = block.replace("\\\n", " ").split("python train.py")
+    texts_words, labels_words = (shlex.split(c.removeprefix("train.py")) for c in commands)
+    smaller = ("model.dim=32", "model.encoder_layers=1", "trainer.schedule.warmup_steps=10")
+
+    def trained(words: list[str], *more: str) -> Path:
+        others = [
+            w for w in words if not w.startswith(("dataset.folder=", "paths.run=", "model.init="))
+        ]
+        everything = (f"dataset.folder={tmp_path}", *smaller, "stages=[prepare,train,evaluate]")
+        return ran(tmp_path / str(len(words)), *others, *everything, *more)
+
+    first = trained(texts_words, "trainer.max_epochs=10", "trainer.batches.size=32")
     learned = figures(first)
     unigram = learned["answer_controls"]["unigram"]["perplexity"]
     assert learned["answer"]["perplexity"] < unigram / 2  # half of the words tell the other half
     capsys.readouterr()
-    labelled = ("dataset.splits.train=few.csv", "task=classify", f"model.init={first}")
     still = ("trainer.max_steps=1", "trainer.optimizer.lr=1e-9")
-    then = ran(tmp_path / "then", *common, *labelled, *still)
+    then = trained(labels_words, f"model.init={first}", *still)
     assert "new: pooling, output\n" in capsys.readouterr().out
     before, after = (
         read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"] for run in (first, then)
