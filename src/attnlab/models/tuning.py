@@ -28,7 +28,7 @@ ADDED = ("down", "up")  # the matrices of `LoraLinear`
 def tune(model: nn.Module, config: Model) -> nn.Module:
     """The model itself, of which what the config says is trained, as fast as it says."""
     for part in body(model):
-        part.lr_factor = config.lr_factor
+        part.lr_factor = config.lr_factor  # type: ignore[assignment]
     config.tuning.build().apply(model)
     return model
 
