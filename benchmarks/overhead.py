@@ -63,7 +63,7 @@ def bare(run: Run, prepared: Prepared, steps: int, warmup: int) -> float:
     """Seconds of a step that only computes."""
     learner, data = fresh(run, prepared)
     settings = run.config.trainer
-    learner.trainer = _NoTrainer()  # type: ignore[assignment]
+    learner.trainer = NoTrainer()  # type: ignore[assignment]
     chosen = cast("dict[str, Any]", learner.configure_optimizers())
     optimizer, schedule = chosen["optimizer"], chosen["lr_scheduler"]["scheduler"]
     batches = iter(data.train_dataloader())
@@ -81,7 +81,7 @@ def bare(run: Run, prepared: Prepared, steps: int, warmup: int) -> float:
     return (time.perf_counter() - started) / (steps - warmup)
 
 
-class _NoTrainer:
+class NoTrainer:
     """What a learner asks of its trainer, in a loop without one."""
 
     global_step = 0

@@ -25,7 +25,7 @@ from attnlab.config import compose
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import Run
 from attnlab.tasks import choices
-from attnlab.tasks.choices import NOT_COUNTED
+from attnlab.tasks.choice_loss import NOT_COUNTED
 from benchmarks.overhead import bare
 from benchmarks.results import now, record
 

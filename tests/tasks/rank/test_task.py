@@ -13,7 +13,7 @@ from attnlab.data.batch import Padded, collate
 from attnlab.data.example import Example
 from attnlab.data.vocabulary import SPECIAL, UNKNOWN
 from attnlab.errors import UserError
-from attnlab.tasks.choices import NOT_COUNTED
+from attnlab.tasks.choice_loss import NOT_COUNTED
 from attnlab.tasks.rank.task import ClozeScores, Rank, Ranker
 from tests.models.building import WORDS, built, small_config
 

@@ -28,7 +28,8 @@ import torch
 from torch import Tensor
 
 SOURCES = [
-    Path(__file__).with_name(f"{name}.c") for name in ("additive", "block_sparse", "map_statistics")
+    Path(__file__).with_name(f"{name}.c")
+    for name in ("additive", "block_sparse", "map_statistics", "choice_loss")
 ]
 HEADER = Path(__file__).with_name("vectors.h")
 LOG2 = 0.6931471805599453  # logits of the kernels are in units of it
@@ -95,6 +96,16 @@ for name, real in (("float", ctypes.c_float), ("double", ctypes.c_double)):
     received, rows = row(), [row(), row(), row()]
     getattr(library, "map_statistics_" + name)(maps, whole(), value, None, *rows, received)
     assert all(abs(x - 1) < 1e-5 for x in received)
+    # choices of one score are equally probable
+    top, powers, sums, shares = (real * 1)(), (real * 1)(), (real * 1)(), whole()
+    choices = [ctypes.c_long(n) for n in (length, 0, 1)]
+    getattr(library, "choice_sums_" + name)(row(*[2.0] * length), *choices, top, powers, sums)
+    assert (top[0], abs(powers[0] - length) < 1e-4, sums[0]) == (2, True, 2 * length)
+    spread, total = real(0.0), (real * 1)(2 + math.log(length))
+    ones = (real * 1)(1.0)
+    back = getattr(library, "choice_slopes_" + name)
+    back(row(*[2.0] * length), *choices, total, ones, spread, shares)
+    assert all(abs(x - 1 / length) < 1e-5 for x in shares[:length])
 """
 
 

@@ -16,7 +16,8 @@ from attnlab.data.example import Example
 from attnlab.metrics.answers import Classification
 from attnlab.models.memory import Reading
 from attnlab.models.pooling import Hops, Pooling
-from attnlab.tasks.choices import NOT_COUNTED, ChoiceSettings, ChoiceTask, best_choices
+from attnlab.tasks.choice_loss import NOT_COUNTED
+from attnlab.tasks.choices import ChoiceSettings, ChoiceTask, best_choices
 from attnlab.tasks.classify.answer import Label
 from attnlab.tasks.linear import LinearClassifier
 from attnlab.tasks.task import HeadContext, Prediction

@@ -28,7 +28,8 @@ from attnlab.models.builder import TextEmbedder
 from attnlab.models.causal_decoder import CausalDecoder
 from attnlab.models.ensemble import OpenTap, joint_decoder, members
 from attnlab.models.memory import Memory, Reader
-from attnlab.tasks.choices import NOT_COUNTED, ChoiceSettings, ChoiceTask, choice_loss
+from attnlab.tasks.choice_loss import NOT_COUNTED, choice_loss
+from attnlab.tasks.choices import ChoiceSettings, ChoiceTask
 from attnlab.tasks.generate import Decoding as DecodingConfig
 from attnlab.tasks.generate.answer import Units
 from attnlab.tasks.generate.decoding import Decoded, Decoding, Greedy

@@ -27,7 +27,8 @@ from attnlab.metrics.recommendation import (
 )
 from attnlab.models.builder import ModelBuilder
 from attnlab.models.memory import Memory, Reading
-from attnlab.tasks.choices import NOT_COUNTED, ChoiceSettings
+from attnlab.tasks.choice_loss import NOT_COUNTED
+from attnlab.tasks.choices import ChoiceSettings
 from attnlab.tasks.classify.task import Classifier, OneChoice
 from attnlab.tasks.rank.answer import Item
 from attnlab.tasks.task import HeadContext

@@ -18,7 +18,8 @@ from attnlab.data.tokenizers import Pieces
 from attnlab.data.vocabulary import UNKNOWN, Vocabulary
 from attnlab.errors import UserError
 from attnlab.metrics.answers import SpanF1, TokenAccuracy
-from attnlab.tasks.choices import NOT_COUNTED, ChoiceSettings, ChoiceTask
+from attnlab.tasks.choice_loss import NOT_COUNTED
+from attnlab.tasks.choices import ChoiceSettings, ChoiceTask
 from attnlab.tasks.generate.answer import Units
 from attnlab.tasks.linear import LinearTagger
 from attnlab.tasks.tag.head import TagChain, Tagger
