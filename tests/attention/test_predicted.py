@@ -12,10 +12,11 @@ from attnlab.attention.block_scores import WAYS, dense_mass
 from attnlab.attention.kernels.choose import implementation
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
+from attnlab.attention.predicted import Predicted
 from tests.attention.mechanisms import DIM, attention, combined
 
 SETTINGS = {"kind": "predicted", "by": "learned", "block": 16, "density": 0.3, "mass": None}
-SETTINGS |= {"sink": 1, "local": 1, "width": 4, "dense_steps": 0}
+SETTINGS |= {"sink": 1, "local": 1, "width": 4, "dense_steps": 0, "selection": "detached"}
 BYS = ("learned", *WAYS)
 LENGTH = 150
 
@@ -160,3 +161,27 @@ def test_what_is_read_in_no_layer_has_no_gradient() -> None:
     received = torch.nn.functional.pad(x.grad.abs().sum(-1), (0, 10)).view(2, 10, 16).sum(-1)
     assert torch.equal(received > 0, reached)
     assert not reached.all()
+
+
+def test_straight_through_the_predictor_has_the_gradient_of_a_bias_on_chosen_blocks() -> None:
+    mechanism, x = predicted(density=0.3, selection="straight").train(), states()
+    structure = mechanism.structure
+    assert isinstance(structure, Predicted) and structure.predictor is not None
+    plain = predicted(density=0.3).train()
+    plain.load_state_dict(mechanism.state_dict())
+    torch.testing.assert_close(mechanism(x, x, x), plain(x, x, x), atol=1e-5, rtol=1e-4)
+    call = mechanism.call(x, x, x)
+    log_shares, _ = structure.log_shares(call)
+    block = torch.arange(LENGTH) // 16
+    bias = log_shares[:, :, block[:, None], block[None]]  # of each pair, that of its blocks
+    logits = plain.call(x, x).logits.detach() + bias - bias.detach()
+    weights = logits.masked_fill(~call.allowed, -torch.inf).softmax(-1)  # type: ignore[operator]
+    context = weights @ call.present_value.detach().repeat_interleave(2, 1)
+    parameters = list(structure.predictor.parameters())
+    expected = torch.autograd.grad(context.square().sum(), parameters)
+    found = torch.autograd.grad(mechanism.attend(call).square().sum(), parameters)
+    for one, other in zip(found, expected, strict=True):
+        assert one.abs().sum() > 0
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+    mechanism.eval()
+    assert mechanism.call(x, x, x).position_bias is None

@@ -159,7 +159,10 @@ class Call:
             bias = position.bias(query, self.positions, self.total, scale)
         if bias is not None and self.kept is not None:
             bias = of_keys(bias, self.kept, query.shape[1])
-        return bias if self.bias is None else self.bias if bias is None else bias + self.bias
+        found = [
+            b for b in (bias, self.bias, self.parts.structure.logit_bias(self)) if b is not None
+        ]
+        return sum(found[1:], found[0]) if found else None
 
     @cached_property
     def logits(self) -> Tensor:

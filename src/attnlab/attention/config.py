@@ -123,11 +123,15 @@ class Predicted(Structure, kind="predicted", target="attnlab.attention.predicted
     dense_steps: int = Field(
         ge=0, description="training steps that read all blocks, while the predictor learns of them"
     )
+    selection: Literal["detached", "straight"] = Field(
+        description="whether its own losses alone train the predictor, or the task's does, too, "
+        "straight through the choice, which has logits of all pairs in memory while training"
+    )
 
     def mistakes(self, config: Any) -> Iterator[Mistake]:
         yield from super().mistakes(config)
         trained = any(term.trains_blocks for term in config.objective.terms.values())
-        if self.by == "learned" and not trained:
+        if self.by == "learned" and self.selection == "detached" and not trained:
             ways = "'objective/terms=[block_distillation]', [block_gold] or both"
             yield Mistake(".by", "no loss trains the predictor", f"try: {ways}; or by=means")
 

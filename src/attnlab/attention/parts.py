@@ -172,6 +172,10 @@ class Structure(nn.Module):
         """Logits to log weights."""
         return normalizer.log(logits, call.allowed)
 
+    def logit_bias(self, call: Call) -> Tensor | None:
+        """Added to the logits: broadcasts to batch x maps x queries x keys."""
+        return None
+
     def step_bias(self, past: Past) -> Tensor | None:
         """Added to the logits of one query row, given the weights of earlier ones."""
         return None

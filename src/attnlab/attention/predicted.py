@@ -43,15 +43,16 @@ class Predicted(Structure):
         local: int,
         width: int,
         dense_steps: int,
+        selection: str,
     ) -> None:
         super().__init__(shape)
         self.size = self.block_size = block
         self.recent = 2 * block - 2  # from the first of a block to the last of the next one
         self.density, self.mass = density, mass
         self.sink, self.local, self.dense_steps = sink, local, dense_steps
-        self.by = by
+        self.by, self.straight = by, selection == "straight" and by == "learned"
         self.predictor = Learned(shape, width) if by == "learned" else None
-        self.requires_grad_(False)  # until a loss trains it
+        self.requires_grad_(self.straight)  # else until a loss trains it
         self.register_buffer("trained_steps", torch.zeros((), dtype=torch.long))
 
     @property
@@ -91,6 +92,21 @@ class Predicted(Structure):
             score = WAYS[self.by] if self.predictor is None else self.predictor
             scores = score(sides, call)
         return scores.masked_fill(~sides.open, NEVER).log_softmax(-1).clamp_min(NEVER), sides
+
+    def logit_bias(self, call: Call) -> Tensor | None:
+        """Zero, with the gradient that the log shares of the chosen blocks would have as a bias: a
+        straight-through estimate (Bengio, Leonard, Courville 2013)."""
+        if not (self.straight and self.training) or call.chosen is None:
+            return None
+        log_shares, _ = self.log_shares(call.whole or call)
+        return self._of_pairs(log_shares - log_shares.detach(), call)
+
+    def _of_pairs(self, of_blocks: Tensor, call: Call) -> Tensor:
+        """batch x maps x query blocks x key blocks -> batch x maps x queries x keys."""
+        rows = of_blocks[
+            :, :, call.positions // self.size - (call.whole or call).start // self.size
+        ]
+        return rows.repeat_interleave(self.size, -1)[..., : call.keys]
 
     def sides(self, call: Call) -> Sides:
         """Queries and keys in blocks of positions; see `Sides`."""
@@ -148,9 +164,7 @@ class Predicted(Structure):
         allowed, chosen = super().allowed(call), call.chosen
         if chosen is None:
             return allowed
-        size, whole = self.size, call.whole or call
-        rows = chosen[:, :, call.positions // size - whole.start // size]
-        pairs = rows.repeat_interleave(size, -1)[..., : call.keys]
+        pairs = self._of_pairs(chosen, call)
         return pairs if allowed is None else pairs & allowed
 
     def blocks(self, call: Call, size: int) -> tuple[Blocks, ...]:
