@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -60,11 +61,24 @@ def test_a_run_starts_with_another_one_and_goes_on_without_it(
     assert read_checkpoint(folder / "checkpoints" / "last.ckpt")["global_step"] == 2
 
 
-def test_a_run_that_is_not_there_is_said_with_the_key(tmp_path: Path) -> None:
-    words = small(tmp_path, *REVIEWS, f"model.init={tmp_path / 'none'}", *ONE_STEP)
+@pytest.mark.parametrize(
+    ("name", "said"), [("none", "not a run's folder"), ("own", "is this run itself")]
+)
+def test_a_run_that_cannot_be_is_said_with_the_key(tmp_path: Path, name: str, said: str) -> None:
+    folder = f"paths.run={tmp_path / 'own'}"
+    words = small(tmp_path, *REVIEWS, f"model.init={tmp_path / name}", *ONE_STEP, folder)
     config, plain = load(words)
-    with pytest.raises(UserError, match=r"^model\.init: .*not a run's folder"):
+    with pytest.raises(UserError, match=rf"^model\.init: .*{said}"):
         train.main(config, plain, words)
+
+
+def test_a_model_of_the_zoo_is_a_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ("dataset.train=64", "dataset.val=16", "dataset.test=16", "metrics.figures=[]")
+    ran(tmp_path, "experiment=reviews", *sizes, "model.init=zoo/reviews", *ONE_STEP)
+    said = re.search(r"model\.init: zoo/reviews: (.*) of (.*) numbers", capsys.readouterr().out)
+    assert said is not None
+    taken, whole = (int(number.replace(",", "")) for number in said.groups())
+    assert taken > 0.95 * whole  # words that the few texts lack, or the zoo's
 
 
 def test_a_tuned_run_counts_what_it_trained_and_is_packed_merged(

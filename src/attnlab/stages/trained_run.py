@@ -206,6 +206,8 @@ def start_from_other(learner: Learner, run: Run, prepared: Prepared) -> None:
         return
     try:
         other = TrainedRun(open_run(folder))
+        if other.folder.resolve() == run.folder.resolve():
+            raise UserError("is this run itself; try: attnlab runs")
         codecs = prepared.codec, other.prepared.codec
         whole = type(other.task) is type(learner.task)
         taken = start_from(learner.model, other.model, codecs, whole)
