@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from pydantic import ValidationError
 
+from attnlab.config.compose import COMPOSITION_ERRORS, config_dir, resolve
+from attnlab.config.dataset import Dataset
 from attnlab.data.example import Example, Split
 from attnlab.data.prepared import Prepared, prepare
 from attnlab.datasets.readers.config import Files
+from attnlab.errors import ConfigError
 from tests.commands import REPOSITORY
 from tests.forms import load_fitting
 
@@ -26,11 +33,21 @@ def shared(folder: str) -> Path:
 
 
 def dataset(folder: Path, *overrides: str) -> Files:
-    """`conf/dataset/files.yaml` over a folder, with its own settings and no recipe's."""
-    words = ["dataset=files", f"dataset.folder={folder}", "model=recurrent"]
-    config, _ = load_fitting([*words, *overrides])
-    assert isinstance(config.dataset, Files)
-    return config.dataset
+    """`conf/dataset/files.yaml` over a folder, with its own settings and no recipe's.
+
+    Composed alone, which takes an eighth of the time that a whole config takes; where that fails,
+    the whole config says why.
+    """
+    words = [f"dataset.folder={folder}", *overrides]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            composed = hydra_compose("dataset/files", ["+seed=0", "+paths.data=data", *words])
+        found = Dataset.model_validate(resolve(composed)["dataset"])
+    except (*COMPOSITION_ERRORS, ConfigError, ValidationError):
+        found = load_fitting(["dataset=files", "model=recurrent", *words])[0].dataset
+    assert isinstance(found, Files)
+    return found
 
 
 def read(given: Files, split: Split = "train") -> list[Example]:
