@@ -63,17 +63,20 @@ def failed(system: str, seed: int = 0) -> Entry:
 
 @pytest.fixture
 def board() -> Leaderboard:
-    return leaderboard(
-        [
-            failed("broken"),
-            judged("slow", 0, 0.9, 0.3, 90.0),
-            judged("quick", 0, 0.7, 0.6, 9.0),
-            judged("beaten", 0, 0.6, 0.5, 95.0),
-            judged("slow", 1, 0.8, 0.4, 92.0),
-            failed("half", 1),
-            judged("half", 0, 0.5, 0.2, 10.0),
-        ]
-    )
+    return leaderboard(entries())
+
+
+def entries() -> list[Entry]:
+    """Four systems with figures, one of two runs that failed, and one without any."""
+    return [
+        failed("broken"),
+        judged("slow", 0, 0.9, 0.3, 90.0),
+        judged("quick", 0, 0.7, 0.6, 9.0),
+        judged("beaten", 0, 0.6, 0.5, 95.0),
+        judged("slow", 1, 0.8, 0.4, 92.0),
+        failed("half", 1),
+        judged("half", 0, 0.5, 0.2, 10.0),
+    ]
 
 
 def test_the_best_answers_come_first_and_failures_last(board: Leaderboard) -> None:
