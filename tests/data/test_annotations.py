@@ -37,6 +37,15 @@ def test_examples_are_left_out_corrected_and_added(tmp_path: Path) -> None:
     assert new.target is not None and new.target.weights.tolist() == [[0, 1]]
 
 
+def test_examples_without_a_label_are_added_where_it_says_so(tmp_path: Path) -> None:
+    lines = '{"id": "new", "inputs": {"text": ["d"]}, "unlabelled": true}'
+    lines = (lines, '{"id": "train-1", "unlabelled": true}')
+    answers = {example.id: example.answer for example in training(tmp_path, *lines)}
+    assert answers == {"train-0": "x", "train-1": None, "train-2": "x", "new": None}
+    with pytest.raises(UserError, match="new: unlabelled, and answers are of form 'units'"):
+        list(annotated(EXAMPLES, tmp_path / "annotations.jsonl", "units"))
+
+
 def test_gold_maps_are_weighed_and_withheld(tmp_path: Path) -> None:
     lines = '{"id": "train-0", "map_weight": 0.5}', '{"id": "train-1", "map_weight": 0}'
     half, none, whole = training(tmp_path, *lines)

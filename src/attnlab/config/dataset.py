@@ -80,6 +80,12 @@ class Dataset(Variant, slot="dataset"):
         description="share of the training examples that keep their attention target"
     )
 
+    labelled: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="share of the training examples that keep their label; mean_teacher, vat and "
+        "terms on maps can learn from the others",
+    )
+
     targets: Literal["gold", "permuted"] = Field(
         description="what training learns maps from: each example's own gold, or, as a negative "
         "control, that of another example"
@@ -123,6 +129,10 @@ class Dataset(Variant, slot="dataset"):
         except UserError as error:
             where, _, problem = str(error).partition(": ")
             yield Mistake(where, problem)
+            return
+        if self.labelled < 1 and self.answer_form != "label":
+            problem = f"answers of form '{self.answer_form}' are no labels; allowed: 1"
+            yield Mistake(".labelled", problem, "try: dataset.labelled=1")
 
     @property
     def answers_each_unit(self) -> bool | None:
@@ -153,5 +163,5 @@ class Dataset(Variant, slot="dataset"):
 
     def settings(self) -> dict[str, Any]:
         """The source makes whole examples: its name and what is withheld are others' business."""
-        others = ("name", "supervision", "targets", "missing", "annotations", "augment")
+        others = ("name", "supervision", "labelled", "targets", "missing", "annotations", "augment")
         return {k: v for k, v in super().settings().items() if k not in others}

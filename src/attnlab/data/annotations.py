@@ -6,6 +6,7 @@ A line of JSON each; of these keys all but `id` may be missing, and others are f
     {"id": "train-8", "map_weight": 0.0}                      its gold map is withheld
     {"id": "train-9", "answer": "good", "map": [[0, 3]]}      row 0 marks keys 0 and 3
     {"id": "new-1", "inputs": {"text": ["a", "film"]}, "answer": "good"}
+    {"id": "new-2", "inputs": {"text": ["a", "plot"]}, "unlabelled": true}
     {"id": "train-3", "map": [[{"span": [4, 9]}]]}            row 0 marks keys 4 to 8
     {"id": "train-5", "map": [[{"box": [2, 2, 9, 6]}]]}       left, top, right, bottom in pixels
 """
@@ -61,6 +62,7 @@ class Annotation(BaseModel):
     map_weight: float = Field(default=1.0, ge=0)  # of its gold map in the loss; 0 withholds it
     inputs: dict[str, list[str]] = {}  # of an example that the data lack
     attended: str | None = None
+    unlabelled: bool = False  # an example whose label nobody knows, of which training sees the rest
 
 
 def read_annotations(path: Path) -> dict[str, Annotation]:
@@ -106,7 +108,10 @@ def annotated(examples: Sequence[Example], path: Path, form: str) -> Sequence[Ex
     new = [
         corrected(new_example(line), line, form)
         for line in lines.values()
-        if line.id not in known and line.inputs and line.keep and line.answer is not None
+        if line.id not in known
+        and line.inputs
+        and line.keep
+        and (line.answer is not None or line.unlabelled)
     ]
     if not known and not new:
         raise UserError(f"dataset.annotations: {path} names no training example and adds none")
@@ -129,7 +134,12 @@ def new_example(line: Annotation) -> Example:
 
 def corrected(example: Example, line: Annotation, form: str) -> Example:
     """The example with the answer, map and weight of a line; a `UserError` if they do not fit."""
-    if line.answer is not None:
+    if line.unlabelled:
+        if form != "label":
+            problem = f"unlabelled, and answers are of form '{form}', not label"
+            raise UserError(f"dataset.annotations: {line.id}: {problem}")
+        example = replace(example, answer=None)
+    elif line.answer is not None:
         if not answer_form(form).accepts(line.answer):
             raise UserError(
                 f"dataset.annotations: {line.id}: answer {line.answer!r} is none of form '{form}'"

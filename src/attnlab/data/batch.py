@@ -61,7 +61,8 @@ class Batch:
     """What a training step works on."""
 
     inputs: dict[str, Padded]
-    answer: Padded  # units: batch x length, end mark included; label, item: batch x 1;
+    answer: Padded  # units: batch x length, end mark included; label, item: batch x 1, masked
+    # where nobody knows it;
     # boxes: batch x boxes x 5; pixels: batch x height x width
     target: TargetBatch
     index: Tensor  # batch: places of the examples in their split
@@ -141,6 +142,8 @@ def collate(items: Sequence[Item]) -> Batch:
     queries, keys = (max(sizes) for sizes in zip(*shapes, strict=True))
     target = collate_targets([item.target for item in items], queries, keys, shapes)
     answer = pad([item.answer for item in items])
+    if not answer.values.shape[1]:  # labels that nobody knows
+        answer = Padded(*(F.pad(each, (0, 1)) for each in answer))
     index = torch.tensor([item.index for item in items])
     texts = [item.references for item in items], [item.choices for item in items]
     return Batch(inputs, answer, target, index, _word_maps(items), *texts)

@@ -61,8 +61,12 @@ class Items(Sequence[Item]):
         return sizes
 
     def balanced(self) -> npt.NDArray[np.float64]:
-        """The chance of each example to be drawn where every label is drawn equally often."""
-        answers = [int(self[index].answer[0]) for index in range(len(self))]
+        """The chance of each example to be drawn where every label is drawn equally often.
+
+        Examples without a label are as many as those of one label.
+        """
+        encoded = (self[index].answer for index in range(len(self)))
+        answers = [int(answer[0]) if len(answer) else -1 for answer in encoded]
         _, labels, counts = np.unique(answers, return_inverse=True, return_counts=True)
         return 1 / (len(counts) * counts[labels])
 

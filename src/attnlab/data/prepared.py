@@ -228,7 +228,7 @@ def _write(dataset: Dataset, folder: Path, mark: str, say: Callable[[str], None]
     meta = {
         "dataset": dataset.name,
         "settings": dataset.model_dump(
-            exclude={"name", "supervision", "targets", "missing", "annotations"},
+            exclude={"name", "supervision", "labelled", "targets", "missing", "annotations"},
             serialize_as_any=True,
         ),
         "fingerprint": mark,

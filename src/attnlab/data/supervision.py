@@ -110,6 +110,19 @@ def withhold(examples: Sequence[Example], share: float) -> Sequence[Example]:
     return Changed(examples, change) if share < 1 else examples
 
 
+def labelled(examples: Sequence[Example], share: float) -> Sequence[Example]:
+    """The examples, where only `share` of them keep their label; others have the answer None.
+
+    Which ones do depends on their ids alone.
+    """
+
+    def change(index: int, example: Example) -> Example:
+        kept = zlib.crc32(f"label of {example.id}".encode()) / 2**32 < share
+        return example if kept else replace(example, answer=None)
+
+    return Changed(examples, change) if share < 1 else examples
+
+
 def permuted(examples: Sequence[Example]) -> Sequence[Example]:
     """The examples, each with the target of another one, stretched to its own shape.
 

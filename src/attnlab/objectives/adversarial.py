@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention.taps import Intervention
+from attnlab.data.batch import Batch
 from attnlab.objectives.answers import divergence
 from attnlab.objectives.terms import AnswerTerm, StepView, TermLoss
 
@@ -42,6 +43,9 @@ class Adversarial(AnswerTerm):
         self.where, self.virtual = where, virtual
         self.size, self.steps, self.every_step = size, steps, every_step
 
+    def count(self, batch: Batch, task: Any) -> Tensor | None:
+        return None if self.virtual else super().count(batch, task)
+
     def forward(self, view: StepView) -> TermLoss:
         clean = view.choices().detach().float().log_softmax(-1) if self.virtual else None
         noise = Noise(self.size, random=self.virtual or self.every_step)
@@ -62,7 +66,7 @@ class Adversarial(AnswerTerm):
             sums, counts = view.task.losses(scores, view.batch)
             return sums.sum(), counts.sum()
         log_p = view.choices(scores).float().log_softmax(-1)  # batch x positions x choices
-        counted = view.task.gold(view.batch) >= 0
+        counted = view.chosen()
         return (divergence(clean, log_p) * counted).sum(), counted.sum()
 
     @contextmanager

@@ -125,6 +125,22 @@ class Focal(Term, kind="focal", target=f"{ANSWERS}:Focal"):
     gamma: float = Field(ge=0, description="how much less; 0 is cross-entropy")
 
 
+class MeanTeacher(Term, kind="mean_teacher", target="attnlab.objectives.mean_teacher:MeanTeacher"):
+    """Answers and maps like those of the mean of the weights over steps; needs no labels."""
+
+    decay: float = Field(gt=0, lt=1, description="share of the old mean that is kept at each step")
+    maps: float = Field(
+        ge=0, description="factor of the maps of examples without gold beside the answers"
+    )
+    site: str = Field(min_length=1, description="these maps: pooling, decoder.cross.-1, ...")
+
+    def mistakes(self, config: Any) -> Iterator[Mistake]:
+        yield from super().mistakes(config)
+        if config.trainer.strategy == "fsdp":
+            problem = "a mean of weights needs whole weights, and strategy 'fsdp' has shards"
+            yield Mistake(".kind", problem, "try: trainer.strategy=auto")
+
+
 class Adversarial(Term, kind="adversarial", target="attnlab.objectives.adversarial:Adversarial"):
     """The loss under the worst small noise on the embeddings, or on the logits of a map."""
 

@@ -66,6 +66,9 @@ class LabelTerm(Term):
         assert view.states is not None
         labels = view.task.gold(view.batch)[:, 0]  # batch
         known = labels >= 0
+        if not known.any():
+            zero = view.states.pooled.sum() * 0
+            return TermLoss(zero, zero.detach())
         losses, counted = self.losses(view.states.pooled[known].float(), labels[known])
         return TermLoss((losses * counted).sum(), counted.sum())
 

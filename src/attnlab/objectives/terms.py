@@ -150,6 +150,14 @@ class StepView:
         """Scores of a second forward pass, with other dropout."""
         return self.task.run(self.model, self.batch)
 
+    def chosen(self) -> Tensor:
+        """Where choices are made, also of examples whose label nobody knows.
+
+        batch x positions, bool.
+        """
+        unlabelled = ~self.batch.answer.mask.any(1, keepdim=True)
+        return (self.task.gold(self.batch) >= 0) | unlabelled
+
     def choices(self, scores: Any = None) -> Tensor:
         """Logits of the task's choices, batch x positions x choices; `scores` default to ours."""
         scores = self.scores if scores is None else scores

@@ -20,6 +20,7 @@ from attnlab.data.batch import Batch
 from attnlab.data.example import Split
 from attnlab.data.loader import Items, eval_loader
 from attnlab.data.prepared import Prepared
+from attnlab.data.supervision import labelled
 from attnlab.explain.block_reading import block_readings
 from attnlab.metrics.calibration import Calibration, ScoredChoices, temperature
 from attnlab.metrics.controls import PositionPrior, controls
@@ -105,7 +106,7 @@ class Evaluation:
             for example in prepared.examples("train")[:2000]
         )
         self.prior = PositionPrior.fit(target for target in known if target is not None)
-        learner.task.fit(prepared.examples("train"))
+        learner.task.fit(labelled(prepared.examples("train"), run.config.dataset.labelled))
         self.evaluator = self._new_evaluator()
         self.controls: dict[str, Evaluator] = {}  # by name, of control maps
         self.answer_controls: dict[str, list[Metric]] = {}  # by name, of control answers

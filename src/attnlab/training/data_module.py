@@ -17,7 +17,7 @@ from attnlab.data.augment import Augmenter
 from attnlab.data.example import Example
 from attnlab.data.loader import BatchOrder, Items, Loader, UnitOrder, VariedItems, eval_loader
 from attnlab.data.prepared import Prepared, Split
-from attnlab.data.supervision import supervised
+from attnlab.data.supervision import labelled, supervised
 
 
 class PreparedData(pl.LightningDataModule):
@@ -38,6 +38,7 @@ class PreparedData(pl.LightningDataModule):
         """With the maps and the pieces that training gets."""
         examples: Sequence[Example] = self.prepared.examples("train")
         examples = supervised(examples, self.dataset.supervision, self.dataset.targets)
+        examples = labelled(examples, self.dataset.labelled)
         if self.dataset.annotations is not None:
             path, form = Path(self.dataset.annotations), self.dataset.answer_form
             examples = annotated(examples, path, form)

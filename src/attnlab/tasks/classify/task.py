@@ -13,6 +13,7 @@ from torchmetrics import Metric
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
+from attnlab.data.supervision import Chosen
 from attnlab.metrics.answers import Classification
 from attnlab.models.memory import Reading
 from attnlab.models.pooling import Hops, Pooling
@@ -139,6 +140,9 @@ class Classify(OneChoice):
     def fit(self, examples: Sequence[Example]) -> None:
         """The label that is predicted most often, be it learned as one or as several; and a
         linear model of all labels that are predicted."""
+        known = [i for i, example in enumerate(examples) if example.answer is not None]
+        if len(known) < len(examples):
+            examples = Chosen(examples, known)
         merged = self.label.merged
         labels = [merged[int(self.label.encode(example))] for example in examples]
         counts = Counter(labels)
