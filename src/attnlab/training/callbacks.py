@@ -6,6 +6,7 @@ written.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -14,7 +15,10 @@ from lightning.pytorch import callbacks
 from torch import nn
 
 from attnlab.config.trainer import Trainer as Settings
+from attnlab.data.vocabulary import SPECIAL
+from attnlab.errors import UserError
 from attnlab.models.tuning import from_the_top
+from attnlab.text_files import write_whole
 
 
 class Ema(callbacks.EMAWeightAveraging):
@@ -79,6 +83,30 @@ class Unfreeze(pl.Callback):
         for number, group in enumerate(self.groups):
             for parameter in group:
                 parameter.requires_grad_(number < learning)
+
+
+class WordVectors(pl.Callback):
+    """Writes the words of the attended text with their embeddings, as GloVe and word2vec do."""
+
+    def __init__(self, trainer: Settings) -> None:
+        return
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        codec, reader = pl_module.task.codec, pl_module.model.reader  # type: ignore[union-attr]
+        vocabulary = codec.vocabularies.get(codec.attended)
+        tables = (m for m in reader.embedder.modules() if isinstance(m, nn.Embedding))  # type: ignore
+        table = next((m for m in tables if m.num_embeddings == len(vocabulary or ())), None)
+        if table is None:
+            raise UserError(
+                f"trainer.callbacks.word_vectors.kind: '{codec.attended}' has no vectors of words; "
+                "try: ~trainer.callbacks.word_vectors"
+            )
+        if trainer.is_global_zero:
+            numbers = table.weight.detach().cpu().tolist()[len(SPECIAL) :]
+            pairs = zip(vocabulary.words, numbers, strict=True)  # type: ignore[union-attr]
+            lines = [f"{word} {' '.join(f'{x:.5g}' for x in row)}" for word, row in pairs]
+            text = "\n".join([f"{len(lines)} {table.embedding_dim}", *lines])
+            write_whole(Path(trainer.default_root_dir) / "vectors.txt", text + "\n")
 
 
 class GradientNorm(pl.Callback):

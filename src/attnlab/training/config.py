@@ -108,6 +108,11 @@ class Unfreeze(Callback, kind="unfreeze", target=f"{CALLBACKS}:Unfreeze"):
             yield Mistake(".kind", problem, "try: model/tuning=full")
 
 
+class WordVectors(Callback, kind="word_vectors", target=f"{CALLBACKS}:WordVectors"):
+    """Write vectors.txt into the run's folder in the end: the words of the attended text, each with
+    the numbers of its embedding, for dataset/vectors=file."""
+
+
 class Wandb(Logger, kind="wandb", target="attnlab.training.wandb_run:Wandb"):
     """Weights & Biases."""
 
