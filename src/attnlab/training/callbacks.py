@@ -92,9 +92,10 @@ class WordVectors(pl.Callback):
         return
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        codec, reader = pl_module.task.codec, pl_module.model.reader  # type: ignore[union-attr]
+        learner: Any = pl_module
+        codec, reader = learner.task.codec, learner.model.reader
         vocabulary = codec.vocabularies.get(codec.attended)
-        tables = (m for m in reader.embedder.modules() if isinstance(m, nn.Embedding))  # type: ignore
+        tables = (m for m in reader.embedder.modules() if isinstance(m, nn.Embedding))
         table = next((m for m in tables if m.num_embeddings == len(vocabulary or ())), None)
         if table is None:
             raise UserError(
@@ -103,7 +104,7 @@ class WordVectors(pl.Callback):
             )
         if trainer.is_global_zero:
             numbers = table.weight.detach().cpu().tolist()[len(SPECIAL) :]
-            pairs = zip(vocabulary.words, numbers, strict=True)  # type: ignore[union-attr]
+            pairs = zip(vocabulary.words, numbers, strict=True)
             lines = [f"{word} {' '.join(f'{x:.5g}' for x in row)}" for word, row in pairs]
             text = "\n".join([f"{len(lines)} {table.embedding_dim}", *lines])
             write_whole(Path(trainer.default_root_dir) / "vectors.txt", text + "\n")

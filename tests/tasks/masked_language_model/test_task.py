@@ -135,7 +135,7 @@ def test_what_it_learns_from_unlabelled_texts_another_task_starts_with(
     def trained(words: list[str], *more: str) -> Path:
         others = [w for w in words if not w.startswith(HERE)]
         everything = (f"dataset.folder={tmp_path}", *smaller, "stages=[prepare,train,evaluate]")
-        return ran(tmp_path / str(len(words)), *others, *everything, *more)
+        return ran(tmp_path / f"run{len(list(tmp_path.iterdir()))}", *others, *everything, *more)
 
     first = trained(texts_words, "trainer.max_epochs=10", "trainer.batches.size=32")
     learned = figures(first)
