@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from attnlab.data.example import Example
-from attnlab.datasets.duplicates import Twin, content, twins
+from attnlab.datasets.duplicates import NearTwin, Twin, content, near_twins, twins
 
 
 def text(name: str, words: str, answer: str = "x") -> Example:
@@ -33,3 +33,39 @@ def test_leaks_come_before_repetitions_and_the_first_of_a_split_is_kept() -> Non
         Twin("t1", "t0", "train", same_answer=True),
         Twin("t2", "v0", "val", same_answer=False),
     ]
+
+
+def test_texts_that_are_nearly_the_same() -> None:
+    words = "a long and rather slow film about two brothers who meet again after many years"
+    train = [
+        text("t0", words),
+        text("t1", f"{words} !"),  # the same
+        text("t2", words.replace("many", "some")),
+        text("t3", "nothing like it"),
+        Example("t4", {"image": np.zeros((1, 2, 2), np.float32)}, "x", attended="image"),
+    ]
+    held_out = [text("s0", f"{words} apart"), text("s1", "a film")]
+    found = near_twins({"train": train, "val": [], "test": held_out})
+    runs = len(words.split()) - 2
+    assert [(twin.id, twin.other, twin.split) for twin in found] == [
+        ("t0", "s0", "test"),
+        ("t1", "s0", "test"),
+    ]
+    assert found[0] == NearTwin("t0", "s0", "test", runs / (runs + 1))
+    (changed,) = near_twins({"train": [train[0], train[2]]}, 0.6)
+    assert (changed.id, changed.other) == ("t2", "t0")
+
+
+def test_no_pair_of_near_twins_is_missed() -> None:
+    random = np.random.default_rng(0)
+    words = [list(map(str, random.choice(list("abc"), 9))) for _ in range(60)]
+    train = [text(f"t{i}", " ".join(each)) for i, each in enumerate(words)]
+    runs = [{tuple(each[i : i + 3]) for i in range(7)} for each in words]
+    pairs = {
+        f"t{i}"
+        for i in range(60)
+        for j in range(i)
+        if 0.5 <= len(runs[i] & runs[j]) / len(runs[i] | runs[j]) < 1
+    }
+    assert pairs
+    assert {twin.id for twin in near_twins({"train": train}, 0.5)} == pairs

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cleanlab.filter import find_label_issues
+from hypothesis import given
+from hypothesis import strategies as st
 
 from attnlab.metrics.label_quality import auroc, map_limits, unusual_losses, wrong_labels
 
@@ -18,6 +21,18 @@ def test_a_label_is_wrong_where_another_is_likelier_than_usual() -> None:
 def test_a_label_that_no_example_has_is_no_rival() -> None:
     chances = np.array([[0.2, 0.0, 0.8], [0.4, 0.6, 0.0]])
     assert wrong_labels(chances, np.array([0, 1])).tolist() == [False, False]
+
+
+@given(seed=st.integers(0, 9999), classes=st.integers(2, 6), right=st.floats(0.3, 1))
+def test_labels_in_doubt_are_those_of_cleanlab(seed: int, classes: int, right: float) -> None:
+    random = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(classes), random.integers(0, classes, 80)])
+    other = random.integers(0, classes, len(labels))
+    believed = np.where(random.random(len(labels)) < right, labels, other)
+    chances = random.dirichlet(np.full(classes, 0.6), len(labels))
+    chances = (chances + np.eye(classes)[believed]) / 2
+    doubted = find_label_issues(labels, chances, filter_by="confident_learning", n_jobs=1)
+    assert wrong_labels(chances, labels).tolist() == doubted.tolist()
 
 
 def test_losses_far_above_the_usual_ones_are_unusual() -> None:

@@ -78,10 +78,10 @@ def test_doubts_become_lines_that_training_reads_and_a_page(prepared, tmp_path: 
     withheld, whole = learned[3].target, learned[2].target
     assert whole is not None and whole.query_mask.any()
     assert withheld is not None and not withheld.query_mask.any()
-    answers, maps, leaks, repetitions = sections(doubts, prepared)
+    answers, maps, leaks, repetitions, near = sections(doubts, prepared)
     assert answers.rows[0][0] == examples[4].id
     assert [caption for caption, _ in maps.pictures] == [f"{examples[3].id}: {doubts[3].map}"]
-    assert not leaks.rows and not repetitions.rows
+    assert not leaks.rows and not repetitions.rows and not near.rows
 
 
 def test_models_that_know_nothing_cast_no_doubt(prepared) -> None:

@@ -35,7 +35,8 @@ def wrong_labels(probabilities: Values, labels: Places) -> npt.NDArray[np.bool_]
             usual[label] = probabilities[labels == label, label].mean()
     confident = np.where(probabilities >= usual, probabilities, -1.0)
     best = confident.argmax(1)
-    return (confident.max(1) >= 0) & (best != labels)
+    likeliest = probabilities.argmax(1)  # a label that is likelier than all others is not doubted
+    return (confident.max(1) >= 0) & (best != labels) & (likeliest != labels)
 
 
 def own_probability(probabilities: Values, labels: Places) -> Values:

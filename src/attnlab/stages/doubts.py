@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from attnlab.data.prepared import Prepared
-from attnlab.datasets.duplicates import Twin, twins
+from attnlab.datasets.duplicates import NearTwin, Twin, near_twins, twins
 from attnlab.metrics.label_quality import (
     MapLimits,
     map_limits,
@@ -29,6 +29,7 @@ REASONS = {
     "map": "gold maps in doubt",
     "twin": "repetitions",
     "leak": "leaks from val or test",
+    "near": "nearly the same as another",
 }
 
 
@@ -41,6 +42,7 @@ class Doubt:
     map: str | None = None  # why its gold map is
     twin: str | None = None  # the earlier training example that it repeats
     leak: str | None = None  # the held-out example that it repeats
+    near: str | None = None  # the example that it nearly repeats, which may be as it should
 
     def line(self) -> dict[str, Any]:
         """As `dataset.annotations` reads it, with reasons and figures for people."""
@@ -62,12 +64,13 @@ def examined(held_out: Sequence[HeldOut], prepared: Prepared) -> list[Doubt]:
     threshold = None if limits is None else limits.threshold
     splits = {split: prepared.examples(split) for split in ("train", "val", "test")}
     known = {twin.id: twin for twin in twins(splits)}
+    near = {twin.id: twin for twin in near_twins(splits)}
     doubts = []
     for each in held_out:
         doubt = Doubt(each, labels.get(each.id))
         if threshold is not None and each.map_loss > threshold:
             doubt = replace(doubt, map=f"loss {each.map_loss:.2f}, above {threshold:.2f}")
-        doubts.append(_with_twin(doubt, known.get(each.id)))
+        doubts.append(_with_twins(doubt, known.get(each.id), near.get(each.id)))
     return doubts
 
 
@@ -78,7 +81,10 @@ def limits_of(held_out: Sequence[HeldOut]) -> MapLimits | None:
     return None if np.isnan(own).all() else map_limits(own, others)
 
 
-def _with_twin(doubt: Doubt, twin: Twin | None) -> Doubt:
+def _with_twins(doubt: Doubt, twin: Twin | None, near: NearTwin | None) -> Doubt:
+    if near is not None:
+        where = "" if near.split == "train" else f" of {near.split}"
+        doubt = replace(doubt, near=f"{near.other}{where}, {near.share:.0%} of their words")
     if twin is None:
         return doubt
     answer = "" if twin.same_answer else ", with another answer"
@@ -119,6 +125,7 @@ def sections(doubts: Sequence[Doubt], prepared: Prepared) -> Iterator[Section]:
     for name, title, like in (
         ("leak", "Leaks", "a validation or test example; training leaves them out"),
         ("twin", "Repetitions", "an earlier training example, which is kept"),
+        ("near", "Nearly the same", "another example but for a few words; training keeps them"),
     ):
         rows = [_row(d, name, prepared) for d in doubts if getattr(d, name)]
         note = f"{len(rows)} training examples whose inputs are those of {like}."
