@@ -1,11 +1,12 @@
 """One long text, the next character of Shakespeare: some blocks of keys, or a cache with a budget.
 
     python -m benchmarks.long_text --data ../shared/data            # an hour, most of it training
-    python -m benchmarks.long_text --data ../shared/data decoding   # some: blocks, steps, decoding
+    python -m benchmarks.long_text --data ../shared/data decoding   # some; see SECTIONS
 
 One model is trained on texts of 4,096 characters with all keys read, while predictors of blocks
-learn beside it. The same weights then read a tenth of the blocks (`blocks`), or write with a cache
-that holds a fifth of the keys (`decoding`). `steps` times a step of training.
+learn beside it. The same weights then read a tenth of the blocks (`blocks`), also after an epoch in
+which they did so (`trained`), or write with a cache that holds a fifth of the keys (`decoding`).
+`steps` times a step of training.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ WORDS = (
 PREDICTED = ("attention/structure=predicted", "objective/terms=[block_distillation]")
 OWN_KEY = ("attention/structure=window", *(f"attention.structure.{s}=0" for s in ("left", "right")))
 ALL_READ = "attention.structure.dense_steps=1000000"
+LOWER_RATE = "trainer.optimizer.lr=0.001"
 DENSITY, KEPT, TEXTS = 0.1, 0.2, 4
 EVICTIONS = {
     "window": "sink and window",
@@ -123,6 +125,37 @@ def blocks(bench: Bench) -> None:
     )
     title = "Long text: a tenth of the blocks"
     record("long-text-blocks", title, f"{COMMAND} blocks", lines, origin([bench.training]), note)
+
+
+@torch.no_grad()
+def trained(bench: Bench) -> None:
+    """One more epoch from the trained weights: with all blocks read, and with a tenth."""
+    more = (f"model.init={bench.training.folder}", "trainer.max_epochs=1", LOWER_RATE)
+    share = f"attention.structure.density={DENSITY}"
+    ways = {"all": (*PREDICTED, ALL_READ), "a tenth": (*PREDICTED, share)}
+    runs = {
+        name: Training(
+            RUNS / "long_text" / name.replace(" ", "_"),
+            (*WORDS, *words, *more, f"paths.data={bench.data}"),
+        )
+        for name, words in ways.items()
+    }
+    batches, found = bench.batches(1000, 1), {}
+    lines = ["| blocks read in the last epoch | perplexity | over all |", "|---|---|---|"]
+    for name, run in runs.items():
+        run.run()
+        model = TrainedRun(open_run(run.folder)).model
+        losses = [losses_of(model(each), each.inputs["text"].values) for each in batches]
+        found[name] = float(torch.cat(losses).mean().exp())
+        lines.append(f"| {name} | {found[name]:.3f} | {found[name] / found['all'] - 1:+.2%} |")
+    over = judged(0.01, found["a tenth"] / found["all"] - 1, less_is_better=True)
+    note = (
+        f"Five epochs with all blocks read, and one more from these weights; {len(batches)} test "
+        f"texts, read as in the last epoch. Perplexity over that of all blocks, at most {over}."
+    )
+    title = "Long text: trained with a tenth of the blocks"
+    origin_ = origin(list(runs.values()))
+    record("long-text-trained", title, f"{COMMAND} trained", lines, origin_, note)
 
 
 def steps(bench: Bench) -> None:
@@ -252,7 +285,7 @@ def decoding(bench: Bench) -> None:
     )
 
 
-SECTIONS = {f.__name__: f for f in (blocks, steps, decoding)}
+SECTIONS = {f.__name__: f for f in (blocks, trained, steps, decoding)}
 
 
 def main() -> None:
