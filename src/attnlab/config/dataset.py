@@ -69,6 +69,8 @@ class Origin(Section):
 class Augment(Variant, slot="augment"):
     """One step; what is drawn anew for each example of each batch."""
 
+    of_words: ClassVar[bool] = False  # changes words of texts, before they are cut into units
+
 
 class Dataset(Variant, slot="dataset"):
     """What every dataset has, whether it is read from files or made on the spot."""
@@ -103,8 +105,8 @@ class Dataset(Variant, slot="dataset"):
     )
 
     augment: dict[str, Augment] = Field(
-        description="how training changes its pictures or sounds each time they are seen, step by "
-        "step; a name -> {kind: affine | mirror | noise | mix | gain, ...}"
+        description="how training changes pictures, sounds or texts each time they are seen, step "
+        "by step; a name -> {kind: affine | mirror | noise | mix | gain | drop_words | ..., ...}"
     )
 
     @property

@@ -15,6 +15,7 @@ from attnlab.config.section import Variant
 
 TOKENIZERS = "attnlab.data.tokenizers"
 AUGMENT = "attnlab.data.augment"
+TEXT_AUGMENT = "attnlab.data.text_augment"
 Chance = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -132,3 +133,36 @@ class Tempo(Augment, kind="tempo", target=f"{AUGMENT}:Tempo"):
     """A whole sound faster and higher, or slower and lower; gold times follow."""
 
     most: float = Field(gt=0, lt=1, description="share to either side")
+
+
+class WordAugment(Augment):
+    """A change of the words of texts; gold maps go with them."""
+
+    of_words = True
+
+
+class DropWords(WordAugment, kind="drop_words", target=f"{TEXT_AUGMENT}:DropWords"):
+    """Words left out."""
+
+    chance: float = Field(gt=0, lt=1, description="share of the words")
+
+
+class SwapWords(WordAugment, kind="swap_words", target=f"{TEXT_AUGMENT}:SwapWords"):
+    """Two words change places."""
+
+    share: float = Field(gt=0, le=1, description="how often, as a share of the text's length")
+
+
+class FromVectors(WordAugment):
+    """Words near in meaning, by the vectors of the data (`dataset.vectors`)."""
+
+    share: float = Field(gt=0, le=1, description="share of the words")
+    least: float = Field(ge=-1, le=1, description="cosine from which on a word is near another")
+
+
+class Synonyms(FromVectors, kind="synonyms", target=f"{TEXT_AUGMENT}:Synonyms"):
+    """Words replaced by others that are near."""
+
+
+class InsertWords(FromVectors, kind="insert_words", target=f"{TEXT_AUGMENT}:InsertWords"):
+    """Words near to those of the text, put in anywhere."""

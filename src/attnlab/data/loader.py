@@ -23,6 +23,7 @@ Numbers = npt.NDArray[np.int64]
 Lengths = Sequence[int] | Numbers
 
 Change = Callable[[Batch, Sequence[int]], Batch]  # what a batch at this place becomes
+Reword = Callable[[Example, Random], Example]  # an example with other words
 
 
 class Items(Sequence[Item]):
@@ -48,6 +49,10 @@ class Items(Sequence[Item]):
             self.encoded[index] = item
         return item
 
+    def example(self, index: int) -> Example:
+        """The example that is trained on."""
+        return self.examples[index]
+
     def begin(self, epoch: int) -> None:
         """Called before the examples are gone through for training."""
 
@@ -72,22 +77,31 @@ class Items(Sequence[Item]):
 
 
 class VariedItems(Items):
-    """Encoded anew each time, with texts in other pieces in each epoch.
+    """Encoded anew each time, with other words or in other pieces in each epoch.
 
     What an example looks like depends on the seed, the epoch and its place alone, so that a run
-    that was stopped goes on as if it had not been. Sizes are those of its usual pieces.
+    that was stopped goes on as if it had not been. Sizes are those of its usual words and pieces.
     """
 
-    def __init__(self, examples: Sequence[Example], codec: Codec, seed: int) -> None:
+    def __init__(
+        self, examples: Sequence[Example], codec: Codec, seed: int, reword: Reword | None = None
+    ) -> None:
         super().__init__(examples, codec, kept=0)
-        self.seed, self.epoch = seed, 0
+        self.seed, self.epoch, self.reword = seed, 0, reword
+
+    def example(self, index: int) -> Example:
+        example = self.examples[index]
+        return self.reword(example, self._random(f"words {index}")) if self.reword else example
 
     def begin(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __getitem__(self, index: int) -> Item:  # type: ignore[override]  # no slices
-        random = Random(f"{self.seed} {self.epoch} {index}")
-        return self.codec.varied(random).encode(self.examples[index], index)
+        codec = self.codec.varied(self._random(f"{index}")) if self.codec.varies else self.codec
+        return codec.encode(self.example(index), index)
+
+    def _random(self, name: str) -> Random:
+        return Random(f"{self.seed} {self.epoch} {name}")
 
 
 class BatchOrder(Sampler[list[int]]):

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from attnlab.data.batch import collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
-from attnlab.data.vocabulary import SPECIAL, Vocabulary
+from attnlab.data.text_augment import Neighbours
+from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError
 from attnlab.explain.attacks import Seen, observed
 from attnlab.explain.subject import reader_of
@@ -55,23 +56,14 @@ def deletions(words: Words, place: int) -> Iterator[Words]:
 
 
 class Synonyms:
-    """A word's nearest neighbours among the vectors of the vocabulary."""
+    """A word in whose place one of its neighbours among the vectors of the vocabulary stands."""
 
     def __init__(self, vocabulary: Vocabulary, vectors: Tensor, count: int, least: float) -> None:
-        self.units, self.count, self.least = vocabulary.units, count, least
-        self.numbers = {unit: number for number, unit in enumerate(self.units)}
-        self.vectors = nn.functional.normalize(vectors[: len(self.units)].float(), dim=-1)
+        self.near = Neighbours(vocabulary, vectors, count, least)
 
     def __call__(self, words: Words, place: int) -> Iterator[Words]:
-        number = self.numbers.get(words[place])
-        if number is None or number < len(SPECIAL):
-            return
-        near = self.vectors @ self.vectors[number]
-        near[: len(SPECIAL)] = near[number] = -1.0
-        cosines, best = near.topk(min(self.count, len(near)))
-        for cosine, other in zip(cosines.tolist(), best.tolist(), strict=True):
-            if cosine >= self.least:
-                yield [*words[:place], self.units[other], *words[place + 1 :]]
+        for other in self.near(words[place]):
+            yield [*words[:place], other, *words[place + 1 :]]
 
 
 def synonyms(model: nn.Module, codec: Codec, count: int = 8, least: float = 0.5) -> Synonyms:

@@ -191,7 +191,7 @@ def _teacher(folder: str, data: PreparedData) -> TrainedTeacher:
     model = load_learner(trained.run, trained.prepared).model
     if _units(own) == _units(codec):
         return TrainedTeacher(model)
-    return TrainedTeacher(model, OwnUnits(data.split("train").examples, own))
+    return TrainedTeacher(model, OwnUnits(data.split("train"), own))
 
 
 def _units(codec: Codec) -> dict[str, Any]:

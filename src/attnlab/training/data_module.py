@@ -18,6 +18,7 @@ from attnlab.data.example import Example
 from attnlab.data.loader import BatchOrder, Items, Loader, UnitOrder, VariedItems, eval_loader
 from attnlab.data.prepared import Prepared, Split
 from attnlab.data.supervision import labelled, supervised
+from attnlab.data.text_augment import TextAugmenter
 
 
 class PreparedData(pl.LightningDataModule):
@@ -45,8 +46,10 @@ class PreparedData(pl.LightningDataModule):
         few = self.settings.overfit_batches * self.settings.batches.size
         examples = [examples[i] for i in range(few)] if few else examples
         codec = self.prepared.codec
-        if codec.varies:
-            return VariedItems(examples, codec, self.seed)
+        steps = {name: each for name, each in self.dataset.augment.items() if each.of_words}
+        if steps or codec.varies:
+            reword = TextAugmenter(steps, codec) if steps else None
+            return VariedItems(examples, codec, self.seed, reword)
         return Items(examples, codec, self.settings.batches.in_memory)
 
     def _kept(self, split: Split) -> Items:
@@ -65,7 +68,8 @@ class PreparedData(pl.LightningDataModule):
     def train_dataloader(self) -> Loader:
         order = self._order(*self._place())
         workers = self.settings.batches.workers
-        steps, codec = self.dataset.augment, self.prepared.codec
+        steps = {name: each for name, each in self.dataset.augment.items() if not each.of_words}
+        codec = self.prepared.codec
         change = Augmenter(steps, codec, self.seed) if steps else None
         pin, accumulate = torch.cuda.is_available(), self.settings.accumulate
         return Loader(self.split("train"), order, workers, pin, change, accumulate)

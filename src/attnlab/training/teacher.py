@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Codec
-from attnlab.data.example import Example
+from attnlab.data.loader import Items
 from attnlab.data.target_batch import TargetBatch, regroup_maps
 from attnlab.errors import UserError
 from attnlab.models.memory import StateTap, tapped
@@ -68,11 +68,11 @@ class Teachers:
 class OwnUnits:
     """Training examples in the units of another codec: its tokenizer, its vocabulary."""
 
-    def __init__(self, examples: Sequence[Example], codec: Codec) -> None:
-        self.examples, self.codec = examples, codec
+    def __init__(self, items: Items, codec: Codec) -> None:
+        self.items, self.codec = items, codec
 
     def __call__(self, batch: Batch) -> Batch:
-        items = [self.codec.encode(self.examples[i], i) for i in batch.index.tolist()]
+        items = [self.codec.encode(self.items.example(i), i) for i in batch.index.tolist()]
         return collate(items).to(batch.index.device)
 
 
