@@ -49,7 +49,8 @@ def test_uninformed_is_what_the_loss_under_a_uniform_map_lacks(margin: float) ->
     own = losses(module, batch)
     with Intervention(module.model, SITE, uniform):
         other = losses(module, batch)
-    expected = (margin - (other - own)).clamp_min(0).mean()
+    most = (torch.tensor(2.0).log() - own).clamp(0, margin)  # up to the loss of a guess
+    expected = (most - (other - own)).clamp_min(0).mean()
     assert not torch.allclose(own, other)
     figures = module.losses(batch)[1]
     assert float(figures["uninformed"]) == pytest.approx(expected.item(), abs=1e-6)
@@ -113,7 +114,7 @@ def test_training_makes_the_answer_depend_on_the_map() -> None:
 
     plain, faithful = rise(), rise("objective/terms=uninformed")
     assert plain < 0.3
-    assert faithful > 0.7
+    assert faithful > 0.55
 
 
 def test_an_embedder_with_running_means_is_left_as_it_was() -> None:

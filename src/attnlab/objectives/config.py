@@ -163,8 +163,8 @@ class MarginTerm(Term):
     site: str = Field(min_length=1, description="the map: pooling, decoder.cross.-1, ...")
     margin: float = Field(
         ge=0,
-        description="rise of the loss over that of the unchanged pass; the logarithm of the number "
-        "of choices is the loss of a guess",
+        description="rise of the loss over that of the unchanged pass, at most up to the loss of a "
+        "guess",
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from attnlab.attention.taps import MAP_CHANGES, Intervention
@@ -18,7 +20,9 @@ class MarginTerm(AnswerTerm):
     """How far the task's loss of a second, changed pass is from where it should be.
 
     Its rise over the loss of the model's own pass is compared with a margin, for each example.
-    The own loss is a constant here: the term must not be met by answers that are bad anyway.
+    The own loss is a constant here: the term must not be met by answers that are bad anyway. And
+    no margin asks for more than the loss of a guess: else a model that knows nothing yet would
+    learn to be wrong.
     """
 
     def __init__(self, *, site: str, margin: float) -> None:
@@ -31,8 +35,11 @@ class MarginTerm(AnswerTerm):
     def forward(self, view: StepView) -> TermLoss:
         with self.changed(view):
             sums, counts = view.task.losses(view.run_again(), view.batch)
-        rise = sums - view.sums.detach()  # batch
-        missing = self.missing(rise, self.margin * counts).clamp_min(0)
+        own = view.sums.detach()  # batch
+        rise = sums - own
+        guess = math.log(view.choices().shape[-1]) * counts
+        margin = torch.minimum(self.margin * counts, (guess - own).clamp_min(0))
+        missing = self.missing(rise, margin).clamp_min(0)
         risen = rise.detach().sum() / counts.sum().clamp_min(1)
         return TermLoss(missing.sum(), counts.sum(), {"rise": risen})
 
