@@ -47,6 +47,24 @@ def test_figures_with_other_settings_lie_beside_the_first(run, capsys):
     assert json.loads(first)["about"]["loss"]["higher_is_better"] is False
 
 
+def test_the_test_split_of_other_data(run, capsys):
+    """The same examples give the same figures; others are read in the run's own units."""
+    first = json.loads((run / "metrics.json").read_text())
+    assert main(["evaluate", str(run), "dataset.train=8", "--name", "same"]) == 0
+    same = json.loads((run / "evaluations" / "same" / "metrics.json").read_text())
+    assert same["answer"] == pytest.approx(first["answer"])
+    assert same["attention"] == pytest.approx(first["attention"])
+    words = ["dataset.test=30", "dataset.seed=9"]
+    assert main(["evaluate", str(run), *words, "--name", "other"]) == 0
+    other = json.loads((run / "evaluations" / "other" / "metrics.json").read_text())
+    assert other["answer"] != first["answer"]
+    shown = capsys.readouterr().out
+    own, here = (each["answer"]["exact_match"] for each in (first, other))
+    assert f"exact_match: {here:.4f} here, {own:.4f} on its own data" in shown
+    assert main(["evaluate", str(run), "dataset=reviews"]) == 2
+    assert "attnlab: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("setting", "said"),
     [

@@ -59,6 +59,7 @@ class Prepared:
         self.missing = missing or {}  # share of the examples that lack an input, by its name
         self.count: int | None = None  # of the examples of each split; all where None
         self.training: Sequence[int] | None = None  # places of the training examples; all if None
+        self.tests: Prepared | None = None  # whose test examples stand in for its own
         if not (folder / META).is_file():
             raise UserError(f"{folder}: no prepared data; try: attnlab prepare")
         self.meta = _read_meta(folder)
@@ -100,6 +101,12 @@ class Prepared:
         few.training = places
         return few
 
+    def tested_on(self, other: Prepared) -> Prepared:
+        """The same data, with the test examples of other data."""
+        changed = copy(self)
+        changed.tests = other
+        return changed
+
     @property
     def digest(self) -> str:
         """Hash of the data itself; checkpoints carry it."""
@@ -107,6 +114,8 @@ class Prepared:
 
     def examples(self, split: Split) -> Sequence[Example]:
         """The examples of a split, read when they are asked for."""
+        if split == "test" and self.tests is not None:
+            return self.tests.examples("test")
         examples = lacking(Stored(self.folder, split), self.missing, self.codec.inputs)
         if split == "train" and self.training is not None:
             examples = Chosen(examples, self.training)

@@ -33,11 +33,12 @@ EXAMPLES = """examples:
   attnlab evaluate RUN metrics.links.share=0.35    written to RUN/evaluations/...
   attnlab evaluate RUN metrics=rationale metrics/links=top --name top
   attnlab evaluate RUN task/decoding=beam
+  attnlab evaluate RUN dataset.splits.test=other.csv    on the test split of other data
   attnlab evaluate RUN task/eviction=h2o task.eviction.budget=128
   attnlab evaluate RUN RUN RUN                     as one: the mean of their probabilities
   attnlab evaluate RUN RUN RUN --combine votes
 """
-MAY_CHANGE = ("metrics", "task.decoding", "task.eviction", "trainer.batches.eval_size")
+MAY_CHANGE = ("metrics", "dataset", "task.decoding", "task.eviction", "trainer.batches.eval_size")
 
 
 def main(arguments: list[str]) -> None:
@@ -70,7 +71,10 @@ def main(arguments: list[str]) -> None:
     from attnlab.stages.trained_run import TrainedEnsemble, TrainedRun
 
     if len(runs) == 1:
-        show_figures(title, folder, evaluate(TrainedRun(run), folder))
+        figures = evaluate(TrainedRun(run), folder)
+        show_figures(title, folder, figures)
+        if run.trained_on is not None:
+            show_beside_own(run, figures)
         return
     ensemble = TrainedEnsemble([run, *runs[1:]], options.combine)
     figures = evaluate(ensemble, folder)
@@ -100,6 +104,17 @@ def _is_run(word: str) -> bool:
     with suppress(OSError, ValueError):  # of a text that no file can be called
         return word == LATEST or (run_folder(word) / "config.yaml").is_file()
     return False
+
+
+def show_beside_own(run: Run, figures: dict[str, Any]) -> None:
+    """Print the first figures of answers and maps on other data beside those of the run's own."""
+    path = run.folder / "metrics.json"
+    own = json.loads(path.read_text()) if path.is_file() else {}
+    for group in ("answer", "attention"):
+        names = [name for name in figures.get(group, {}) if name != "loss"]
+        known = (own.get(group) or {}).get(names[0]) if names else None
+        if known is not None and figures[group][names[0]] is not None:
+            print(f"{names[0]}: {figures[group][names[0]]:.4f} here, {known:.4f} on its own data")
 
 
 def show_members(ensemble: TrainedEnsemble, figures: dict[str, Any]) -> None:

@@ -149,7 +149,8 @@ class TrainedRun(LoadedRun):
         run was trained, else in a folder below `evaluations/`.
 
         Args:
-            changes: other settings of metrics or decoding: "metrics.links.share=0.35".
+            changes: other settings of metrics or decoding, "metrics.links.share=0.35", or of the
+                data of the test split, "dataset.splits.test=other.csv".
             split: "train", "val" or "test".
 
         Returns:

@@ -33,6 +33,7 @@ from attnlab.config.compose import (
     diagnose,
     resolve,
 )
+from attnlab.config.dataset import Dataset
 from attnlab.config.migrations import completed, migrated
 from attnlab.config.mistakes import MISSING
 from attnlab.config.schema import Config
@@ -61,6 +62,7 @@ class Run:
     folder: Path
     config: Config
     plain: dict[str, Any]
+    trained_on: Dataset | None = None  # where the config has other data; None: those of the config
 
     @property
     def last_checkpoint(self) -> Path:
@@ -258,7 +260,9 @@ def with_changes(run: Run, overrides: Sequence[str], groups: Sequence[str]) -> R
     if mistakes:
         raise ConfigError(mistakes)
     resolved = resolve(plain)
-    return Run(run.folder, checked(resolved), resolved)
+    config = checked(resolved)
+    other_data = config.dataset != run.config.dataset
+    return Run(run.folder, config, resolved, run.config.dataset if other_data else None)
 
 
 def _option(group: str, name: str) -> Any:

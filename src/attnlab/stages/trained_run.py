@@ -27,7 +27,7 @@ from attnlab.models.ensemble import Member, together
 from attnlab.models.transfer import start_from
 from attnlab.models.tuning import merge
 from attnlab.objectives.terms import Teacher
-from attnlab.stages.prepare import data_of
+from attnlab.stages.prepare import data_of, prepared_data
 from attnlab.stages.run import Run, open_run
 from attnlab.tasks.task import Task, build_model
 from attnlab.training.checkpoint import not_finite, provenance, read_checkpoint
@@ -56,8 +56,12 @@ class TrainedRun:
 
     @cached_property
     def prepared(self) -> Prepared:
-        """Its data."""
-        return data_of(self.folder, self.config)
+        """Its data; those of another dataset in the config are the test examples."""
+        trained_on = self.run.trained_on
+        if trained_on is None:
+            return data_of(self.folder, self.config)
+        own = data_of(self.folder, self.config.model_copy(update={"dataset": trained_on}))
+        return own.tested_on(prepared_data(self.config))
 
     @cached_property
     def device(self) -> torch.device:
