@@ -14,6 +14,7 @@ from attnlab.explain.attacks import (
     answer_lost,
     ascended,
     blurred,
+    cropped,
     map_distance,
     map_lost,
     noisy,
@@ -86,4 +87,10 @@ def test_blur_keeps_what_is_even_and_spreads_what_is_not() -> None:
     sound[0, 4] = 1.0
     assert blurred(sound, 1.0)[0, 3:6].sum() > 0.8
     assert noisy(torch.full((1, 99), -0.5), 0.1).min() >= -1
-    assert set(SERIES) == {"noise", "blur"}
+
+
+def test_a_crop_keeps_the_middle() -> None:
+    pictures = cropped(torch.ones(2, 3, 10, 20), 0.1)
+    assert pictures[:, :, 1:9, 2:18].eq(1).all() and pictures.sum() == 2 * 3 * 8 * 16
+    assert cropped(torch.ones(1, 10), 0.2).tolist() == [[0, 0, *[1] * 6, 0, 0]]
+    assert set(SERIES) == {"noise", "blur", "crop"}

@@ -62,7 +62,7 @@ def test_pictures_are_attacked(tmp_path: Path) -> None:
     assert main([*command, "--restarts", "1"]) == 0
     found = attacks(run)
     assert {name for name, _ in found} == {
-        "none", "random signs", "fgsm", "pgd", "map", "noise", "blur",
+        "none", "random signs", "fgsm", "pgd", "map", "noise", "blur", "crop",
     }  # fmt: skip
     assert found["pgd", "0.1"]["changed"] == pytest.approx(0.1, abs=1e-5)
     assert found["pgd", "0.1"]["accuracy"][0] <= found["none", ""]["accuracy"][0]

@@ -167,8 +167,20 @@ def blurred(values: Tensor, width: float) -> Tensor:
     return values
 
 
+def cropped(values: Tensor, share: float) -> Tensor:
+    """The middle of pictures or sounds; a share of their length is dark, or silent, at each end."""
+    kept = torch.zeros_like(values)
+    inside = []
+    for length in values.shape[1 if values.dim() == 2 else 2 :]:
+        edge = round(share * length)
+        inside.append(slice(edge, length - edge))
+    kept[(..., *inside)] = values[(..., *inside)]
+    return kept
+
+
 SERIES: dict[str, tuple[Callable[[Tensor, float], Tensor], tuple[float, ...]]] = {
     "noise": (noisy, (0.05, 0.1, 0.2, 0.4)),
     "blur": (blurred, (0.5, 1.0, 2.0, 4.0)),
+    "crop": (cropped, (0.05, 0.1, 0.2, 0.3)),
 }
 """Changes that no gradient guides, each with its levels."""

@@ -1,8 +1,8 @@
 """`attnlab attack RUN`: how many answers survive small changes of the input, and what the map does.
 
-Pictures and sounds: `fgsm` and `pgd` along the gradient, `noise` and `blur` without one. Texts:
-`typos`, `deletions` and `synonyms`, the words that matter most first. `map` keeps the answer and
-moves the map. Beside each stands what as many changes at random do.
+Pictures and sounds: `fgsm` and `pgd` along the gradient, `noise`, `blur` and `crop` without one.
+Texts: `typos`, `deletions` and `synonyms`, the words that matter most first. `map` keeps the answer
+and moves the map. Beside each stands what as many changes at random do.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EXAMPLES = """examples:
   attnlab attack RUN --kinds pgd,map --size 0.3 --steps 40 --restarts 5
   attnlab attack RUN --kinds typos,synonyms --share 0.2 --examples 200
 """
-ON_VALUES = ("fgsm", "pgd", "map", "noise", "blur")
+ON_VALUES = ("fgsm", "pgd", "map", "noise", "blur", "crop")
 ON_TEXTS = ("typos", "deletions", "synonyms")
 FILE, PAGE = "attack.json", "attack.html"
 
