@@ -6,7 +6,7 @@ The kinds stand in `attnlab.models`; `conf/model/*.yaml` holds the default value
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -48,6 +48,9 @@ class Tuning(Variant, slot="tuning"):
 
 class Model(Variant, slot="model"):
     """An embedder for each form of input, an encoder, and what the task needs to answer."""
+
+    has_recipe: ClassVar[bool] = False
+    """Whether `recipe` gives settings for texts."""
 
     name: str = Field(description="shown in run names and tables")
     init: str | None = Field(

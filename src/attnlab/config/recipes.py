@@ -44,14 +44,16 @@ def added_words(words: Sequence[str], plain: Mapping[str, Any]) -> list[str]:
         problem = "an experiment has settings of its own"
         raise ConfigError([Mistake("model", f"'auto': {problem}", "leave one of the two out")])
     import_plugins(plain.get("plugins") or [])
+    named = [word for word in words if word.startswith("model=") and word != AUTO]
+    model = plain.get("model") or {}
+    schema = Model.kinds().get(str(model.get("kind")))
+    if named and (schema is None or not schema.has_recipe):
+        return []
     task = Task.kinds().get(str((plain.get("task") or {}).get("kind")))
     extent = _extent(plain.get("dataset"))
     settings = task.recipe(extent) if task and extent else {}
-    named = [word for word in words if word.startswith("model=") and word != AUTO]
-    if named and extent and settings:
-        model = plain.get("model") or {}
-        schema = Model.kinds().get(str(model.get("kind")))
-        settings = schema.recipe(extent, settings, model) if schema else {}
+    if named and extent and settings and schema:
+        settings = schema.recipe(extent, settings, model)
     if not task or not extent or not settings:
         if AUTO not in words:
             return []

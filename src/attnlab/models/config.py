@@ -184,6 +184,8 @@ class HuggingFace(Model, kind="hf", target="attnlab.models.hf:HuggingFace"):
     `attention` is that of the head on top. Needs transformers: attnlab[hf].
     """
 
+    has_recipe = True
+
     name: str = Field(min_length=1, description="a model's id on the Hugging Face hub, or a folder")
     revision: str | None = Field(description="commit to read, so that the model stays the same")
     weights: Literal["pretrained", "random"] = Field(
