@@ -46,6 +46,16 @@ def test_examples_without_a_label_are_added_where_it_says_so(tmp_path: Path) -> 
         list(annotated(EXAMPLES, tmp_path / "annotations.jsonl", "units"))
 
 
+def test_another_sequence_has_no_rows_of_the_old_map(tmp_path: Path) -> None:
+    marks = AttentionTarget(np.eye(2, 3), np.ones(2, bool), np.ones(3, bool))
+    given = [Example(f"train-{i}", {"text": ["a", "b", "c"]}, ["x", "y"], marks) for i in range(2)]
+    file = tmp_path / "annotations.jsonl"
+    file.write_text('{"id": "train-0", "answer": ["z"]}\n{"id": "train-1", "answer": ["x", "y"]}\n')
+    other, same = annotated(given, file, "units")
+    assert (other.answer, other.target) == (["z"], None)
+    assert same.target is marks
+
+
 def test_gold_maps_are_weighed_and_withheld(tmp_path: Path) -> None:
     lines = '{"id": "train-0", "map_weight": 0.5}', '{"id": "train-1", "map_weight": 0}'
     half, none, whole = training(tmp_path, *lines)

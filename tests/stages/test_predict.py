@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 
 from attnlab.cli import main
+from attnlab.data.annotations import annotated
+from attnlab.stages.run import open_run
+from attnlab.stages.trained_run import TrainedRun
 from tests.runs import SHORT, figures, ran, train_small
 
 
@@ -54,6 +57,24 @@ def predict(folder: Path, *words: str, typed: str = "") -> subprocess.CompletedP
 
 def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
+
+
+def test_answers_are_written_as_annotations(pairs: Path, tmp_path: Path) -> None:
+    """A student is trained on them: in the units of the data, example by example."""
+    trained = TrainedRun(open_run(pairs))
+    file = tmp_path / "taught.jsonl"
+    words = ("--split", "train", "--as-annotations", "--decoding", "beam", "--output", str(file))
+    assert predict(pairs, *words).returncode == 0
+    taught = lines(file.read_text())
+    examples = trained.prepared.examples("train")
+    assert [line["id"] for line in taught] == [example.id for example in examples]
+    assert all(set(line) == {"id", "answer"} for line in taught)
+    learned = list(annotated(examples, file, "units"))
+    said = lines(predict(pairs, "--split", "train", "--decoding", "beam", "--output", "-").stdout)
+    for example, line in zip(learned, said, strict=True):
+        assert isinstance(example.answer, list)
+        assert " ".join(example.answer) == line["predictions"][0]["answer"]
+        trained.prepared.codec.encode(example, 0)
 
 
 def test_the_test_split_is_answered_with_maps(dates: Path) -> None:

@@ -144,6 +144,8 @@ def corrected(example: Example, line: Annotation, form: str) -> Example:
             raise UserError(
                 f"dataset.annotations: {line.id}: answer {line.answer!r} is none of form '{form}'"
             )
+        if isinstance(line.answer, list) and line.answer != example.answer:
+            example = replace(example, target=None)  # whose rows are words of the old answer
         example = replace(example, answer=line.answer)
     if line.map is not None:
         example = replace(example, target=_target(example, line.id, line.map))

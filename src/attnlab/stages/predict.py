@@ -10,6 +10,7 @@
     attnlab predict RUN --eviction h2o budget=128        # of its own units the decoder keeps some
     attnlab predict RUN --replies replies.txt            # texts that task=retrieve chooses from
     attnlab predict RUN RUN RUN --input texts.txt        # several runs as one
+    attnlab predict RUN --split train --as-annotations   # to train another run on these answers
 
 Of an answer in words, `alignment` says for each word where most of its weight lies (`i-j`: word i
 of what was looked at, word j of the answer, counted from 0).
@@ -57,7 +58,14 @@ def main(arguments: list[str]) -> None:
 
 def answer(runs: Sequence[Run], chosen: argparse.Namespace) -> None:
     """Write the answers of a run, or of several as one, to what the command line names."""
-    from attnlab.stages.predictions import as_json, calibrate, decoding_as, offer_replies, predict
+    from attnlab.stages.predictions import (
+        as_annotation,
+        as_json,
+        calibrate,
+        decoding_as,
+        offer_replies,
+        predict,
+    )
     from attnlab.stages.requests import read_requests, requests_of_values
     from attnlab.stages.trained_run import TrainedEnsemble, TrainedRun
 
@@ -85,7 +93,10 @@ def answer(runs: Sequence[Run], chosen: argparse.Namespace) -> None:
             trained, islice(requests, chosen.limit), chosen.n_best or 1, task
         ):
             faults += bool(request.problem)
-            line = as_json(request, predictions, prepared, chosen.maps)
+            if chosen.as_annotations:
+                line = as_annotation(request, predictions)
+            else:
+                line = as_json(request, predictions, prepared, chosen.maps)
             print(json.dumps(line, ensure_ascii=False), file=file)
             progress.advance(bar)
     if faults:
@@ -112,6 +123,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-maps", dest="maps", action="store_false", help="answers alone")
     parser.add_argument(
         "--calibrated", action="store_true", help="probabilities with the temperature of evaluate"
+    )
+    parser.add_argument(
+        "--as-annotations",
+        action="store_true",
+        help="ids and answers alone, as dataset.annotations reads them",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="the first inputs only")
     add_combine(parser)

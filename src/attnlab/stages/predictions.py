@@ -236,6 +236,15 @@ def as_json(
     return line | {"predictions": [_described(each, aligned, with_map) for each in answers]}
 
 
+def as_annotation(request: Request, answers: Sequence[PredictedAnswer]) -> dict[str, Any]:
+    """A line of `dataset.annotations` in which the best answer takes the place of gold."""
+    line: dict[str, Any] = {"id": request.id}
+    if not answers or request.example is None:
+        return line
+    sequence = isinstance(request.example.answer, list)
+    return line | {"answer": answers[0].words if sequence else answers[0].text}
+
+
 def _described(answer: PredictedAnswer, aligned: bool, with_map: bool) -> dict[str, Any]:
     """What is written of one answer; `aligned` says that a text is attended to."""
     content: dict[str, Any] = {"answer": answer.text}
