@@ -16,6 +16,7 @@ from attnlab.training.learner import Learner
 from tests.models.building import built, pictures, small_config
 
 SITE = "pooling"
+KINDS = ("uninformed", "comprehensiveness", "sufficiency")
 
 
 def sentences() -> list[Example]:
@@ -29,7 +30,11 @@ def sentences() -> list[Example]:
 
 
 def learner(*overrides: str, examples: list[Example] | None = None) -> tuple[Learner, Batch]:
-    config = small_config("dataset=reviews", "task=classify", "objective=unsupervised", *overrides)
+    steady = [
+        f"objective.terms.{k}.schedule.steps=1" for k in KINDS if any(k in o for o in overrides)
+    ]
+    shared = ("dataset=reviews", "task=classify", "objective=unsupervised")
+    config = small_config(*shared, *overrides, *steady)
     model, batch, codec = built(config, examples or sentences())
     task = config.task.build(codec)
     terms = {name: term.build() for name, term in config.objective.terms.items()}

@@ -159,3 +159,25 @@ def test_several_teachers_are_their_mean() -> None:
     loss, figures = module.losses(batch)
     assert {"logit_distillation", "state_distillation", "attention"} <= set(figures)
     loss.backward()
+
+
+def test_mixup_is_the_loss_of_both_labels_of_mixed_embeddings() -> None:
+    module, batch = learner("objective/terms=mixup", "objective.terms.mixup.alpha=0.7")
+    torch.manual_seed(3)
+    found = float(module.losses(batch)[1]["mixup"])
+    torch.manual_seed(3)
+    share = float(torch.distributions.Beta(0.7, 0.7).sample())
+    order = torch.randperm(len(batch))
+    assert 0.01 < share < 0.99
+    assert order.tolist() != [0, 1, 2, 3]
+    memory = module.model.reader.embedder(batch.inputs["text"])
+    values = memory.values * memory.mask[..., None]
+    mask = memory.mask | memory.mask[order]
+    mixed = memory._replace(values=share * values + (1 - share) * values[order], mask=mask)
+    hook = module.model.reader.embedder.register_forward_hook(lambda m, i, o: mixed)
+    log_p = module.model(batch)[:, 0].log_softmax(-1)
+    hook.remove()
+    gold, rows = batch.answer.values[:, 0], torch.arange(4)
+    expected = -(share * log_p[rows, gold] + (1 - share) * log_p[rows, gold[order]]).mean()
+    assert found == pytest.approx(expected.item(), abs=1e-5)
+    assert not module.model.reader.embedder._forward_hooks

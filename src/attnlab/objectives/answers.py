@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, Protocol
 
 import torch
@@ -192,3 +193,33 @@ class SimCse(Term):
         count = torch.tensor(len(alike), device=alike.device)
         own = torch.arange(len(alike), device=alike.device)
         return TermLoss(F.cross_entropy(alike, own, reduction="sum"), count)
+
+
+class Mixup(AnswerTerm):
+    """The loss of embeddings mixed in pairs, as much towards each label (Zhang et al. 2018).
+
+    The share of the first is drawn for each batch. Of texts, words at the same place are mixed (Guo
+    et al. 2019); the longer one goes on alone.
+    """
+
+    def __init__(self, *, alpha: float) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def forward(self, view: StepView) -> TermLoss:
+        share = torch.distributions.Beta(self.alpha, self.alpha).sample().item()
+        order = torch.randperm(len(view.batch)).to(view.batch.index.device)
+
+        def mix(module: nn.Module, inputs: Any, memory: Any) -> Any:
+            values = memory.values * memory.mask[..., None]  # batch x keys x width
+            mixed = share * values + (1 - share) * values[order]
+            return memory._replace(values=mixed, mask=memory.mask | memory.mask[order])
+
+        reader: Any = view.model.reader
+        with ExitStack() as stack:
+            for embedder in reader.embedders:
+                stack.callback(embedder.register_forward_hook(mix).remove)
+            scores = view.run_again()
+        sums, counts = view.task.losses(scores, view.batch)
+        others, _ = view.task.losses(scores, view.batch.select(order))
+        return TermLoss(share * sums.sum() + (1 - share) * others.sum(), counts.sum())

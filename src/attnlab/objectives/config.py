@@ -89,7 +89,7 @@ class StateDistillation(
 
 
 class LabelTerm(Term):
-    """A term on the pooled states of examples with labels."""
+    """A term on examples with labels."""
 
     def mistakes(self, config: Any) -> Iterator[Mistake]:
         yield from super().mistakes(config)
@@ -97,6 +97,12 @@ class LabelTerm(Term):
             problem = f"{self.kind} compares examples by their labels, which task "
             problem += f"'{config.task.kind}' has none of"
             yield Mistake(".kind", problem, "try: task=classify")
+
+
+class Mixup(LabelTerm, kind="mixup", target=f"{ANSWERS}:Mixup"):
+    """Embeddings mixed in pairs have both labels (Zhang et al. 2018)."""
+
+    alpha: float = Field(gt=0, description="of Beta(alpha, alpha): higher mixes more evenly")
 
 
 class Center(LabelTerm, kind="center", target=f"{STATES}:Center"):
