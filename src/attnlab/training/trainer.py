@@ -115,6 +115,7 @@ def _quieten() -> None:
         ".*FSDP2-wrapped module.*returned a view tensor.*",
         ".*could not find the monitored key.*",
         ".*callbacks used to create the checkpoint.*",
+        ".*in eval mode at the start of training.*",  # the mean teacher, which drops nothing
         ".*WeightAveraging callback with a model that overrides.*",  # of shards, which are refused
     ):
         warnings.filterwarnings("ignore", message)
