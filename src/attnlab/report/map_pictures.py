@@ -232,7 +232,8 @@ def _blocks(example: ShownExample) -> Figure:
     for row, column in zip(*np.nonzero(missed), strict=True):
         corner = column - 0.5, row - 0.5
         axes.add_patch(Rectangle(corner, 1, 1, fill=False, hatch="////", edgecolor=EDGE, lw=0))
-    title = f"{_title(example)}   within the line: read; hatched: never read"
+    gold = shorten(_title(example), LONGEST_LINE, placeholder=" …")
+    title = f"within the line: read; hatched: never read\n{gold}"
     axes.set_title(title, fontsize=9, loc="left")
     figure.tight_layout()
     return figure
