@@ -151,7 +151,7 @@ TABLES = Tables(
             few,
             "64 labelled texts, and 64 to choose the checkpoint by; the test is whole. The linear "
             "model is TF-IDF with logistic regression on the same words of the same texts. Other "
-            "work ran on the same two cores, so that seconds are two to three times those of a "
+            "work ran on the same two cores, so that seconds are two to four times those of a "
             "machine of one's own.",
         ),
     },
