@@ -7,12 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from attnlab.cli import main
 from attnlab.config.compose import load
 from attnlab.errors import ConfigError
+from tests.datasets.readers.media import save_picture, wav
 
 COLOURS = ("red", "green", "blue")
 QUICK = ("trainer.progress=false", "trainer.max_epochs=1", "logger=files", "model.dim=16")
@@ -57,6 +59,29 @@ def test_files_of_ones_own_get_settings_that_fit(
     said = capsys.readouterr().err
     assert said.count("model=auto: 72 texts of 4 words -> ") == 1
     assert "dropout=0.5" in said and "attnlab[hf]" in said
+
+
+def test_sounds_and_pictures_get_settings_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(40):
+        label = tmp_path / COLOURS[number % 2]
+        label.mkdir(exist_ok=True)
+        save_picture(label / f"{number}.png", np.full((4, 4), number))
+        (label / f"{number}.wav").write_bytes(wav(np.sin(np.arange(800.0) + number), 8000))
+    own = (f"dataset.folder={tmp_path}", "task=classify")
+    sounds = composed("dataset=sounds", *own)
+    assert set(sounds["dataset"]["augment"]) == {"tempo", "noise"}
+    assert sounds["model"]["audio"]["strides"] == [2, 2]
+    assert sounds["trainer"]["checkpoints"]["monitor"] == "val/accuracy"
+    pictures = composed("dataset=pictures", *own, "trainer.optimizer.lr=0.5")
+    assert set(pictures["dataset"]["augment"]) == {"affine"}
+    assert pictures["trainer"]["optimizer"]["lr"] == 0.5, "set by the user"
+    said = capsys.readouterr().err
+    assert "model=auto: 32 sounds -> " in said and "model=auto: 32 pictures -> " in said
+    assert "attnlab[hf]" not in said
+    kept = composed("dataset=sounds", *own, "dataset.augment={}")
+    assert kept["dataset"]["augment"] == {}
 
 
 def test_tags_get_a_chain_and_the_figure_that_fits_them(folder: Path) -> None:

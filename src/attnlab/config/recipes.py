@@ -22,7 +22,7 @@ from attnlab.config.task import Extent, Task
 from attnlab.errors import ConfigError, Mistake
 
 AUTO = "model=auto"
-USUAL = Extent(examples=1000, words=20.0, spans=False)
+USUAL = Extent(examples=1000, words=20.0)
 PRETRAINED = "`pip install 'attnlab[hf]'` adds model=hf, a pretrained encoder"
 
 
@@ -58,11 +58,11 @@ def added_words(words: Sequence[str], plain: Mapping[str, Any]) -> list[str]:
         if AUTO not in words:
             return []
         known = sorted(kind for kind, each in Task.kinds().items() if each.recipe(USUAL))
-        problem = f"'auto' serves texts in files of one's own, with task={' | '.join(known)}"
+        problem = f"'auto' serves files of one's own, with task={' | '.join(known)}"
         raise ConfigError([Mistake("model", problem, "try: model=recurrent")])
     kept = {key: value for key, value in settings.items() if not _is_set(key, words, plain)}
     say(_summary(named[-1] if named else AUTO, extent, kept))
-    return [f"{key}={_written(value)}" for key, value in kept.items()]
+    return [f"++{key}={_written(value)}" for key, value in kept.items()]
 
 
 def _extent(dataset: Any) -> Extent | None:
@@ -76,7 +76,7 @@ def _extent(dataset: Any) -> Extent | None:
 
 
 def _is_set(key: str, words: Sequence[str], plain: Mapping[str, Any]) -> bool:
-    """Whether an override sets the key, its parent or a part of it, or there is no such key."""
+    """Whether an override or a YAML sets the key, its parent or a part of it, or there is none."""
     for word in words:
         name = word.lstrip("+~").split("=")[0].split("@")[-1]
         if name == key or name.startswith(f"{key}."):
@@ -87,9 +87,9 @@ def _is_set(key: str, words: Sequence[str], plain: Mapping[str, Any]) -> bool:
     section: Any = plain
     for part in key.split("."):
         if not isinstance(section, Mapping) or part not in section:
-            return True
+            return section != {}  # an empty section takes any part
         section = section[part]
-    return False
+    return isinstance(section, Mapping) and bool(section)
 
 
 def _written(value: Any) -> str:
@@ -101,12 +101,13 @@ def _written(value: Any) -> str:
 
 def _summary(model: str, extent: Extent, settings: Mapping[str, Any]) -> str:
     """One line: the size of the data, the chosen settings, and the pretrained alternative."""
-    size = f"{extent.examples:,} texts of {extent.words:.0f} words"
+    size = f"{extent.examples:,} {extent.form}s"
+    size += f" of {extent.words:.0f} words" if extent.form == "text" else ""
     shown = (
         f"{key.split('.', 1)[1]}={value['kind'] if isinstance(value, dict) else _written(value)}"
         for key, value in settings.items()
     )
-    more = f"; {PRETRAINED}" if model == AUTO else ""
+    more = f"; {PRETRAINED}" if model == AUTO and extent.form == "text" else ""
     return f"{model}: {size} -> {' '.join(shown) or 'nothing that you have not set'}{more}"
 
 
@@ -125,18 +126,65 @@ def text_recipe(data: Extent, monitor: str) -> dict[str, Any]:
     """
     size = 16 if data.examples < 1000 else 32 if data.examples < 20_000 else 64
     an_epoch = -(-max(data.examples, 1) // size)  # steps
-    epochs = min(200, max(6, round(2500 / an_epoch)))
-    steps = epochs * an_epoch
-    patience = max(5, round(200 / an_epoch))
-    return {
+    until = _until_it_stops_improving(an_epoch, 2500, monitor)
+    steps = until["trainer.max_epochs"] * an_epoch
+    return until | {
         "dataset.tokenizer.letters": True,
         "model.embedding_std": 0.06,
         "model.dropout": 0.5,
         "model.unit_dropout": 0.1,
         "trainer.batches.size": size,
-        "trainer.max_epochs": epochs,
         "trainer.schedule.warmup_steps": min(100, steps // 10),
         "trainer.callbacks.ema": {"kind": "ema", "decay": min(0.99, round(1 - 10 / steps, 3))},
+    }
+
+
+def sound_recipe(data: Extent, monitor: str) -> dict[str, Any]:
+    """Settings shared by the tasks that hear sounds; `monitor` is the headline figure.
+
+    Sounds are varied in tempo and mixed with one another's noise; bands and frames are left blank.
+    Convolutions of stride two leave a map of few steps.
+    """
+    an_epoch = -(-max(data.examples, 1) // 32)  # steps
+    return _until_it_stops_improving(an_epoch, 1500, monitor) | {
+        "dataset.augment.tempo": {"kind": "tempo", "most": 0.1},
+        "dataset.augment.noise": {"kind": "mix", "chance": 0.5, "least_snr": 10, "most_snr": 40},
+        "model.dropout": 0.2,
+        "model.audio.strides": [2, 2],
+        "model.audio.blanks.count": 1,
+        "trainer.batches.size": 32,
+        "trainer.batches.bucket": 4,
+        "trainer.optimizer.lr": 2e-3,
+    }
+
+
+def picture_recipe(data: Extent, monitor: str) -> dict[str, Any]:
+    """Settings shared by the tasks that look at pictures; `monitor` is the headline figure.
+
+    Pictures are turned, scaled and shifted a little.
+    """
+    size = 32 if data.examples < 5000 else 128
+    an_epoch = -(-max(data.examples, 1) // size)  # steps
+    return _until_it_stops_improving(an_epoch, 1000, monitor) | {
+        "dataset.augment.affine": {
+            "kind": "affine",
+            "turn": 10,
+            "scale": 0.1,
+            "shear": 10,
+            "shift": 0.08,
+        },
+        "model.dropout": 0.0,
+        "trainer.batches.size": size,
+        "trainer.batches.bucket": 1,
+        "trainer.optimizer.lr": 4e-3,
+    }
+
+
+def _until_it_stops_improving(an_epoch: int, steps: int, monitor: str) -> dict[str, Any]:
+    """About so many steps at most, and an end where the figure has been better for long."""
+    patience = max(5, round(200 / an_epoch))
+    return {
+        "trainer.max_epochs": min(200, max(6, round(steps / an_epoch))),
         "trainer.callbacks.early_stopping": {
             "kind": "early_stopping",
             "patience": patience,

@@ -17,8 +17,9 @@ class Extent(NamedTuple):
     """How much training data there is, as far as a recipe depends on it."""
 
     examples: int
-    words: float  # of an attended text, in the mean
-    spans: bool  # whether tags mark begin and inside of spans (BIO)
+    words: float = 0.0  # of an attended text, in the mean
+    spans: bool = False  # whether tags mark begin and inside of spans (BIO)
+    form: Literal["text", "picture", "sound"] = "text"  # of what is attended to
 
     @classmethod
     def of(cls, texts: Sequence[Any], answers: Sequence[Any], share: float) -> Extent:
@@ -100,7 +101,7 @@ class Task(Variant, slot="task"):
 
     @classmethod
     def recipe(cls, data: Extent) -> dict[str, Any]:
-        """Settings by key that fit texts of this extent, for `model=auto`; none where it has none.
+        """Settings by key that fit data of this extent, for `model=auto`; none where it has none.
 
         They are values of `model=recurrent` and `attention=additive`, and of any other group.
         """

@@ -6,9 +6,10 @@ A reader makes rows of named columns, whatever the format; columns mean the same
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -109,6 +110,21 @@ class Rows(Dataset):
             raise ValueError("the shares of val and test leave nothing to train on")
         return self
 
+    def _training_rows(self) -> list[Mapping[str, Any]]:
+        """What training files hold, row by row; none where that cannot be read, or takes long."""
+        if isinstance(self.reader, Hub):
+            return []
+        try:
+            reader = self.reader.build()
+            rows = reader.rows(Path(self.folder), self.splits.train, "dataset.splits.train")
+            return [row.values for row in islice(rows, self.limit or MOST_COUNTED)]
+        except (UserError, OSError):  # reported when the data are prepared
+            return []
+
+    def _training_share(self) -> float:
+        """Of these rows that are not held out."""
+        return 1 - sum(self.splits.held_out().values())
+
 
 class Files(Rows, kind="files", target=f"{READERS}.texts:FileSource"):
     """A user's own files of texts."""
@@ -153,17 +169,12 @@ class Files(Rows, kind="files", target=f"{READERS}.texts:FileSource"):
         return f"dataset.gold is null; to give it: dataset/gold={kinds} dataset.gold.column=COLUMN"
 
     def extent(self) -> Extent | None:
-        if isinstance(self.reader, Hub) or self.sentences or self.documents:
+        if self.sentences or self.documents:
             return None
-        try:
-            reader = self.reader.build()
-            rows = reader.rows(Path(self.folder), self.splits.train, "dataset.splits.train")
-            read = [row.values for row in islice(rows, self.limit or MOST_COUNTED)]
-        except (UserError, OSError):  # reported when the data are prepared
-            return None
+        read = self._training_rows()
         texts = [text for each in read if (text := each.get(self.inputs[self.attended]))]
         tags = [each.get(getattr(self.answer, "column", "")) for each in read]
-        return Extent.of(texts, tags, 1 - sum(self.splits.held_out().values())) if texts else None
+        return Extent.of(texts, tags, self._training_share()) if texts else None
 
     @property
     def one_vocabulary(self) -> bool:

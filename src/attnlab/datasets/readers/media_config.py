@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from attnlab.config.section import Section, Variant
+from attnlab.config.task import Extent
 from attnlab.datasets.readers.columns_config import (
     READERS,
     Answer,
@@ -55,6 +56,8 @@ class Media(Rows):
         NoAnswer,
     )
 
+    input_form: ClassVar[Literal["picture", "sound"]]
+
     files: str | None = Field(
         description="folder (or .zip) of the files that the column names; null is dataset.folder"
     )
@@ -64,6 +67,11 @@ class Media(Rows):
     @property
     def answer_form(self) -> str:
         return self.answers or self.answer.form
+
+    def extent(self) -> Extent | None:
+        count = len(self._training_rows())
+        examples = round(self._training_share() * count)
+        return Extent(examples, form=self.input_form) if count else None
 
     @model_validator(mode="after")
     def _answers_beside_media(self) -> Self:
@@ -79,6 +87,7 @@ class Pictures(Media, kind="pictures", target=f"{READERS}.pictures:PictureSource
     """Pictures, each with a label, with objects marked in it, or with gold that is the answer."""
 
     answered: ClassVar[tuple[type[Answer], ...]] = (*Media.answered, ObjectsAnswer)
+    input_form = "picture"
 
     size: tuple[PositiveInt, PositiveInt] | None = Field(
         description="height and width that all are brought to; null leaves them as they are"
@@ -133,6 +142,8 @@ class Cluttered(Pictures, kind="cluttered", target=f"{READERS}.pictures:Cluttere
 
 class Sounds(Media, kind="sounds", target=f"{READERS}.sounds:SoundSource"):
     """Recordings, each with a label."""
+
+    input_form = "sound"
 
     sample_rate: int = Field(gt=0, description="samples a second that all are brought to")
     hop: int = Field(gt=0, description="samples of a frame: what a map counts")

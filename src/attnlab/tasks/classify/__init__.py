@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from attnlab.config.recipes import text_recipe
+from attnlab.config.recipes import picture_recipe, sound_recipe, text_recipe
 from attnlab.config.task import AnswerForm, Extent, Smoothed, Task
 from attnlab.errors import Mistake
 
@@ -53,6 +53,10 @@ class Classify(Task, Smoothed, kind="classify", target="attnlab.tasks.classify.t
 
     @classmethod
     def recipe(cls, data: Extent) -> dict[str, Any]:
+        if data.form == "sound":
+            return sound_recipe(data, "val/accuracy")
+        if data.form == "picture":
+            return picture_recipe(data, "val/accuracy")
         return text_recipe(data, "val/accuracy") | {
             "dataset.words.lowercase": True,
             "model.dim": 128,

@@ -30,6 +30,8 @@ class Tag(Task, Smoothed, kind="tag", target="attnlab.tasks.tag.task:Tag"):
 
     @classmethod
     def recipe(cls, data: Extent) -> dict[str, Any]:
+        if data.form != "text":
+            return {}
         headline = "val/span_f1" if data.spans else "val/token_accuracy"
         return text_recipe(data, headline) | {
             "task.crf": True,
