@@ -83,7 +83,7 @@ class Run:
 
     def require_writable(self) -> None:
         """Raise a `UserError` where results could not be written, before the work is done."""
-        if self.folder.parent == ZOO:
+        if self.folder.resolve().parent == ZOO.resolve():
             raise UserError(
                 f"{ZOO.name}/{self.folder.name}: belongs to the package, which keeps no results; "
                 f"try: cp -r {shlex.quote(str(self.folder))} my_{self.folder.name}"
@@ -193,7 +193,7 @@ def open_run(folder: str | Path, trust: bool = False) -> Run:
         plain, added = completed(plain, _as_composed_today(folder))
         if not added or all(mistake.problem != MISSING for mistake in error.mistakes):
             raise
-    if folder.parent != ZOO:
+    if folder.resolve().parent != ZOO.resolve():
         print(f"{folder}: older than {', '.join(added)}; read as conf/ has them", file=sys.stderr)
     _import_plugins(folder, plain, trust)
     return Run(folder, checked(plain), plain)
