@@ -52,6 +52,11 @@ def test_what_is_not_defined_is_null_on_the_page(tmp_path: Path) -> None:
     assert [row[-2:] for row in rows] == [["", 0], ["billing", 1], ["billing", 2], ["", 0]]
 
 
+def test_no_class_is_the_weakest_where_all_are_perfect() -> None:
+    perfect = {name: [1.0, 1.0] for name in ("precision", "recall", "f1")}
+    assert not list(Classes(["bad", "good"], [4, 2], perfect, np.diag([4, 2])).weakest())
+
+
 def test_the_matrix_is_drawn_where_it_can_be_read(tmp_path: Path) -> None:
     path = draw_confusion(judged(tmp_path), tmp_path / "panels" / "confusion.png")
     assert path is not None

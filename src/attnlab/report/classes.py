@@ -37,12 +37,12 @@ class Classes:
         return (self.names[other], int(wrong[other])) if wrong[other] else None
 
     def weakest(self) -> Iterator[str]:
-        """A line about the class with the lowest F1, of those that occur."""
+        """A line about the class with the lowest F1, of those that occur, unless all are perfect."""
         f1, recall = self.figures["f1"], self.figures["recall"]
         known = [i for i, count in enumerate(self.gold) if count and np.isfinite(f1[i])]
-        if len(known) < 2:
+        low = min(known, key=lambda i: f1[i], default=0)
+        if len(known) < 2 or f1[low] == 1:
             return
-        low = min(known, key=lambda i: f1[i])
         taken = self.taken_for(low)
         other = f"; {taken[1]} of {self.gold[low]} taken for '{taken[0]}'" if taken else ""
         name = self.names[low]

@@ -98,7 +98,7 @@ def _ngrams(value: Any) -> list[str]:
 
 def _numbers(value: Any, form: Picture | Sound) -> Floats:
     """A picture as few pixels, or a sound as means and deviations of its log-mel bands."""
-    array = form.absent() if value is None else torch.from_numpy(value)
+    array = form.absent() if value is None else torch.tensor(value)
     if isinstance(form, Picture):
         side = 1
         while array.shape[-1] * array.shape[-2] // side**2 > MOST_PIXELS:
