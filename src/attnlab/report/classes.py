@@ -37,7 +37,7 @@ class Classes:
         return (self.names[other], int(wrong[other])) if wrong[other] else None
 
     def weakest(self) -> Iterator[str]:
-        """A line about the class with the lowest F1, of those that occur, unless all are perfect."""
+        """A line about the class that occurs with the lowest F1, unless all are perfect."""
         f1, recall = self.figures["f1"], self.figures["recall"]
         known = [i for i, count in enumerate(self.gold) if count and np.isfinite(f1[i])]
         low = min(known, key=lambda i: f1[i], default=0)
