@@ -91,10 +91,14 @@ def test_the_command_serves_its_page_until_ctrl_c(
             time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # workers of tests ignore it
     visitor = threading.Thread(target=visit)
     visitor.start()
-    assert main([*words, "--page", "--port", str(port)]) == 0
-    visitor.join()
+    try:
+        assert main([*words, "--page", "--port", str(port)]) == 0
+    finally:
+        visitor.join()
+        signal.signal(signal.SIGINT, before)
     ids = [line["id"] for line in lines(output)]
     assert all(f'"id": "{name}"' in pages[0] for name in ids)
     assert f"0 of 2 have a map\n{output}\n" in capsys.readouterr().out

@@ -121,10 +121,6 @@ class Rows(Dataset):
         except (UserError, OSError):  # reported when the data are prepared
             return []
 
-    def _training_share(self) -> float:
-        """Of these rows that are not held out."""
-        return 1 - sum(self.splits.held_out().values())
-
 
 class Files(Rows, kind="files", target=f"{READERS}.texts:FileSource"):
     """A user's own files of texts."""
@@ -174,7 +170,7 @@ class Files(Rows, kind="files", target=f"{READERS}.texts:FileSource"):
         read = self._training_rows()
         texts = [text for each in read if (text := each.get(self.inputs[self.attended]))]
         tags = [each.get(getattr(self.answer, "column", "")) for each in read]
-        return Extent.of(texts, tags, self._training_share()) if texts else None
+        return Extent.of(texts, tags, 1 - sum(self.splits.held_out().values())) if texts else None
 
     @property
     def one_vocabulary(self) -> bool:

@@ -69,9 +69,8 @@ class Media(Rows):
         return self.answers or self.answer.form
 
     def extent(self) -> Extent | None:
-        count = len(self._training_rows())
-        examples = round(self._training_share() * count)
-        return Extent(examples, form=self.input_form) if count else None
+        count, held_out = len(self._training_rows()), sum(self.splits.held_out().values())
+        return Extent(round(count * (1 - held_out)), form=self.input_form) if count else None
 
     @model_validator(mode="after")
     def _answers_beside_media(self) -> Self:
