@@ -20,8 +20,8 @@ DOCUMENTED = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
 
 def overrides() -> list[str]:
     """The documented command's, the experiment left out."""
-    _, _, command = DOCUMENTED.partition("python train.py experiment=reviews ")
-    words = command.partition("```")[0].replace("\\\n", " ").split()
+    _, _, command = DOCUMENTED.partition("python train.py experiment=reviews 'plugins=")
+    words = f"plugins={command}".partition("```")[0].replace("\\\n", " ").split()
     return [word.strip("'") for word in words]
 
 
