@@ -219,7 +219,6 @@ def measured(name: str, data: str, threads: int, steps: int) -> Iterator[tuple[s
             shares.append(products.seconds() / timed(lambda: ours(batch)))  # noqa: B023
         share = statistics.median(shares)
         yield "share of its matrix products", f"{share:.2f}", "", "", judged(0.6, share)
-    if name == "multi30k":
         rounds = [decoded(learner, peer, batch) for batch in islice(loader.val_dataloader(), 3)]
         mine, other = (statistics.median(each) for each in zip(*rounds, strict=True))
         beam = statistics.median(b / a for a, b in rounds)

@@ -1,4 +1,4 @@
-"""What no layer read has no gradient at all, and stands in the report."""
+"""Positions that no layer read have a gradient of exactly zero, and the report names them."""
 
 from __future__ import annotations
 

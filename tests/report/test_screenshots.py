@@ -56,13 +56,18 @@ def screenshots(window: Browser, name: str, folder: Path) -> Iterator[tuple[str,
     html = folder / f"{name}.html"
     html.write_text(PAGES[name](), encoding="utf-8")
     for width in (1280, 400):
-        size = {"width": width, "height": 850, "deviceScaleFactor": 1, "mobile": False}
-        window.devtools("Emulation.setDeviceMetricsOverride", size)
         for shade in ("light", "dark"):
             window.dark(shade == "dark")
-            window.open(html)
-            whole = Image.open(window.picture(folder / "whole.png")).convert("RGB")
-            yield f"{name}-{width}-{shade}", np.asarray(whole.reduce(SMALLER), np.float32)
+            yield f"{name}-{width}-{shade}", screenshot(window, html, width)
+
+
+def screenshot(window: Browser, html: Path, width: int) -> Pixels:
+    """A page in a window of this width, smaller."""
+    size = {"width": width, "height": 850, "deviceScaleFactor": 1, "mobile": False}
+    window.devtools("Emulation.setDeviceMetricsOverride", size)
+    window.open(html)
+    whole = Image.open(window.picture(html.with_suffix(".png"))).convert("RGB")
+    return np.asarray(whole.reduce(SMALLER), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +92,7 @@ def test_a_change_would_be_seen(browser: Browser, tmp_path: Path) -> None:
     html = tmp_path / "text.html"
     _, before = next(pictures)
     html.write_text(html.read_text().replace("<main>", "<main><style>#curves{opacity:0}</style>"))
-    size = {"width": 1280, "height": 850, "deviceScaleFactor": 1, "mobile": False}
-    browser.devtools("Emulation.setDeviceMetricsOverride", size)
-    browser.open(html)
-    whole = Image.open(browser.picture(tmp_path / "changed.png")).convert("RGB")
-    now = np.asarray(whole.reduce(SMALLER), np.float32)
+    now = screenshot(browser, html, 1280)
     assert (np.abs(now - before).max(-1) > UNLIKE).mean() > FEW
 
 

@@ -1,8 +1,8 @@
 """`model=auto`: settings for a user's own files, chosen by the task and the size of the data.
 
 A task's schema gives the recipe (`Task.recipe`); a model that the user names may have another one
-(`Model.recipe`). Its settings are added to the overrides of the
-command. A key that the user sets is left alone. config.yaml records every chosen value.
+(`Model.recipe`). Its settings are added to the overrides of the command. A key that the user sets
+is left alone. config.yaml records every chosen value.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def text_recipe(data: Extent, monitor: str) -> dict[str, Any]:
     number of steps that averaging the weights requires.
     """
     size = 16 if data.examples < 1000 else 32 if data.examples < 20_000 else 64
-    an_epoch = -(-max(data.examples, 1) // size)  # steps
+    an_epoch = data.steps(size)
     until = _until_it_stops_improving(an_epoch, 2500, monitor)
     steps = until["trainer.max_epochs"] * an_epoch
     return until | {
@@ -140,32 +140,31 @@ def text_recipe(data: Extent, monitor: str) -> dict[str, Any]:
 
 
 def sound_recipe(data: Extent, monitor: str) -> dict[str, Any]:
-    """Settings shared by the tasks that hear sounds; `monitor` is the headline figure.
+    """Settings for sounds; `monitor` is the headline figure.
 
-    Sounds are varied in tempo and mixed with one another's noise; bands and frames are left blank.
-    Convolutions of stride two leave a map of few steps.
+    Augmentation changes the tempo, adds white noise, and masks bands and frames (SpecAugment).
+    Convolutions of stride two shorten the map.
     """
-    an_epoch = -(-max(data.examples, 1) // 32)  # steps
-    return _until_it_stops_improving(an_epoch, 1500, monitor) | {
+    size = 32
+    return _until_it_stops_improving(data.steps(size), 1500, monitor) | {
         "dataset.augment.tempo": {"kind": "tempo", "most": 0.1},
         "dataset.augment.noise": {"kind": "mix", "chance": 0.5, "least_snr": 10, "most_snr": 40},
         "model.dropout": 0.2,
         "model.audio.strides": [2, 2],
         "model.audio.blanks.count": 1,
-        "trainer.batches.size": 32,
+        "trainer.batches.size": size,
         "trainer.batches.bucket": 4,
         "trainer.optimizer.lr": 2e-3,
     }
 
 
 def picture_recipe(data: Extent, monitor: str) -> dict[str, Any]:
-    """Settings shared by the tasks that look at pictures; `monitor` is the headline figure.
+    """Settings for pictures; `monitor` is the headline figure.
 
-    Pictures are turned, scaled and shifted a little.
+    Augmentation rotates, scales, shears and shifts them a little.
     """
     size = 32 if data.examples < 5000 else 128
-    an_epoch = -(-max(data.examples, 1) // size)  # steps
-    return _until_it_stops_improving(an_epoch, 1000, monitor) | {
+    return _until_it_stops_improving(data.steps(size), 1000, monitor) | {
         "dataset.augment.affine": {
             "kind": "affine",
             "turn": 10,

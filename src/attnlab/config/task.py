@@ -21,6 +21,10 @@ class Extent(NamedTuple):
     spans: bool = False  # whether tags mark begin and inside of spans (BIO)
     form: Literal["text", "picture", "sound"] = "text"  # of what is attended to
 
+    def steps(self, size: int) -> int:
+        """Steps of an epoch with batches of this size."""
+        return -(-max(self.examples, 1) // size)
+
     @classmethod
     def of(cls, texts: Sequence[Any], answers: Sequence[Any], share: float) -> Extent:
         """Measure the texts and tags of rows, of which a share is used for training."""

@@ -59,7 +59,7 @@ class Prepared:
         self.missing = missing or {}  # share of the examples that lack an input, by its name
         self.count: int | None = None  # of the examples of each split; all where None
         self.training: Sequence[int] | None = None  # places of the training examples; all if None
-        self.tests: Prepared | None = None  # whose test examples stand in for its own
+        self.tests: Prepared | None = None  # its test split replaces the own one
         if not (folder / META).is_file():
             raise UserError(f"{folder}: no prepared data; try: attnlab prepare")
         self.meta = _read_meta(folder)

@@ -35,7 +35,7 @@ class TextStep(ABC):
     """One change of a text."""
 
     def fit(self, codec: Codec, name: str) -> None:
-        """Look at the vocabularies, if need be; `name` is the step's in the config."""
+        """Read what the step needs of the vocabularies; `name` is its key in `dataset.augment`."""
         return
 
     @abstractmethod

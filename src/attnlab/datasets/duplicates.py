@@ -80,11 +80,12 @@ def near_twins(splits: Mapping[str, Iterable[Example]], least: float = LIKE) -> 
         rarest = sorted(runs, key=lambda run: (common[run], run))
         rarest = rarest[: len(runs) - math.ceil(least * len(runs)) + 1]
         if split == "train":
-            near = {other for run in rarest for other in having.get(run, ())}
-            shares = ((_share(runs, texts[other][2]), -other) for other in near)
-            best, other = max((pair for pair in shares if pair[0] < 1), default=(0.0, 0))
-            if best >= least:
-                found.append(NearTwin(name, *texts[-other][:2], best))
+            candidates = sorted({other for run in rarest for other in having.get(run, ())})
+            shares = {other: _share(runs, texts[other][2]) for other in candidates}
+            near = {other: share for other, share in shares.items() if least <= share < 1}
+            if near:
+                closest = max(near, key=near.__getitem__)  # the first of several
+                found.append(NearTwin(name, *texts[closest][:2], near[closest]))
         for run in rarest:
             having.setdefault(run, []).append(number)
     return found
@@ -103,7 +104,7 @@ def _runs(example: Example) -> frozenset[str]:
 def _runs_of(value: Any) -> Iterator[str]:
     if not isinstance(value, list):
         return
-    words = bare(value).split()
+    words = _bare(value).split()
     for start in range(max(1, len(words) - RUN + 1)):
         yield " ".join(words[start : start + RUN])
 
@@ -120,10 +121,10 @@ def content(example: Example) -> str:
 def _bytes(value: Any) -> bytes:
     if isinstance(value, np.ndarray):
         return f"{value.shape}".encode() + np.ascontiguousarray(value).tobytes()
-    return (bare(value) or _joined(value)).encode()
+    return (_bare(value) or _joined(value)).encode()
 
 
-def bare(value: Any) -> str:
+def _bare(value: Any) -> str:
     """The letters and digits of a text, small, with a space between words."""
     return NO_WORD.sub(" ", _joined(value).lower()).strip()
 

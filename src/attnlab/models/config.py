@@ -198,7 +198,7 @@ class HuggingFace(Model, kind="hf", target="attnlab.models.hf:HuggingFace"):
     ) -> dict[str, Any]:
         """A few epochs, in which what was trained before learns slowly and what is new does not."""
         size = 16 if data.examples < 1000 else 32
-        an_epoch = -(-max(data.examples, 1) // size)  # steps
+        an_epoch = data.steps(size)
         epochs = min(20, max(3, round(600 / an_epoch)))
         slow = model["tuning"]["kind"] in ("full", "layers")
         kept = ("trainer.checkpoints.monitor", "trainer.checkpoints.mode")

@@ -12,9 +12,8 @@ from torch.utils.hooks import RemovableHandle
 from attnlab.attention.mask import Mask
 from attnlab.attention.taps import Tap
 from attnlab.data.batch import Batch, Padded
-from attnlab.objectives.terms import States
+from attnlab.objectives.terms import ACTIVATIONS, States
 
-SELECTOR = "activations"
 MASKED = -1e9  # logarithm of the weight of a masked key
 
 
@@ -226,4 +225,4 @@ class StateTap(ReadingTap):
 
 def tapped(model: nn.Module, selector: str) -> Tap | ActivationTap:
     """The tap of the map that a selector names."""
-    return ActivationTap(model) if selector == SELECTOR else Tap(model, selector)
+    return ActivationTap(model) if selector == ACTIVATIONS else Tap(model, selector)

@@ -26,7 +26,7 @@ class Taken:
 
     numbers: int = 0
     all_numbers: int = 0
-    units: int = 0  # rows that were matched by what they stand for
+    units: int = 0  # embedding and output rows that were matched by unit or label
     all_units: int = 0
     new: list[str] = field(default_factory=list)  # parameters without a counterpart
     unfit: list[str] = field(default_factory=list)  # name and both shapes
@@ -87,7 +87,7 @@ def _copy_rows(
     given: Sequence[Hashable],
     taken: Taken,
 ) -> None:
-    """Rows that stand for the same."""
+    """Copy the rows of units and labels that both models have."""
     if values.shape[1:] != there.shape[1:]:
         taken.unfit.append(_both_shapes(name, values, there))
         return
@@ -102,7 +102,7 @@ def _copy_rows(
 
 
 def _row_names(model: nn.Module, codec: Codec) -> dict[str, Sequence[Hashable]]:
-    """What the rows of parameters stand for: units of a text, labels, affixes."""
+    """The unit, label or affix that each row belongs to, by the parameter's name."""
     answers = codec.answers.vocabulary
     outside = answers.units if answers is not None else getattr(codec.answers, "labels", [])
     inside: dict[str, Sequence[Hashable]] = {}  # by the number of the embedder

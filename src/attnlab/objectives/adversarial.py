@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from attnlab.attention.taps import Intervention
 from attnlab.data.batch import Batch
 from attnlab.objectives.answers import divergence
-from attnlab.objectives.terms import AnswerTerm, StepView, TermLoss
+from attnlab.objectives.terms import AnswerTerm, StepView, TermLoss, changed_embeddings
 
 INPUTS = "inputs"
 SMALLEST = 1e-12  # of a norm that is divided by
@@ -73,13 +73,11 @@ class Adversarial(AnswerTerm):
     def _disturbed(self, model: nn.Module, noise: Noise) -> Iterator[None]:
         """While open, forward passes of the model are those with the noise."""
         noise.begin()
-        with ExitStack() as stack:
-            if self.where == INPUTS:
-                for embedder in _embedders(model):
-                    hook = embedder.register_forward_hook(noise.on_embeddings)
-                    stack.callback(hook.remove)
-            else:
-                stack.enter_context(Intervention(model, self.where, noise.on_weights))
+        if self.where == INPUTS:
+            change = changed_embeddings(_embedders(model), noise.on_embeddings)
+        else:
+            change = Intervention(model, self.where, noise.on_weights)
+        with change:
             yield
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Any, Protocol
 
 import torch
@@ -13,9 +12,14 @@ from torch.nn import functional as F
 from attnlab.attention.taps import Tap, sites
 from attnlab.data.batch import Batch
 from attnlab.errors import UserError
-from attnlab.objectives.terms import AnswerTerm, StepView, Term, TermLoss
-
-ACTIVATIONS = "activations"  # selects the states that are attended to, as if they were a map
+from attnlab.objectives.terms import (
+    ACTIVATIONS,
+    AnswerTerm,
+    StepView,
+    Term,
+    TermLoss,
+    changed_embeddings,
+)
 
 
 class TaskLoss(AnswerTerm):
@@ -171,9 +175,10 @@ def reinforce_loss(
 
 
 class SimCse(Term):
-    """Each example is told from the others of its batch by a second pass with other dropout.
+    """Contrastive loss without labels (Gao et al. 2021).
 
-    An example's vector is the mean of its states. Needs no labels (Gao et al. 2021).
+    Two passes of an example with different dropout are a positive pair, the other examples of the
+    batch negatives. An example's vector is the mean of its states.
     """
 
     def __init__(self, *, temperature: float) -> None:
@@ -216,9 +221,7 @@ class Mixup(AnswerTerm):
             return memory._replace(values=mixed, mask=memory.mask | memory.mask[order])
 
         reader: Any = view.model.reader
-        with ExitStack() as stack:
-            for embedder in reader.embedders:
-                stack.callback(embedder.register_forward_hook(mix).remove)
+        with changed_embeddings(reader.embedders, mix):
             scores = view.run_again()
         sums, counts = view.task.losses(scores, view.batch)
         others, _ = view.task.losses(scores, view.batch.select(order))

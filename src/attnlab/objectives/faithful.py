@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from attnlab.attention.taps import MAP_CHANGES, Intervention
 from attnlab.errors import UserError
-from attnlab.objectives.terms import AnswerTerm, StepView, TermLoss
+from attnlab.objectives.terms import AnswerTerm, StepView, TermLoss, changed_embeddings
 
 
 class MarginTerm(AnswerTerm):
@@ -83,11 +83,8 @@ class MarkedUnits(MarginTerm):
         def blend(module: nn.Module, inputs: Any, memory: Any) -> Any:
             return memory._replace(values=blank + kept * (memory.values - blank))
 
-        hook = reader.embedder.register_forward_hook(blend)
-        try:
+        with changed_embeddings([reader.embedder], blend):
             yield
-        finally:
-            hook.remove()
 
     @abstractmethod
     def kept(self, marked: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ the forward pass. A term of your own is a class and a YAML:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -24,6 +25,8 @@ from torch import Tensor, nn
 from attnlab.data.batch import Batch
 from attnlab.data.target_batch import TargetBatch
 from attnlab.errors import UserError
+
+ACTIVATIONS = "activations"  # selects the states that are attended to, as if they were a map
 
 
 class Schedule(Protocol):
@@ -86,6 +89,19 @@ class OpenTap(Protocol):
     def log_weights(self) -> Tensor: ...
 
 
+@contextmanager
+def changed_embeddings(
+    embedders: Iterable[nn.Module], change: Callable[[nn.Module, Any, Any], Any]
+) -> Iterator[None]:
+    """While open, a forward hook changes the `Memory` that each embedder returns."""
+    hooks = [embedder.register_forward_hook(change) for embedder in embedders]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 class States(NamedTuple):
     """What a model makes of its input before it answers."""
 
@@ -100,7 +116,7 @@ class TeacherView:
 
     scores: Any  # as `task.run` returns them
     targets: Mapping[str, TargetBatch]  # its maps in place of gold, by site
-    states: States | None = None  # where they are asked for
+    states: States | None = None  # set if the student's view has them
 
 
 class Teacher(Protocol):
@@ -124,7 +140,7 @@ class StepView:
     taps: Mapping[str, Any]  # open taps by site, of the sites that terms asked for
     step: int  # optimizer steps so far
     teacher: Teacher | None = None
-    states: States | None = None  # where a term asks for them
+    states: States | None = None  # set if a term has `uses_states`
 
     def log_map(self, site: str) -> Tensor:
         """Log-weights of a site, batch x heads x queries x keys; the rows are those of gold."""
@@ -173,7 +189,7 @@ class Term(nn.Module, ABC):
 
     weight: float = 1.0
     schedule: Schedule = Constant()
-    uses_states: ClassVar[bool] = False  # whether it looks at `StepView.states`
+    uses_states: ClassVar[bool] = False  # whether `StepView.states` is recorded for it
 
     def weight_at(self, step: int) -> float:
         """The factor of this term at a training step."""

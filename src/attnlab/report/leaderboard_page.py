@@ -32,6 +32,7 @@ MEANINGS = {
 def page(board: Leaderboard, title: str, command: Sequence[str], folder: Path) -> str:
     """The whole file, to be written into the folder."""
     parts = {
+        "allowed": "script-src 'unsafe-inline'; img-src data:",
         "style": asset("explorer/style.css") + asset("leaderboard.css"),
         "script": asset("leaderboard.js"),
         "title": escape(title),

@@ -72,13 +72,12 @@ def page(title: str, runs: Sequence[ReportedRun], differences: Sequence[Differen
         "differences": [asdict(difference) for difference in differences],
         "examples": _examples(runs),
     }
-    # `<` could end the script element or open a comment in it.
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     parts = {
+        "allowed": "script-src 'unsafe-inline'; img-src data: blob:; media-src data:",
         "style": asset("explorer/style.css"),
         "script": "\n".join(asset(f"explorer/{name}.js") for name in SCRIPTS),
         "title": html.escape(title),
-        "data": text,
+        "data": in_script(json.dumps(data, ensure_ascii=False, separators=(",", ":"))),
     }
     return fill_template("explorer/page.html", parts)
 
@@ -88,9 +87,18 @@ def asset(name: str) -> str:
     return (files("attnlab.report") / name).read_text(encoding="utf-8")
 
 
+def in_script(text: str) -> str:
+    """JSON as the content of a script element, which `<` could end, or open a comment in."""
+    return text.replace("<", "\\u003c")
+
+
 def fill_template(template: str, parts: Mapping[str, str]) -> str:
-    """A template with each {{name}} replaced in this order; only the last may hold any text."""
-    whole = asset(template)
+    """A template with each {{name}} replaced in this order; only the last may hold any text.
+
+    {{head}} is the head that all pages share: `style`, `title`, and in `allowed` what the page may
+    load or run beside its style.
+    """
+    whole = asset(template).replace("{{head}}", asset("head.html"))
     for name, part in parts.items():
         whole = whole.replace(f"{{{{{name}}}}}", part)
     return whole

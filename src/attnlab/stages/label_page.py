@@ -24,13 +24,14 @@ from attnlab.data.example import Example
 from attnlab.data.target import IDENTITY
 from attnlab.errors import UserError
 from attnlab.report.examples import attended_content, queries_of
-from attnlab.report.page import asset, fill_template
+from attnlab.report.page import asset, fill_template, in_script
 from attnlab.report.rendering import sound_address
 from attnlab.text_files import write_whole
 
 HOST = "127.0.0.1"
 LONGEST = 1 << 20  # bytes of one change
 CHANGED = ("answer", "map", "seconds")
+ALLOWED = "script-src 'unsafe-inline'; img-src data:; media-src data:; connect-src 'self'"
 SCRIPTS = ("explorer/theme.js", "explorer/svg.js", "labelling.js")
 
 
@@ -86,18 +87,19 @@ class LabelFile:
         kind = "picture" if content["picture"] else "sound" if content["spectrum"] else "text"
         sound: Any = self.codec.inputs[example.attended]
         value: Any = example.inputs[example.attended]
-        whole = self.codec.answers.whole and example.answer is None
         return content | {
             "kind": kind,
             "keys": content["keys"] if kind == "text" else [],
-            "rows": [""] if whole else self._rows(example),
+            "rows": self._rows(example),
             "frames": len(content["spectrum"][0]) if kind == "sound" else 0,
             "sound": sound_address(value, sound.sample_rate) if kind == "sound" else None,
         }
 
     def _rows(self, example: Example) -> list[str]:
         """Of the gold map; none where they are words of an answer that nobody has written yet."""
-        return [] if example.answer is None else queries_of(example, self.codec)
+        if example.answer is None:
+            return [""] if self.codec.answers.whole else []
+        return queries_of(example, self.codec)
 
 
 def _lines(path: Path) -> list[str]:
@@ -135,10 +137,11 @@ class LabelServer(ThreadingHTTPServer):
             "next": self.following,
         }
         parts = {
+            "allowed": ALLOWED,
             "style": asset("explorer/style.css") + asset("labelling.css"),
             "script": "\n".join(asset(name) for name in SCRIPTS),
             "title": html.escape(f"Where to look: {file.path.name}"),
-            "data": json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),
+            "data": in_script(json.dumps(data, ensure_ascii=False)),
         }
         return fill_template("labelling.html", parts)
 

@@ -83,7 +83,7 @@ class Run:
 
     def require_writable(self) -> None:
         """Raise a `UserError` where results could not be written, before the work is done."""
-        if self.folder.resolve().parent == ZOO.resolve():
+        if is_of_zoo(self.folder):
             raise UserError(
                 f"{ZOO.name}/{self.folder.name}: belongs to the package, which keeps no results; "
                 f"try: cp -r {shlex.quote(str(self.folder))} my_{self.folder.name}"
@@ -158,6 +158,11 @@ def zoo_models() -> list[Path]:
     return sorted(path.parent for path in ZOO.glob("*/config.yaml"))
 
 
+def is_of_zoo(folder: Path) -> bool:
+    """Whether a run's folder is one of the package's own."""
+    return folder.resolve().parent == ZOO.resolve()
+
+
 def existing_run(name: str | Path) -> Path:
     """The same; raises a `UserError` where there is no run, with one that is spelt like it."""
     folder = run_folder(name)
@@ -193,7 +198,7 @@ def open_run(folder: str | Path, trust: bool = False) -> Run:
         plain, added = completed(plain, _as_composed_today(folder))
         if not added or all(mistake.problem != MISSING for mistake in error.mistakes):
             raise
-    if folder.resolve().parent != ZOO.resolve():
+    if not is_of_zoo(folder):
         print(f"{folder}: older than {', '.join(added)}; read as conf/ has them", file=sys.stderr)
     _import_plugins(folder, plain, trust)
     return Run(folder, checked(plain), plain)

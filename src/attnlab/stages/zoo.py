@@ -107,9 +107,7 @@ def pack(run: Run, folder: Path) -> Path:
     best = run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
     content, trained = read_checkpoint(best), TrainedRun(run)
     prepared, weights = trained.prepared, content["state_dict"]
-    if (
-        run.config.model.tuning.kind != "full"
-    ):  # what was trained beside other weights is merged with them
+    if run.config.model.tuning.kind != "full":  # with what was trained beside them merged in
         weights = trained.learner.state_dict()
     draft = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(draft, ignore_errors=True)

@@ -69,7 +69,7 @@ static void NAME(forward_block)(const Lists *l, long problem, long block, const 
     k += problem / l->group * l->keys * width;
     v += problem / l->group * l->keys * vwidth;
     out += (problem * l->queries + from) * vwidth;
-    NAME(transpose)(q, width, rows, width, size, (REAL)(l->scale * 1.4426950408889634074), query);
+    NAME(transpose)(q, width, rows, width, size, (REAL)(l->scale * LOG2E), query);
     memset(out, 0, sizeof(REAL) * rows * vwidth);
     for (long i = 0; i < size; i++) most[i] = LOWEST, total[i] = 0;
     const int *ends = list(l, problem, block);
@@ -163,7 +163,7 @@ static void NAME(backward_block)(const Lists *l, long problem, long block, const
     k += (problem / l->group * l->keys + from) * width, dk += (problem / l->group * l->keys + from) * width;
     v += (problem / l->group * l->keys + from) * vwidth, dv += (problem / l->group * l->keys + from) * vwidth;
     for (long i = 0; i < MOST; i++) once[i] = 1;
-    NAME(transpose)(k, width, count, width, size, (REAL)(l->scale * 1.4426950408889634074), key);
+    NAME(transpose)(k, width, count, width, size, (REAL)(l->scale * LOG2E), key);
     NAME(transpose)(v, vwidth, count, vwidth, size, 1, value);
     for (long each = problem; each < problem + l->group; each++) {
         int none;

@@ -8,8 +8,6 @@
 
 #else
 
-#define LOG2E ((REAL)1.4426950408889634074)
-
 /* The last numbers of a row as a vector, filled up. */
 INLINE VEC NAME(tail)(const REAL *from, long count, REAL filling)
 {
@@ -36,8 +34,8 @@ void NAME(choice_sums)(const REAL *scores, long choices, long first, long last, 
         REAL most = high[0], total = 0, under = 0;
         for (long lane = 1; lane < WIDE; lane++) most = high[lane] > most ? high[lane] : most;
         for (long c = 0; c < full; c += WIDE)
-            below += NAME(power)((NAME(load)(x + c) - most) * LOG2E);
-        below += NAME(power)((rest - most) * LOG2E);
+            below += NAME(power)((NAME(load)(x + c) - most) * (REAL)LOG2E);
+        below += NAME(power)((rest - most) * (REAL)LOG2E);
         for (long lane = 0; lane < WIDE; lane++) total += all[lane], under += below[lane];
         top[row] = most, powers[row] = under, sum[row] = total;
     }
@@ -53,14 +51,12 @@ void NAME(choice_slopes)(const REAL *scores, long choices, long first, long last
         const REAL *x = scores + row * choices, all = total[row], factor = weight[row];
         REAL *to = gradient + row * choices;
         for (long c = 0; c < full; c += WIDE) {
-            const VEC p = NAME(power)((NAME(load)(x + c) - all) * LOG2E);
+            const VEC p = NAME(power)((NAME(load)(x + c) - all) * (REAL)LOG2E);
             NAME(store)(to + c, (p - spread) * factor);
         }
-        const VEC rest = NAME(power)((NAME(tail)(x + full, left, FORBIDDEN) - all) * LOG2E);
+        const VEC rest = NAME(power)((NAME(tail)(x + full, left, FORBIDDEN) - all) * (REAL)LOG2E);
         for (long lane = 0; lane < left; lane++) to[full + lane] = (rest[lane] - spread) * factor;
     }
 }
-
-#undef LOG2E
 
 #endif

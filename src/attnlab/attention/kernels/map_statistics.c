@@ -43,7 +43,7 @@ static void NAME(statistics_block)(const Maps *m, const REAL *q, const REAL *k,
     }
     const long keys = m->causal && last < m->keys ? last + 1 : m->keys;
     NAME(transpose)(q + from * m->q_row, m->q_row, rows, m->width, size,
-                    (REAL)(m->scale * 1.4426950408889634074), query);
+                    (REAL)(m->scale * LOG2E), query);
     NAME(gemm)(keys, size, m->width, k, m->k_row, 1, query, size, logits, size, NULL);
     for (long j = 0; open && j < keys; j++)
         for (long i = 0; i < rows; i++)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define LANES 16
+#define LOG2E 1.4426950408889634074
 #define INLINE static inline __attribute__((always_inline))
 
 #if defined(__AVX512F__)
