@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch.nn import functional as F
 
 from attnlab.attention.mask import Mask
 from attnlab.attention.taps import Tap
-from attnlab.data.batch import Batch
+from attnlab.data.batch import Batch, collate
 from attnlab.errors import UserError
 from attnlab.objectives.answers import (
     MovingBaseline,
@@ -22,6 +24,8 @@ from attnlab.training.evaluator import Evaluator
 from attnlab.training.learner import Learner
 from tests.attention.mechanisms import attention, inputs, named
 from tests.models.building import built, small_config, texts
+from tests.objectives.test_faithful import learner as classifier
+from tests.objectives.test_faithful import sentences
 
 
 def learner(*overrides: str) -> tuple[Learner, Batch]:
@@ -147,6 +151,33 @@ def test_reinforce_has_the_gradient_of_the_expected_reward() -> None:
     baseline = MovingBaseline()
     (found,) = torch.autograd.grad(reinforce_loss(tap, got, baseline), parameter)
     torch.testing.assert_close(found, exact, atol=0.02, rtol=0.1)
+
+
+def test_examples_without_a_label_have_no_reward() -> None:
+    """One that nobody labelled moves neither the baseline nor the gradient."""
+    words = ("attention=reinforce", "attention.dropout=0")
+    module, batch = classifier(*words)
+    whole = [replace(e, answer=None) if i == 2 else e for i, e in enumerate(sentences())]
+    codec = module.task.codec
+    batch = collate([codec.encode(example, i) for i, example in enumerate(whole)])
+    known = collate([codec.encode(e, i) for i, e in enumerate(whole) if e.answer is not None])
+    term = module.terms["reinforce"]
+    assert term.count(batch, module.task) == term.count(known, module.task) == 3
+    found = []
+    for each in (batch, known):
+        view, _ = module._view(each)
+        term.baseline = MovingBaseline()
+        loss = term(view)
+        reward = -view.sums[view.counts > 0]
+        assert loss.count == 3
+        found.append(float(term.baseline.mean))
+        assert found[-1] == pytest.approx(float(reward.mean()))
+        drawn = log_probability(view.taps["pooling"])[view.counts > 0]
+        expected = -((reward - reward.mean()) * drawn).sum()
+        torch.testing.assert_close(loss.total, expected)
+    nobody = collate([codec.encode(replace(e, answer=None), 0) for e in whole])
+    view, _ = module._view(nobody)
+    assert term(view).total == term(view).count == 0
 
 
 def test_query_mask_leaves_queries_out() -> None:

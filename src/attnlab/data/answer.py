@@ -85,6 +85,10 @@ class Answer(ABC):
         """How many rows the gold map of an encoded answer has."""
         return 1
 
+    def annotation(self, text: str, words: Sequence[str]) -> Any:
+        """A predicted answer as `dataset.annotations` reads it, of what `text` gives of it."""
+        return text
+
     def decisions(self, answer: Any) -> list[str]:
         """The names of the decisions that an encoded answer consists of."""
         return [self.text(answer)]

@@ -33,7 +33,8 @@ class Reinforce(Term):
     """The gradient of sampled maps: an example's reward is its task loss, negated.
 
     Score-function estimate with a moving baseline (Williams 1992; Xu et al. 2015). Applies to the
-    sites whose normalizer samples keys without a gradient of its own.
+    sites whose normalizer samples keys without a gradient of its own. An example without a label
+    has no reward, and is left out.
     """
 
     def __init__(self) -> None:
@@ -50,13 +51,18 @@ class Reinforce(Term):
     def sites(self) -> Sequence[str]:
         return self.sampled
 
-    def count(self, batch: Batch, task: Any) -> Tensor:
-        return torch.tensor(len(batch))
+    def count(self, batch: Batch, task: Any) -> Tensor | None:
+        counts = task.counts(batch)
+        return None if counts is None else (counts > 0).sum()
 
     def forward(self, view: StepView) -> TermLoss:
-        reward = -view.sums.detach() / view.counts.clamp_min(1)  # batch
-        losses = [reinforce_loss(view.taps[site], reward, self.baseline) for site in self.sampled]
-        count = torch.tensor(len(reward), device=reward.device)
+        known = view.counts > 0  # batch
+        reward = -view.sums.detach()[known] / view.counts[known]
+        count = known.sum()
+        if not count:
+            return TermLoss(view.sums.sum() * 0, count)
+        taps = (view.taps[site] for site in self.sampled)
+        losses = [reinforce_loss(tap, reward, self.baseline, known) for tap in taps]
         return TermLoss(torch.stack(losses).sum() * count, count)
 
 
@@ -164,14 +170,15 @@ def log_probability(tap: Tap, query_mask: Tensor | None = None) -> Tensor:
 
 
 def reinforce_loss(
-    tap: Tap, reward: Tensor, baseline: Baseline, query_mask: Tensor | None = None
+    tap: Tap, reward: Tensor, baseline: Baseline, known: Tensor | None = None
 ) -> Tensor:
     """-(reward - baseline) log p(drawn), whose gradient is that of the expected reward.
 
-    `reward` (batch) is higher where what was drawn served better.
+    `reward` is higher where what was drawn served better; `known` (batch) says whose it is.
     """
-    reward = reward.detach()
-    return -((reward - baseline(reward)) * log_probability(tap, query_mask)).mean()
+    reward, drawn = reward.detach(), log_probability(tap)
+    drawn = drawn if known is None else drawn[known]
+    return -((reward - baseline(reward)) * drawn).mean()
 
 
 class SimCse(Term):

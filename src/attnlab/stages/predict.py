@@ -94,7 +94,7 @@ def answer(runs: Sequence[Run], chosen: argparse.Namespace) -> None:
         ):
             faults += bool(request.problem)
             if chosen.as_annotations:
-                line = as_annotation(request, predictions)
+                line = as_annotation(request, predictions, prepared.codec)
             else:
                 line = as_json(request, predictions, prepared, chosen.maps)
             print(json.dumps(line, ensure_ascii=False), file=file)

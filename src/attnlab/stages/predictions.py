@@ -236,13 +236,20 @@ def as_json(
     return line | {"predictions": [_described(each, aligned, with_map) for each in answers]}
 
 
-def as_annotation(request: Request, answers: Sequence[PredictedAnswer]) -> dict[str, Any]:
+def as_annotation(
+    request: Request, answers: Sequence[PredictedAnswer], codec: Codec
+) -> dict[str, Any]:
     """A line of `dataset.annotations` in which the best answer takes the place of gold."""
     line: dict[str, Any] = {"id": request.id}
     if not answers or request.example is None:
         return line
-    sequence = isinstance(request.example.answer, list)
-    return line | {"answer": answers[0].words if sequence else answers[0].text}
+    answer = codec.answers.annotation(answers[0].text, answers[0].words)
+    if not codec.answers.accepts(answer):
+        raise UserError(
+            f"--as-annotations: answers of form '{codec.form}' have no such lines; "
+            "allowed: item, label, numbers, units"
+        )
+    return line | {"answer": answer}
 
 
 def _described(answer: PredictedAnswer, aligned: bool, with_map: bool) -> dict[str, Any]:

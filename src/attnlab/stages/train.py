@@ -93,6 +93,7 @@ def train(
     data = PreparedData(prepared, config.dataset, settings, config.seed)
     learner = build_learner(run, prepared, data.total_steps())
     _require_monitored(settings.checkpoints.monitor, learner)
+    learner.task.see_answers(item.answer for item in data.split("train"))
     learner.teacher = load_teacher(run, data)
     history = History(run.folder / "history")
     checkpoint = _checkpoint_to_resume(run, learner, prepared, [history, *loggers])

@@ -100,6 +100,10 @@ class Task(ABC):
 
     # Training
 
+    def see_answers(self, answers: Iterable[Tensor]) -> None:
+        """Called before training with the encoded answers of its examples; empty where unknown."""
+        return
+
     def run(self, model: nn.Module, batch: Batch) -> Any:
         """The model's scores of a batch, as losses and metrics need them."""
         return model(batch)
@@ -109,10 +113,8 @@ class Task(ABC):
         """Each example's loss, summed over what it predicts, and its count: both batch."""
 
     def counts(self, batch: Batch) -> Tensor | None:
-        """The counts of `losses`, where they are known before a forward pass.
-
-        Where gradients accumulate, losses are then divided by the counts of all their batches.
-        """
+        """The counts of `losses`, where they are known before a forward pass: where gradients
+        accumulate, losses are then divided by those of all their batches."""
         return None
 
     def loss(self, scores: Any, batch: Batch) -> Tensor:
@@ -198,8 +200,7 @@ class Task(ABC):
     ) -> dict[str, tuple[Any, Tensor]]:
         """Scores and answers by name of what is uninformed, simple, or all-knowing.
 
-        `scores` are the model's; `examples` are those of the batch. Controls of maps are
-        elsewhere.
+        `scores` are the model's; `examples` are those of the batch.
         """
         return {}
 

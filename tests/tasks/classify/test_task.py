@@ -33,6 +33,16 @@ def test_balanced_labels_weigh_alike_and_an_example_weighs_one_in_the_mean(weigh
     assert counts.tolist() == [1] * 4
 
 
+def test_labels_that_training_withholds_are_not_balanced() -> None:
+    """Of four examples with a common label training has one."""
+    config = small_config("task=classify", "task.class_weights=balanced")
+    _, batch, codec = built(config, examples([*RARE[:1] * 4, RARE[-1]]))
+    task = config.task.build(codec)
+    seen = [item if i in (0, 4) else item[:0] for i, item in enumerate(batch.answer.values)]
+    task.see_answers(seen)
+    assert task.weights.tolist() == [1.0, 1.0]
+
+
 def test_counts_are_kept_with_the_labels() -> None:
     label = Label(["x", "y", "z"], counts=[3, 1, 0])
     again = Label.from_plain(json.loads(json.dumps(label.describe())))

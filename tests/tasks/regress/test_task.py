@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,8 @@ from attnlab.data.batch import Batch, collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.explain.subject import Subject
+from attnlab.stages.predictions import PredictedAnswer, as_annotation
+from attnlab.stages.requests import Request
 from attnlab.tasks.regress.task import Regress
 from tests.models.building import built, small_config
 
@@ -36,6 +39,16 @@ def test_losses_are_of_standardized_numbers(loss: str, expected: float) -> None:
     assert float(regress.loss(scores, batch)) == pytest.approx(0, abs=1e-9)
     assert float(regress.loss(scores + 3, batch)) == pytest.approx(expected, rel=1e-5)
     assert regress.losses(scores, batch)[1].tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("answer", [[1.5, -300.0], [2500.0]])
+def test_an_answer_is_a_line_of_annotations_in_numbers(answer: list[float]) -> None:
+    regress, _ = task(answers=[answer, answer])
+    request = Request("x", examples([answer])[0])
+    said = PredictedAnswer(regress.numbers.text(answer), None, np.ones((1, 3), np.float32), [], [])
+    line = as_annotation(request, [said], regress.codec)["answer"]
+    assert line == (answer if len(answer) > 1 else answer[0])
+    assert regress.numbers.accepts(line)
 
 
 def test_one_number_needs_no_list_and_equal_answers_no_spread() -> None:

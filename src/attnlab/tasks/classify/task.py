@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, Unpack
 
 import torch
@@ -118,6 +119,13 @@ class Classify(OneChoice):
         output = nn.Linear(context.builder.dim, len(self.label.labels))
         members = self.label.members if self.label.merges else None
         return Classifier(context, output, self.hops, members)
+
+    def see_answers(self, answers: Iterable[Tensor]) -> None:
+        """Balance the labels that training has, where some are withheld, corrected or added."""
+        if self.weights is not None:
+            found = Counter(int(answer[0]) for answer in answers if len(answer))
+            counts = [found[number] for number in range(len(self.label.labels))]
+            self.weights = torch.tensor(replace(self.label, counts=counts).balanced_weights())
 
     def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         sums, counts = super().losses(scores, batch)

@@ -51,6 +51,9 @@ class Units(UnitAnswer):
     def text(self, answer: Sequence[int]) -> str:
         return self.vocabulary.joint.join(self.vocabulary.decode(answer))
 
+    def annotation(self, text: str, words: Sequence[str]) -> list[str]:
+        return list(words)
+
     def decisions(self, answer: Sequence[int]) -> list[str]:
         return [self.vocabulary.units[number] for number in answer]
 

@@ -42,6 +42,10 @@ class Numbers(Answer):
     def text(self, answer: Sequence[float]) -> str:
         return " ".join(f"{number:.4g}" for number in answer)
 
+    def annotation(self, text: str, words: Sequence[str]) -> float | list[float]:
+        numbers = [float(number) for number in text.split()]
+        return numbers[0] if len(numbers) == 1 else numbers
+
     def __len__(self) -> int:
         return len(self.means)
 
