@@ -9,10 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+from attnlab.data.batch import Batch
+from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.errors import UserError
-from attnlab.models.tuning import LoraLinear, body, merge, trained_parameters, untuned_names
+from attnlab.models.transfer import start_from
+from attnlab.models.tuned_layers import AdapterLinear, LoraLinear, Prefix
+from attnlab.models.tuning import body, lasting_names, merge, trained_parameters, untuned_names
 from attnlab.training.optimizers import parameter_groups
+from tests.attention.mechanisms import attention, inputs, named
 from tests.models import pretrained
 from tests.models.building import built, small_config, texts
 from tests.models.test_hf import classifier, writer
@@ -23,6 +28,10 @@ TRANSFORMER = ("task=generate", "model=transformer", "attention=multihead")
 def transformer(tuning: str, *more: str) -> tuple[nn.Module, object]:
     config = small_config(*TRANSFORMER, f"model/tuning={tuning}", *more)
     return built(config, texts([3, 2], [4, 6]))[:2]
+
+
+def with_codec(tuning: str) -> tuple[nn.Module, Batch, Codec]:
+    return built(small_config(*TRANSFORMER, f"model/tuning={tuning}"), texts([3, 2], [4, 6]))
 
 
 def trained(model: nn.Module) -> list[str]:
@@ -57,7 +66,7 @@ def test_bitfit_trains_biases() -> None:
     assert all("bias" in name for name in trained(model))
 
 
-@pytest.mark.parametrize("tuning", ["head", "bitfit", "lora"])
+@pytest.mark.parametrize("tuning", ["head", "bitfit", "lora", "adapters", "prefix"])
 def test_the_head_is_trained_whole(folders: dict[str, Path], tuning: str) -> None:
     model, _, _ = classifier(folders["bert"], f"model/tuning={tuning}")
     inside = {p for part in body(model) for p in part.parameters()}
@@ -70,10 +79,19 @@ def test_what_has_no_head_is_not_tuned_by_its_head() -> None:
         transformer("head")
 
 
-def test_lora_needs_layers_that_it_knows() -> None:
-    config = small_config("task=generate", "model=recurrent", "model/tuning=lora")
-    with pytest.raises(UserError, match=r"^model\.tuning: 'lora' finds no attention"):
+@pytest.mark.parametrize(
+    ("tuning", "said"), [("lora", "no attention with"), ("adapters", "no feed-forward block")]
+)
+def test_what_is_tuned_has_to_be_there(tuning: str, said: str) -> None:
+    config = small_config("task=generate", "model=recurrent", f"model/tuning={tuning}")
+    with pytest.raises(UserError, match=rf"^model\.tuning: '{tuning}' finds {said}"):
         built(config, texts([3, 2], [4, 6]))
+
+
+def test_a_prefix_needs_queries_that_do_not_wait_for_one_another() -> None:
+    config = small_config("task=classify", "model=recurrent", "model/tuning=prefix")
+    with pytest.raises(UserError, match=r"^model\.tuning: 'prefix' finds no attention"):
+        built(config, [Example(str(i), {"text": ["a"]}, label) for i, label in enumerate("xy")])
 
 
 def test_lora_starts_with_the_untuned_answers_and_merges_into_its_own() -> None:
@@ -88,6 +106,96 @@ def test_lora_starts_with_the_untuned_answers_and_merges_into_its_own() -> None:
     torch.testing.assert_close(tuned(batch), before)
     assert {*tuned.state_dict()} == {*whole.state_dict()}
     assert not any(isinstance(module, LoraLinear) for module in tuned.modules())
+
+
+STAYING = {"adapters": AdapterLinear, "prefix": Prefix}
+
+
+@pytest.mark.parametrize("tuning", STAYING)
+def test_adapters_and_prefixes_start_with_the_untuned_answers_and_stay(tuning: str) -> None:
+    whole, batch = transformer("full")
+    tuned, _ = transformer(tuning)
+    torch.testing.assert_close(tuned(batch), whole(batch))
+    added = {*tuned.state_dict()} - {*whole.state_dict()}
+    assert added and added <= {*trained(tuned)}
+    assert lasting_names(tuned) == added and not lasting_names(whole)
+    assert 0 < trained_parameters(tuned) < trained_parameters(whole) / 2
+    before = moved(tuned)(batch)
+    assert not torch.allclose(before, whole(batch), atol=1e-3)
+    merge(tuned)
+    assert torch.equal(tuned(batch), before)
+    again, _ = transformer(tuning)
+    again.load_state_dict(tuned.state_dict())
+    torch.testing.assert_close(again(batch), before)
+    assert any(isinstance(module, STAYING[tuning]) for module in tuned.modules())
+
+
+def test_an_adapter_is_the_formula() -> None:
+    layer, inputs = nn.Linear(6, 5), torch.randn(2, 6)
+    adapted = moved(AdapterLinear.of(layer, 3))
+    output = inputs @ layer.weight.T + layer.bias
+    inner = (output @ layer.adapter_down.T + layer.adapter_down_bias).relu()
+    expected = output + inner @ layer.adapter_up.T + layer.adapter_up_bias
+    torch.testing.assert_close(adapted(inputs), expected)
+
+
+@pytest.mark.parametrize("name", ["multihead", "grouped_query", "differential", "additive"])
+def test_a_prefix_leaves_the_map_to_the_input_and_adds_what_its_keys_hold(name: str) -> None:
+    torch.manual_seed(0)
+    mechanism = attention(named(name))
+    query, key = inputs("cross")
+    before, map_before = mechanism(query, key, key), mechanism.weights(query, key)
+    mechanism.prefix = Prefix(mechanism, 3).double()
+    assert torch.equal(mechanism(query, key, key), before)
+    prefix = moved(mechanism.prefix)
+    assert torch.equal(mechanism.weights(query, key), map_before)
+    call = mechanism.call(query, key, key)
+    heads, maps = mechanism.heads.count, call.query_heads.shape[1]
+    for head in range(heads):
+        own = call.query_heads[:, head * maps // heads : (head + 1) * maps // heads]
+        joined = torch.cat([*own.unbind(1)], -1)  # batch x queries x width
+        share = (joined @ prefix.keys[head].T).softmax(-1)
+        expected = prefix.gate[head].tanh() * (share @ prefix.values[head])
+        torch.testing.assert_close(prefix(call.query_heads)[:, head], expected)
+    with_prefix = mechanism.heads.merge(
+        mechanism.attend(call) - prefix(call.query_heads), call.query_input
+    )
+    torch.testing.assert_close(with_prefix, before)
+    assert not torch.allclose(mechanism(query, key, key), before)
+
+
+@pytest.mark.parametrize("tuning", STAYING)
+@pytest.mark.parametrize("family", ["bert", "t5"])
+def test_a_pretrained_model_is_tuned_by_ours(
+    folders: dict[str, Path], family: str, tuning: str
+) -> None:
+    make = classifier if family == "bert" else writer
+    whole, batch, _ = make(folders[family])
+    tuned, _, _ = make(folders[family], f"model/tuning={tuning}")
+    torch.testing.assert_close(tuned(batch), whole(batch), atol=1e-4, rtol=1e-3)
+    sites_with = sum(isinstance(module, STAYING[tuning]) for module in tuned.modules())
+    layers = {"bert": {"adapters": 2, "prefix": 2}, "t5": {"adapters": 4, "prefix": 6}}
+    assert sites_with == layers[family][tuning]
+    before = moved(tuned).eval()(batch)
+    assert not torch.allclose(before, whole(batch), atol=0.05)
+    loss = before.float().square().sum()
+    loss.backward()
+    assert all(p.grad is not None for n, p in tuned.named_parameters() if n in lasting_names(tuned))
+
+
+@pytest.mark.parametrize("tuning", STAYING)
+def test_what_stays_is_taken_by_another_model_or_missed(tuning: str) -> None:
+    tuned, batch, codec = with_codec(tuning)
+    moved(tuned)
+    other, _, _ = with_codec(tuning)
+    taken = start_from(other, tuned, (codec, codec), whole=True)
+    assert torch.equal(other(batch), tuned(batch)) and not taken.new
+    plain, _, _ = with_codec("full")
+    with pytest.raises(UserError, match=r"which its model\.tuning added .* same model/tuning="):
+        start_from(plain, tuned, (codec, codec), whole=True)
+    fresh, _, _ = with_codec(tuning)
+    taken = start_from(fresh, plain, (codec, codec), whole=True)
+    assert not taken.new and torch.allclose(fresh(batch), plain(batch))
 
 
 def test_our_lora_is_pefts() -> None:

@@ -81,18 +81,21 @@ def test_a_model_of_the_zoo_is_a_start(tmp_path: Path, capsys: pytest.CaptureFix
     assert taken > 0.95 * whole  # words that the few texts lack, or the zoo's
 
 
-def test_a_tuned_run_counts_what_it_trained_and_is_packed_merged(
-    source: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("tuning", "packed_as"), [("lora", "full"), ("adapters", "adapters"), ("prefix", "prefix")]
+)
+def test_a_tuned_run_counts_what_it_trained_and_is_packed(
+    source: Path, tmp_path: Path, tuning: str, packed_as: str
 ) -> None:
-    run = ran(
-        tmp_path, *REVIEWS, f"model.init={source}", "model/tuning=lora", "trainer.max_epochs=1"
-    )
+    tuned = (f"model.init={source}", f"model/tuning={tuning}", "trainer.max_epochs=1")
+    run = ran(tmp_path, *REVIEWS, *tuned)
     cost = json.loads((run / "metrics.json").read_text())["cost"]
     whole = json.loads((source / "metrics.json").read_text())["cost"]
-    assert whole["trained_parameters"] == whole["parameters"] == cost["parameters"]
+    assert whole["trained_parameters"] == whole["parameters"] <= cost["parameters"]
+    assert (whole["parameters"] == cost["parameters"]) is (packed_as == "full")
     assert 0 < cost["trained_parameters"] < cost["parameters"] / 2
     packed = open_run(pack(open_run(run), tmp_path / "packed"))
-    assert packed.config.model.tuning.kind == "full" and packed.config.model.init is None
+    assert packed.config.model.tuning.kind == packed_as and packed.config.model.init is None
     mine, theirs = (TrainedRun(each).model.state_dict() for each in (open_run(run), packed))
     assert mine.keys() == theirs.keys()
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)

@@ -85,6 +85,7 @@ class Attention(nn.Module):
         self.output_dim = self.heads.output_dim
         self.kernels = KernelChoice(config)
         self.attached = Attachments()
+        self.prefix: nn.Module | None = None  # learned keys and values beside those of a call
 
     @property
     def parts(self) -> Parts:
@@ -118,9 +119,11 @@ class Attention(nn.Module):
         """batch x heads x queries x width: the context of a call, by its kernel."""
         if call.kernel.fused and not self.attached.changes:
             self.kernels.check(call, self.site)
-            return call.kernel.context(call)
-        call.used_weights = self._changed(call.weights_by(self.normalizer), call)
-        return self._weighted_sum(call)
+            context = call.kernel.context(call)
+        else:
+            call.used_weights = self._changed(call.weights_by(self.normalizer), call)
+            context = self._weighted_sum(call)
+        return context if self.prefix is None else context + self.prefix(call.query_heads)
 
     def weights(
         self,

@@ -45,6 +45,9 @@ class Tuning(Variant, slot="tuning"):
     The head, which is what the task adds to embedders, encoder and decoder, is always trained.
     """
 
+    merges: ClassVar[bool] = True
+    """Whether a trained model has the layers of an untuned one."""
+
 
 class Model(Variant, slot="model"):
     """An embedder for each form of input, an encoder, and what the task needs to answer."""

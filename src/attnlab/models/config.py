@@ -248,6 +248,25 @@ class BitFit(Tuning, kind="bitfit", target=f"{TUNING}:BitFit"):
     """Biases, and the head (Ben Zaken et al. 2022)."""
 
 
+class Adapters(Tuning, kind="adapters", target=f"{TUNING}:Adapters"):
+    """The head, and two narrow layers behind each feed-forward block (Houlsby et al. 2019; in this
+    place, Pfeiffer et al. 2021)."""
+
+    merges = False
+
+    width: int = Field(gt=0, description="width between the two layers")
+
+
+class Prefix(Tuning, kind="prefix", target=f"{TUNING}:Prefixes"):
+    """The head, and keys and values that each attention of encoder and decoder has beside those of
+    the input (Li & Liang 2021); with a gate of their own, so that maps stay those of the input
+    (Zhang et al. 2024)."""
+
+    merges = False
+
+    length: int = Field(gt=0, description="keys and values beside those of the input")
+
+
 class Lora(Tuning, kind="lora", target=f"{TUNING}:Lora"):
     """The head, and beside each linear layer of attention and feed-forward the product of two
     narrow matrices, which is added to its weights in the end (Hu et al. 2022).

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from attnlab.data.codec import Codec
 from attnlab.data.pretrained import PretrainedPieces
 from attnlab.errors import UserError
-from attnlab.models.tuning import untuned_names
+from attnlab.models.tuning import lasting_names, untuned_names
 from attnlab.models.units import LetteredEmbedding
 
 READER = "reader."  # what models of all tasks have in common
@@ -55,9 +55,12 @@ def start_from(
         UserError: what reads the input does not fit, or nothing does.
     """
     given, own = source.state_dict(), model.state_dict()
+    added = lasting_names(model) - {*given}  # which start as they are, and change no answer
     rows, given_rows = _row_names(model, codecs[0]), _row_names(source, codecs[1])
     taken = Taken()
     for name, plain in untuned_names(model).items():
+        if name in added:
+            continue
         values, there = own[name], given.get(plain)
         taken.all_numbers += values.numel()
         if there is None or not (whole or plain.startswith(READER)):
@@ -69,10 +72,16 @@ def start_from(
             taken.numbers += values.numel()
         else:
             taken.unfit.append(_both_shapes(plain, values, there))
+    lost = lasting_names(source) - {*own}
+    if any(whole or name.startswith(READER) for name in lost):
+        raise UserError(
+            f"has {min(lost)}, which its model.tuning added and this model lacks; "
+            "try: the same model/tuning="
+        )
     of_reader = [each for each in taken.unfit if each.startswith(READER)]
     if of_reader:
         raise UserError(f"{of_reader[0]}; try: the settings of its model")
-    unlike = {*taken.new, *(each.partition(":")[0] for each in taken.unfit)}
+    unlike = {*added, *taken.new, *(each.partition(":")[0] for each in taken.unfit)}
     if all(name in unlike for name in untuned_names(model).values() if name.startswith(READER)):
         raise UserError("reads its input by another kind of model; try: the same model=")
     taken.new += [each.partition(":")[0] for each in taken.unfit]

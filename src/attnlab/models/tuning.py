@@ -1,7 +1,7 @@
 """Which parameters of a model are trained: `model.tuning`, by kind.
 
 Each kind changes a model in place, before training and before a checkpoint is loaded. `merge`
-makes a tuned model one of the same layers as an untuned one.
+makes a model that LoRA tuned one of the same layers as an untuned one; adapters and prefixes stay.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from attnlab.attention.heads import Projected
+from attnlab.attention.mechanism import Attention
+from attnlab.attention.taps import sites
 from attnlab.config.model import Model
 from attnlab.errors import UserError
 from attnlab.models.builder import Decoder
 from attnlab.models.memory import Reader
 from attnlab.models.transformer_layers import FeedForward
+from attnlab.models.tuned_layers import AdapterLinear, LoraLinear, Prefix
 
 EMBEDDERS = -1  # in the place of a layer's number
-ADDED = ("down", "up")  # the matrices of `LoraLinear`
+MERGED = ("down", "up")  # the matrices of `LoraLinear`
 
 
 def tune(model: nn.Module, config: Model) -> nn.Module:
@@ -113,39 +114,42 @@ class Lora(Head):
         peft.inject_adapter_in_model(settings, backbone)
 
 
-class LoraLinear(nn.Linear):
-    """x W + b + scale x A B: W and b stay as they are, A and B are trained (Hu et al. 2022).
+class Adapters(Head):
+    """Of embedders, encoder and decoder only what follows each feed-forward block is trained."""
 
-    A layer becomes one in place, so that its parameters keep their names.
-    """
+    def __init__(self, *, width: int) -> None:
+        self.width = width
 
-    down: nn.Parameter  # rank x in
-    up: nn.Parameter  # out x rank, zero at first
-    scale: float
-    dropout: float
+    def freeze(self, model: nn.Module) -> None:
+        super().freeze(model)
+        own = (block[-1] for part in body(model) for block in _all(part, FeedForward))
+        layers = {*own, *_narrowing(model)}
+        for layer in layers:
+            AdapterLinear.of(layer, self.width)
+        if not layers:
+            raise UserError(
+                "model.tuning: 'adapters' finds no feed-forward block in encoder and decoder; "
+                "try: model/tuning=full, or model=transformer"
+            )
 
-    @classmethod
-    def of(cls, layer: nn.Linear, rank: int, scale: float, dropout: float) -> LoraLinear:
-        """The layer itself, changed."""
-        layer.__class__ = cls
-        assert isinstance(layer, cls)
-        like: dict[str, Any] = {"dtype": layer.weight.dtype, "device": layer.weight.device}
-        layer.down = nn.Parameter(torch.empty(rank, layer.in_features, **like))
-        layer.up = nn.Parameter(torch.zeros(layer.out_features, rank, **like))
-        nn.init.kaiming_uniform_(layer.down, a=5**0.5)
-        layer.scale, layer.dropout = scale, dropout
-        return layer
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - as PyTorch has it
-        read = F.dropout(input, self.dropout, self.training)
-        return super().forward(input) + self.scale * F.linear(F.linear(read, self.down), self.up)
+class Prefixes(Head):
+    """Of embedders, encoder and decoder only keys and values beside those of the input are."""
 
-    @torch.no_grad()
-    def merge(self) -> None:
-        """Become a linear layer again, which computes the same without dropout."""
-        self.weight += self.scale * self.up @ self.down
-        del self.down, self.up, self.scale, self.dropout
-        self.__class__ = nn.Linear  # type: ignore[assignment]
+    def __init__(self, *, length: int) -> None:
+        self.length = length
+
+    def freeze(self, model: nn.Module) -> None:
+        super().freeze(model)
+        inside = {each for part in body(model) for each in _all(part, Attention)}
+        found = [each for each in sites(model).values() if each in inside and not each.recurrent]
+        for attention in found:
+            attention.prefix = Prefix(attention, self.length)
+        if not found:
+            raise UserError(
+                "model.tuning: 'prefix' finds no attention in encoder and decoder whose queries "
+                "are independent; try: model/tuning=full, or model=transformer"
+            )
 
 
 def body(model: nn.Module) -> list[nn.Module]:
@@ -170,18 +174,22 @@ def merge(model: nn.Module) -> None:
 
 
 def untuned_names(model: nn.Module) -> dict[str, str]:
-    """The names of a model's weights with those that they have where the model is not tuned.
-
-    What tuning adds is left out.
-    """
+    """The names of a model's weights with those that they have once the model is merged."""
     own = {
         f"{n}.{each}"
         for n, m in model.named_modules()
         if isinstance(m, LoraLinear)
-        for each in ADDED
+        for each in MERGED
     }
     names = [name for name in model.state_dict() if name not in own and ".lora_" not in name]
     return {name: name.replace(".base_layer.", ".") for name in names}
+
+
+def lasting_names(model: nn.Module) -> set[str]:
+    """The names of parameters that tuning added, and that no merging removes."""
+    parameters = dict(model.named_parameters())
+    prefixes = {n for n, m in model.named_modules() if isinstance(m, Prefix)}
+    return {n for n in parameters if ".adapter_" in n or n.rpartition(".")[0] in prefixes}
 
 
 def from_the_top(model: nn.Module) -> list[list[nn.Parameter]]:
@@ -223,3 +231,12 @@ def _linear_layers(model: nn.Module) -> Iterator[nn.Linear]:
     for part in body(model):
         for block in _all(part, Projected, FeedForward):
             yield from (layer for layer in block.children() if type(layer) is nn.Linear)
+
+
+def _narrowing(model: nn.Module) -> Iterator[nn.Linear]:
+    """Of pretrained models, the linear layers at the end of feed-forward blocks."""
+    for backbone in _backbones(model):
+        width = backbone.config.hidden_size  # type: ignore[union-attr]
+        for layer in _all(backbone, nn.Linear):
+            if layer.in_features > layer.out_features == width:
+                yield layer

@@ -120,7 +120,9 @@ def pack(run: Run, folder: Path) -> Path:
             shutil.copyfile(path, draft / PACKED / path.name)
     _write_json(draft / PACKED / META, prepared.meta | {"files": hashes(draft / PACKED)})
     usual = yaml.safe_load((config_dir() / "paths" / "default.yaml").read_text(encoding="utf-8"))
-    model = run.plain["model"] | {"init": None, "tuning": {"kind": "full"}}
+    model = run.plain["model"] | {"init": None}
+    if run.config.model.tuning.merges:
+        model |= {"tuning": {"kind": "full"}}
     plain = from_here(run.plain | {"paths": usual, "model": model})
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     write_whole(draft / "config.yaml", text)
