@@ -16,29 +16,33 @@ import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
-from attnlab.alignment.aligner import Aligner, Maps
-from attnlab.alignment.config import AlignerSettings, load
-from attnlab.data.target import AttentionTarget
+from attnlab.alignment.aligner import Aligner
+from attnlab.alignment.config import AlignerSettings, Reading, load
+from attnlab.alignment.maps import Maps
 from attnlab.datasets.readers.files import digest
+from attnlab.datasets.targets import GoldLinks
 from attnlab.metrics.figures import Interval
-from attnlab.stages.align import Text, learn_from, read_gold
-from attnlab.stages.align_scores import CONTROLS, error_rate, scores
+from attnlab.stages.align import Text, learn_from
+from attnlab.stages.align_gold import read_gold
+from attnlab.stages.align_scores import CONTROLS, Figures, error_rate, scores
 from benchmarks.results import now, record
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "hansards_align"
-TARGET, AIM = 0.074, 0.055
+TARGET, WITHIN = 0.0486, 0.003  # AER of the default links; above that of the best ones
 PEERS = {"fast_align, intersection": 0.114, "eflomal, intersection": 0.074}
 WITHOUT = {
     "without stems": "stem_weight=0",
     "without spelling": "spelling=0",
     "without jumps of single words": "jump_words=1000000000",
 }
+FEWER = (20_000, 1_000)
 THRESHOLDS = np.arange(0.3, 0.75, 0.05).round(2).tolist()
 
-Judged = tuple[Text, list[AttentionTarget]]
+Judged = tuple[Text, list[GoldLinks]]
 
 
 def main() -> None:
@@ -55,6 +59,7 @@ def main() -> None:
     aligner = learn_from(texts, settings)
     seconds = time.perf_counter() - start
     maps = maps_of(aligner, test[0])
+    default, _ = aligner.reading(maps)
     lines = ["| links | AER | 95% interval | precision | recall |", "|---|---|---|---|---|"]
     figures = scores(maps, test[1], settings)
     lines += [row(f"({n})" if n in CONTROLS else n, of) for n, of in figures.items()]
@@ -63,16 +68,16 @@ def main() -> None:
     lines.append(row(f"agreement, threshold {chosen} chosen by dev", tuned))
 
     for name, override in WITHOUT.items():
-        lines.append(row(f"agreement, {name}", relearned(texts, test, load([override]))))
-    fewer = Text("text", train.files, train.sources[:20_000], train.targets[:20_000])
-    lines.append(row("agreement, 20,000 pairs", relearned([fewer, *texts[1:]], test, settings)))
-
-    aer = figures["agreement"]["aer"].mean
-    verdict = (
-        "reached"
-        if aer <= AIM
-        else f"missed; {TARGET} " + ("reached" if aer < TARGET else "missed, too")
-    )
+        found = relearned(texts, test, load([override]))
+        lines.append(row(f"{default}, {name}", found[default]))
+    verdicts = [verdict("120,000 pairs", default, figures, TARGET)]
+    for count in FEWER:
+        fewer = Text("text", train.files, train.sources[:count], train.targets[:count])
+        learned = learn_from([fewer, *texts[1:]], settings)
+        few = maps_of(learned, test[0])
+        found, (own, _) = scores(few, test[1], settings), learned.reading(few)
+        lines.append(row(f"{own}, {count:,} pairs", found[own]))
+        verdicts.append(verdict(f"{count:,} pairs", own, found))
     files = [file for text in texts for file in text.files]
     record(
         "alignment",
@@ -80,9 +85,11 @@ def main() -> None:
         "python -m benchmarks.alignment",
         [
             f"Hansards, {len(train.sources)} pairs, {len(test[0].sources)} judged. "
-            f"Aim: AER {AIM} ({verdict}). Learned in {seconds:.0f} s on one core, both directions.",
+            f"Learned in {seconds:.0f} s on one core, both directions.",
             "",
             *lines,
+            "",
+            *verdicts,
         ],
         now(digest([*files, folder / "dev.align", folder / "test.align"])),
         note="AER is pooled over the corpus; links count from 0, possible ones are no mistakes. "
@@ -101,7 +108,8 @@ def read(folder: Path, name: str, end: str = "") -> Text:
 def judged(folder: Path, name: str) -> Judged:
     """A text with gold."""
     text = read(folder, name)
-    return text, read_gold(folder / f"{name}.align", 0, text.lengths())
+    gold = read_gold(folder / f"{name}.align", 0, text.lengths(), print)
+    return text, [links for links in gold if links is not None]  # each line fits
 
 
 def maps_of(aligner: Aligner, text: Text) -> list[Maps]:
@@ -111,7 +119,7 @@ def maps_of(aligner: Aligner, text: Text) -> list[Maps]:
 
 
 def agreement(
-    maps: Sequence[Maps], gold: Sequence[AttentionTarget], threshold: float
+    maps: Sequence[Maps], gold: Sequence[GoldLinks], threshold: float
 ) -> dict[str, Interval]:
     """Figures of the links that both directions hold likely."""
     links = (each.links("agreement", threshold) for each in maps)
@@ -119,7 +127,7 @@ def agreement(
 
 
 def tune(
-    aligner: Aligner, dev: Judged, maps: Sequence[Maps], gold: Sequence[AttentionTarget]
+    aligner: Aligner, dev: Judged, maps: Sequence[Maps], gold: Sequence[GoldLinks]
 ) -> tuple[float, dict[str, Interval]]:
     """The threshold with the least error on dev, and the figures that it gives."""
     tried = maps_of(aligner, dev[0])
@@ -127,12 +135,24 @@ def tune(
     return best, agreement(maps, gold, best)
 
 
-def relearned(
-    texts: Sequence[Text], test: Judged, settings: AlignerSettings
-) -> dict[str, Interval]:
+def relearned(texts: Sequence[Text], test: Judged, settings: AlignerSettings) -> Figures:
     """Figures of another learning."""
-    maps = maps_of(learn_from(texts, settings), test[0])
-    return agreement(maps, test[1], settings.threshold)
+    return scores(maps_of(learn_from(texts, settings), test[0]), test[1], settings)
+
+
+def verdict(name: str, default: Reading, figures: Figures, target: float | None = None) -> str:
+    """How good the links are that the aligner chooses by itself."""
+    aer = figures[default]["aer"].mean
+    best = min(figures[how]["aer"].mean for how in get_args(Reading))
+    known = "" if target is None else f", AER {target}: {judged_by(aer, target)}"
+    return (
+        f"- {name}: {default} by default{known}; "
+        f"within {WITHIN} of the best way: {judged_by(aer, best + WITHIN)}."
+    )
+
+
+def judged_by(aer: float, target: float) -> str:
+    return "reached" if aer <= target else f"missed by {aer - target:.4f}"
 
 
 def row(name: str, figures: dict[str, Interval]) -> str:

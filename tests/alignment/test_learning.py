@@ -24,9 +24,10 @@ def learned(count: int, **changes: object) -> tuple[Aligner, list[Round]]:
 
 
 def links(aligner: Aligner, sources: Sentences, targets: Sentences) -> list[Links]:
-    how, threshold = aligner.settings.symmetrise, aligner.settings.threshold
     maps = dict(aligner.maps(sources, targets))
-    return [maps[i].links(how, threshold) for i in range(len(sources))]
+    in_order = [maps[i] for i in range(len(sources))]
+    how, _ = aligner.reading(in_order)
+    return [each.links(how, aligner.settings.threshold) for each in in_order]
 
 
 def test_a_round_without_order_makes_the_text_likelier() -> None:

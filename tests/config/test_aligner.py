@@ -28,8 +28,10 @@ def test_defaults_and_changes() -> None:
         (
             "symmetrise=grow",
             "symmetrise: 'grow' is not allowed; did you mean 'grow-diag'? allowed: agreement, "
-            "grow-diag, grow-diag-final-and, intersection, union",
+            "auto, grow-diag, grow-diag-final-and, intersection, mean, union",
         ),
+        ("words.split=letters", "words.split: 'letters' is not allowed; allowed: characters, "),
+        ("encoder.links=soft", "encoder.links: 'soft' is not allowed; "),
         ("fast", "fast: not of the form key=value"),
     ],
 )

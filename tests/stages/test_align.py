@@ -5,15 +5,18 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from attnlab.alignment.config import Reading
 from attnlab.cli import main
 from attnlab.config.compose import load
 from attnlab.datasets.readers.files import lines
 from attnlab.datasets.targets import Links, parse_pharaoh, pharaoh
 from tests.alignment.pairs import error_rate, translated
 from tests.datasets.readers.files import prepared, shared, write
+from tests.models.pretrained import bert
 
 
 @pytest.fixture
@@ -49,10 +52,11 @@ TEST = ("--test", "test.en", "test.fr", "--gold", "test.align")
 def test_from_texts_to_figures(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert align(files, "en.txt.gz", "fr.txt", *TEST) == 0
     shown = capsys.readouterr()
-    right, found = read(files / "test.align"), read(files / "out" / "test.agreement.align")
+    right, found = read(files / "test.align"), read(files / "out" / "test.auto.align")
     assert error_rate(found, right) < 0.02
     made = figures(files)
-    assert made["agreement"]["aer"]["mean"] == pytest.approx(error_rate(found, right))
+    chosen = min(made[how]["aer"]["mean"] for how in get_args(Reading))
+    assert chosen == pytest.approx(error_rate(found, right))
     assert made["diagonal"]["aer"]["mean"] > 0.5 < made["uniform"]["aer"]["mean"]
     assert len(read(files / "out" / "text.forward.align")) == 300
     *_, model, last = shown.out.split()
@@ -65,18 +69,18 @@ def test_from_texts_to_figures(files: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_a_model_aligns_without_learning(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert align(files, "en.txt.gz", "fr.txt", *TEST) == 0
-    first = (files / "out" / "test.agreement.align").read_text()
+    first = (files / "out" / "test.auto.align").read_text()
     capsys.readouterr()
     out, model = files / "again", str(files / "out")
     words = [str(files / "test.en"), str(files / "test.fr"), "--model", model, "--out", str(out)]
     assert main(["align", *words]) == 0
-    assert (out / "text.agreement.align").read_text() == first
+    assert (out / "text.auto.align").read_text() == first
     assert "round" not in capsys.readouterr().err
     assert main(["align", *words, "--symmetrise", "union", "threshold=0.4"]) == 0
     wider = read(out / "text.union.align")
     assert all(
         links >= other
-        for links, other in zip(wider, read(files / "out" / "test.agreement.align"), strict=True)
+        for links, other in zip(wider, read(files / "out" / "test.auto.align"), strict=True)
     )
 
 
@@ -88,6 +92,66 @@ def test_gold_of_the_text_itself_counting_from_one(files: Path) -> None:
     assert figures(files)["agreement"]["aer"]["mean"] < 0.1
 
 
+def test_wrong_lines_of_gold_are_counted(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the numbers that stand in the file; the others are evaluated."""
+    rows = (files / "test.align").read_text().splitlines()
+    write(files / "bad", *rows[:2], "0-0 1:1", *rows[3:9], "0-0 99-7", *rows[10:])
+    assert align(files, "test.en", "test.fr", "--gold", "bad") == 0
+    said = capsys.readouterr().err
+    assert "/bad: 2 of 100 lines are not evaluated: line 3: '1:1' is not a link such as" in said
+    assert "line 10: link 99-7 is outside of its words, 0 to" in said and "--base" not in said
+    assert figures(files)["mean"]["aer"]["mean"] < 0.1
+
+
+@pytest.mark.parametrize("base", ["0", "1"])
+def test_the_other_base_is_suggested(
+    base: str, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Some lines would fit either way, and be wrong by one word."""
+    links = read(files / "test.align")
+    counted = [pharaoh((i + 1, j + 1) for i, j in each) for each in links]
+    write(files / "other.align", *(counted if base == "0" else map(pharaoh, links)))
+    align(files, "test.en", "test.fr", "--gold", "other.align", "--base", base)
+    other = str(1 - int(base))
+    assert f"seems to count from {other}: try --base {other}" in capsys.readouterr().err
+
+
+def test_a_script_without_spaces(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each Chinese character is a word; the files with the words say what links count."""
+    signs = {"le": "的"}
+    rows = []
+    for row in (files / "fr.txt").read_text().splitlines():
+        words = [signs.setdefault(word, chr(0x4E00 + len(signs))) for word in row.split()]
+        rows.append("".join(words) + " 。")
+    write(files / "zh.txt", *rows)
+    assert align(files, "en.txt.gz", "zh.txt") == 0
+    assert "zh.txt: written without spaces? try: words.split=unspaced" in capsys.readouterr().err
+    assert align(files, "en.txt.gz", "zh.txt", "words.split=unspaced") == 0
+    assert "written without" not in capsys.readouterr().err
+    assert (files / "out" / "text.target.txt").read_text().split("\n")[0] == " ".join(
+        rows[0].replace(" ", "")
+    )
+    found = read(files / "out" / "text.auto.align")
+    assert error_rate(found, translated(300)[2]) < 0.05
+
+
+def test_an_encoder_aligns_what_is_written_alike(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is learned; words are linked whose states are alike, whatever their places."""
+    encoder = bert(tmp_path / "bert")
+    write(files / "a", "the food was warm", "", "soup " * 50)
+    write(files / "b", "warm was the food", "the", "soup")
+    for links in ("iterated", "transport"):
+        settings = ("encoder.layer=0", f"encoder.links={links}")
+        assert align(files, "a", "b", "--encoder", str(encoder), *settings) == 0
+        found = read(files / "out" / "text.auto.align")
+        assert found[0] >= {(0, 2), (1, 3), (2, 1), (3, 0)} and not found[1] and not found[2]
+    said = capsys.readouterr().err
+    assert "line 2 (no words on a side); line 3 (too long for the encoder)" in said
+    assert "round" not in said and not (files / "out" / "aligner.npz").exists()
+
+
 def test_empty_and_long_lines_are_empty_alignments(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,9 +159,10 @@ def test_empty_and_long_lines_are_empty_alignments(
     write(files / "b", "101n 102n", "le", "101a", "101n")
     write(files / "g", "0-0 1p1", "", "0-0", "0-0")
     assert align(files, "a", "b", "--gold", "g", "longest=3") == 0
-    links = read(files / "out" / "text.agreement.align")
+    links = read(files / "out" / "text.auto.align")
     assert [len(each) for each in links] == [2, 0, 1, 0]
-    assert "2 without links: no words on a side, or more than 3" in capsys.readouterr().err
+    said = "2 without links: line 2 (no words on a side); line 4 (more than 3 words)"
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -113,12 +178,12 @@ def test_empty_and_long_lines_are_empty_alignments(
             "--gold: {0}/test.align has 100 lines for 300 sentence pairs",
         ),
         (
-            ("test.en", "test.fr", "--gold", "bad"),
-            "--gold: {0}/bad, line 3: '1:1' is not a link such as 0-1 (sure) or 0p1 (possible)",
+            ("test.en", "test.fr", "--gold", "outside"),
+            "--gold: {0}/outside: 100 of 100 lines are not evaluated: line 1: link 0-99 is outside",
         ),
         (
-            ("test.en", "test.fr", "--gold", "outside"),
-            "--gold: {0}/outside, line 1: link 0-99 is outside of",
+            ("test.en", "test.fr", "--encoder", "nowhere/at/all"),
+            "--encoder: no tokenizer in 'nowhere/at/all', neither a folder nor on the hub",
         ),
         (("blank", "blank"), "{0}/blank, {0}/blank: no line has words in both"),
         (("test.en", "test.fr", "--model", "nowhere"), "--model: no aligner.npz in nowhere; "),
@@ -135,9 +200,7 @@ def test_empty_and_long_lines_are_empty_alignments(
 def test_mistakes(
     words: tuple[str, ...], said: str, files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = (files / "test.align").read_text().splitlines()
-    write(files / "bad", *rows[:2], "0-0 1:1", *rows[3:])
-    write(files / "outside", "0-99", *rows[1:])
+    write(files / "outside", *["0-99"] * 100)
     write(files / "blank", "", "")
     assert align(files, *words) == 2
     shown = capsys.readouterr()
@@ -191,6 +254,6 @@ def test_parliament_debates(tmp_path: Path) -> None:
     gold = ["--gold", str(data / "test.align"), "--out", str(tmp_path / "out")]
     assert main(["align", *pairs, "--test", *test, *gold]) == 0
     made = figures(tmp_path)
-    assert made["agreement"]["aer"]["mean"] < 0.055
+    assert made["mean"]["aer"]["mean"] < 0.0486 < made["agreement"]["aer"]["mean"] + 0.001
     assert made["intersection"]["aer"]["mean"] < 0.074
     assert made["diagonal"]["aer"]["mean"] == pytest.approx(0.53, abs=0.02)

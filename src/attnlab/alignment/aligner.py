@@ -24,16 +24,16 @@ from attnlab.alignment.bitext import (
     Sentence,
     Vocabulary,
 )
-from attnlab.alignment.config import AlignerSettings, Symmetrised
+from attnlab.alignment.config import AlignerSettings, Reading
 from attnlab.alignment.hmm import FARTHEST, SHARED, Emitted, Expected, Jumps, expect
 from attnlab.alignment.lexicon import Lexicon, Spellings, variational
-from attnlab.datasets.targets import HEURISTICS, Links
+from attnlab.alignment.maps import Maps, expected_f1
 from attnlab.errors import UserError
 
 UNSEEN_TOTAL = 1.0  # counts behind the chances of a word never seen
 
 FILE = "aligner.npz"
-FORMAT = 1
+FORMAT = 2
 DAMAGED = (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, ValidationError)
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -98,40 +98,6 @@ class Direction:
 
 
 @dataclass(frozen=True)
-class Maps:
-    """How likely each link is: sources x targets, once in each direction."""
-
-    forward: Reals  # every target word comes from a source word, or from none
-    backward: Reals  # every source word comes from a target word, or from none
-
-    @classmethod
-    def nothing(cls, sources: int, targets: int) -> Maps:
-        """Of a pair of which one side is empty."""
-        empty = np.zeros((sources, targets), np.float32)
-        return cls(empty, empty)
-
-    def directed(self) -> tuple[Links, Links]:
-        """Links that are more likely than not, in each direction."""
-        return _above(self.forward, 0.5), _above(self.backward, 0.5)
-
-    def links(self, how: Symmetrised, threshold: float) -> Links:
-        """One alignment of both directions.
-
-        `agreement` links words whose two chances have a geometric mean above the threshold: it
-        finds links of which one direction is sure and the other nearly so. The other ways combine
-        the links of both directions, which no threshold moves.
-        """
-        if how == "agreement":
-            return _above(np.sqrt(self.forward * self.backward), threshold)
-        return HEURISTICS[how](*self.directed())
-
-
-def _above(chances: Reals, threshold: float) -> Links:
-    sources, targets = np.nonzero(chances > threshold)
-    return frozenset(zip(sources.tolist(), targets.tolist(), strict=True))
-
-
-@dataclass(frozen=True)
 class Aligner:
     """Both directions of what was learned."""
 
@@ -157,6 +123,15 @@ class Aligner:
             for i, row in enumerate(group.rows):
                 inside = i, slice(group.source_lengths[i]), slice(group.target_lengths[i])
                 yield int(row), Maps(forward[inside], backward[inside])
+
+    def reading(self, maps: Sequence[Maps]) -> tuple[Reading, str]:
+        """How both directions of these maps become one alignment, and why."""
+        if self.settings.symmetrise != "auto":
+            return self.settings.symmetrise, ""
+        expected = expected_f1(maps, self.settings.threshold)
+        best = max(expected, key=expected.__getitem__)
+        others = ", ".join(f"{how} {f1:.3f}" for how, f1 in expected.items() if how != best)
+        return best, f", expected F1 {expected[best]:.3f} ({others})"
 
     def _extended(self, text: Bitext) -> Aligner:
         """An aligner of every pair of words that meet in this text, and of no others.

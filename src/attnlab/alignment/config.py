@@ -10,16 +10,38 @@ from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from attnlab.config.section import Section, config_dir
+from attnlab.datasets.readers.config import SPLIT, Split
 from attnlab.errors import ConfigError, Mistake, suggest
 
-Symmetrised = Literal["agreement", "intersection", "union", "grow-diag", "grow-diag-final-and"]
+Reading = Literal["agreement", "mean", "intersection", "union", "grow-diag", "grow-diag-final-and"]
+Symmetrised = Literal["auto", Reading]
 AFTER_LEARNING = ("longest", "threshold", "symmetrise")  # what counts only when links are read off
 HELP = "attnlab align --help"
+
+
+class AlignedWords(Section):
+    """How lines become words, which links count."""
+
+    split: Split = Field(description=SPLIT)
+
+
+class Encoded(Section):
+    """How words are linked by the states of a pretrained encoder."""
+
+    layer: int | None = Field(
+        ge=0, description="whose states are compared, 0 the embeddings; null is two thirds up"
+    )
+    links: Literal["iterated", "transport"] = Field(
+        description="words that are each other's most alike, in rounds (Jalili Sabet et al. 2020); "
+        "or shares of an optimal transport between both sentences"
+    )
+    rounds: int = Field(ge=1, description="of iterated links; 1 is the argmax of both directions")
 
 
 class AlignerSettings(Section):
     """Learning from sentence pairs alone, and reading links off what was learned."""
 
+    words: AlignedWords
     lowercase: bool = Field(description="whether words count as the same in small letters")
     longest: int = Field(
         ge=1, description="a pair with more words on a side is left out, and gets no links"
@@ -45,8 +67,14 @@ class AlignerSettings(Section):
     jump_weight: float = Field(
         ge=0, description="counts of the shared distribution that are added to a word's own"
     )
-    threshold: float = Field(gt=0, lt=1, description="chance above which agreement links two words")
-    symmetrise: Symmetrised = Field(description="how two directions become one alignment")
+    threshold: float = Field(
+        gt=0, lt=1, description="chance above which agreement and mean link two words"
+    )
+    encoder: Encoded
+    symmetrise: Symmetrised = Field(
+        description="how two directions become one alignment; auto takes what the chances of both "
+        "directions expect the best F1 of"
+    )
 
 
 def load(overrides: Sequence[str], learned: AlignerSettings | None = None) -> AlignerSettings:
@@ -75,7 +103,8 @@ def load(overrides: Sequence[str], learned: AlignerSettings | None = None) -> Al
 
 
 def _mistake(details: ErrorDetails) -> Mistake:
-    key, problem = str(details["loc"][0]), f"{details['input']!r} is not allowed"
+    key, problem = ".".join(map(str, details["loc"])), f"{details['input']!r} is not allowed"
     if details["type"] == "literal_error":
-        return Mistake(key, problem, suggest(str(details["input"]), get_args(Symmetrised)))
+        allowed = get_args(Split if key == "words.split" else Symmetrised)
+        return Mistake(key, problem, suggest(str(details["input"]), allowed))
     return Mistake(key, problem, details["msg"].removeprefix("Input "))

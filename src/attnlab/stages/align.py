@@ -1,7 +1,8 @@
 """`attnlab align EN FR`: which word of a sentence comes from which word of its translation.
 
 Line i of one file is the translation of line i of the other; words stand between spaces. Nothing
-else is needed: the links are learned from the sentence pairs alone.
+else is needed: the links are learned from the sentence pairs alone. With `--encoder` nothing is
+learned: words are linked whose states in a pretrained encoder are alike.
 """
 
 from __future__ import annotations
@@ -11,18 +12,24 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
 
-from attnlab.alignment.aligner import Aligner, Maps, load, save
+from attnlab.alignment.aligner import Aligner, load, save
 from attnlab.alignment.bitext import Sentence
-from attnlab.alignment.config import AlignerSettings
+from attnlab.alignment.config import AlignerSettings, Reading
 from attnlab.alignment.config import load as load_settings
 from attnlab.alignment.learning import learn
-from attnlab.data.target import AttentionTarget
+from attnlab.alignment.maps import Aligns, Maps
+from attnlab.datasets.readers.config import Split
 from attnlab.datasets.readers.files import digest, lines, missing
-from attnlab.datasets.targets import Links, alignment_target, parse_pharaoh, pharaoh
+from attnlab.datasets.readers.words import WORD
+from attnlab.datasets.targets import Links, pharaoh
 from attnlab.errors import UserError
+from attnlab.stages.align_gold import read_gold
+
+NAMED = 10  # lines without links that are named
+MOST_LOOKED_AT, LONG = 10_000, 3  # words by which a script is known; characters of a long one
 
 COMMAND = "align the words of sentence pairs"
 
@@ -31,6 +38,8 @@ EXAMPLES = """examples:
   attnlab align en.txt.gz fr.txt.gz --test test.en test.fr --gold test.align
                                                    judge on other pairs, learned from as well
   attnlab align new.en new.fr --model FOLDER       align with what was learned before
+  attnlab align en.txt zh.txt words.split=unspaced each Chinese character is a word
+  attnlab align en.txt fr.txt --encoder NAME       by the states of a pretrained encoder
   attnlab align en.txt fr.txt --symmetrise grow-diag-final-and hmm_rounds=8
                                                    conf/aligner.yaml has every key
 """
@@ -46,9 +55,9 @@ class Text:
     targets: Sequence[Sentence]
 
     @classmethod
-    def read(cls, name: str, source: str, target: str) -> Text:
+    def read(cls, name: str, source: str, target: str, split: Split = "spaces") -> Text:
         files = existing(source, name), existing(target, name)
-        sources, targets = ([line.split() for line in lines(path)] for path in files)
+        sources, targets = ([WORD[split].findall(line) for line in lines(path)] for path in files)
         if len(sources) != len(targets):
             raise UserError(
                 f"{source} has {len(sources)} lines, {target} has {len(targets)}; "
@@ -56,6 +65,10 @@ class Text:
             )
         if not any(s and t for s, t in zip(sources, targets, strict=True)):
             raise UserError(f"{source}, {target}: no line has words in both")
+        if split == "spaces":
+            for file, sentences in zip(files, (sources, targets), strict=True):
+                if _without_spaces(sentences):
+                    _say(f"{file}: written without spaces? try: words.split=unspaced")
         return cls(name, files, sources, targets)
 
     def lengths(self) -> list[tuple[int, int]]:
@@ -69,23 +82,33 @@ def main(arguments: list[str]) -> None:
     chosen = [f"symmetrise={options.symmetrise}"] if options.symmetrise else []
     learned = load(options.model) if options.model else None
     settings = load_settings([*options.settings, *chosen], learned and learned.settings)
-    texts = [Text.read("text", options.source, options.target)]
-    texts += [Text.read("test", *options.test)] if options.test else []
-    gold = (
-        read_gold(Path(options.gold), options.base, texts[-1].lengths()) if options.gold else None
-    )
+    split = settings.words.split
+    texts = [Text.read("text", options.source, options.target, split)]
+    if options.test:
+        source, target = options.test
+        texts.append(Text.read("test", source, target, split))
+    gold = None
+    if options.gold:
+        gold = read_gold(existing(options.gold, "--gold"), options.base, texts[-1].lengths(), _say)
     output = options.out or Path("runs") / "align" / time.strftime("%Y%m%d-%H%M%S")
 
     start = time.perf_counter()
-    aligner = replace(learned, settings=settings) if learned else learn_from(texts, settings)
+    aligner: Aligns
+    if options.encoder:
+        from attnlab.alignment.encoder import EncoderAligner  # torch and transformers
+
+        aligner = EncoderAligner.load(options.encoder, settings)
+    else:
+        aligner = replace(learned, settings=settings) if learned else learn_from(texts, settings)
+    aligned = [align(aligner, text, output) for text in texts]
     seconds = time.perf_counter() - start
-    maps = [align(aligner, text, output) for text in texts][-1]
-    written = [] if learned else [save(aligner, output)]
+    written = [] if learned or not isinstance(aligner, Aligner) else [save(aligner, output)]
     if gold is not None:
         from attnlab.stages.align_scores import save_figures, scores, show
 
+        maps, chosen_reading = aligned[-1]
         figures = scores(maps, gold, settings)
-        show(figures, settings.symmetrise)
+        show(figures, chosen_reading)
         files = [file for text in texts for file in text.files]
         written.append(save_figures(figures, output, seconds, digest([*files, Path(options.gold)])))
     for path in (*(p for text in texts for p in output_paths(output, text, settings)), *written):
@@ -100,46 +123,55 @@ def learn_from(texts: Sequence[Text], settings: AlignerSettings) -> Aligner:
     return learn(sources, targets, settings, _say)
 
 
-def align(aligner: Aligner, text: Text, folder: Path) -> list[Maps]:
-    """Write the links of a text, in both directions and as one; returns its maps."""
+def align(aligner: Aligns, text: Text, folder: Path) -> tuple[list[Maps], Reading]:
+    """Write the links of a text, in both directions and as one; returns its maps, and how both
+    directions became one."""
     _say(f"aligning {len(text.sources)} pairs of the {text.name}")
     settings = aligner.settings
-    left_out = sum(not 0 < min(n) <= max(n) <= settings.longest for n in text.lengths())
-    if left_out:
-        _say(f"{left_out} without links: no words on a side, or more than {settings.longest}")
     maps = [Maps.nothing(*lengths) for lengths in text.lengths()]
+    left_out = set(range(len(maps)))
     for row, found_maps in aligner.maps(text.sources, text.targets):
         maps[row] = found_maps
+        left_out.discard(row)
+    if left_out:
+        _say(_named(sorted(left_out), text, settings.longest))
+    reading, why = aligner.reading(maps)
+    _say(f"both directions as one: {reading}{why}")
     folder.mkdir(parents=True, exist_ok=True)
-    forward, backward, both = output_paths(folder, text, settings)
+    forward, backward, both = output_paths(folder, text, settings)[:3]
     directed = [each.directed() for each in maps]
     _write(forward, (links for links, _ in directed))
     _write(backward, (links for _, links in directed))
-    _write(both, (each.links(settings.symmetrise, settings.threshold) for each in maps))
-    return maps
+    _write(both, (each.links(reading, settings.threshold) for each in maps))
+    if settings.words.split != "spaces":  # the words that links count
+        for path, sentences in zip(
+            output_paths(folder, text, settings)[3:], (text.sources, text.targets), strict=True
+        ):
+            path.write_text("".join(f"{' '.join(each)}\n" for each in sentences), encoding="utf-8")
+    return maps, reading
+
+
+def _named(rows: Sequence[int], text: Text, longest: int) -> str:
+    """Lines of a text that have no links, by their numbers from 1, and why."""
+    lengths = text.lengths()
+    reasons = {
+        "no words on a side": [row for row in rows if not min(lengths[row])],
+        f"more than {longest} words": [row for row in rows if max(lengths[row]) > longest],
+    }
+    reasons["too long for the encoder"] = sorted(set(rows).difference(*reasons.values()))
+    parts = []
+    for reason, of in reasons.items():
+        named = ", ".join(str(row + 1) for row in of[:NAMED]) + (", ..." if of[NAMED:] else "")
+        parts += [f"line{'s' if of[1:] else ''} {named} ({reason})"] if of else []
+    return f"{len(rows)} without links: {'; '.join(parts)}"
 
 
 def output_paths(folder: Path, text: Text, settings: AlignerSettings) -> list[Path]:
-    """Where the links of a text go: of each direction, and of both as one."""
-    names = ("forward", "backward", settings.symmetrise)
-    return [folder / f"{text.name}.{name}.align" for name in names]
-
-
-def read_gold(
-    path: Path, base: Literal[0, 1], lengths: Sequence[tuple[int, int]]
-) -> list[AttentionTarget]:
-    """Sure and possible links of each pair, checked against the words there are."""
-    rows = list(lines(existing(path, "--gold")))
-    if len(rows) != len(lengths):
-        raise UserError(f"--gold: {path} has {len(rows)} lines for {len(lengths)} sentence pairs")
-    gold: list[AttentionTarget] = []
-    for number, (row, (sources, targets)) in enumerate(zip(rows, lengths, strict=True), start=1):
-        try:
-            links = parse_pharaoh(row, base)
-            gold.append(alignment_target(links, sources, targets, keys="source"))
-        except ValueError as error:
-            raise UserError(f"--gold: {path}, line {number}: {error}") from None
-    return gold
+    """Where the links of a text go: of each direction, and of both as one; and, where words do not
+    stand between spaces, the words."""
+    names = [f"{name}.align" for name in ("forward", "backward", settings.symmetrise)]
+    names += [] if settings.words.split == "spaces" else ["source.txt", "target.txt"]
+    return [folder / f"{text.name}.{name}" for name in names]
 
 
 def existing(file: str | Path, key: str) -> Path:
@@ -150,6 +182,12 @@ def existing(file: str | Path, key: str) -> Path:
     if not path.is_file():
         raise missing(path, key)
     return path
+
+
+def _without_spaces(sentences: Sequence[Sentence]) -> bool:
+    """Whether what stands between spaces is longer than the words of such a script are."""
+    words = list(islice(chain.from_iterable(sentences), MOST_LOOKED_AT))
+    return sum(len(WORD["unspaced"].findall(word)) for word in words) > LONG * len(words)
 
 
 def _write(path: Path, links: Iterable[Links]) -> None:
@@ -182,7 +220,13 @@ def _parser() -> argparse.ArgumentParser:
         "--base", type=int, choices=(0, 1), default=0, help="where gold begins to count (0)"
     )
     parser.add_argument("--symmetrise", metavar="HOW", help="the same as symmetrise=HOW")
-    parser.add_argument("--model", type=Path, metavar="FOLDER", help="learned before: do not learn")
+    once = parser.add_mutually_exclusive_group()
+    once.add_argument(
+        "--encoder",
+        metavar="NAME",
+        help="a pretrained encoder, on the hub or a folder: no learning",
+    )
+    once.add_argument("--model", type=Path, metavar="FOLDER", help="learned before: do not learn")
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="where files go (runs/align/...)"
     )

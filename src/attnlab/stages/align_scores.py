@@ -8,49 +8,51 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
 import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from attnlab.alignment.aligner import Maps
-from attnlab.alignment.config import AlignerSettings, Symmetrised
-from attnlab.data.target import AttentionTarget
-from attnlab.data.target_batch import collate_targets
-from attnlab.datasets.targets import Links
+from attnlab.alignment.config import AlignerSettings, Reading
+from attnlab.alignment.maps import Maps
+from attnlab.datasets.targets import GoldLinks, Links
 from attnlab.metrics.figures import Interval
 from attnlab.metrics.links import Above, AlignmentErrorRate
+from attnlab.stages.align_gold import Gold
 
 Figures = dict[str, dict[str, Interval]]  # reading or control -> figure -> value
 CONTROLS = ("diagonal", "uniform")
 
 
-def scores(
-    maps: Sequence[Maps], gold: Sequence[AttentionTarget], settings: AlignerSettings
-) -> Figures:
+def scores(maps: Sequence[Maps], gold: Gold, settings: AlignerSettings) -> Figures:
     """AER, precision and recall of both directions, of every symmetrisation and of controls."""
+    judged = [
+        (each, links)
+        for each, links in zip(maps, gold, strict=True)
+        if links is not None and each.forward.size
+    ]
+    maps, known = [each for each, _ in judged], [links for _, links in judged]
     directed = [each.directed() for each in maps]
     shapes = [each.forward.shape for each in maps]
     read: dict[str, Iterable[Links]] = {
         "forward": (forward for forward, _ in directed),
         "backward": (backward for _, backward in directed),
     }
-    for how in get_args(Symmetrised):
+    for how in get_args(Reading):
         read[how] = [each.links(how, settings.threshold) for each in maps]
     read["diagonal"] = (diagonal(*shape) for shape in shapes)
     read["uniform"] = (everything(*shape) for shape in shapes)
-    return {name: error_rate(links, gold).intervals() for name, links in read.items()}
+    return {name: error_rate(links, known).intervals() for name, links in read.items()}
 
 
-def error_rate(alignments: Iterable[Links], gold: Sequence[AttentionTarget]) -> AlignmentErrorRate:
-    """The metric, having seen all links: gold's rows are target words, its columns source words."""
+def error_rate(alignments: Iterable[Links], gold: Iterable[GoldLinks]) -> AlignmentErrorRate:
+    """The metric, having seen all links."""
     metric = AlignmentErrorRate(Above(times=0))
-    for links, target in zip(alignments, gold, strict=True):
-        if target.weights.size:
-            metric.update(
-                _map(links, target)[None], collate_targets([target], *target.weights.shape)
-            )
+    rows = [
+        [len(links & of.sure), len(links & of.possible), len(links), len(of.sure)]
+        for links, of in zip(alignments, gold, strict=True)
+    ]
+    metric.keep(torch.tensor(rows).reshape(-1, 4))
     return metric
 
 
@@ -94,11 +96,3 @@ def save_figures(figures: Figures, folder: Path, seconds: float, data: str) -> P
     content = {"figures": values, "seconds": round(seconds, 2), "data": data}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return path
-
-
-def _map(links: Links, target: AttentionTarget) -> torch.Tensor:
-    """queries x keys: target words x source words."""
-    weights = np.zeros(target.weights.shape, np.float32)
-    for source, word in links:
-        weights[word, source] = 1
-    return torch.from_numpy(weights)

@@ -36,6 +36,11 @@ from attnlab.datasets.readers.columns_config import (
 from attnlab.errors import UserError
 
 MOST_COUNTED = 200_000  # rows, to choose settings by their number
+Split = Literal["spaces", "punctuation", "characters", "unspaced"]
+SPLIT = (
+    "at white space; also around punctuation; every character on its own; or, besides at white "
+    "space, every character of a script without spaces (Chinese, Japanese, Thai, ...)"
+)
 HeldOut = Annotated[float, Field(gt=0, lt=1)]
 Where = HeldOut | str | dict[str, str | None]
 
@@ -65,9 +70,7 @@ class Splits(Section):
 class WordRules(Section):
     """How texts become words: the units that gold counts."""
 
-    split: Literal["spaces", "punctuation", "characters"] = Field(
-        description="at white space; also around punctuation; or every character on its own"
-    )
+    split: Split = Field(description=SPLIT)
     lists: Literal["words", "texts"] = Field(
         description="what a list in a column is made of: words, taken as they are, or texts, read "
         "one after the other"

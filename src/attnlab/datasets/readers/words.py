@@ -16,15 +16,21 @@ from typing import Any, Literal
 from attnlab.data.example import Value
 from attnlab.data.groups import Groups
 from attnlab.data.target import AttentionTarget
-from attnlab.datasets.readers.config import WordRules
+from attnlab.datasets.readers.config import Split, WordRules
 from attnlab.datasets.readers.files import BadRowError
 from attnlab.datasets.readers.rows import Row
 from attnlab.datasets.targets import Span
 
-WORD = {
+# Thai and Lao, Burmese, Khmer; kana, Han
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+    "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+WORD: dict[Split, re.Pattern[str]] = {
     "spaces": re.compile(r"\S+"),
     "punctuation": re.compile(r"\w+|[^\w\s]"),
     "characters": re.compile(r"\S"),
+    "unspaced": re.compile(f"[{UNSPACED}]|[^\\s{UNSPACED}]+"),
 }
 
 
@@ -80,7 +86,7 @@ class Worded:
 class Wording:
     """The rules that a dataset sets."""
 
-    split: Literal["spaces", "punctuation", "characters"]
+    split: Split
     lowercase: bool
     lists: Literal["words", "texts"] = "words"  # what a list is made of
 
