@@ -9,7 +9,12 @@ import torch
 from attnlab.data.target import AttentionTarget
 from attnlab.data.target_batch import collate_targets
 from attnlab.metrics.agreement import MassOnGold
-from attnlab.metrics.controls import KeyFrequency, PositionPrior, controls
+from attnlab.metrics.controls import (
+    KeyFrequency,
+    PositionPrior,
+    controls,
+    one_against_others,
+)
 from attnlab.metrics.rationale import AveragePrecision
 from tests.maps import random_batch, random_target
 
@@ -79,3 +84,25 @@ def test_rare_units_draw_the_frequency_control():
     target = collate_targets([AttentionTarget(weights, np.ones(1, bool), np.ones(2, bool))], 1, 2)
     made = frequency.weights(target, [["the", "cat"]])
     assert made[0, 0].tolist() == pytest.approx([1 / 3, 2 / 3])  # 1/4 against 1/2
+
+
+def test_each_annotator_is_compared_with_the_others():
+    """Two agree, and the third marks one of two keys elsewhere; the fourth marks nothing."""
+    marks = np.array([[[1, 1, 0, 0]], [[1, 1, 0, 0]], [[1, 0, 1, 0]], [[0, 0, 0, 0]]], np.float32)
+    on = np.ones(1, bool), np.ones(4, bool)
+    four = AttentionTarget(marks.mean(0), *on, kind="soft", annotators=tuple(marks))
+    alone = AttentionTarget(marks[0], *on)
+    pairs = list(one_against_others([None, four, alone]))
+    assert len(pairs) == 4
+    for number, (weights, gold) in enumerate(pairs):
+        others = np.delete(marks, number, 0)
+        torch.testing.assert_close(gold.weights[0], torch.from_numpy(others.mean(0)))
+        assert gold.query_mask.tolist() == [[number < 3]]
+        own = torch.from_numpy(marks[number]).double()
+        torch.testing.assert_close(weights[0], own / own.sum().clamp_min(1))
+    metric = MassOnGold()
+    for weights, gold in pairs:
+        metric.update(weights, gold)
+    expected = (1 + 1 + 1 / 2) / 3  # where two agree, gold of the others is the union
+    assert metric.compute()["mass_on_gold"] == pytest.approx(expected)
+    assert not list(one_against_others([None, alone]))

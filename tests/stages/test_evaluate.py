@@ -151,3 +151,25 @@ def test_runs_on_different_data_are_no_ensemble(run, tmp_path, capsys):
     assert main(["predict", str(run), str(stranger), "--output", "-"]) == 2
     error = capsys.readouterr().err
     assert "cannot answer together" in error and "the hash of its data" in error
+
+
+def test_one_annotator_stands_beside_the_model(tmp_path: Path, capsys) -> None:
+    """Both mark `good` or `bad`; the second one also what stands before it."""
+    rows = []
+    for number in range(24):
+        word, at = ("good", "bad")[number % 2], number % 3 + 1
+        text = ["w"] * 5
+        text[at] = word
+        marks = {"ann": [[at, at + 1]], "ben": [[at - 1, at + 1]]}
+        row = {"text": " ".join(text), "label": word, "gold": marks}
+        rows.append(json.dumps(row))
+    (tmp_path / "a.jsonl").write_text("\n".join(rows) + "\n")
+    words = ["dataset=files", f"dataset.folder={tmp_path}", "dataset/reader=jsonl", "~experiment"]
+    words += ["dataset.splits={train: a.jsonl, val: a.jsonl, test: a.jsonl}", "dataset/gold=spans"]
+    words += ["dataset.gold.column=gold", "task=classify", "metrics=rationale", "model.dim=8"]
+    few = ("stages=[prepare,train,evaluate]", "trainer.batches.size=8", "trainer.max_epochs=1")
+    folder = ran(tmp_path, *words, *few, "metrics.figures=[mass_on_gold,average_precision]")
+    figures = json.loads((folder / "metrics.json").read_text())
+    assert figures["controls"]["annotator"]["mass_on_gold"] == pytest.approx((1 + 1 / 2) / 2)
+    assert figures["controls"]["oracle"]["mass_on_gold"] == pytest.approx(1)
+    assert "mass_on_gold against the others" in capsys.readouterr().out

@@ -238,6 +238,21 @@ def span_target(rows: Sequence[Sequence[Span] | None], keys: int) -> AttentionTa
     return AttentionTarget(weights, annotated, np.ones(keys, bool))
 
 
+def together(apart: Sequence[AttentionTarget]) -> AttentionTarget:
+    """What several annotators mark of one example, as the mean of their marks; each is kept.
+
+    A row counts where one of them marks something.
+    """
+    marks = [each.weights for each in apart]
+    return AttentionTarget(
+        weights=np.stack(marks).mean(0, dtype=np.float32),
+        query_mask=np.any([each.query_mask for each in apart], 0),
+        key_mask=apart[0].key_mask,
+        kind="soft",
+        annotators=tuple(marks) if len(marks) > 1 else (),
+    )
+
+
 def score_target(scores: npt.ArrayLike) -> AttentionTarget:
     """One score for each unit, such as reading time; or annotators x units, then averaged.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from attnlab.data.target import AttentionTarget
-from attnlab.data.target_batch import TargetBatch
+from attnlab.data.target_batch import TargetBatch, collate_targets
 
 GRID = 64  # cells along each axis in which a position prior over varying lengths is kept
 
@@ -94,6 +95,34 @@ def controls(
     if frequency is not None and units is not None:
         made["frequency"] = frequency.weights(target, units)
     return made
+
+
+def one_against_others(
+    targets: Sequence[AttentionTarget | None],
+) -> Iterator[tuple[Tensor, TargetBatch]]:
+    """Each annotator's own map, and the gold that the others make: how well people agree.
+
+    Examples are those with at least two annotators. Rows count where both mark something.
+    """
+    several = [t for t in targets if t is not None and len(t.annotators) > 1 and t.points is None]
+    for number in range(max((len(target.annotators) for target in several), default=0)):
+        given = [target for target in several if number < len(target.annotators)]
+        own = [replace(target, weights=target.annotators[number]) for target in given]
+        others = [
+            replace(
+                target,
+                weights=np.mean(
+                    [each for i, each in enumerate(target.annotators) if i != number],
+                    axis=0,
+                    dtype=np.float32,
+                ),
+            )
+            for target in given
+        ]
+        queries, keys = (max(sizes) for sizes in zip(*(t.weights.shape for t in own), strict=True))
+        maps, gold = (collate_targets(each, queries, keys) for each in (own, others))
+        both = gold.query_mask & (maps.weights > 0).any(-1)
+        yield maps.distribution().double(), replace(gold, query_mask=both)
 
 
 def _gold(target: TargetBatch) -> Tensor:

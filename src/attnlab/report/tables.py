@@ -225,8 +225,11 @@ def show_figures(title: str, folder: Path, figures: Mapping[str, Any]) -> None:
         note = figures["about"].get(name, {}).get("note")
         title = f"{name} ({note})" if note else name
         table.add_row("attention", title, _number(value), interval, *known, _better(name, figures))
-    for name, value in figures["trust"].items():
-        table.add_row("trust", f"changed by a {name} map", _number(value))
+    people = figures["controls"].get("annotator", {})
+    rows = [("annotator", f"{name} against the others", v) for name, v in people.items()]
+    rows += [("trust", f"changed by a {name} map", v) for name, v in figures["trust"].items()]
+    for about, title, value in rows:
+        table.add_row(about, title, _number(value))
     _add_costs(table, figures["cost"])
     console.print(table)
     for line in explanations(figures):

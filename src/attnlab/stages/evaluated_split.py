@@ -23,7 +23,7 @@ from attnlab.data.prepared import Prepared
 from attnlab.data.supervision import labelled
 from attnlab.explain.block_reading import block_readings
 from attnlab.metrics.calibration import Calibration, ScoredChoices, temperature
-from attnlab.metrics.controls import PositionPrior, controls
+from attnlab.metrics.controls import PositionPrior, controls, one_against_others
 from attnlab.metrics.figures import Interval, defined, facts
 from attnlab.metrics.pooled import map_metrics
 from attnlab.metrics.read_blocks import ReadBlocks, positions_of_rows, recorded_choices
@@ -117,6 +117,9 @@ class Evaluation:
         golds = [gold_text(example, prepared.codec) for example in self.examples]
         self.chosen = set(choose_examples(golds, SHOWN))  # positions in the split
         self.shown: list[ShownExample] = []
+        self.annotated_by_several = any(
+            e.target is not None and len(e.target.annotators) > 1 for e in self.examples[:200]
+        )
         self.choices = ScoredChoices()  # of tasks whose choices have probabilities
         self.losses: list[tuple[float, float]] = []  # of each example: its sum, how many units
 
@@ -127,7 +130,7 @@ class Evaluation:
     @torch.no_grad()
     def update(self, number: int, batch: Batch) -> None:
         """Add a batch: the model as it is, control maps and answers, and changed maps."""
-        model, task = self.learner.model, self.learner.task
+        model, task, codec = self.learner.model, self.learner.task, self.prepared.codec
         chosen = [i for i, index in enumerate(batch.index.tolist()) if index in self.chosen]
         recorded = chosen if len(members(model)) == 1 else []  # heads of one model say little here
         with (
@@ -151,6 +154,13 @@ class Evaluation:
         self.losses += zip(*(side.tolist() for side in task.losses(scores, batch)), strict=True)
         if graded := task.graded(scores, batch):
             self.choices.add(*graded)
+        # Examples are read from disk only by the controls that need them.
+        examples: Any = Subset(cast(Any, self.examples), batch.index.tolist())
+        if self.annotated_by_several:
+            golds = [codec.target_over_words(examples[i]) for i in range(len(examples))]
+            for map_, gold in one_against_others(golds):
+                control = self.controls.setdefault("annotator", self._new_evaluator())
+                control.update_maps(map_, gold)
         for name, map_ in controls(batch.target_over_words, self.prior, seed=number).items():
             control = self.controls.setdefault(name, self._new_evaluator())
             if name == "oracle":
@@ -158,8 +168,6 @@ class Evaluation:
             else:
                 control.update_maps(map_, batch.target_over_words)
         texts = task.texts(answers, batch)
-        # Examples are read from disk only by the controls that need them.
-        examples: Any = Subset(cast(Any, self.examples), batch.index.tolist())
         made = task.controls(batch, scores, examples)
         for name, (control_scores, control_answers) in made.items():
             metrics = self.answer_controls.setdefault(name, task.metrics())
@@ -168,7 +176,6 @@ class Evaluation:
             with changed_map(model, task.map, MAP_CHANGES[name]):
                 other = task.answer(model, batch)
             self.changed[name].update(task.changed(answers, other, batch))
-        codec = self.prepared.codec
         for i, reading in zip(chosen, readings, strict=True):  # keep them for the report
             map_, answer = (each[i].float().cpu().numpy() for each in (weights, answers))
             example = self.examples[int(batch.index[i])]

@@ -113,6 +113,14 @@ def test_lines_that_are_no_json(tmp_path: Path) -> None:
         (["quotes"], [], [0, 0, 0, 0]),
         (["marks"], [0, 1, 1, 0], [0, 1, 1, 0]),
         (["marks"], "0 1 1 0", [0, 1, 1, 0]),
+        (["spans"], {"ann": "1:3", "ben": [[1, 2]], "cem": None}, [0, 1, 0.5, 0]),
+        (
+            ["spans", "dataset.gold.keys=[a,b]"],
+            {"ann": [{"a": 0, "b": 2}], "ben": {"a": 1, "b": 3}},
+            [0.5, 1, 0.5, 0],
+        ),
+        (["quotes"], {"ann": "fine film", "ben": ["the", "fine"]}, [0.5, 1, 0.5, 0]),
+        (["marks"], [[0, 1, 1, 0], [0, 1, 0, 0]], [0, 1, 0.5, 0]),
         (["scores"], "0.5, 0, 0.25, 0.25", [0.5, 0, 0.25, 0.25]),
         (["scores"], [[1, 0, 0, 1], [0, 3, 0, 0]], [0.25, 0.5, 0, 0.25]),
     ],
@@ -127,6 +135,11 @@ def test_gold(gold: list[str], cell: object, marked: list[float], tmp_path: Path
     (example,) = read(dataset(tmp_path, whole("a.jsonl"), *overrides))
     assert example.target is not None
     np.testing.assert_allclose(example.target.weights, [marked])
+    people = example.target.annotators
+    if people and gold[0] != "scores":
+        assert len(people) == 2 and example.target.kind == "soft"
+        np.testing.assert_allclose(np.mean(people, 0), [marked])
+        assert {*np.unique(people)} == {0, 1}
 
 
 @pytest.mark.parametrize(
@@ -134,6 +147,7 @@ def test_gold(gold: list[str], cell: object, marked: list[float], tmp_path: Path
     [
         ("spans", "3:9", "span 3:9 is empty or outside of 4 units"),
         ("spans", "x", "'x' is not a span such as 3:7"),
+        ("spans", {"ann": None}, "gold names annotators, and none has marked anything"),
         ("spans", [{"a": 1}], "a span is an object: dataset.gold.keys has to name its two ends"),
         ("quotes", ["a", "b d"], "'gold' quotes what the text does not say: 'b d'"),
         ("quotes", [" "], "'gold' quotes what the text does not say: ' '"),

@@ -220,7 +220,8 @@ class Gold(Variant, slot="gold"):
 
 
 class SpansGold(Gold, kind="spans", target=f"{READERS}.gold:Spans"):
-    """Marked stretches, exclusive ends: "3:7 10:12", [[3, 7]], or objects, however deep."""
+    """Marked stretches, exclusive ends: "3:7 10:12", [[3, 7]], or objects, however deep; of
+    several annotators, by their names: {"ann": "3:7", "ben": [[3, 8]]}."""
 
     keys: list[Column] | None = Field(
         min_length=2, max_length=2, description="keys of an object's first unit and its end"
@@ -229,11 +230,12 @@ class SpansGold(Gold, kind="spans", target=f"{READERS}.gold:Spans"):
 
 
 class QuotesGold(Gold, kind="quotes", target=f"{READERS}.gold:Quotes"):
-    """Passages of the text that is looked at, in its own words: a text, or a list of texts."""
+    """Passages of the text that is looked at, in its own words: a text, or a list of texts; of
+    several annotators, by their names."""
 
 
 class MarksGold(Gold, kind="marks", target=f"{READERS}.gold:Marks"):
-    """0 or 1 for each word."""
+    """0 or 1 for each word; or a list of such lists, one an annotator."""
 
 
 class ScoresGold(Gold, kind="scores", target=f"{READERS}.gold:Scores"):

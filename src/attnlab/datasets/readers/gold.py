@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Literal, Protocol
@@ -20,6 +20,7 @@ from attnlab.datasets.targets import (
     parse_pharaoh,
     score_target,
     span_target,
+    together,
 )
 
 SPAN = re.compile(r"(\d+)[:-](\d+)")
@@ -50,8 +51,19 @@ class GoldColumn(Protocol):
     def read(self, cell: Any, attended: AttendedUnits) -> AttentionTarget: ...
 
 
+def of_annotators(parts: Iterable[Any], read: Callable[[Any], AttentionTarget]) -> AttentionTarget:
+    """Gold of what several annotators mark; null is of one who has not seen the example."""
+    apart = [read(part) for part in parts if part is not None]
+    if not apart:
+        raise BadRowError("gold names annotators, and none has marked anything")
+    return together(apart)
+
+
 class Spans:
-    """Marked stretches of one text: a rationale. One without length marks nothing."""
+    """Marked stretches of one text: a rationale. One without length marks nothing.
+
+    An object that is no span has the stretches of several annotators, by their names.
+    """
 
     def __init__(
         self, *, column: str, keys: list[str] | None, counts: Literal["words", "characters"]
@@ -59,7 +71,13 @@ class Spans:
         self.column, self.keys, self.counts = column, keys, counts
 
     def read(self, cell: Any, attended: AttendedUnits) -> AttentionTarget:
-        spans = [(start, stop) for start, stop in self._found(_parsed(cell)) if start != stop]
+        value = _parsed(cell)
+        if isinstance(value, dict) and not (self.keys and value.keys() >= {*self.keys}):
+            return of_annotators(value.values(), lambda part: self._marked(part, attended))
+        return self._marked(value, attended)
+
+    def _marked(self, value: Any, attended: AttendedUnits) -> AttentionTarget:
+        spans = [(start, stop) for start, stop in self._found(value) if start != stop]
         if self.counts == "characters":
             spans = [attended.looked_at.of_characters(*span) for span in spans]
         return attended.looked_at.over_units(span_target([spans], attended.words))
@@ -94,7 +112,12 @@ class Quotes:
         self.column = column
 
     def read(self, cell: Any, attended: AttendedUnits) -> AttentionTarget:
-        quotes = _parsed(cell)
+        value = _parsed(cell)
+        if isinstance(value, dict):
+            return of_annotators(value.values(), lambda part: self._marked(part, attended))
+        return self._marked(value, attended)
+
+    def _marked(self, quotes: Any, attended: AttendedUnits) -> AttentionTarget:
         spans = []
         for quote in quotes if isinstance(quotes, list) else [quotes]:
             matches = _spans_of(text(quote, self.column), attended.looked_at.words)
@@ -105,18 +128,19 @@ class Quotes:
 
 
 class Marks:
-    """0 or 1 for each word or sentence."""
+    """0 or 1 for each word or sentence; several annotators' are lists side by side."""
 
     def __init__(self, *, column: str) -> None:
         self.column = column
 
     def read(self, cell: Any, attended: AttendedUnits) -> AttentionTarget:
         marks = _numbers(cell)
-        if marks.ndim != 1 or not np.isin(marks, (0, 1)).all():
+        if marks.ndim not in (1, 2) or not np.isin(marks, (0, 1)).all():
             raise BadRowError(f"'{self.column}' is not a list of 0 and 1")
         _as_many("marks", marks, attended)
         on = np.ones(1, bool), np.ones(attended.units, bool)
-        return AttentionTarget(marks[None].astype(np.float32), *on)
+        apart = [AttentionTarget(row[None].astype(np.float32), *on) for row in np.atleast_2d(marks)]
+        return apart[0] if marks.ndim == 1 else together(apart)
 
 
 class Scores:
