@@ -146,6 +146,15 @@ def light(pixels: Tensor) -> Tensor:
     return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
 
 
+def within(moved: Tensor, values: Tensor, size: float) -> Tensor:
+    """`moved`, no value further than `size` from `values`, and in their range.
+
+    Sounds (batch x samples) are from -1 to 1, pictures (batch x channels x height x width) from 0.
+    """
+    low = -1.0 if values.dim() == 2 else 0.0
+    return (values + (moved - values).clamp(-size, size)).clamp(low, 1.0)
+
+
 def fit_input(name: str, examples: Iterable[Example], vocabulary: Vocabulary | None) -> Input:
     """What the training examples have as this input; its units are those that occur, unless given.
 

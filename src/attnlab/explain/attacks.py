@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnlab.data.batch import Batch
-from attnlab.data.inputs import light
+from attnlab.data.inputs import light, within
 from attnlab.explain.methods.gradients import differentiable
 from attnlab.metrics.agreement import jensen_shannon
 from attnlab.tasks.task import Task
@@ -117,17 +117,15 @@ def ascended(
         seed: of the random starts.
     """
     values = attacked.values
-    low = -1.0 if bool((values < 0).any()) else 0.0
     random = torch.Generator().manual_seed(seed)
     best, reached = values, torch.full((len(values),), -torch.inf, device=values.device)
     step = size if steps == 1 else STEP * size / steps
     for _ in range(max(restarts, 1)):
         noise = torch.rand(values.shape, generator=random).to(values) * 2 - 1
-        moved = (values + size * noise * bool(restarts)).clamp(low, 1)
+        moved = within(values + size * noise * bool(restarts), values, size)
         for _ in range(steps):
             slope = _slope(attacked, goal, moved)
-            moved = values + (moved + step * slope.sign() - values).clamp(-size, size)
-            moved = moved.clamp(low, 1)
+            moved = within(moved + step * slope.sign(), values, size)
         seen = attacked.seen(moved)
         found = goal(attacked, seen.maps, seen.losses)
         if goal is answer_lost:  # a wrong answer is worth more than any loss of a right one
@@ -149,8 +147,8 @@ def _slope(attacked: Attacked, goal: Goal, values: Tensor) -> Tensor:
 def noisy(values: Tensor, level: float, seed: int = 0) -> Tensor:
     """With normal noise of this spread."""
     random = torch.Generator().manual_seed(seed)
-    low = -1.0 if bool((values < 0).any()) else 0.0
-    return (values + level * torch.randn(values.shape, generator=random).to(values)).clamp(low, 1)
+    noise = level * torch.randn(values.shape, generator=random).to(values)
+    return within(values + noise, values, torch.inf)
 
 
 def blurred(values: Tensor, width: float) -> Tensor:

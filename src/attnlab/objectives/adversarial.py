@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from attnlab.attention.taps import Intervention
 from attnlab.data.batch import Batch
+from attnlab.data.inputs import light, within
+from attnlab.errors import UserError
 from attnlab.objectives.answers import divergence
 from attnlab.objectives.terms import AnswerTerm, StepView, TermLoss, changed_embeddings
 
@@ -85,6 +87,50 @@ def _embedders(model: nn.Module) -> Iterator[nn.Module]:
     """Those of every reader in the model."""
     for module in model.modules():
         yield from getattr(module, "embedders", ())
+
+
+class AdversarialValues(AnswerTerm):
+    """The loss on pictures and sounds, changed by what raises it most within `size` (L-inf).
+
+    From a random start, steps along the sign of the gradient (Madry et al. 2018). One step (Wong et
+    al. 2020) costs one forward and backward pass more than none.
+    """
+
+    def __init__(self, *, size: float, steps: int) -> None:
+        super().__init__()
+        self.size, self.steps = size, steps
+        self.step = size * (1.25 if steps == 1 else 2.5 / steps)
+
+    def forward(self, view: StepView) -> TermLoss:
+        inputs = view.batch.inputs
+        values = {
+            name: light(each.values)
+            for name, each in inputs.items()
+            if each.values.dtype == torch.uint8 or each.values.is_floating_point()
+        }
+        if not values:
+            raise UserError("objective.terms: no input is a picture or a sound; try: pgd")
+        moved = {
+            name: within(each + self.size * (2 * torch.rand_like(each) - 1), each, self.size)
+            for name, each in values.items()
+        }
+        for _ in range(self.steps):
+            leaves = {name: each.requires_grad_() for name, each in moved.items()}
+            slopes = torch.autograd.grad(_losses(view, leaves)[0].sum(), list(leaves.values()))
+            moved = {
+                name: within(leaf.detach() + self.step * slope.sign(), values[name], self.size)
+                for (name, leaf), slope in zip(leaves.items(), slopes, strict=True)
+            }
+        sums, counts = _losses(view, moved)
+        return TermLoss(sums.sum(), counts.sum())
+
+
+def _losses(view: StepView, values: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """The task's losses of each example with these values of inputs, and what they count."""
+    inputs = view.batch.inputs
+    changed = {name: inputs[name]._replace(values=each) for name, each in values.items()}
+    batch = replace(view.batch, inputs=inputs | changed)
+    return view.task.losses(view.task.run(view.model, batch), batch)
 
 
 @dataclass

@@ -163,6 +163,15 @@ class Adversarial(Term, kind="adversarial", target="attnlab.objectives.adversari
     every_step: bool = Field(description="train on the noise of every step, not of the last alone")
 
 
+class AdversarialValues(
+    Term, kind="adversarial_values", target="attnlab.objectives.adversarial:AdversarialValues"
+):
+    """The loss on pictures and sounds under the worst small change of their values."""
+
+    size: float = Field(gt=0, description="largest change of a value; pictures are from 0 to 1")
+    steps: int = Field(gt=0, description="steps along the sign of the gradient")
+
+
 class MarginTerm(Term):
     """How far the loss of a changed pass is from where it should be."""
 
