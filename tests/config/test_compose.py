@@ -123,6 +123,11 @@ def test_the_hint_says_how_gold_is_given(capsys: pytest.CaptureFixture[str]) -> 
     ("override", "line"),
     [
         ("attnetion=dot", "attnetion: unknown key; did you mean 'attention'?"),
+        (
+            "objective.terms.task.schedule={kind: warmup, steps: 9}",
+            "objective.terms.task.schedule.steps: unknown key; allowed: kind; of another kind: "
+            "'++objective.terms.task.schedule={kind: KIND, steps: VALUE}'",
+        ),
         ("trainer.lr=1", "trainer.lr: unknown key; did you mean 'trainer.optimizer.lr'?"),
         (
             "trainer.callbacks.ema.decay=0.9",

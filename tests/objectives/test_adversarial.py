@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +12,12 @@ from torch import Tensor
 
 from attnlab.attention.taps import Intervention
 from attnlab.data.batch import Batch
+from attnlab.data.inputs import light, within
+from attnlab.errors import UserError
 from attnlab.objectives import adversarial
+from attnlab.training.evaluator import Evaluator
 from attnlab.training.learner import Learner
+from tests.models.building import built, pictures, small_config
 from tests.objectives.test_answers import learner
 
 KINDS = ("fgm", "pgd", "freelb", "vat", "attention_at", "attention_vat")
@@ -85,3 +90,62 @@ def test_attention_at_is_one_step_of_the_logits_along_their_gradient() -> None:
     with Intervention(module.model, site, shifted(lambda weights: 0.5 * next(worst))):
         expected = module.task.loss(module.model(batch), batch)
     assert figures(module, batch)["attention_at"] == pytest.approx(float(expected), rel=1e-4)
+
+
+def seen_values(
+    batch: Batch, module: Learner, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[Tensor], float]:
+    """The pictures of every forward pass of the term, and its loss."""
+    values: list[Tensor] = []
+    run = type(module.task).run
+
+    def watched(self: Any, model: Any, batch: Batch) -> Any:
+        values.append(light(batch.inputs["image"].values).detach())
+        return run(self, model, batch)
+
+    monkeypatch.setattr(type(module.task), "run", watched)
+    found = figures(module, batch)["pgd_values"]
+    monkeypatch.undo()
+    return values[1:], found  # the first is that of the other terms
+
+
+def test_pictures_change_within_their_size_and_the_loss_rises_from_step_to_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = ("objective=unsupervised", "objective/terms=pgd_values", "dataset=mnist")
+    config = small_config(*words, "task=classify", "metrics.figures=[]", "model.dim=8")
+    model, batch, codec = built(config, pictures(["a", "b", "c"]))
+    task = config.task.build(codec)
+    terms = {name: term.build() for name, term in config.objective.terms.items()}
+    module = Learner(model, task, terms, Evaluator(task, []), config.trainer, 1, {}).eval()
+    clean = light(batch.inputs["image"].values)
+    size = config.objective.terms["pgd_values"].size  # type: ignore[attr-defined]
+    seen, worst = seen_values(batch, module, monkeypatch)
+    assert len(seen) == config.objective.terms["pgd_values"].steps + 1  # type: ignore[attr-defined]
+    assert all((each - clean).abs().max() <= size + 1e-6 for each in seen)
+    assert all(each.min() >= 0 and each.max() <= 1 for each in seen)
+    assert (seen[-1] - clean).abs().max() > 0.9 * size
+    losses = [
+        float(task.losses(model(under(batch, each)), under(batch, each))[0].sum()) for each in seen
+    ]
+    assert losses[-1] > losses[0] and worst == pytest.approx(losses[-1] / len(batch), rel=1e-5)
+    module.losses(batch)[0].backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
+
+
+def under(batch: Batch, values: Tensor) -> Batch:
+    changed = batch.inputs["image"]._replace(values=values)
+    return replace(batch, inputs={"image": changed})
+
+
+def test_values_of_texts_are_refused() -> None:
+    module, batch = trained("pgd_values")
+    with pytest.raises(UserError, match="no input is a picture or a sound; try: pgd"):
+        module.losses(batch)
+
+
+def test_changed_values_stay_near_and_in_range() -> None:
+    pixels, sound = torch.full((1, 1, 2, 2), 0.9), torch.full((1, 4), -0.9)
+    assert within(pixels + 1, pixels, 0.3).allclose(torch.ones(()))
+    assert within(pixels - 1, pixels, 0.3).allclose(torch.tensor(0.6))
+    assert within(sound - 1, sound, 0.3).allclose(torch.tensor(-1.0))

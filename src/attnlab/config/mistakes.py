@@ -51,7 +51,12 @@ def from_omegaconf(error: OmegaConfBaseException, folder: Path | None = None) ->
         groups = [p.name for p in (folder or config_dir()).iterdir() if p.is_dir()]
         parent: Any = error.parent_node
         beside = [*map(str, parent)] if isinstance(parent, DictConfig) else []
-        return Mistake(key, "unknown key", _suggest_key(key, beside if "." in key else groups))
+        section, _, leaf = key.rpartition(".")
+        hint = _suggest_key(key, beside if section else groups)
+        if "kind" in beside:  # a mapping on the command line is laid over the one that is there
+            another = f"'++{section}={{kind: KIND, {leaf}: VALUE}}'"
+            hint = f"{suggest(leaf, beside)}; of another kind: {another}"
+        return Mistake(key, "unknown key", hint)
     return Mistake(key, problem)
 
 
