@@ -91,7 +91,7 @@ def trained(kind: str, deciding: bool) -> tuple[nn.Module, Codec]:
 
 def copying(codec: Codec) -> Generate:
     """The task."""
-    shared = {"map": "decoder.cross.-1", "label_smoothing": 0.0}
+    shared = {"map": "decoder.cross.-1", "label_smoothing": 0.0, "scores_at_once": None}
     return Generate(
         codec, max_length=5, figures=None, decoding=None, eviction=None, ctc=0.0, **shared
     )  # type: ignore[arg-type]

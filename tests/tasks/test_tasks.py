@@ -54,7 +54,14 @@ def figures(task: Task, batch: Batch, scores: torch.Tensor, answers: torch.Tenso
 def test_loss_is_the_mean_over_real_places() -> None:
     codec, batch = batched(texts([["x", "y"], ["y"]]))
     task = Generate(
-        codec, max_length=5, figures=None, decoding=None, eviction=None, ctc=0.0, **SHARED
+        codec,
+        max_length=5,
+        figures=None,
+        decoding=None,
+        eviction=None,
+        ctc=0.0,
+        scores_at_once=None,
+        **SHARED,
     )
     scores = torch.randn(2, 3, 6)
     gold = batch.answer.values
@@ -67,13 +74,27 @@ def test_loss_is_the_mean_over_real_places() -> None:
 def test_generated_words_and_characters_have_their_own_figures() -> None:
     codec, batch = batched(texts([["x", "y"], ["y"]]))
     characters = Generate(
-        codec, max_length=5, figures=None, decoding=None, eviction=None, ctc=0.0, **SHARED
+        codec,
+        max_length=5,
+        figures=None,
+        decoding=None,
+        eviction=None,
+        ctc=0.0,
+        scores_at_once=None,
+        **SHARED,
     )
     found = figures(characters, batch, torch.zeros(1), batch.answer.values)
     assert found["exact_match"] == 1 and found["character_error"] == 0
     codec, batch = batched(texts([["good", "day", "to", "you"], ["bye", "now", "my", "dear"]]))
     words = Generate(
-        codec, max_length=5, figures=None, decoding=None, eviction=None, ctc=0.0, **SHARED
+        codec,
+        max_length=5,
+        figures=None,
+        decoding=None,
+        eviction=None,
+        ctc=0.0,
+        scores_at_once=None,
+        **SHARED,
     )
     assert next(iter(figures(words, batch, torch.zeros(1), batch.answer.values))) == "bleu"
 

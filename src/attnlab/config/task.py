@@ -129,3 +129,13 @@ class Smoothed(Section):
     """A task whose loss is the cross-entropy of choices."""
 
     label_smoothing: float = Field(ge=0, lt=1, description="share of target mass spread evenly")
+
+
+class ManyChoices(Smoothed):
+    """A task whose choices are the units of a vocabulary."""
+
+    scores_at_once: int | None = Field(
+        gt=0,
+        description="scores of units in memory at once: of more, the output layer and the loss are "
+        "computed in pieces, and once more on the way back; null is no limit",
+    )

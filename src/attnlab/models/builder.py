@@ -17,7 +17,7 @@ from attnlab.data.vocabulary import PAD, Vocabulary
 from attnlab.errors import UserError
 from attnlab.models.config import Tie
 from attnlab.models.memory import Memory
-from attnlab.models.units import UnitDropout, Units
+from attnlab.models.units import Scores, UnitDropout, Units
 
 STEPS = 2**16  # of the probability: each activation gets sixteen random bits
 
@@ -139,7 +139,7 @@ class Decoder(nn.Module, ABC):
     """Writes units: all steps in one pass while training, one step a call while decoding."""
 
     @abstractmethod
-    def forward(self, units: Tensor, memory: Memory) -> Tensor:
+    def forward(self, units: Tensor, memory: Memory) -> Scores:
         """Scores of the next unit after each of `units`: batch x length x vocabulary."""
 
     @abstractmethod

@@ -15,6 +15,7 @@ from attnlab.data.batch import Padded
 from attnlab.data.vocabulary import BOS, SPECIAL, Vocabulary
 from attnlab.models.builder import Decoder, Dropout, ModelBuilder
 from attnlab.models.memory import Memory
+from attnlab.models.units import Scores, whole
 
 
 @dataclass
@@ -70,7 +71,7 @@ class CausalDecoder(Decoder):
         """The width of the states that units are scored from."""
         return builder.dim
 
-    def forward(self, units: Tensor, memory: Memory | None = None) -> Tensor:
+    def forward(self, units: Tensor, memory: Memory | None = None) -> Scores:
         """Scores of the unit after each of `units`: batch x length x vocabulary."""
         return self.scores(self.states(units))
 
@@ -79,7 +80,7 @@ class CausalDecoder(Decoder):
         real = torch.ones_like(units, dtype=torch.bool)  # padding comes last: no unit sees it
         return self.encoder(Memory(self.embedding(units), real, causal=True)).values
 
-    def scores(self, states: Tensor, attention: State | None = None) -> Tensor:
+    def scores(self, states: Tensor, attention: State | None = None) -> Scores:
         """States, batch x length x dim, to scores of the next units, batch x length x vocabulary.
 
         `attention` is the state of the decoder's own attention, where steps go on with it.
@@ -107,7 +108,7 @@ class CausalDecoder(Decoder):
         """Scores of the unit after `units` (batch): batch x vocabulary. Moves the state on."""
         if state.first is not None:
             units, state.first = state.first, None
-        scores = self.advance(units[:, None], state)[:, -1]
+        scores = whole(self.advance(units[:, None], state))[:, -1]
         if not self.marks:
             scores[:, : len(SPECIAL)] = -torch.inf
         number, rest = state.steps, state.rest
@@ -117,7 +118,7 @@ class CausalDecoder(Decoder):
         only = torch.full_like(scores, -torch.inf).scatter(1, rest.values[:, number, None], 0.0)
         return torch.where(rest.mask[:, number, None], only, scores)
 
-    def advance(self, units: Tensor, state: CausalState) -> Tensor:
+    def advance(self, units: Tensor, state: CausalState) -> Scores:
         """Scores after each of the next units, batch x steps x vocabulary; moves the state on."""
         embedded = self.embedding(units, start=state.length)
         real = torch.ones_like(units, dtype=torch.bool)
@@ -144,7 +145,7 @@ class AttendingCausalDecoder(CausalDecoder):
     def scored_width(self, builder: ModelBuilder) -> int:
         return builder.dim if builder.tie == "none" else builder.embedding_width
 
-    def scores(self, states: Tensor, attention: State | None = None) -> Tensor:
+    def scores(self, states: Tensor, attention: State | None = None) -> Scores:
         context = self.attention(states, states, states, Mask(causal=True), state=attention)
         mixed = torch.tanh(self.mix(torch.cat([states, context], -1)))  # batch x length x width
         return self.output(self.dropout(mixed))

@@ -18,6 +18,7 @@ from attnlab.attention.taps import Intervention, Tap
 from attnlab.config.evaluation import Combine
 from attnlab.models.builder import Decoder
 from attnlab.models.memory import Memory
+from attnlab.models.units import Scores, whole
 
 TIES = 1e-3  # share of a vote that goes to the mean of probabilities, so that it breaks ties
 COMPANIONS = "companions"  # attribute of the first model
@@ -30,7 +31,7 @@ class Member(NamedTuple):
     map: str
 
 
-def combined(scores: Sequence[Tensor], how: Combine, dim: int = -1) -> Tensor:
+def combined(scores: Sequence[Scores], how: Combine, dim: int = -1) -> Tensor:
     """One tensor of scores from those of several models, choices along `dim`.
 
     Args:
@@ -38,11 +39,12 @@ def combined(scores: Sequence[Tensor], how: Combine, dim: int = -1) -> Tensor:
         how: the mean of probabilities, of scores, or the share of models that choose each.
         dim: where choices are.
     """
+    whole_ones = [whole(each) for each in scores]
     if how == "logits":
-        return torch.stack(list(scores)).mean(0)
-    probabilities = torch.stack([each.float().softmax(dim) for each in scores]).mean(0)
+        return torch.stack(whole_ones).mean(0)
+    probabilities = torch.stack([each.float().softmax(dim) for each in whole_ones]).mean(0)
     if how == "votes":
-        chosen = [torch.zeros_like(p).scatter(dim, p.argmax(dim, True), 1.0) for p in scores]
+        chosen = [torch.zeros_like(p).scatter(dim, p.argmax(dim, True), 1.0) for p in whole_ones]
         votes = torch.stack(chosen).mean(0)
         probabilities = (1 - TIES) * votes + TIES * probabilities
     return probabilities.log()

@@ -15,6 +15,7 @@ from attnlab.errors import UserError
 from attnlab.models.builder import Decoder, Dropout, ModelBuilder, Shared, Units
 from attnlab.models.causal_decoder import AttendingCausalDecoder, CausalDecoder
 from attnlab.models.memory import Memory
+from attnlab.models.units import Scores, whole
 
 CELLS: dict[str, type[nn.LSTM | nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -193,7 +194,7 @@ class RecurrentDecoder(Decoder):
     def _input_dim(self, builder: Recurrent, context_dim: int) -> int:
         return builder.embedding_dim
 
-    def forward(self, units: Tensor, memory: Memory) -> Tensor:
+    def forward(self, units: Tensor, memory: Memory) -> Scores:
         """Scores of the next unit after each of `units`: batch x length x vocabulary."""
         states, _ = self.rnn(self.embedding(units), self.first_hidden(memory))
         context = self.attention(states, memory.values, memory.values, memory.visible())
@@ -208,13 +209,13 @@ class RecurrentDecoder(Decoder):
         """Scores of the unit after `units` (batch): batch x vocabulary. Moves the state on."""
         embedded = self.embedding(units[:, None])
         states, state.hidden.value = self.rnn(embedded, state.hidden.value)
-        return self.scores(states, self.attend(states, state))[:, 0]
+        return whole(self.scores(states, self.attend(states, state)))[:, 0]
 
     def attend(self, query: Tensor, state: RecurrentState) -> Tensor:
         values = state.memory.values
         return self.attention(query, values, values, state.memory.visible(), state=state.attention)
 
-    def scores(self, states: Tensor, context: Tensor) -> Tensor:
+    def scores(self, states: Tensor, context: Tensor) -> Scores:
         mixed = torch.tanh(self.mix(torch.cat([states, context], -1)))  # batch x length x width
         return self.output(self.dropout(mixed))
 
@@ -231,14 +232,14 @@ class StepwiseDecoder(RecurrentDecoder):
     def _input_dim(self, builder: Recurrent, context_dim: int) -> int:
         return builder.embedding_dim + context_dim
 
-    def forward(self, units: Tensor, memory: Memory) -> Tensor:
+    def forward(self, units: Tensor, memory: Memory) -> Scores:
         state = self.start(memory)
         steps = [self._advance(one, state) for one in self.embedding(units).split(1, dim=1)]
         states, contexts = (torch.cat(each, 1) for each in zip(*steps, strict=True))
         return self.scores(states, contexts)  # of all steps at once, which is the greater work
 
     def step(self, units: Tensor, state: RecurrentState) -> Tensor:
-        return self.scores(*self._advance(self.embedding(units[:, None]), state))[:, 0]
+        return whole(self.scores(*self._advance(self.embedding(units[:, None]), state)))[:, 0]
 
     def _advance(self, embedded: Tensor, state: RecurrentState) -> tuple[Tensor, Tensor]:
         """The state after one more unit, batch x 1 x dim, and its context."""

@@ -30,6 +30,7 @@ from attnlab.models.transformer_layers import (
     last_norm,
     recomputed,
 )
+from attnlab.models.units import Scores, whole
 
 
 class Transformer(ModelBuilder):
@@ -206,7 +207,7 @@ class TransformerDecoder(Decoder):
         self.norm, self.recomputes = last_norm(builder), builder.checkpoint_activations
         self.output = builder.units.output(units, builder.dim)
 
-    def forward(self, units: Tensor, memory: Memory) -> Tensor:
+    def forward(self, units: Tensor, memory: Memory) -> Scores:
         """Scores of the next unit after each of `units`: batch x length x vocabulary."""
         return self._scores(self.embedding(units), memory, [None] * len(self.layers))
 
@@ -219,11 +220,11 @@ class TransformerDecoder(Decoder):
         """Scores of the unit after `units` (batch): batch x vocabulary. Moves the state on."""
         embedded = self.embedding(units[:, None], start=state.length)
         state.length += 1
-        return self._scores(embedded, state.memory, state.caches)[:, 0]
+        return whole(self._scores(embedded, state.memory, state.caches))[:, 0]
 
     def _scores(
         self, states: Tensor, memory: Memory, caches: Iterable[LayerCaches | None]
-    ) -> Tensor:
+    ) -> Scores:
         for layer, cache in zip(self.layers, caches, strict=True):
             run = recomputed(layer) if self.recomputes else layer
             states = run(states, memory, cache)

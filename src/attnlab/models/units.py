@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -79,6 +82,73 @@ class LetteredEmbedding(nn.Embedding):
         return words + self.affixes((place + 1) * there).sum(-2)
 
 
+class UnitScores(nn.Linear):
+    """The layer from states to a score of every unit."""
+
+    at_once: int | None = None  # more scores than so many are `LaterScores`
+
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        input: Tensor,  # noqa: A002 - as PyTorch has it
+    ) -> Scores:
+        """... x width -> ... x units."""
+        scores = input.shape[:-1].numel() * self.out_features
+        if self.at_once is None or scores <= self.at_once:
+            return super().forward(input)
+        return LaterScores(input, self)
+
+
+class LaterScores(NamedTuple):
+    """More scores than memory should hold at once: they are computed where they are needed.
+
+    A loss and the likeliest units need them piece by piece. What needs all of them at once takes
+    `scores`.
+    """
+
+    states: Tensor  # ... x width
+    layer: UnitScores
+
+    @property
+    def scores(self) -> Tensor:
+        """... x units, computed anew at every access."""
+        return self.of(self.states)
+
+    def of(self, states: Tensor) -> Tensor:
+        """Scores of other states, ... x units."""
+        return nn.Linear.forward(self.layer, states)
+
+    def pieces(self) -> Iterator[slice]:
+        """Rows whose scores are in memory together, of states that are rows x width."""
+        size = max(1, (self.layer.at_once or 0) // self.layer.out_features)
+        for start in range(0, len(self.states), size):
+            yield slice(start, start + size)
+
+    def flatten(self, first: int, last: int) -> LaterScores:
+        """As a tensor of scores does it."""
+        return self._replace(states=self.states.flatten(first, last))
+
+    def argmax(self, dim: int) -> Tensor:
+        """The likeliest units, ...; `dim` is the last one."""
+        rows = self._replace(states=self.states.flatten(0, -2))
+        best = [rows.of(rows.states[piece]).argmax(dim) for piece in rows.pieces()]
+        return torch.cat(best).view(self.states.shape[:-1])
+
+
+Scores = Tensor | LaterScores
+
+
+def whole(scores: Scores) -> Tensor:
+    """All scores at once."""
+    return scores.scores if isinstance(scores, LaterScores) else scores
+
+
+def limit_scores(model: nn.Module, at_once: int | None) -> None:
+    """Have the layers that score units hold no more scores than so many; None is no limit."""
+    for layer in model.modules():
+        if isinstance(layer, UnitScores):
+            layer.at_once = at_once
+
+
 class Units:
     """Makes embedding matrices, which output layers and other texts may share.
 
@@ -123,9 +193,9 @@ class Units:
             self._shared.weight.data *= self.std
         return self._shared
 
-    def output(self, embedding: nn.Embedding, width: int) -> nn.Linear:
+    def output(self, embedding: nn.Embedding, width: int) -> UnitScores:
         """The layer from states of this width to a score of every unit."""
-        output = nn.Linear(width, embedding.num_embeddings)
+        output = UnitScores(width, embedding.num_embeddings)
         if self.tie != "none":
             output.weight = embedding.weight
         return output

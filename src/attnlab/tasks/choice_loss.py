@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ctypes import c_float, c_long
 from functools import partial
 from typing import Any
@@ -10,23 +10,35 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint
 
 from attnlab.attention.kernels import native
+from attnlab.models.units import LaterScores, Scores
 
 NOT_COUNTED = -100  # a right choice that is none: its row costs nothing
 PIECE = 1 << 18  # scores that a CPU works on at a time: a megabyte
 
 
-def choice_loss(scores: Tensor, gold: Tensor, smoothing: float = 0.0) -> Tensor:
+def choice_loss(scores: Scores, gold: Tensor, smoothing: float = 0.0) -> Tensor:
     """Each row's loss, in float32: scores rows x choices, gold rows; smoothing as in
     Szegedy et al. 2016, a share of the target that is spread over all choices.
 
     The scores of a vocabulary are the largest tensor of a small model. PyTorch's own loss makes
     several of their size on the way forward and back, with smoothed labels more; here they are
     read from memory once on each way, by a C kernel or in pieces that stay in the cache, and their
-    slope is the one tensor that is written.
+    slope is the one tensor that is written. `LaterScores` are computed here, piece by piece, and
+    each piece once more on the way back.
     """
-    return _ChoiceLoss.apply(scores, gold, smoothing)  # type: ignore[no-any-return]
+    if not isinstance(scores, LaterScores):
+        return _ChoiceLoss.apply(scores, gold, smoothing)  # type: ignore[no-any-return]
+
+    def of_piece(states: Tensor, gold: Tensor) -> Tensor:
+        return _ChoiceLoss.apply(scores.of(states), gold, smoothing)  # type: ignore[no-any-return]
+
+    loss: Callable[[Tensor, Tensor], Tensor] = of_piece
+    if torch.is_grad_enabled():
+        loss = partial(checkpoint, of_piece, use_reentrant=False, preserve_rng_state=False)
+    return torch.cat([loss(scores.states[rows], gold[rows]) for rows in scores.pieces()])
 
 
 class _ChoiceLoss(torch.autograd.Function):
@@ -63,6 +75,7 @@ class _ChoiceLoss(torch.autograd.Function):
 def _has_kernel(scores: Tensor) -> bool:
     """Whether the C kernel can serve it, and there are scores enough to load it."""
     plain = scores.device.type == "cpu" and scores.dtype == torch.float32
+    plain = plain and scores.is_contiguous()  # else it would be copied
     return plain and scores.numel() > PIECE and native.library() is not None
 
 

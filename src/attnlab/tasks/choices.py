@@ -12,6 +12,7 @@ from attnlab.config.evaluation import Combine
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
 from attnlab.models.ensemble import combined
+from attnlab.models.units import Scores, limit_scores, whole
 from attnlab.tasks.choice_loss import NOT_COUNTED, choice_loss
 from attnlab.tasks.task import Prediction, Task, TaskSettings
 
@@ -20,6 +21,12 @@ class ChoiceSettings(TaskSettings):
     """The settings of every task whose answers are choices."""
 
     label_smoothing: float
+
+
+class UnitSettings(ChoiceSettings):
+    """The settings of every task whose choices are the units of a vocabulary."""
+
+    scores_at_once: int | None
 
 
 class ChoiceTask(Task):
@@ -31,13 +38,13 @@ class ChoiceTask(Task):
         super().__init__(codec, **shared)
         self.label_smoothing = label_smoothing
 
-    def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def losses(self, scores: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         return self.cross_entropy(scores, self.gold(batch))
 
     def counts(self, batch: Batch) -> Tensor | None:
         return (self.gold(batch) != NOT_COUNTED).sum(1)
 
-    def cross_entropy(self, scores: Tensor, gold: Tensor) -> tuple[Tensor, Tensor]:
+    def cross_entropy(self, scores: Scores, gold: Tensor) -> tuple[Tensor, Tensor]:
         """Sums and counts of each example, for the right choices: batch x positions."""
         choices = scores.flatten(0, 1)  # of batch x positions x choices
         losses = choice_loss(choices, gold.flatten(), self.label_smoothing)
@@ -53,7 +60,7 @@ class ChoiceTask(Task):
 
     def outcomes(self, model: nn.Module, batch: Batch) -> Tensor:
         """Scores of all choices; -inf for what may not be chosen."""
-        return model(batch)
+        return whole(model(batch))
 
     def evidence(self, outcomes: Tensor, decisions: Tensor) -> Tensor:
         """Log odds, which do not saturate as a probability does."""
@@ -71,6 +78,21 @@ class ChoiceTask(Task):
 
     def differs(self, one: Tensor, other: Tensor) -> Tensor:
         return one.argmax(-1) != other.argmax(-1)
+
+
+class ManyChoices(ChoiceTask):
+    """The choices are the units of a vocabulary, whose scores may be too many for memory."""
+
+    def __init__(
+        self, codec: Codec, *, scores_at_once: int | None, **shared: Unpack[ChoiceSettings]
+    ) -> None:
+        super().__init__(codec, **shared)
+        self.scores_at_once = scores_at_once
+
+    def limited(self, model: nn.Module) -> nn.Module:
+        """The model, which holds no more scores than so many."""
+        limit_scores(model, self.scores_at_once)
+        return model
 
 
 def best_choices(

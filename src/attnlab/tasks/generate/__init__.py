@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from attnlab.config.section import Variant
-from attnlab.config.task import AnswerForm, Eviction, Smoothed, Task
+from attnlab.config.task import AnswerForm, Eviction, ManyChoices, Task
 from attnlab.errors import Mistake
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Beam(Decoding, kind="beam", target=f"{DECODING}:Beam"):
         return self
 
 
-class Generate(Task, Smoothed, kind="generate", target="attnlab.tasks.generate.task:Generate"):
+class Generate(Task, ManyChoices, kind="generate", target="attnlab.tasks.generate.task:Generate"):
     """The answer is a sequence of units, produced one after the other."""
 
     answer_forms = ("units",)

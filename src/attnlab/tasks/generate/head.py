@@ -14,6 +14,7 @@ from attnlab.models.builder import Decoder, UnitDropout
 from attnlab.models.ensemble import OpenTap, joint_decoder
 from attnlab.models.memory import Memory, Reader, Reading
 from attnlab.models.pooling import AttentionPrediction
+from attnlab.models.units import Scores
 from attnlab.tasks.generate.decoding import Decoded, Decoding
 
 BLANK = PAD  # the symbol of a step without a unit; an answer never holds it
@@ -93,7 +94,7 @@ def aligned(log_probs: Tensor, units: list[int]) -> list[tuple[int, int]]:
 class JointScores(NamedTuple):
     """Scores of the decoder, and what the encoder's steps predict alone."""
 
-    decoder: Tensor  # batch x length x units
+    decoder: Scores  # batch x length x units
     ctc: CtcOutput
 
 
@@ -116,12 +117,12 @@ class Generator(nn.Module):
         self.ctc = ctc
 
     @overload
-    def forward(self, batch: Batch) -> Tensor: ...
+    def forward(self, batch: Batch) -> Scores: ...
 
     @overload
     def forward(self, batch: Batch, ctc: Literal[True]) -> JointScores: ...
 
-    def forward(self, batch: Batch, ctc: bool = False) -> Tensor | JointScores:
+    def forward(self, batch: Batch, ctc: bool = False) -> Scores | JointScores:
         """Scores of each unit of the gold answer, given those before: batch x length x units."""
         units, reading = batch.answer.values, self.reader(batch)
         shown = self.unit_dropout(shifted(units))

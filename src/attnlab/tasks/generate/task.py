@@ -29,7 +29,8 @@ from attnlab.metrics.text import (
     WordError,
 )
 from attnlab.models.ensemble import members
-from attnlab.tasks.choices import ChoiceSettings, ChoiceTask
+from attnlab.models.units import Scores
+from attnlab.tasks.choices import ManyChoices, UnitSettings
 from attnlab.tasks.generate import Decoding as DecodingConfig
 from attnlab.tasks.generate.answer import Units
 from attnlab.tasks.generate.decoding import Decoded, Decoding, Greedy
@@ -50,7 +51,7 @@ DEFAULT_FIGURES = {  # of answers in words, and of others
 }
 
 
-class Generate(ChoiceTask):
+class Generate(ManyChoices):
     """A choice of a unit at every position, given the units before it."""
 
     def __init__(
@@ -62,7 +63,7 @@ class Generate(ChoiceTask):
         ctc: float,
         decoding: DecodingConfig,
         eviction: EvictionConfig,
-        **shared: Unpack[ChoiceSettings],
+        **shared: Unpack[UnitSettings],
     ) -> None:
         super().__init__(codec, **shared)
         self.figures, self.ctc, self.max_length = figures, ctc, max_length
@@ -81,21 +82,22 @@ class Generate(ChoiceTask):
         decoder = builder.decoder(size, context.attention)
         ctc = CtcHead(builder.dim, size) if self.ctc else None
         prediction = context.prediction(self.max_length)
-        return Generator(
+        model = Generator(
             context.reader, prediction, decoder, self.max_length, builder.unit_dropout, ctc
         )
+        return self.limited(model)
 
-    def run(self, model: nn.Module, batch: Batch) -> Tensor | JointScores:
+    def run(self, model: nn.Module, batch: Batch) -> Scores | JointScores:
         return model(batch, ctc=True) if self.ctc else model(batch)
 
-    def losses(self, scores: Tensor | JointScores, batch: Batch) -> tuple[Tensor, Tensor]:
-        if isinstance(scores, Tensor):
+    def losses(self, scores: Scores | JointScores, batch: Batch) -> tuple[Tensor, Tensor]:
+        if not isinstance(scores, JointScores):
             return super().losses(scores, batch)
         decoded, counts = super().losses(scores.decoder, batch)
         return (1 - self.ctc) * decoded + self.ctc * scores.ctc.losses(batch.answer), counts
 
     def combine(self, outputs: Sequence[Any], how: Combine) -> Any:
-        if isinstance(outputs[0], Tensor):
+        if not isinstance(outputs[0], JointScores):
             return super().combine(outputs, how)
         raise UserError("task.ctc: several models cannot answer as one; try: runs with task.ctc=0")
 
@@ -141,7 +143,7 @@ class Generate(ChoiceTask):
         self,
         metrics: Iterable[Any],
         batch: Batch,
-        scores: Tensor | JointScores,
+        scores: Scores | JointScores,
         answers: Tensor,
     ) -> None:
         of_steps = CtcWordError | CtcCharacterError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
-from attnlab.config.task import Eviction, Smoothed, Task
+from attnlab.config.task import Eviction, ManyChoices, Task
 from attnlab.errors import Mistake
 from attnlab.tasks.generate import Beam, Decoding
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TARGET = "attnlab.tasks.language_model.task:LanguageModel"
 
 
-class LanguageModel(Task, Smoothed, kind="language_model", target=TARGET):
+class LanguageModel(Task, ManyChoices, kind="language_model", target=TARGET):
     """The answer is the next unit of one text, at every position (decoder-only)."""
 
     answer_forms = ("nothing",)

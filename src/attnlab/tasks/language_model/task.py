@@ -28,8 +28,9 @@ from attnlab.models.builder import TextEmbedder
 from attnlab.models.causal_decoder import CausalDecoder
 from attnlab.models.ensemble import OpenTap, joint_decoder, members
 from attnlab.models.memory import Memory, Reader
+from attnlab.models.units import Scores, whole
 from attnlab.tasks.choice_loss import NOT_COUNTED, choice_loss
-from attnlab.tasks.choices import ChoiceSettings, ChoiceTask
+from attnlab.tasks.choices import ManyChoices, UnitSettings
 from attnlab.tasks.generate import Decoding as DecodingConfig
 from attnlab.tasks.generate.answer import Units
 from attnlab.tasks.generate.decoding import Decoded, Decoding, Greedy
@@ -73,7 +74,7 @@ class CausalLanguageModel(nn.Module):
         self.reader = Reader({name: embedder}, decoder.encoder, name, True, None, dim)
         self.decoder = decoder
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch) -> Scores:
         """Scores of the unit after each: batch x length x vocabulary.
 
         A text is one pass, or, where keys are evicted as units come, a step a unit.
@@ -82,7 +83,8 @@ class CausalLanguageModel(nn.Module):
             return self.decoder.scores(self.reader(batch).memory.values)
         units = batch.inputs[self.reader.attended].values
         state = self.decoder.start(prompts(units[:, :1]))
-        return torch.cat([self.decoder.advance(u[:, None], state) for u in units.unbind(1)], 1)
+        steps = (self.decoder.advance(u[:, None], state) for u in units.unbind(1))
+        return torch.cat([whole(step) for step in steps], 1)
 
     @torch.no_grad()
     def answer(self, batch: Batch) -> Tensor:
@@ -91,7 +93,7 @@ class CausalLanguageModel(nn.Module):
         batch x length.
         """
         units = batch.inputs[self.reader.attended].values
-        return torch.cat([units[:, :1], self(batch)[:, :-1].argmax(-1)], 1)
+        return torch.cat([units[:, :1], self(batch).argmax(-1)[:, :-1]], 1)
 
     @torch.no_grad()
     def continued(self, units: Tensor, decoding: Decoding, longest: int, tap: OpenTap) -> Decoded:
@@ -106,10 +108,10 @@ def prompts(units: Tensor) -> Memory:
     return Memory(units, torch.ones_like(units, dtype=torch.bool))
 
 
-class UnitTask(ChoiceTask):
+class UnitTask(ManyChoices):
     """Predicts units of one text."""
 
-    def __init__(self, codec: Codec, **shared: Unpack[ChoiceSettings]) -> None:
+    def __init__(self, codec: Codec, **shared: Unpack[UnitSettings]) -> None:
         super().__init__(codec, **shared)
         self.unigram: Tensor | None = None  # log probabilities of the units
 
@@ -150,7 +152,7 @@ class LanguageModel(UnitTask):
         context: int | None,
         decoding: DecodingConfig,
         eviction: EvictionConfig,
-        **shared: Unpack[ChoiceSettings],
+        **shared: Unpack[UnitSettings],
     ) -> None:
         super().__init__(codec, **shared)
         self.max_length, self.context = max_length, context
@@ -163,9 +165,9 @@ class LanguageModel(UnitTask):
         decoder = builder.causal_decoder(self.units.vocabulary, context.attention)
         assert isinstance(decoder, CausalDecoder)
         dropout, dim = builder.unit_dropout, builder.dim
-        return CausalLanguageModel(decoder, self.codec.attended, dropout, dim)
+        return self.limited(CausalLanguageModel(decoder, self.codec.attended, dropout, dim))
 
-    def run(self, model: nn.Module, batch: Batch) -> Tensor:
+    def run(self, model: nn.Module, batch: Batch) -> Scores:
         with self._evicting(model):
             return super().run(model, batch)
 
@@ -193,7 +195,7 @@ class LanguageModel(UnitTask):
         return [Perplexity(), TokenAccuracy()]
 
     def update_metrics(
-        self, metrics: Iterable[Any], batch: Batch, scores: Tensor, answers: Tensor
+        self, metrics: Iterable[Any], batch: Batch, scores: Scores, answers: Tensor
     ) -> None:
         gold = self.gold(batch)
         counted = gold != NOT_COUNTED
@@ -213,14 +215,14 @@ class LanguageModel(UnitTask):
     # Controls
 
     def controls(
-        self, batch: Batch, scores: Tensor, examples: Sequence[Example]
+        self, batch: Batch, scores: Scores, examples: Sequence[Example]
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """The frequencies of the units, whatever stands before."""
         if self.unigram is None:
             return {}
         units = batch.inputs[self.codec.attended].values
         usual = torch.full_like(units, int(self.unigram.argmax()))
-        return {"unigram": (self.unigram.to(scores).expand(*units.shape, -1), usual)}
+        return {"unigram": (self.unigram.to(units.device).expand(*units.shape, -1), usual)}
 
     # Answers
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import Field
 
-from attnlab.config.task import Smoothed, Task
+from attnlab.config.task import ManyChoices, Task
 
 TARGET = "attnlab.tasks.masked_language_model.task:MaskedLanguageModel"
 
 
-class MaskedLanguageModel(Task, Smoothed, kind="masked_language_model", target=TARGET):
+class MaskedLanguageModel(Task, ManyChoices, kind="masked_language_model", target=TARGET):
     """The answer is what stands at masked positions of one text (Devlin et al. 2019)."""
 
     answer_forms = ("nothing",)

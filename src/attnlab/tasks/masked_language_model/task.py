@@ -18,7 +18,8 @@ from attnlab.data.vocabulary import SPECIAL, UNKNOWN
 from attnlab.metrics.answers import TokenAccuracy
 from attnlab.metrics.text import Perplexity
 from attnlab.models.pooling import Pooling
-from attnlab.tasks.choices import ChoiceSettings, choice_loss
+from attnlab.models.units import Scores, UnitScores
+from attnlab.tasks.choices import UnitSettings, choice_loss
 from attnlab.tasks.language_model.task import UnitTask
 from attnlab.tasks.task import HeadContext, Task
 
@@ -29,7 +30,7 @@ MASKED, REPLACED = 0.8, 0.9  # shares of the predicted units that are masked, an
 class MaskedScores(NamedTuple):
     """Scores of what stands at the masked positions of a batch, example by example."""
 
-    scores: Tensor  # masked positions x vocabulary
+    scores: Scores  # masked positions x vocabulary
     masked: Tensor  # batch x length
 
 
@@ -48,9 +49,9 @@ class Cloze(nn.Module):
         self.hidden = nn.Sequential(
             nn.Linear(width, builder.dim), nn.GELU(), nn.LayerNorm(builder.dim)
         )
-        self.output = nn.Linear(builder.dim, units)
+        self.output = UnitScores(builder.dim, units)
 
-    def forward(self, batch: Batch, masked: Tensor) -> Tensor:
+    def forward(self, batch: Batch, masked: Tensor) -> Scores:
         """Masked positions x vocabulary; masked is batch x length."""
         memory = self.reader(batch).memory
         context = self.pooling.at_every_position(memory._replace(mask=memory.mask & ~masked))
@@ -64,14 +65,12 @@ class MaskedLanguageModel(UnitTask):
     In validation each batch has the same masks every time.
     """
 
-    def __init__(
-        self, codec: Codec, *, mask_share: float, **shared: Unpack[ChoiceSettings]
-    ) -> None:
+    def __init__(self, codec: Codec, *, mask_share: float, **shared: Unpack[UnitSettings]) -> None:
         super().__init__(codec, **shared)
         self.mask_share = mask_share
 
     def head(self, context: HeadContext) -> nn.Module:
-        return Cloze(context, len(self.units.vocabulary))
+        return self.limited(Cloze(context, len(self.units.vocabulary)))
 
     # Training
 
@@ -153,6 +152,6 @@ class MaskedLanguageModel(UnitTask):
         """The frequencies of the units, whatever stands beside them."""
         if self.unigram is None:
             return {}
-        usual = self.unigram.to(scores.scores).expand_as(scores.scores)
+        usual = self.unigram.to(scores.masked.device).expand(int(scores.masked.sum()), -1)
         answers = self._filled(batch, scores.masked, usual.argmax(-1))
         return {"unigram": (MaskedScores(usual, scores.masked), answers)}
