@@ -18,6 +18,7 @@ from attnlab.data.target import AttentionTarget
 from attnlab.data.text_augment import (
     DropWords,
     InsertWords,
+    MaskWords,
     SwapWords,
     Synonyms,
     TextAugmenter,
@@ -74,6 +75,28 @@ def test_swapped_words_are_the_same_words_and_gold_follows() -> None:
     assert words != WORDS
     assert made.target is not None
     assert made.target.weights[0].tolist() == [float(w == WORDS[MARKED]) for w in words]
+
+
+def test_masked_stretches_are_one_mark_each_and_gold_stays_at_their_first_word() -> None:
+    change, shares, marks = augmenter(MaskWords(share=0.3, span=2)), [], []
+    for seed in range(300):
+        made = change(example(), Random(seed))
+        words = made.inputs["text"]
+        assert isinstance(words, list) and made.target is not None
+        left = [word for word in words if word != "<unk>"]
+        assert left == [word for word in WORDS if word in left], "in their order"
+        shares.append(1 - len(left) / len(WORDS))
+        marks.append(words.count("<unk>"))
+        assert made.target.weights.shape == (1, len(words))
+        if WORDS[MARKED] in left:
+            (place,) = made.target.weights[0].nonzero()[0].tolist()
+            assert words[place] == WORDS[MARKED]
+    assert 0.24 < np.mean(shares) < 0.36
+    assert 1.4 < np.sum(shares) * len(WORDS) / np.sum(marks) < 2.2
+    masked = replace(example(), inputs={"text": [*WORDS, "[MASK]"]})
+    of = fitted([masked, replace(masked, answer="no")])
+    words = augmenter(MaskWords(share=0.9, span=1), of)(example(), Random(0)).inputs["text"]
+    assert "[MASK]" in words and "<unk>" not in words  # type: ignore[operator]
 
 
 def pairs() -> Codec:

@@ -11,13 +11,15 @@ from torch.nn import functional as F
 
 from attnlab.attention.mask import Mask
 from attnlab.attention.taps import Tap
-from attnlab.data.batch import Batch, collate
+from attnlab.data.batch import Batch, Padded, collate
 from attnlab.errors import UserError
 from attnlab.objectives.answers import (
     MovingBaseline,
     divergence,
     log_probability,
+    picture_part,
     reinforce_loss,
+    stretch,
 )
 from attnlab.objectives.terms import StepView
 from attnlab.training.evaluator import Evaluator
@@ -92,6 +94,54 @@ def test_simcse_tells_each_example_from_the_others_of_its_batch() -> None:
     loss.backward()
     encoder = module.model.reader.encoder.parameters()  # type: ignore[union-attr]
     assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder)
+
+
+def test_a_whole_crop_is_simcse() -> None:
+    words = [f"objective.terms.{kind}.temperature=0.1" for kind in ("simcse", "crops")]
+    module, batch = learner(
+        "objective/terms=[simcse,crops]", *words, "objective.terms.crops.share=1"
+    )
+    module.eval()
+    figures = module.losses(batch)[1]
+    assert float(figures["crops"]) == pytest.approx(float(figures["simcse"]), rel=1e-4)
+    module.terms["crops"].share = 0.3  # type: ignore[union-attr]
+    loss, figures = module.losses(batch)
+    assert float(figures["crops"]) > float(figures["simcse"])
+    loss.backward()
+
+
+def test_a_stretch_is_a_part_of_each_sequence() -> None:
+    torch.manual_seed(0)
+    lengths = torch.tensor([20, 7, 1])
+    mask = torch.arange(20) < lengths[:, None]
+    values = (torch.arange(20) + 100 * torch.arange(1, 4)[:, None]) * mask
+    firsts, counts = set(), set()
+    for _ in range(200):
+        part = stretch(Padded(values, mask), 0.25)
+        assert not part.values[~part.mask].any()
+        for row, real, length in zip(part.values, part.mask, lengths.tolist(), strict=True):
+            kept = row[real]
+            assert 0.25 * length <= len(kept) <= length
+            assert (kept.diff() == 1).all()
+        firsts.add(int(part.values[0, 0]))
+        counts.add(int(part.mask[0].sum()))
+    assert min(firsts) == 100 and max(firsts) > 110 and min(counts) <= 6 and max(counts) >= 19
+    sentences = torch.arange(24).view(2, 4, 3)
+    part = stretch(Padded(sentences, torch.ones(2, 4, dtype=torch.bool)), 0.5)
+    assert part.values.shape[2] == 3 and part.values.shape[:2] == part.mask.shape
+    assert (part.values[0, 0] % 3 == torch.arange(3)).all()
+
+
+def test_a_part_of_a_picture_fills_its_size() -> None:
+    torch.manual_seed(0)
+    across = torch.linspace(0, 1, 32).expand(8, 1, 32, 32)
+    whole = picture_part(Padded(across, torch.ones(8, 1, dtype=torch.bool)), 1.0)
+    torch.testing.assert_close(whole.values, across, atol=1e-5, rtol=0)
+    part = picture_part(Padded(across, torch.ones(8, 1, dtype=torch.bool)), 0.25).values
+    assert part.shape == across.shape
+    spread = part[:, 0, 16].amax(1) - part[:, 0, 16].amin(1)
+    assert ((spread > 0.2) & (spread < 1.0)).all(), "between a quarter and all of the width"
+    assert spread.std() > 0.05
 
 
 def test_a_task_without_choices_is_named() -> None:

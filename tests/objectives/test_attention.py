@@ -234,7 +234,7 @@ def test_a_mechanism_says_which_gold_it_cannot_reach(name: str):
 
 
 def test_schedules_shape_the_weight():
-    from attnlab.objectives.config import CrossEntropy as Settings
+    from attnlab.objectives.attention_config import CrossEntropy as Settings
     from attnlab.objectives.config import Decay, Warmup
 
     def term(schedule):

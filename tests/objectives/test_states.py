@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from attnlab.errors import UserError
-from attnlab.objectives.states import Center, LabelTerm, SupervisedContrastive, Triplet
+from attnlab.objectives.states import (
+    Center,
+    LabelTerm,
+    MaskedSteps,
+    SupervisedContrastive,
+    Triplet,
+)
 from attnlab.training.teacher import Teachers, TrainedTeacher
+from tests.models.building import pictures, sounds
 from tests.objectives.test_faithful import learner
 
 LABELS = torch.tensor([0, 1, 0, 1, 2])
@@ -181,3 +191,43 @@ def test_mixup_is_the_loss_of_both_labels_of_mixed_embeddings() -> None:
     expected = -(share * log_p[rows, gold] + (1 - share) * log_p[rows, gold[order]]).mean()
     assert found == pytest.approx(expected.item(), abs=1e-5)
     assert not module.model.reader.embedder._forward_hooks
+
+
+def test_stretches_of_steps_are_hidden() -> None:
+    torch.manual_seed(0)
+    term = MaskedSteps(share=0.4, span=4, temperature=0.1)
+    mask = torch.arange(200) < torch.tensor([200, 150])[:, None]
+    where = torch.stack([term.where(mask) for _ in range(50)])
+    assert float(where.sum() / (50 * mask.sum())) == pytest.approx(0.4, abs=0.03)
+    assert not where[:, ~mask].any()
+    edges = where[:, 0].int().diff(dim=1)
+    begins = int((edges == 1).sum())
+    assert where[:, 0].sum() / begins > 4, "stretches of at least four"
+
+
+@pytest.mark.parametrize("form", ["text", "picture", "sound"])
+def test_hidden_steps_are_told_apart(form: str) -> None:
+    """Each picture and sound is all of one kind: what is left of it says what is hidden."""
+    words = ["objective/terms=masked_steps", "objective.terms.masked_steps.span=1"]
+    words += ["model=transformer", "attention=multihead", "objective.terms.task.weight=0"]
+    made = None
+    if form != "text":
+        made = pictures(["a", "b"] * 4) if form == "picture" else sounds([2000] * 8)
+        made = [replace(each, answer="ab"[i % 2]) for i, each in enumerate(made)]
+        for i, each in enumerate(made):
+            values: Any = each.inputs[each.attended]
+            values[:] = np.sin(np.arange(values.shape[-1]) * (i + 1) / 4)
+    module, batch = learner(*words, examples=made)
+    term: Any = module.terms["masked_steps"]
+    assert term.hidden.shape == (16,)
+    optimizer = torch.optim.AdamW(module.parameters(), 1e-2)
+    torch.manual_seed(0)
+    found = []
+    for _ in range(60):
+        loss, figures = module.losses(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(float(figures["masked_steps"]))
+    assert sum(found[-10:]) < 0.8 * sum(found[:10])
+    assert term.hidden.grad is not None and term.hidden.grad.abs().sum() > 0

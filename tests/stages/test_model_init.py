@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -17,7 +20,7 @@ from attnlab.stages.run import open_run
 from attnlab.stages.trained_run import TrainedRun
 from attnlab.stages.zoo import pack
 from attnlab.training.checkpoint import read_checkpoint
-from tests.commands import small
+from tests.commands import REPOSITORY, small
 from tests.runs import ran
 
 REVIEWS = [
@@ -99,3 +102,30 @@ def test_a_tuned_run_counts_what_it_trained_and_is_packed(
     mine, theirs = (TrainedRun(each).model.state_dict() for each in (open_run(run), packed))
     assert mine.keys() == theirs.keys()
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_a_model_that_restores_texts_is_a_start_for_one_that_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command of the page, with few texts and a small model."""
+    random = Random(0)
+    rows = [" ".join(random.choices("abcdef", k=5)) for _ in range(64)]
+    with (tmp_path / "texts.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "to"), *((row, row[::-1]) for row in rows)])
+    page = (REPOSITORY / "docs" / "few_labels.md").read_text(encoding="utf-8")
+    block = page.partition("to restore texts")[2].partition("python train.py ")[2]
+    command = shlex.split(block.partition("\n\n")[0].replace("\\\n", " "))
+    here = ("dataset.folder=", "paths.run=")
+    small = ("model.dim=16", "model.encoder_layers=1", "model.decoder_layers=1")
+    small = (*small, "stages=[prepare,train,evaluate]", f"dataset.folder={tmp_path}")
+    words = [word for word in command if not word.startswith(here)]
+    few = ("trainer.max_epochs=2", "trainer.batches.size=16")
+    restored = ran(tmp_path / "restored", *words, *small, *few)
+    assert json.loads((restored / "metrics.json").read_text())["answer"]["loss"] > 0
+    other = [word for word in words if "augment" not in word]
+    other = [*other, "dataset.answer.column=to", f"model.init={restored}"]
+    capsys.readouterr()
+    ran(tmp_path / "writes", *other, *small, "trainer.max_steps=1")
+    said = capsys.readouterr().out
+    taken = re.search(r"model\.init: .*: (.*) of (.*) numbers taken", said)
+    assert taken is not None and taken[1] == taken[2] and "; new:" not in said

@@ -153,6 +153,13 @@ class SwapWords(WordAugment, kind="swap_words", target=f"{TEXT_AUGMENT}:SwapWord
     share: float = Field(gt=0, le=1, description="how often, as a share of the text's length")
 
 
+class MaskWords(WordAugment, kind="mask_words", target=f"{TEXT_AUGMENT}:MaskWords"):
+    """Stretches of words replaced by one mark each."""
+
+    share: float = Field(gt=0, lt=1, description="share of the words")
+    span: int = Field(gt=0, description="words of a stretch, in the mean")
+
+
 class FromVectors(WordAugment):
     """Words near in meaning, by the vectors of the data (`dataset.vectors`)."""
 

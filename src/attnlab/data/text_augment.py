@@ -22,7 +22,7 @@ from attnlab.config.dataset import Augment
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.data.groups import Groups
-from attnlab.data.vocabulary import SPECIAL, Vocabulary
+from attnlab.data.vocabulary import MASKS, SPECIAL, UNKNOWN, Vocabulary
 from attnlab.errors import UserError
 
 FORMS = ("label", "numbers", "units")  # answers that do not count the words of an input
@@ -68,6 +68,28 @@ class SwapWords(TextStep):
         for _ in range(round(self.share * len(words))):
             one, other = random.randrange(len(made)), random.randrange(len(made))
             made[one], made[other] = made[other], made[one]
+        return made
+
+
+class MaskWords(TextStep):
+    """Stretches of words are replaced by one mark each (text infilling, Lewis et al. 2020)."""
+
+    def __init__(self, *, share: float, span: int) -> None:
+        self.span = span
+        self.chance = share / (span * (1 - share) + share)  # that a stretch begins at a word
+        self.mark = SPECIAL[UNKNOWN]
+
+    def fit(self, codec: Codec, name: str) -> None:
+        units = {unit for each in codec.texts.values() for unit in each.units}
+        self.mark = next((mark for mark in MASKS if mark in units), self.mark)
+
+    def change(self, words: Sequence[str], random: Random) -> Made:
+        made: Made = []
+        place = 0
+        while place < len(words):
+            hidden = random.random() < self.chance
+            made.append((self.mark if hidden else words[place], place))
+            place += random.randint(1, 2 * self.span - 1) if hidden else 1
         return made
 
 

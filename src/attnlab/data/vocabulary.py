@@ -17,6 +17,7 @@ PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
 BEGIN = "\N{LOWER ONE EIGHTH BLOCK}"  # stands before the first piece of a word
 Texts = Iterable[Sequence[str]]
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
+MASKS = ("[MASK]", "<mask>")  # as pretrained tokenizers spell it; else the unknown unit
 AFFIX, LETTER_BITS = 4, 7  # letters at each end of a word that its number holds, and bits of each
 
 

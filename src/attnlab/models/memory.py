@@ -116,9 +116,10 @@ class Reader(nn.Module):
         causal: bool,
         missing: Missing | None,
         dim: int,
+        width: int,
     ) -> None:
         super().__init__()
-        self.dim = dim  # width of the states that it makes
+        self.dim, self.width = dim, width  # of the states that it makes, and of what is embedded
         self.causal = causal  # whether each state of the attended input sees its past alone
         self.names = tuple(embedders)
         self.embedders = nn.ModuleList(embedders.values())

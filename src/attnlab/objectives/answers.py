@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnlab.attention.taps import Tap, sites
-from attnlab.data.batch import Batch
+from attnlab.data.augment import moved
+from attnlab.data.batch import Batch, Padded
+from attnlab.data.inputs import light
 from attnlab.errors import UserError
 from attnlab.objectives.terms import (
     ACTIVATIONS,
@@ -199,12 +202,57 @@ class SimCse(Term):
         return torch.tensor(len(batch))
 
     def forward(self, view: StepView) -> TermLoss:
-        again = view.model.reader(view.batch).memory  # type: ignore[operator]
+        again = view.model.reader(self.again(view)).memory  # type: ignore[operator]
         pair = [F.normalize(each.mean(), dim=-1) for each in (view.taps[ACTIVATIONS].memory, again)]
         alike = pair[0].float() @ pair[1].float().T / self.temperature  # batch x batch
         count = torch.tensor(len(alike), device=alike.device)
         own = torch.arange(len(alike), device=alike.device)
         return TermLoss(F.cross_entropy(alike, own, reduction="sum"), count)
+
+    def again(self, view: StepView) -> Batch:
+        """The batch as the second pass reads it."""
+        return view.batch
+
+
+class Crops(SimCse):
+    """The same between an example and a part of it (pictures: Chen et al. 2020, SimCLR; sounds:
+    Saeed et al. 2021)."""
+
+    def __init__(self, *, temperature: float, share: float) -> None:
+        super().__init__(temperature=temperature)
+        self.share = share  # least, of each side of a picture, of time, or of units
+
+    def again(self, view: StepView) -> Batch:
+        codec = view.task.codec
+        part = picture_part if codec.inputs[codec.attended].form == "picture" else stretch
+        inputs = dict(view.batch.inputs)
+        inputs[codec.attended] = part(inputs[codec.attended], self.share)
+        return replace(view.batch, inputs=inputs)
+
+
+def picture_part(pictures: Padded, least: float) -> Padded:
+    """A part of each picture at the size of the whole: batch x channels x height x width."""
+    pixels = light(pictures.values)
+    count, device = len(pixels), pixels.device
+    side = least + (1 - least) * torch.rand(count, 2, device=device)  # of the part, across and down
+    middle = (2 * torch.rand(count, 2, device=device) - 1) * (1 - side)
+    transforms = torch.cat([torch.diag_embed(side), middle[..., None]], -1)  # count x 2 x 3
+    return pictures._replace(values=moved(pixels, transforms))
+
+
+def stretch(texts: Padded, least: float) -> Padded:
+    """A stretch of each text or sound: batch x length (x words)."""
+    values, mask = texts
+    lengths = mask.sum(1, keepdim=True)  # batch x 1
+    share = least + (1 - least) * torch.rand(lengths.shape, device=values.device)
+    kept = (share * lengths).ceil().long()
+    first = (torch.rand(lengths.shape, device=values.device) * (lengths - kept + 1)).long()
+    places = torch.arange(max(int(kept.max()), 1), device=values.device)
+    real = places < kept  # batch x places
+    shape = *real.shape, *(1,) * (values.dim() - 2)
+    taken = (first + places).clamp_max(values.shape[1] - 1).view(shape)
+    values = values.gather(1, taken.expand(-1, -1, *values.shape[2:]))
+    return Padded(values * real.view(shape), real)
 
 
 class Mixup(AnswerTerm):

@@ -1,4 +1,4 @@
-"""The kinds of terms, and of schedules of their weights."""
+"""The kinds of terms on answers and states, and of schedules of their weights."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from attnlab.config.objective import GoldTerm, MapTerm, Schedule, Term
+from attnlab.config.objective import Schedule, Term
 from attnlab.errors import Mistake
 
 TERMS = "attnlab.objectives.terms"
 ANSWERS = "attnlab.objectives.answers"
 FAITHFUL = "attnlab.objectives.faithful"
-MAPS = "attnlab.objectives.attention"
 PREDICTORS = "attnlab.objectives.predictors"
-REGULARISERS = "attnlab.objectives.regularisers"
 STATES = "attnlab.objectives.states"
 
 
@@ -63,6 +61,19 @@ class SimCse(Term, kind="simcse", target=f"{ANSWERS}:SimCse"):
     """Two passes of an example are more alike than those of two examples (Gao et al. 2021)."""
 
     temperature: float = Field(gt=0, description="what cosines are divided by")
+
+
+class Crops(SimCse, kind="crops", target=f"{ANSWERS}:Crops"):
+    """An example and a part of it are more alike than two examples (Chen et al. 2020)."""
+
+    share: float = Field(gt=0, le=1, description="least part: of each side of a picture, or of all")
+
+
+class MaskedSteps(SimCse, kind="masked_steps", target=f"{STATES}:MaskedSteps"):
+    """What stands at hidden steps is told from what stands at others (Baevski et al. 2020)."""
+
+    share: float = Field(gt=0, lt=1, description="of the steps, patches or units that are hidden")
+    span: int = Field(gt=0, description="steps that are hidden together")
 
 
 class LogitDistillation(
@@ -241,68 +252,3 @@ class BlockGold(BlockTerm, kind="block_gold", target=f"{PREDICTORS}:BlockGold"):
         description="which blocks are to read the evidence, where gold has no row for each "
         "position: that of the last unit (a question at the end), or all"
     )
-
-
-class CrossEntropy(GoldTerm, kind="cross_entropy", target=f"{MAPS}:CrossEntropy"):
-    """-(1/N) sum t log p over the N annotated rows."""
-
-
-class KL(GoldTerm, kind="kl", target=f"{MAPS}:KL"):
-    """KL(gold || map): cross-entropy less the entropy of the gold map."""
-
-
-class MSE(GoldTerm, kind="mse", target=f"{MAPS}:MSE"):
-    """Squared difference, summed over the keys."""
-
-
-class SoftIoU(GoldTerm, kind="soft_iou", target=f"{MAPS}:SoftIoU"):
-    """One less the overlap over the union of the two distributions."""
-
-
-class SurePossible(GoldTerm, kind="sure_possible", target=f"{MAPS}:SurePossible"):
-    """Sure links draw the mass, possible links may hold some of it."""
-
-    sure: float = Field(
-        ge=0, le=1, description="share of the sure links' cross-entropy; the rest is possible mass"
-    )
-
-
-class Distillation(GoldTerm, kind="distillation", target=f"{MAPS}:Distillation"):
-    """KL from a teacher's map at a temperature."""
-
-    temperature: float = Field(gt=0, description="above 1 the teacher's small weights count more")
-
-
-class Relations(GoldTerm, kind="relations", target=f"{MAPS}:Relations"):
-    """KL between how alike the rows of the teacher's map are and how alike the student's are."""
-
-    temperature: float = Field(gt=0, description="divides the similarities before their softmax")
-
-
-class Transfer(GoldTerm, kind="transfer", target=f"{MAPS}:Transfer"):
-    """Distance between both maps, each brought to length one (Zagoruyko & Komodakis 2017)."""
-
-
-class Guided(MapTerm, kind="guided", target=f"{REGULARISERS}:Guided"):
-    """Keeps mass near the diagonal; needs no gold."""
-
-    width: float = Field(gt=0, description="width g of the free band, as a share of the length")
-
-
-class Entropy(MapTerm, kind="entropy", target=f"{REGULARISERS}:Entropy"):
-    """Entropy of the map; needs no gold."""
-
-    seek: Literal["focused", "spread"] = Field(description="lower the entropy, or raise it")
-
-
-class Sparsity(MapTerm, kind="sparsity", target=f"{REGULARISERS}:Sparsity"):
-    """Few and contiguous keys; needs no gold."""
-
-    power: float = Field(
-        gt=0, le=1, description="exponent of the weights; 1 only for weights that need not sum to 1"
-    )
-    continuity: float = Field(ge=0, description="factor of the differences between neighbours")
-
-
-class Coverage(MapTerm, kind="coverage", target=f"{REGULARISERS}:Coverage"):
-    """No key twice (See et al. 2017); needs no gold."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnlab.errors import UserError
-from attnlab.objectives.terms import StepView, Term, TermLoss
+from attnlab.objectives.terms import StepView, Term, TermLoss, changed_embeddings
 
 
 class StateDistillation(Term):
@@ -55,6 +55,58 @@ class StateDistillation(Term):
             )
         apart = 1 - F.cosine_similarity(projected.float(), teacher.float(), dim=-1)
         return TermLoss((apart * counted).sum(), counted.sum())
+
+
+class MaskedSteps(Term):
+    """Which of the hidden steps of a batch stands where, by the states there (Baevski et al. 2020,
+    "wav2vec 2.0").
+
+    A second pass has a learned vector at hidden steps of the attended input, whatever its form:
+    steps of a sound, patches of a picture, units of a text. What an empty input is embedded as, its
+    positions for one, stays there, and is not asked for.
+    """
+
+    def __init__(self, *, share: float, span: int, temperature: float) -> None:
+        super().__init__()
+        self.share, self.span, self.temperature = share, span, temperature
+
+    def applies_to(self, model: nn.Module) -> bool:
+        reader: Any = model.reader
+        self.hidden = nn.Parameter(0.1 * torch.randn(reader.width))
+        self.project = nn.Linear(reader.dim, reader.width)
+        return True
+
+    def forward(self, view: StepView) -> TermLoss:
+        reader: Any = view.model.reader
+        blank = reader.blank(view.batch)  # batch x keys x width
+        seen: list[tuple[Tensor, Tensor]] = []  # what is embedded, and where it is hidden
+
+        def hide(module: nn.Module, inputs: Any, memory: Any) -> Any:
+            where = self.where(memory.mask)  # batch x keys
+            seen.append((memory.values, where))
+            hidden = blank + self.hidden.to(blank)
+            return memory._replace(values=torch.where(where[..., None], hidden, memory.values))
+
+        with changed_embeddings([reader.embedder], hide):
+            states = reader(view.batch).memory.values  # batch x keys x dim
+        ((embedded, where),) = seen
+        if states.shape[1] != embedded.shape[1]:
+            raise UserError(
+                "objective.terms: masked_steps needs a state for each embedded step; the encoder "
+                f"makes {states.shape[1]} of {embedded.shape[1]}"
+            )
+        predicted = F.normalize(self.project(states[where]).float(), dim=-1)  # hidden x width
+        true = F.normalize((embedded - blank)[where].float(), dim=-1)
+        alike = predicted @ true.T / self.temperature  # hidden x hidden
+        own = torch.arange(len(alike), device=alike.device)
+        return TermLoss(F.cross_entropy(alike, own, reduction="sum"), where.sum())
+
+    def where(self, mask: Tensor) -> Tensor:
+        """Which real steps are hidden: batch x keys, bool."""
+        chance = 1 - (1 - self.share) ** (1 / self.span)  # that a stretch begins at a step
+        begins = torch.rand(mask.shape, device=mask.device) < chance
+        reach = F.pad(begins.float(), (self.span - 1, 0))[:, None]
+        return (F.max_pool1d(reach, self.span, stride=1)[:, 0] > 0) & mask
 
 
 class LabelTerm(Term):

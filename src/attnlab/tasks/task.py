@@ -101,7 +101,7 @@ class Task(ABC):
     # Training
 
     def see_answers(self, answers: Iterable[Tensor]) -> None:
-        """Called before training with the encoded answers of its examples; empty where unknown."""
+        """Called before training with its encoded answers, empty where nobody knows them."""
         return
 
     def run(self, model: nn.Module, batch: Batch) -> Any:
@@ -264,9 +264,9 @@ def build_model(config: Config, codec: Codec) -> nn.Module:
     task: Task = config.task.build(codec)
     builder: ModelBuilder = config.model.build()
     embedders = {name: builder.embedder(each) for name, each in codec.inputs.items()}
-    missing = _missing(config, codec, builder)
-    encoder = _encoder(config, codec, builder, task)
-    reader = Reader(embedders, encoder, codec.attended, config.task.causal, missing, builder.dim)
+    missing, encoder = _missing(config, codec, builder), _encoder(config, codec, builder, task)
+    facts = codec.attended, config.task.causal, missing, builder.dim, builder.embedding_width
+    reader = Reader(embedders, encoder, *facts)
     return tune(task.head(HeadContext(config, codec, builder, reader)), config.model)
 
 

@@ -71,7 +71,7 @@ class CausalLanguageModel(nn.Module):
         super().__init__()
         decoder.marks = False
         embedder = TextEmbedder(decoder.embedding, unit_dropout)
-        self.reader = Reader({name: embedder}, decoder.encoder, name, True, None, dim)
+        self.reader = Reader({name: embedder}, decoder.encoder, name, True, None, dim, dim)
         self.decoder = decoder
 
     def forward(self, batch: Batch) -> Scores:

@@ -14,7 +14,7 @@ from attnlab.config.evaluation import Combine
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
-from attnlab.data.vocabulary import SPECIAL, UNKNOWN
+from attnlab.data.vocabulary import MASKS, SPECIAL, UNKNOWN
 from attnlab.metrics.answers import TokenAccuracy
 from attnlab.metrics.text import Perplexity
 from attnlab.models.pooling import Pooling
@@ -23,7 +23,6 @@ from attnlab.tasks.choices import UnitSettings, choice_loss
 from attnlab.tasks.language_model.task import UnitTask
 from attnlab.tasks.task import HeadContext, Task
 
-MASKS = ("[MASK]", "<mask>")  # as pretrained tokenizers spell it; else the unknown unit
 MASKED, REPLACED = 0.8, 0.9  # shares of the predicted units that are masked, and that or replaced
 
 
