@@ -97,7 +97,7 @@ def blocks(bench: Bench) -> None:
     """Perplexity of the trained weights where a tenth of the blocks is read, by what chooses."""
     trained = bench.trained
     model, structures = trained.model, list(predictors(trained.model).values())
-    learned = [each.predictor for each in structures]
+    learned = {"learned": [each.predictor for each in structures]}
     batches, found = bench.batches(TEXTS, 1), {}
     lines = [
         "| blocks chosen by | blocks read | mass held | perplexity | over dense |",
@@ -245,7 +245,7 @@ def eviction_of(kind: str, budget: int) -> Any:
 def decoding(bench: Bench) -> None:
     """Perplexity and speed of 4,096 steps with a fifth of the cache, by what is kept."""
     model: nn.Module = bench.trained.model
-    choose([], [], "dense", 1.0)
+    choose([], {}, "dense", 1.0)
     for structure in predictors(model).values():
         structure.dense_steps = 10**9  # whatever is there is read
     budget = round(KEPT * LENGTH)

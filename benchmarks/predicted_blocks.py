@@ -11,14 +11,15 @@ longer. What it saves in time is in `benchmarks.sparse forward`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from attnlab.attention.block_scores import Learned
+from attnlab.attention.block_predictors import BlockPredictor, Indexer, Learned
+from attnlab.attention.parts import Shape
 from attnlab.attention.predicted import Predicted
 from attnlab.attention.taps import Tap
 from attnlab.data.loader import Items, eval_loader
@@ -55,14 +56,19 @@ NAMES = {
 SETTINGS = ((128, 0.375, 500), (1024, 0.1, 100), (4096, 0.05, 16))  # words, share, texts
 
 
+Predictors = Sequence[BlockPredictor | None]
+
+
 def choose(
-    structures: Sequence[Predicted], learned: Sequence[Learned | None], by: str, density: float
+    structures: Sequence[Predicted], learned: Mapping[str, Predictors], by: str, density: float
 ) -> None:
-    """Let structures choose in another way; the own block is always one."""
-    for structure, predictor in zip(structures, learned, strict=True):
+    """Let structures choose in another way, those that are learned by their predictors; the own
+    block is always one."""
+    own = learned.get(by, [None] * len(structures))
+    for structure, predictor in zip(structures, own, strict=True):
         structure.dense_steps = 10**9 if by == "dense" else 0
         structure.density, structure.sink = density, int(by == "nearest")
-        structure.by, structure.predictor = by, predictor if by == "learned" else None
+        structure.by, structure.predictor = by, predictor
 
 
 @torch.no_grad()
@@ -84,7 +90,8 @@ def haystack() -> None:
     TRAINING.run()
     trained = TrainedRun(open_run(TRAINING.folder))
     structures = list(predictors(trained.model).values())
-    learned = [structure.predictor for structure in structures]
+    learned = {"learned": [structure.predictor for structure in structures]}
+    learned["indexer"] = taught(trained, TARGETS["both"][0], "indexer", steps=INDEXER_STEPS)
     lines = [
         "| words | blocks chosen by | blocks read | accuracy | mass held | evidence read |",
         "|---|---|---|---|---|---|",
@@ -92,7 +99,7 @@ def haystack() -> None:
     reached = []
     for length, density, texts in SETTINGS:
         made = {}
-        for by, name in NAMES.items():
+        for by, name in (NAMES | {"indexer": "predicted by an indexer"}).items():
             choose(structures, learned, by, density)
             found = made[by] = evaluated(trained, length, texts)
             shares = (found[key] for key in ("block_mass", "block_evidence"))
@@ -109,7 +116,8 @@ def haystack() -> None:
     note = (
         "Questions of one and two hops, by one model of 2 layers and width 64 trained on texts of "
         "128 words with all blocks read, whose predictors learned from its dense maps and from "
-        "gold evidence; the same weights throughout. Blocks of "
+        "gold evidence; the same weights throughout. The indexer learned from the same, in "
+        f"{INDEXER_STEPS} steps with weights that stayed as they were. Blocks of "
         "16, the own among them. Mass held: share of the dense map's weight in the blocks read; "
         "evidence read: share of the gold facts that the block of the question reads in some head, "
         "mean over layers."
@@ -130,7 +138,7 @@ def verdicts(found: Mapping[str, Any]) -> str:
         found["learned"],
         found["dense"]["accuracy"].mean - found["learned"]["accuracy"].mean,
     )
-    others = [found[by] for by in NAMES if by not in ("dense", "mass", "learned")]
+    others = [found[by] for by in NAMES if by not in ("dense", "mass", *KINDS)]
     before = [all(own[f] >= each[f] for each in others) for f in ("block_mass", "block_evidence")]
     told = [
         f"evidence {judged(0.99, own['block_evidence'])}",
@@ -149,15 +157,26 @@ TARGETS: dict[str, tuple[tuple[BlockTerm, ...], int]] = {  # losses, and how man
     "gold evidence of 160 texts": ((BlockGold(queries="last"),), 160),
     "both": ((BlockDistillation(rows=None, pool="mean"), BlockGold(queries="last")), 4800),
 }
-STEPS, SEEDS = 150, 3
+STEPS, INDEXER_STEPS, SEEDS = 150, 600, 3
+KINDS: dict[str, Callable[[Shape], BlockPredictor]] = {
+    "learned": lambda shape: Learned(shape, 16),
+    "indexer": lambda shape: Indexer(shape, 16, 4),
+}
 
 
-def taught(trained: TrainedRun, terms: Sequence[BlockTerm], texts: int, seed: int) -> None:
+def taught(
+    trained: TrainedRun,
+    terms: Sequence[BlockTerm],
+    kind: str = "learned",
+    texts: int = 4800,
+    seed: int = 0,
+    steps: int = STEPS,
+) -> Predictors:
     """New predictors for a model that stays as it is, trained on texts as long as its own."""
     torch.manual_seed(seed)
     model, task, structures = trained.model, trained.task, predictors(trained.model)
     for structure in structures.values():
-        structure.by, structure.predictor = "learned", Learned(structure.shape, 16)
+        structure.by, structure.predictor = kind, KINDS[kind](structure.shape)
         structure.dense_steps = 10**9
     optimizer = torch.optim.Adam(
         [p for each in structures.values() for p in each.parameters()], lr=3e-3
@@ -167,7 +186,7 @@ def taught(trained: TrainedRun, terms: Sequence[BlockTerm], texts: int, seed: in
     batches = itertools.cycle(eval_loader(items, 32, pin=False))
     for term in terms:
         term.applies_to(model)
-    for step, batch in enumerate(itertools.islice(batches, STEPS)):
+    for step, batch in enumerate(itertools.islice(batches, steps)):
         with ExitStack() as stack, torch.no_grad():
             taps = {site: stack.enter_context(Tap(model, site)) for site in structures}
             scores = task.run(model, batch)
@@ -177,6 +196,7 @@ def taught(trained: TrainedRun, terms: Sequence[BlockTerm], texts: int, seed: in
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+    return [structure.predictor for structure in structures.values()]
 
 
 def targets() -> None:
@@ -192,8 +212,8 @@ def targets() -> None:
     for name, (terms, known) in TARGETS.items():
         found = []
         for seed in range(SEEDS):
-            taught(trained, terms, known, seed)
-            choose(structures, [each.predictor for each in structures], "learned", density)
+            learned = {"learned": taught(trained, terms, texts=known, seed=seed)}
+            choose(structures, learned, "learned", density)
             made = evaluated(trained, length, texts)
             found.append((made["accuracy"].mean, made["block_mass"], made["block_evidence"]))
         cells = [

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import layer_norm
 
-from attnlab.attention.block_scores import WAYS, dense_mass
+from attnlab.attention import block_predictors
+from attnlab.attention.block_scores import NEVER, WAYS, dense_mass
 from attnlab.attention.kernels.choose import implementation
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
@@ -16,8 +19,9 @@ from attnlab.attention.predicted import Predicted
 from tests.attention.mechanisms import DIM, attention, combined
 
 SETTINGS = {"kind": "predicted", "by": "learned", "block": 16, "density": 0.3, "mass": None}
-SETTINGS |= {"sink": 1, "local": 1, "width": 4, "dense_steps": 0, "selection": "detached"}
-BYS = ("learned", *WAYS)
+SETTINGS |= {"sink": 1, "local": 1, "width": 4, "index_heads": 3}
+SETTINGS |= {"dense_steps": 0, "selection": "detached"}
+BYS = ("learned", "indexer", *WAYS)
 LENGTH = 150
 
 
@@ -52,9 +56,10 @@ def test_the_kernel_reads_the_chosen_blocks_as_the_masked_formula_does(
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize("by", ["learned", "indexer"])
 @pytest.mark.parametrize("causal", [False, True])
-def test_maps_are_zero_outside_of_the_chosen_blocks(causal: bool) -> None:
-    mechanism, x = predicted(), states()
+def test_maps_are_zero_outside_of_the_chosen_blocks(by: str, causal: bool) -> None:
+    mechanism, x = predicted(by=by), states()
     mask = Mask(causal=causal)
     chosen = mechanism.call(x, x, None, mask).chosen
     assert chosen is not None
@@ -96,8 +101,44 @@ def test_no_choice_depends_on_the_future(by: str) -> None:
     assert torch.equal(ours[:, :70], theirs[:, :70])
 
 
-def test_padding_changes_no_choice() -> None:
-    mechanism, x = predicted(), states(90)
+@pytest.mark.parametrize("pairs", [1, 1 << 20])
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_indexer_takes_the_best_pair_of_positions(
+    causal: bool, pairs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against plain loops; some positions are padding, and the pieces may be small."""
+    monkeypatch.setattr(block_predictors, "PAIRS_AT_ONCE", pairs)
+    mechanism, x = predicted(by="indexer"), states(40)
+    mask = Mask(causal=causal, keys=torch.arange(40) < torch.tensor([40, 20])[:, None])
+    indexer, call = mechanism.structure.predictor, mechanism.call(x, x, None, mask)
+    assert isinstance(indexer, block_predictors.Indexer)
+    sides = mechanism.structure.sides(call)  # type: ignore[operator]
+    found = indexer.content(sides)
+    double = indexer.double()
+
+    def normal(blocks: Tensor, example: int, block: int, position: int) -> Tensor:
+        features = blocks[example, :, block, position].flatten().double()
+        return layer_norm(features, features.shape)
+
+    for example, row, column in itertools.product(range(2), range(3), range(3)):
+        if causal and column > row:  # which the mask closes, whatever the score
+            continue
+        best = torch.full((4,), NEVER, dtype=torch.float64)
+        for t, s in itertools.product(range(16), range(16)):
+            asks = sides.asking.expand(2, -1, -1)[example, row, t]
+            if not asks or not sides.real.expand(2, -1, -1)[example, column, s]:
+                continue
+            features = normal(sides.query, example, row, t)
+            query = double.query(features).view(3, 4)  # heads x width
+            key = double.key(normal(sides.key, example, column, s))
+            weight = double.weight(features).view(4, 3)  # maps x heads
+            best = torch.maximum(best, weight @ (query @ key / 2).relu() / 3**0.5)
+        torch.testing.assert_close(found[example, :, row, column].double(), best)
+
+
+@pytest.mark.parametrize("by", ["learned", "indexer"])
+def test_padding_changes_no_choice(by: str) -> None:
+    mechanism, x = predicted(by=by), states(90)
     longer = torch.cat([x, torch.full_like(x, 7.0)], 1)
     real = (torch.arange(180) < 90).expand(2, -1)
     found = mechanism(longer, longer, longer, Mask(keys=real))[:, :90]

@@ -139,8 +139,9 @@ def test_gold_of_positions_is_summed_over_their_blocks() -> None:
 @pytest.mark.parametrize(
     "term", [BlockDistillation(rows=4, pool="mean"), BlockGold(queries="last")], ids=["map", "gold"]
 )
-def test_the_predictor_alone_learns_and_counts_steps(term: BlockTerm) -> None:
-    model = Model(dense_steps=3)
+@pytest.mark.parametrize("by", ["learned", "indexer"])
+def test_the_predictor_alone_learns_and_counts_steps(term: BlockTerm, by: str) -> None:
+    model = Model(dense_steps=3, by=by)
     view = view_of(model, step=1)
     learning(term, model)(view).total.backward()
     trained = {name for name, p in model.named_parameters() if p.grad is not None}
@@ -155,8 +156,9 @@ def test_the_predictor_alone_learns_and_counts_steps(term: BlockTerm) -> None:
     assert not model.attention.structure.dense
 
 
-def test_losses_fall_and_what_is_chosen_follows_gold() -> None:
-    model = Model(density=0.3, sink=0, local=0)
+@pytest.mark.parametrize("by", ["learned", "indexer"])
+def test_losses_fall_and_what_is_chosen_follows_gold(by: str) -> None:
+    model = Model(density=0.3, sink=0, local=0, by=by)
     term = learning(BlockGold(queries="all"), model)
     optimizer = torch.optim.Adam(model.attention.structure.parameters(), lr=0.05)
     recalls = []

@@ -1,28 +1,26 @@
 """Scores of key blocks for query blocks: what `Predicted` chooses by.
 
-`Learned` is the predictor; `WAYS` are other choices with the same budget, for comparison.
-`dense_mass` is what a dense map has in each block: what the predictor learns from, and the oracle.
+The predictors that learn are in `block_predictors.py`; `WAYS` are other choices with the same
+budget, for comparison. `dense_mass` is what a dense map has in each block: what predictors learn
+from, and the oracle.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import layer_norm, linear, pad
+from torch import Tensor
+from torch.nn.functional import pad
 
 from attnlab.attention.blocks import blocks_of, count
 from attnlab.attention.call import Call
 from attnlab.attention.kernels.block_sparse import attend
 from attnlab.attention.normalizers import Softmax
-from attnlab.attention.parts import Shape
 from attnlab.attention.tensors import at_least_fp32, full_precision, repeat_groups
 
 NEVER = -1e4  # log share of a block that may not be read
-DISTANCES = 16  # buckets of distances, each twice as wide as the one before
 PRIMES = (7919, 104729, 1299709)
 ROWS_AT_ONCE = 512  # queries whose dense rows are in memory together
 
@@ -43,40 +41,6 @@ class Sides(NamedTuple):
         """query blocks x key blocks: how far the key block lies before the query's own."""
         rows = torch.arange(self.query.shape[2], device=self.key.device) + self.first
         return rows[:, None] - torch.arange(self.key.shape[2], device=self.key.device)
-
-
-class Learned(nn.Module):
-    """q.k of projected means, maxima and minima of blocks, and a bias for their distance."""
-
-    def __init__(self, shape: Shape, width: int) -> None:
-        super().__init__()
-        self.maps = shape.maps
-        self.query = nn.Linear(3 * shape.maps * shape.query_width, shape.maps * width)
-        self.key = nn.Linear(3 * shape.key_maps * shape.key_width, shape.maps * width)
-        self.near = nn.Parameter(torch.zeros(shape.maps, 2 * DISTANCES))
-        self.first = nn.Parameter(torch.zeros(shape.maps, 1, 1))
-
-    def forward(self, sides: Sides, call: Call) -> Tensor:
-        """batch x maps x query blocks x key blocks."""
-        query = self._projected(self.query, sides.query, sides.asking)
-        key = self._projected(self.key, sides.key, sides.real)
-        scores = query @ key.mT / math.sqrt(query.shape[-1])
-        distance = sides.distance
-        if sides.causal:  # its keys are not all there yet
-            scores = scores.masked_fill(distance == 0, 0.0)
-        bucket = (distance.abs() + 1).log2().long().clamp_max(DISTANCES - 1)
-        bucket = torch.where(distance < 0, bucket + DISTANCES, bucket)
-        scores = scores + self.near[:, bucket].to(scores)
-        start = torch.arange(scores.shape[-1], device=scores.device) == 0
-        return scores + self.first.to(scores) * start
-
-    def _projected(self, project: nn.Linear, blocks: Tensor, there: Tensor) -> Tensor:
-        """batch x maps x blocks x width, of batch x heads x blocks x size x width."""
-        features = torch.cat(pooled(blocks, there), -1)  # batch x heads x blocks x 3 width
-        features = features.transpose(1, 2).flatten(2)
-        features = layer_norm(features, features.shape[-1:])
-        made = linear(features, project.weight.to(features), project.bias.to(features))
-        return made.unflatten(-1, (self.maps, -1)).transpose(1, 2)
 
 
 def pooled(blocks: Tensor, there: Tensor) -> tuple[Tensor, Tensor, Tensor]:

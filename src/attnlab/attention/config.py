@@ -108,9 +108,10 @@ class Predicted(Structure, kind="predicted", target="attnlab.attention.predicted
     form = "chosen"
     one_axis = True
     from_row_start = True
-    by: Literal["learned", "bounds", "means", "random", "nearest", "mass"] = Field(
-        description="learned; bounds of logits (Quest); means of keys (MoBA); random; nearest "
-        "(with sink: a sink and a window); mass of the dense map, an oracle that saves no time"
+    by: Literal["learned", "indexer", "bounds", "means", "random", "nearest", "mass"] = Field(
+        description="learned, from blocks as a whole; indexer: learned, from each position; bounds "
+        "of logits (Quest); means of keys (MoBA); random; nearest (with sink: a sink and a "
+        "window); mass of the dense map, an oracle that saves no time"
     )
     block: int = Field(ge=16, le=128, multiple_of=16, description="positions of a block")
     density: float = Field(gt=0, le=1, description="largest share of the allowed blocks to read")
@@ -120,6 +121,7 @@ class Predicted(Structure, kind="predicted", target="attnlab.attention.predicted
     sink: int = Field(ge=0, description="blocks at the start that are always read")
     local: int = Field(ge=0, description="always read: 1 is the own block, 2 its neighbours too")
     width: int = Field(gt=0, description="width of what the predictor compares, for each head")
+    index_heads: int = Field(gt=0, description="heads of by=indexer, which share their keys")
     dense_steps: int = Field(
         ge=0, description="training steps that read all blocks, while the predictor learns of them"
     )
@@ -131,7 +133,8 @@ class Predicted(Structure, kind="predicted", target="attnlab.attention.predicted
     def mistakes(self, config: Any) -> Iterator[Mistake]:
         yield from super().mistakes(config)
         trained = any(term.trains_blocks for term in config.objective.terms.values())
-        if self.by == "learned" and self.selection == "detached" and not trained:
+        learns = self.by in ("learned", "indexer")
+        if learns and self.selection == "detached" and not trained:
             ways = "'objective/terms=[block_distillation]', [block_gold] or both"
             yield Mistake(".by", "no loss trains the predictor", f"try: {ways}; or by=means")
 

@@ -1,8 +1,9 @@
 """`Predicted`: a structure that reads the blocks of keys which a light predictor chooses.
 
 Queries and keys are cut in blocks. For each head and each block of queries the predictor scores all
-blocks of keys, at about 1 / size^2 of the cost of a map, and the best ones are read. The choice has
-no gradient: the predictor learns by a loss of its own (`attnlab.objectives.predictors`).
+blocks of keys, and the best ones are read. It compares blocks, at about 1 / size^2 of the cost of a
+map, or positions. The choice has no gradient: the predictor learns by a loss of its own
+(`attnlab.objectives.predictors`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from attnlab.attention.block_scores import NEVER, WAYS, Learned, Sides
+from attnlab.attention.block_predictors import BlockPredictor, Indexer, Learned
+from attnlab.attention.block_scores import NEVER, WAYS, Sides
 from attnlab.attention.blocks import Blocks, blocks_of, count, real_blocks
 from attnlab.attention.call import Call
 from attnlab.attention.mask import Causal
@@ -42,6 +44,7 @@ class Predicted(Structure):
         sink: int,
         local: int,
         width: int,
+        index_heads: int,
         dense_steps: int,
         selection: str,
     ) -> None:
@@ -50,8 +53,13 @@ class Predicted(Structure):
         self.recent = 2 * block - 2  # from the first of a block to the last of the next one
         self.density, self.mass = density, mass
         self.sink, self.local, self.dense_steps = sink, local, dense_steps
-        self.by, self.straight = by, selection == "straight" and by == "learned"
-        self.predictor = Learned(shape, width) if by == "learned" else None
+        self.by = by
+        self.predictor: BlockPredictor | None = None
+        if by == "learned":
+            self.predictor = Learned(shape, width)
+        elif by == "indexer":
+            self.predictor = Indexer(shape, width, index_heads)
+        self.straight = selection == "straight" and self.predictor is not None
         self.requires_grad_(self.straight)  # else until a loss trains it
         self.register_buffer("trained_steps", torch.zeros((), dtype=torch.long))
 
