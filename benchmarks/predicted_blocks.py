@@ -90,8 +90,9 @@ def haystack() -> None:
     TRAINING.run()
     trained = TrainedRun(open_run(TRAINING.folder))
     structures = list(predictors(trained.model).values())
-    learned = {"learned": [structure.predictor for structure in structures]}
-    learned["indexer"] = taught(trained, TARGETS["both"][0], "indexer", steps=INDEXER_STEPS)
+    own = [structure.predictor for structure in structures]
+    new = taught(trained, TARGETS["both"][0], "indexer", steps=INDEXER_STEPS)
+    learned = {"learned": own, "indexer": new}
     lines = [
         "| words | blocks chosen by | blocks read | accuracy | mass held | evidence read |",
         "|---|---|---|---|---|---|",
