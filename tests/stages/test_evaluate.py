@@ -9,11 +9,14 @@ import pytest
 import torch
 
 from attnlab.cli import main
+from attnlab.models.ensemble import members
 from attnlab.report.tables import lost_to_linear
 from attnlab.stages.evaluate import folder_name
 from attnlab.stages.evaluated_split import _batches
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import open_run
+from attnlab.stages.trained_run import TrainedRun, answering
+from attnlab.training.checkpoint import read_checkpoint
 from tests.runs import SHORT, ran
 
 SIZES = ("dataset.train=64", "dataset.val=8", "dataset.test=12")
@@ -173,3 +176,48 @@ def test_one_annotator_stands_beside_the_model(tmp_path: Path, capsys) -> None:
     assert figures["controls"]["annotator"]["mass_on_gold"] == pytest.approx((1 + 1 / 2) / 2)
     assert figures["controls"]["oracle"]["mass_on_gold"] == pytest.approx(1)
     assert "mass_on_gold against the others" in capsys.readouterr().out
+
+
+def test_one_run_answers_as_several(tmp_path: Path, capsys) -> None:
+    """At the end of each cycle its weights are kept; and dropout makes models of it."""
+    words = ["experiment=reviews", "dataset.train=48", "dataset.val=8", "dataset.test=12"]
+    words += ["stages=[prepare,train,evaluate]", "model.dim=8", "model.dropout=0.5", "seed=3"]
+    words += ["trainer/schedule=cycles", "trainer.schedule.count=3", "trainer.max_epochs=2"]
+    words += ["trainer.schedule.warmup_steps=2", "trainer.batches.size=8", "trainer.accumulate=2"]
+    run = ran(tmp_path, *words, "trainer/callbacks=snapshots", "metrics.figures=[mass_on_gold]")
+    paths = sorted((run / "checkpoints").glob("snapshot-*.ckpt"))
+    contents = [read_checkpoint(path) for path in paths]
+    assert [content["global_step"] for content in contents] == [3, 5, 6]
+    assert "optimizer_states" not in contents[0]
+    opened = open_run(run)
+    parts = [TrainedRun(opened, path) for path in paths]
+    batch = next(_batches(opened, parts[0].prepared, torch.device("cpu")))
+    with torch.no_grad():
+        alone = torch.stack([part.model(batch).softmax(-1) for part in parts])
+        whole = answering([opened], "probabilities", snapshots=True).model(batch)
+        assert torch.allclose(whole.exp(), alone.mean(0), atol=1e-6)
+        assert not torch.allclose(alone[0], alone[2], atol=1e-4)
+        trained = answering([opened], "probabilities", dropout=40)
+        own = TrainedRun(opened).model(batch).softmax(-1)
+        first, second = trained.model(batch).exp(), trained.model(batch).exp()
+    assert not torch.equal(first, second), "drawn anew"
+    assert torch.allclose(first, own, atol=0.25) and not torch.allclose(first, own, atol=1e-4)
+    weights = {p.data_ptr() for each in members(trained.model) for p in each.model.parameters()}
+    assert len(weights) == len({p.data_ptr() for p in trained.model.parameters()}), "one in memory"
+    capsys.readouterr()
+    for option in (["--snapshots"], ["--dropout", "4"]):
+        assert main(["evaluate", str(run), *option]) == 0
+        assert " by itself" in capsys.readouterr().out
+        assert main(["predict", str(run), "--output", "-", "--limit", "2", *option]) == 0
+        capsys.readouterr()
+    assert {each.name for each in (run / "evaluations").iterdir()} == {
+        "probabilities-snapshots",
+        "dropout=4-probabilities",
+    }
+
+
+def test_what_is_of_one_run_is_refused_for_others(run, other, capsys):
+    assert main(["evaluate", str(run), "--snapshots"]) == 2
+    assert "--snapshots: " in capsys.readouterr().err
+    assert main(["evaluate", str(run), str(other), "--dropout", "4"]) == 2
+    assert "--dropout: is of one run; here are 2" in capsys.readouterr().err

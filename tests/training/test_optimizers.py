@@ -13,7 +13,14 @@ from attnlab.attention.mechanism import Attention
 from attnlab.config.attention import AttentionConfig
 from attnlab.config.compose import compose, config_dir, load, resolve
 from attnlab.config.trainer import Callback, Optimizer
-from attnlab.training.optimizers import kinds_of_parameters, parameter_groups
+from attnlab.errors import ConfigError
+from attnlab.training.optimizers import (
+    cosine,
+    cycle_ends,
+    cycles,
+    kinds_of_parameters,
+    parameter_groups,
+)
 from tests.models.building import mechanisms
 
 CHOICES = sorted(path.stem for path in (config_dir() / "trainer" / "optimizer").glob("*.yaml"))
@@ -82,3 +89,21 @@ def test_numbers_of_a_mechanism_that_are_no_matrices_never_decay(mechanism: str)
         one_dimension = sum(size > 1 for size in parameter.shape) <= 1
         if "bias" in name or (one_dimension and not name.endswith("weight")):
             assert kinds[parameter] == "vector", name
+
+
+def test_cycles_fall_from_the_height_to_the_floor_each() -> None:
+    assert cycle_ends(22, 2, 4) == [7, 12, 17, 22]
+    factor = cycles(22, warmup_steps=2, count=4, floor=0.1)
+    found = [factor(step) for step in range(22)]
+    assert found[0] == 0.5 and found[1] == 1.0
+    for first in (2, 7, 12, 17):
+        assert found[first] == 1.0
+        falling = found[first : first + 5]
+        assert falling == sorted(falling, reverse=True) and falling[-1] < 0.3
+    one = cosine(22, warmup_steps=2, floor=0.1)
+    assert cycles(22, warmup_steps=2, count=1, floor=0.1)(13) == one(13)
+
+
+def test_snapshots_need_cycles() -> None:
+    with pytest.raises(ConfigError, match=r"'cosine' has no cycles .*try: trainer/schedule=cycles"):
+        load(["experiment=reviews", "trainer/callbacks=snapshots"])

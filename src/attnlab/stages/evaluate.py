@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import yaml
 
@@ -23,9 +23,6 @@ from attnlab.errors import UserError
 from attnlab.stages import trusted_plugins
 from attnlab.stages.run import LATEST, Run, open_run, run_folder, with_changes
 from attnlab.text_files import write_whole
-
-if TYPE_CHECKING:
-    from attnlab.stages.trained_run import TrainedEnsemble
 
 COMMAND = "evaluate a run on its test split"
 EXAMPLES = """examples:
@@ -37,6 +34,8 @@ EXAMPLES = """examples:
   attnlab evaluate RUN task/eviction=h2o task.eviction.budget=128
   attnlab evaluate RUN RUN RUN                     as one: the mean of their probabilities
   attnlab evaluate RUN RUN RUN --combine votes
+  attnlab evaluate RUN --dropout 16                one run, 16 times under dropout
+  attnlab evaluate RUN --snapshots                 those of trainer/callbacks=snapshots
 """
 MAY_CHANGE = ("metrics", "dataset", "task.decoding", "task.eviction", "trainer.batches.eval_size")
 
@@ -55,6 +54,7 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("--name", help="folder of the figures with other settings")
     add_combine(parser)
+    add_members(parser)
     trusted_plugins.add_option(parser)
     options = parser.parse_intermixed_args(arguments)
     folders, settings = leading_runs([options.run, *options.settings])
@@ -62,24 +62,24 @@ def main(arguments: list[str]) -> None:
     run = runs[0]
     run.require_writable()
     folder, title = run.folder, run.config.name
-    if settings or len(runs) > 1:
-        others = [str(each.folder) for each in runs[1:]]
+    passes = [f"dropout={options.dropout}"] if options.dropout > 1 else []
+    passes += ["snapshots"] if options.snapshots else []
+    if settings or passes or len(runs) > 1:
+        others = [*(str(each.folder) for each in runs[1:]), *passes]
         words = [*settings, *others, *([options.combine] if others else [])]
         run, folder = changed_run(run, settings, options.name or folder_name(words))
     from attnlab.report.tables import show_figures
     from attnlab.stages.evaluated_split import evaluate
-    from attnlab.stages.trained_run import TrainedEnsemble, TrainedRun
+    from attnlab.stages.trained_run import answering
 
-    if len(runs) == 1:
-        figures = evaluate(TrainedRun(run), folder)
-        show_figures(title, folder, figures)
-        if run.trained_on is not None:
-            show_beside_own(run, figures)
-        return
-    ensemble = TrainedEnsemble([run, *runs[1:]], options.combine)
-    figures = evaluate(ensemble, folder)
-    show_figures(f"{title} and {len(runs) - 1} more as one", folder, figures)
-    show_members(ensemble, figures)
+    trained = answering([run, *runs[1:]], options.combine, options.dropout, options.snapshots)
+    figures = evaluate(trained, folder)
+    title = f"{title} and {len(runs) - 1} more as one" if len(runs) > 1 else title
+    show_figures(" ".join([title, *passes]), folder, figures)
+    if len(runs) > 1:
+        show_members(runs, figures)
+    elif run.trained_on is not None or passes:
+        show_beside_own(run, figures, "on its own data" if run.trained_on else "by itself")
 
 
 def add_combine(parser: argparse.ArgumentParser) -> None:
@@ -89,6 +89,16 @@ def add_combine(parser: argparse.ArgumentParser) -> None:
         choices=get_args(Combine),
         default="probabilities",
         help="of several runs: the mean of their probabilities (default) or logits, or votes",
+    )
+
+
+def add_members(parser: argparse.ArgumentParser) -> None:
+    """How one run answers as several do."""
+    parser.add_argument(
+        "--dropout", type=int, default=1, metavar="N", help="N passes with dropout on, as one"
+    )
+    parser.add_argument(
+        "--snapshots", action="store_true", help="the run's trainer/callbacks=snapshots, as one"
     )
 
 
@@ -106,21 +116,21 @@ def _is_run(word: str) -> bool:
     return False
 
 
-def show_beside_own(run: Run, figures: dict[str, Any]) -> None:
-    """Print the first figures of answers and maps on other data beside those of the run's own."""
+def show_beside_own(run: Run, figures: dict[str, Any], own_are: str) -> None:
+    """Print the first figures of answers and maps beside those that the run was given first."""
     path = run.folder / "metrics.json"
     own = json.loads(path.read_text()) if path.is_file() else {}
     for group in ("answer", "attention"):
         names = [name for name in figures.get(group, {}) if name != "loss"]
         known = (own.get(group) or {}).get(names[0]) if names else None
         if known is not None and figures[group][names[0]] is not None:
-            print(f"{names[0]}: {figures[group][names[0]]:.4f} here, {known:.4f} on its own data")
+            print(f"{names[0]}: {figures[group][names[0]]:.4f} here, {known:.4f} {own_are}")
 
 
-def show_members(ensemble: TrainedEnsemble, figures: dict[str, Any]) -> None:
+def show_members(runs: Sequence[Run], figures: dict[str, Any]) -> None:
     """Print the first figure of the answers beside that of each run alone, where it is known."""
     name = next((name for name in figures["answer"] if name != "loss"), None)
-    paths = [part.folder / "metrics.json" for part in ensemble.parts]
+    paths = [run.folder / "metrics.json" for run in runs]
     known = [json.loads(path.read_text())["answer"].get(name) for path in paths if path.is_file()]
     alone = ", ".join(f"{value:.4f}" for value in known if value is not None)
     if name is not None and alone:

@@ -61,10 +61,9 @@ def main(arguments: list[str]) -> None:
     if unknown:
         raise UserError(f"{unknown[0]}: not a run's folder; try: attnlab runs")
     runs = [open_run(folder, options.trust) for folder in folders]
-    from attnlab.stages.trained_run import TrainedEnsemble, TrainedRun
+    from attnlab.stages.trained_run import answering
 
-    several = len(runs) > 1
-    trained = TrainedEnsemble(runs, options.combine) if several else TrainedRun(runs[0])
+    trained = answering(runs, options.combine)
     pool = list(islice(_pool(trained, options.input), options.pool))
     output = options.output or trained.folder / FILE
     following = f"python train.py ... dataset.annotations={output}"

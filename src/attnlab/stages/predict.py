@@ -34,7 +34,7 @@ from rich.progress import Progress
 from attnlab.datasets.readers.files import archive_of
 from attnlab.errors import UserError, suggest
 from attnlab.stages import trusted_plugins
-from attnlab.stages.evaluate import add_combine, leading_runs
+from attnlab.stages.evaluate import add_combine, add_members, leading_runs
 from attnlab.stages.run import ZOO, Run, open_run
 
 COMMAND = "answer, with scores and maps, as JSONL"
@@ -67,15 +67,14 @@ def answer(runs: Sequence[Run], chosen: argparse.Namespace) -> None:
         predict,
     )
     from attnlab.stages.requests import read_requests, requests_of_values
-    from attnlab.stages.trained_run import TrainedEnsemble, TrainedRun
+    from attnlab.stages.trained_run import answering
 
-    several = len(runs) > 1
-    trained = TrainedEnsemble(runs, chosen.combine) if several else TrainedRun(runs[0])
+    trained = answering(runs, chosen.combine, chosen.dropout, chosen.snapshots)
     settings = [word for word in chosen.words if SETTING.fullmatch(word)]
     texts = [word for word in chosen.words if word not in settings]
     task = decoding_as(trained, chosen.decoding, settings, chosen.n_best, chosen.eviction)
     if chosen.calibrated:
-        if several:
+        if len(runs) > 1:
             raise UserError("--calibrated: a temperature is that of one run; try it without")
         calibrate(task, trained.folder)
     config, prepared = trained.config, trained.prepared
@@ -131,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--limit", type=int, metavar="N", help="the first inputs only")
     add_combine(parser)
+    add_members(parser)
     trusted_plugins.add_option(parser)
     return parser
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import reprlib
 import sys
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,8 @@ from attnlab.training.teacher import OwnUnits, Teachers, TrainedTeacher
 class TrainedRun:
     """A run that was trained; data and model are read when they are first used."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, run: Run, checkpoint: Path | None = None) -> None:
+        self.run, self.checkpoint = run, checkpoint  # the best one, unless it is named
 
     @property
     def folder(self) -> Path:
@@ -71,7 +72,7 @@ class TrainedRun:
     @cached_property
     def learner(self) -> Learner:
         """The trained model with its task and metrics, ready to answer."""
-        return load_learner(self.run, self.prepared).to(self.device)
+        return load_learner(self.run, self.prepared, self.checkpoint).to(self.device)
 
     @property
     def model(self) -> nn.Module:
@@ -87,9 +88,9 @@ class TrainedRun:
 class TrainedEnsemble(TrainedRun):
     """Several trained runs that answer as one; its folder and data are those of the first."""
 
-    def __init__(self, runs: Sequence[Run], combine: Combine) -> None:
-        super().__init__(runs[0])
-        self.parts = [TrainedRun(run) for run in runs]
+    def __init__(self, parts: Sequence[TrainedRun], combine: Combine) -> None:
+        super().__init__(parts[0].run)
+        self.parts = parts
         self.combine: Combine = combine
 
     @cached_property
@@ -111,6 +112,57 @@ class TrainedEnsemble(TrainedRun):
                     f"{part.folder}: cannot answer together with {self.folder}: "
                     f"{what} is {reprlib.repr(other)}, there {reprlib.repr(first)}"
                 )
+
+
+class UnderDropout(TrainedRun):
+    """A trained run that answers several times with its dropout on, as one (Gal & Ghahramani 2016).
+
+    Its model is an ensemble of models that share their weights.
+    """
+
+    def __init__(self, run: Run, passes: int, combine: Combine) -> None:
+        super().__init__(run)
+        self.passes = passes
+        self.combine: Combine = combine
+
+    @cached_property
+    def learner(self) -> Learner:
+        """The model, with the scores of all passes."""
+        learner = load_learner(self.run, self.prepared).to(self.device)
+        model, task = learner.model, learner.task
+        shared = {id(each): each for each in (*model.parameters(), *model.buffers())}
+        models = [model, *(deepcopy(model, dict(shared)) for _ in range(self.passes - 1))]
+        dropped = [m for each in models for m in each.modules() if isinstance(m, nn.Dropout)]
+        if not any(layer.p for layer in dropped):
+            raise UserError(
+                f"--dropout: {self.folder} was trained without dropout; try: several runs"
+            )
+        for layer in dropped:
+            layer.train()
+        parts = [Member(each, task.map) for each in models]
+        together(parts, lambda outputs: task.combine(outputs, self.combine), self.combine)
+        return learner
+
+
+def answering(
+    runs: Sequence[Run], combine: Combine, dropout: int = 1, snapshots: bool = False
+) -> TrainedRun:
+    """What answers: a run, several as one, its passes under dropout, or its snapshots."""
+    if len(runs) > 1 and (dropout > 1 or snapshots):
+        option = "--snapshots" if snapshots else "--dropout"
+        raise UserError(f"{option}: is of one run; here are {len(runs)}")
+    if dropout > 1:
+        return UnderDropout(runs[0], dropout, combine)
+    parts = [TrainedRun(run) for run in runs]
+    if snapshots:
+        found = sorted((runs[0].folder / "checkpoints").glob("snapshot-*.ckpt"))
+        if not found:
+            raise UserError(
+                f"--snapshots: {runs[0].folder} has none; "
+                "try: trainer/schedule=cycles trainer/callbacks=snapshots in training"
+            )
+        parts = [TrainedRun(runs[0], path) for path in found]
+    return TrainedEnsemble(parts, combine) if len(parts) > 1 else parts[0]
 
 
 FACTS_OF_AN_ENSEMBLE: dict[str, Callable[[TrainedRun], Any]] = {
@@ -135,9 +187,11 @@ def build_learner(run: Run, prepared: Prepared, total_steps: int = 0) -> Learner
     return Learner(model, task, terms, evaluator, config.trainer, total_steps, about)
 
 
-def load_learner(run: Run, prepared: Prepared) -> Learner:
+def load_learner(run: Run, prepared: Prepared, checkpoint: Path | None = None) -> Learner:
     """The trained model: the best checkpoint, or the last where no figure was monitored."""
-    best = run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
+    best = (
+        checkpoint or run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
+    )
     learner = build_learner(run, prepared)
     content = read_fitting(best, learner)
     if content["attnlab"].get("data_digest") not in ("", None, prepared.digest):

@@ -19,6 +19,7 @@ from attnlab.data.vocabulary import SPECIAL
 from attnlab.errors import UserError
 from attnlab.models.tuning import from_the_top
 from attnlab.text_files import write_whole
+from attnlab.training.optimizers import cycle_ends
 
 
 class Ema(callbacks.EMAWeightAveraging):
@@ -43,6 +44,25 @@ class Swa(callbacks.WeightAveraging):
         if step_idx is None:
             return False
         return step_idx >= self.first and (step_idx - self.first) % self.every_steps == 0
+
+
+class Snapshots(pl.Callback):
+    """Keeps the weights at the end of each cycle of the learning rate (Huang et al. 2017)."""
+
+    def __init__(self, trainer: Settings) -> None:
+        schedule: Any = trainer.schedule
+        self.warmup_steps, self.count = schedule.warmup_steps, schedule.count
+        self.ends: list[int] = []
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        total: Any = pl_module.total_steps
+        self.ends = cycle_ends(total, self.warmup_steps, self.count)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **others: Any) -> None:
+        if trainer.global_step in self.ends:  # more than once where gradients accumulate
+            name = f"snapshot-{self.ends.index(trainer.global_step) + 1}.ckpt"
+            path = Path(trainer.default_root_dir) / "checkpoints" / name
+            trainer.save_checkpoint(path, weights_only=True)
 
 
 class EarlyStopping(callbacks.EarlyStopping):

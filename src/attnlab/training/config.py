@@ -62,6 +62,13 @@ class Cosine(Schedule, kind="cosine", target=f"{SCHEDULES}:cosine"):
     floor: float = Field(ge=0, le=1, description="factor at the last step")
 
 
+class Cycles(Schedule, kind="cycles", target=f"{SCHEDULES}:cycles"):
+    """Falls several times along half a cosine, each time from its height (Loshchilov & Hutter)."""
+
+    count: int = Field(gt=0, description="how many times it falls")
+    floor: float = Field(ge=0, le=1, description="factor at the end of each")
+
+
 class InverseSqrt(Schedule, kind="inverse_sqrt", target=f"{SCHEDULES}:inverse_sqrt"):
     """Falls with the square root of the step (Vaswani et al. 2017)."""
 
@@ -77,6 +84,17 @@ class Swa(Callback, kind="swa", target=f"{CALLBACKS}:Swa"):
 
     start: float = Field(ge=0, lt=1, description="share of training before the first is counted")
     every_steps: int = Field(gt=0, description="steps between two weights that are counted")
+
+
+class Snapshots(Callback, kind="snapshots", target=f"{CALLBACKS}:Snapshots"):
+    """Keep the weights at the end of each cycle of trainer/schedule=cycles (Huang et al. 2017), for
+    `attnlab evaluate RUN --snapshots`."""
+
+    def mistakes(self, config: Any) -> Iterator[Mistake]:
+        yield from super().mistakes(config)
+        if config.trainer.schedule.kind != "cycles":
+            problem = f"'{config.trainer.schedule.kind}' has no cycles for snapshots to end"
+            yield Mistake("trainer.schedule.kind", problem, "try: trainer/schedule=cycles")
 
 
 class EarlyStopping(Callback, kind="early_stopping", target=f"{CALLBACKS}:EarlyStopping"):

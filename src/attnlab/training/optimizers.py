@@ -209,6 +209,25 @@ def cosine(total_steps: int, *, warmup_steps: int, floor: float) -> Factor:
     return factor
 
 
+def cycles(total_steps: int, *, warmup_steps: int, count: int, floor: float) -> Factor:
+    """So many cosines from one to `floor` (Loshchilov & Hutter 2017, warm restarts)."""
+    ends = cycle_ends(total_steps, warmup_steps, count)
+
+    def factor(step: int) -> float:
+        number = sum(step >= end for end in ends[:-1])
+        first = ends[number - 1] if number else warmup_steps
+        fall = cosine(ends[number] - first, warmup_steps=0, floor=floor)
+        return _warmup(step, warmup_steps) * fall(max(step - first, 0))
+
+    return factor
+
+
+def cycle_ends(total_steps: int, warmup_steps: int, count: int) -> list[int]:
+    """How many steps are done at the end of each cycle."""
+    length = max(total_steps - warmup_steps, 0) / count
+    return [round(warmup_steps + length * number) for number in range(1, count + 1)]
+
+
 def inverse_sqrt(total_steps: int, *, warmup_steps: int) -> Factor:
     """Falls with the square root of the step (Vaswani et al. 2017)."""
 
