@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -14,10 +15,13 @@ from typing import Any
 import pytest
 
 from attnlab.cli import main
+from attnlab.config.compose import load
 from attnlab.data.annotations import annotated
+from attnlab.stages import train
 from attnlab.stages.run import open_run
 from attnlab.stages.trained_run import TrainedRun
-from tests.runs import SHORT, figures, ran, train_small
+from tests.commands import REPOSITORY
+from tests.runs import PLAIN, SHORT, figures, ran, train_small
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +79,60 @@ def test_answers_are_written_as_annotations(pairs: Path, tmp_path: Path) -> None
         assert isinstance(example.answer, list)
         assert " ".join(example.answer) == line["predictions"][0]["answer"]
         trained.prepared.codec.encode(example, 0)
+
+
+def test_rows_of_a_file_are_written_with_answers_for_texts(pairs: Path, tmp_path: Path) -> None:
+    """There and back; what else a row holds stays."""
+    texts = ["one two", "", "two three one"]
+    rows = [{"text": text, "label": f"l{i}", "n": [i]} for i, text in enumerate(texts)]
+    file, again = tmp_path / "train.jsonl", tmp_path / "train_again.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = predict(pairs, "--input", str(file), "--as-rows", "--output", str(again))
+    assert done.returncode == 0, done.stderr
+    assert "1 rows could not be read; they are left out" in done.stderr
+    words = ("--input", str(file), "--output", "-")
+    said = lines(predict(pairs, *words).stdout)
+    answers = [line["predictions"][0]["answer"] for line in said if "predictions" in line]
+    expected = [{**rows[i], "text": text} for i, text in zip((0, 2), answers, strict=True) if text]
+    assert expected and lines(again.read_text()) == expected
+    back = ("--decoding", "sample", "temperature=2.0", "--as-rows", "--output", "-")
+    found = lines(predict(pairs, "--input", str(again), *back).stdout)
+    assert {row["label"] for row in found} <= {"l0", "l2"}
+    refused = predict(pairs, "--as-rows", "--output", "-")
+    assert refused.returncode == 2 and "is no row of a file; try: --input FILE" in refused.stderr
+
+
+@pytest.mark.slow
+def test_texts_are_said_in_other_words_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its commands, there and back between dates and ISO dates, with small models."""
+    monkeypatch.chdir(tmp_path)
+    dates = list(load(["dataset=dates", "dataset.locales=[en]"])[0].dataset.build().examples("val"))
+    rows = [{"text": "".join(e.inputs["text"]), "other": "".join(e.answer)} for e in dates]
+    folder = tmp_path / "my" / "folder"
+    folder.mkdir(parents=True)
+    labelled = [{"text": row["text"], "label": row["other"][5:7]} for row in rows]
+    files = {"pairs": rows[:60], "train": labelled[60:80], "val": labelled[80:100]}
+    for name, some in files.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
+    page = (REPOSITORY / "docs" / "few_labels.md").read_text(encoding="utf-8")
+    block = page.partition("back-translation")[2].partition("`val.jsonl`:\n\n")[2]
+    commands = block.partition("\n\n`--as-rows`")[0].replace("\\\n", " ").splitlines()
+    small = [*PLAIN, "dataset.words.split=characters", "model.dim=8", "trainer.max_epochs=1"]
+    small += ["metrics.figures=[]", f"paths.runs={tmp_path / 'runs'}", "trainer.batches.size=8"]
+    for command in (shlex.split(each) for each in commands):
+        if command[0] == "attnlab":
+            assert main(command[1:]) == 0
+        else:
+            words = [*command[2:], *small, "stages=[prepare,train]"]
+            config, plain = load(words)
+            train.main(config, plain, words)
+    again = lines((folder / "train_again.jsonl").read_text())
+    assert again and {row["label"] for row in again} <= {row["label"] for row in labelled}
+    (run,) = {path.parent.resolve() for path in (tmp_path / "runs").glob("*/*/config.yaml")}
+    count = len(TrainedRun(open_run(run)).prepared.examples("train"))
+    assert 16 < count < 20 + len(again), "both files, and a fifth of their rows are the test"
 
 
 def test_the_test_split_is_answered_with_maps(dates: Path) -> None:

@@ -11,6 +11,7 @@
     attnlab predict RUN --replies replies.txt            # texts that task=retrieve chooses from
     attnlab predict RUN RUN RUN --input texts.txt        # several runs as one
     attnlab predict RUN --split train --as-annotations   # to train another run on these answers
+    attnlab predict RUN --input train.jsonl --as-rows    # the same rows with answers for texts
 
 Of an answer in words, `alignment` says for each word where most of its weight lies (`i-j`: word i
 of what was looked at, word j of the answer, counted from 0).
@@ -61,6 +62,7 @@ def answer(runs: Sequence[Run], chosen: argparse.Namespace) -> None:
     from attnlab.stages.predictions import (
         as_annotation,
         as_json,
+        as_rows,
         calibrate,
         decoding_as,
         offer_replies,
@@ -92,14 +94,18 @@ def answer(runs: Sequence[Run], chosen: argparse.Namespace) -> None:
             trained, islice(requests, chosen.limit), chosen.n_best or 1, task
         ):
             faults += bool(request.problem)
-            if chosen.as_annotations:
-                line = as_annotation(request, predictions, prepared.codec)
+            if chosen.as_rows:
+                lines = [] if request.problem else as_rows(request, predictions, prepared.codec)
+            elif chosen.as_annotations:
+                lines = [as_annotation(request, predictions, prepared.codec)]
             else:
-                line = as_json(request, predictions, prepared, chosen.maps)
-            print(json.dumps(line, ensure_ascii=False), file=file)
+                lines = [as_json(request, predictions, prepared, chosen.maps)]
+            for line in lines:
+                print(json.dumps(line, ensure_ascii=False), file=file)
             progress.advance(bar)
     if faults:
-        print(f"{faults} rows could not be read; their lines say why", file=sys.stderr)
+        why = "they are left out" if chosen.as_rows else "their lines say why"
+        print(f"{faults} rows could not be read; {why}", file=sys.stderr)
     if output != "-":
         print(output)
 
@@ -127,6 +133,11 @@ def _parser() -> argparse.ArgumentParser:
         "--as-annotations",
         action="store_true",
         help="ids and answers alone, as dataset.annotations reads them",
+    )
+    parser.add_argument(
+        "--as-rows",
+        action="store_true",
+        help="the rows of --input as JSONL, with answers in the place of texts",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="the first inputs only")
     add_combine(parser)

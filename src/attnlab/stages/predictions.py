@@ -252,6 +252,19 @@ def as_annotation(
     return line | {"answer": answer}
 
 
+def as_rows(
+    request: Request, answers: Iterable[PredictedAnswer], codec: Codec
+) -> Iterator[dict[str, Any]]:
+    """The row of a file with each answer in the place of the text that was attended to."""
+    if not request.column:
+        raise UserError(f"--as-rows: {request.id} is no row of a file; try: --input FILE")
+    if codec.attended not in codec.texts or codec.form != "units":
+        raise UserError("--as-rows: writes texts that are made of texts; try: task=generate")
+    for answer in answers:
+        if answer.text:
+            yield {**request.row, request.column: answer.text}
+
+
 def _described(answer: PredictedAnswer, aligned: bool, with_map: bool) -> dict[str, Any]:
     """What is written of one answer; `aligned` says that a text is attended to."""
     content: dict[str, Any] = {"answer": answer.text}

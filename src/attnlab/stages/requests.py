@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class Request:
     example: Example | None
     problem: str = ""
     answered: bool = False  # the example has its gold answer
+    row: Mapping[str, Any] = field(default_factory=dict)  # of a file, by column
+    column: str = ""  # of the row: what is attended to
 
 
 def read_requests(
@@ -93,12 +95,13 @@ class RequestReader:
             inputs = {name: self._words(name, row) for name in self.inputs}
         except BadRowError as error:
             return Request(row.place, None, str(error))
-        return Request(row.place, Example(row.place, inputs, None, attended=self.attended))
+        example = Example(row.place, inputs, None, attended=self.attended)
+        column = self._column(self.attended, row)
+        return Request(row.place, example, row=row.values, column=column)
 
     def _words(self, name: str, row: Row) -> Value:
         """The words of an input; None where it may be missing, and is."""
-        column = self.columns.get(name, name)
-        column = column if column in row.values else name
+        column = self._column(name, row)
         value = row.values.get(column)
         if isinstance(value, np.ndarray):
             return self._array(name, value)
@@ -110,6 +113,11 @@ class RequestReader:
         if not isinstance(self.inputs[name], Text | Sentences):
             return self._file(name, text(value, column))
         return self._read(name, value, column)[: self.longest]
+
+    def _column(self, name: str, row: Row) -> str:
+        """Where a row has an input."""
+        column = self.columns.get(name, name)
+        return column if column in row.values else name
 
     def _array(self, name: str, value: np.ndarray) -> Array:
         """Pixels (channels x height x width) or samples."""
