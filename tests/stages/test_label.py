@@ -17,7 +17,9 @@ import pytest
 
 from attnlab.cli import main
 from attnlab.data.annotations import annotated
-from attnlab.data.supervision import supervised
+from attnlab.data.supervision import labelled, supervised
+from attnlab.errors import UserError
+from attnlab.stages.label import affordable
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import open_run
 from tests.runs import SHORT, ran
@@ -71,6 +73,42 @@ def test_new_texts_are_chosen_and_become_training_examples(run: Path, tmp_path: 
     assert len(learned) == 34 and learned[33].answer == "positive"
     item = prepared.codec.encode(learned[33], 33)
     assert item.target is not None and item.target.weights.tolist()[0][0] == 1
+
+
+def test_time_goes_to_what_teaches_most_a_second() -> None:
+    assert affordable([0, 1, 2, 3], [9.0, 8.0, 3.0, 1.0], [40, 10, 10, 5], 25) == [1, 2, 3]
+    assert affordable([2, 0, 1], [0.0] * 3, [30, 30, 30], 70) == [2, 0], "in their order"
+    with pytest.raises(UserError, match="--minutes: not enough for one example"):
+        affordable([0], [1.0], [40], 39)
+
+
+def test_a_second_round_asks_for_what_the_first_one_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Labels that training does not see are asked for, and not shown."""
+    words = ("experiment=reviews", *SHORT, *FEW, "dataset.test=4", "dataset.supervision=0")
+    first = tmp_path / "first.jsonl"
+    first.write_text(
+        '{"id": "train-0", "map": [[0]]}\n{"id": "train-1", "answer": "positive", "map": [[0]]}\n'
+    )
+    known = (f"dataset.annotations={first}", "dataset.labelled=0.3")
+    run, output = ran(tmp_path, *words, *known), tmp_path / "second.jsonl"
+    examples = labelled(prepared_data(open_run(run).config).examples("train"), 0.3)
+    withheld = {e.id for e in examples if e.answer is None}
+    assert 10 < len(withheld) < 30
+    assert main(["label", str(run), "--by", "random", "--output", str(output)]) == 0
+    found = {line["id"]: line for line in lines(output)}
+    assert "train-1" not in found and len(found) in (30, 31)
+    assert {name for name, line in found.items() if line["answer"] is None} == (
+        withheld - {"train-1"}
+    )
+    cost = sum(10 * (name in withheld) + 30 * (name != "train-0") for name in found)
+    assert f"about {cost / 60:.0f} minutes" in capsys.readouterr().out
+    few = ["--minutes", "2", "--by", "entropy", "--map-seconds", "50"]
+    assert main(["label", str(run), *few, "--output", str(tmp_path / "few.jsonl")]) == 0
+    names = [line["id"] for line in lines(tmp_path / "few.jsonl")]
+    taken = [10 * (name in withheld) + 50 * (name != "train-0") for name in names]
+    assert taken and 60 < sum(taken) <= 120
 
 
 def test_the_command_serves_its_page_until_ctrl_c(

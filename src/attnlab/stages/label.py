@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attnlab.errors import UserError, suggest
 from attnlab.stages import trusted_plugins
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 COMMAND = "choose examples that are worth a label or a gold map"
 EXAMPLES = """examples:
   attnlab label RUN --count 50                        of training, whose maps disagree most
+  attnlab label RUN --minutes 30                      what half an hour allows
   attnlab label RUN --by bald --input new.txt         texts without an answer
   attnlab label RUN RUN RUN --by maps                 disagreement of several runs
   attnlab label RUN --page                            mark them in a browser, now or later
@@ -47,6 +48,15 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run")
     parser.add_argument("--by", default="maps", metavar="WAY", help="maps (default), entropy, ...")
     parser.add_argument("--count", type=int, default=50, metavar="N", help="examples to choose")
+    parser.add_argument(
+        "--minutes", type=float, metavar="M", help="in place of --count: as many as these allow"
+    )
+    parser.add_argument(
+        "--label-seconds", type=float, default=10.0, metavar="S", help="that an answer takes (10)"
+    )
+    parser.add_argument(
+        "--map-seconds", type=float, default=30.0, metavar="S", help="that a map takes (30)"
+    )
     parser.add_argument("--input", nargs="+", metavar="FILE", help="a pool of new texts")
     parser.add_argument("--pool", type=int, default=2000, metavar="N", help="looked at, at most")
     parser.add_argument("--output", type=Path, metavar="FILE", help="of the lines to be filled")
@@ -57,6 +67,9 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.count < 1:
         raise UserError(f"--count: {options.count} is not above 0")
+    costs = Costs(options.label_seconds, options.map_seconds)
+    if min(costs) < 0 or not sum(costs):
+        raise UserError("--label-seconds, --map-seconds: numbers that are not below 0, one above")
     folders, unknown = leading_runs(options.runs)
     if unknown:
         raise UserError(f"{unknown[0]}: not a run's folder; try: attnlab runs")
@@ -68,7 +81,7 @@ def main(arguments: list[str]) -> None:
     output = options.output or trained.folder / FILE
     following = f"python train.py ... dataset.annotations={output}"
     if not output.exists():
-        _write(trained, pool, options.by, options.count, output)
+        _write(trained, pool, options.by, options.minutes or options.count, costs, output)
         print(f"{output}\nfill in `answer` and `map`, then: {following}")
     elif not options.page:
         raise UserError(
@@ -78,22 +91,62 @@ def main(arguments: list[str]) -> None:
         _serve(trained, pool, output, options.port, following)
 
 
+class Costs(NamedTuple):
+    """Seconds that people take."""
+
+    label: float  # for an answer
+    map: float
+
+    def of(self, example: Example) -> float:
+        """Those for what an example lacks."""
+        return self.label * (example.answer is None) + self.map * (not _has_map(example))
+
+
 def _write(
-    trained: TrainedRun, pool: Sequence[Example], way: str, count: int, output: Path
+    trained: TrainedRun,
+    pool: Sequence[Example],
+    way: str,
+    most: float,
+    costs: Costs,
+    output: Path,
 ) -> None:
-    """The chosen examples as lines to be filled in."""
+    """The chosen examples as lines to be filled in: so many, or for so many minutes (a float)."""
     if not pool:
         raise UserError(
             "--input: no example could be read, or training lacks no gold map; "
             "try: --input FILE with texts to choose from"
         )
-    chosen, values = choose(trained, pool, way, count)
+    if isinstance(most, float):
+        ranked, values = choose(trained, pool, way, len(pool))
+        chosen = affordable(ranked, values, [costs.of(each) for each in pool], 60 * most)
+    else:
+        chosen, values = choose(trained, pool, way, most)
     lines = [json.dumps(line, ensure_ascii=False) for line in _lines(trained, pool, chosen, values)]
     try:
         write_whole(output, "".join(f"{line}\n" for line in lines))
     except OSError as error:
         raise UserError(f"--output: cannot write {output} ({error.strerror})") from None
-    print(f"{len(chosen)} of {len(pool)} examples, by {way}")
+    minutes = sum(costs.of(pool[place]) for place in chosen) / 60
+    print(f"{len(chosen)} of {len(pool)} examples, by {way}; about {minutes:.0f} minutes")
+
+
+def affordable(
+    ranked: Sequence[int], values: Sequence[float], seconds: Sequence[float], budget: float
+) -> list[int]:
+    """Of places in the order of their worth those that the time allows, by worth a second.
+
+    Raises:
+        UserError: it allows none.
+    """
+    ranked = sorted(ranked, key=lambda place: -values[place] / max(seconds[place], 1e-9))
+    chosen = []
+    for place in ranked:
+        if seconds[place] <= budget:
+            chosen.append(place)
+            budget -= seconds[place]
+    if not chosen:
+        raise UserError("--minutes: not enough for one example; try: more, or lower costs")
+    return chosen
 
 
 def _serve(
@@ -110,8 +163,9 @@ def _serve(
 
 
 def _pool(trained: TrainedRun, files: Sequence[str] | None) -> Iterator[Example]:
-    """Training examples whose gold map training does not see, or new texts."""
-    from attnlab.data.supervision import supervised
+    """Training examples of which training does not see the label or the gold map, or new texts."""
+    from attnlab.data.annotations import annotated
+    from attnlab.data.supervision import labelled, supervised
     from attnlab.stages.requests import read_requests
 
     prepared, dataset = trained.prepared, trained.config.dataset
@@ -119,9 +173,17 @@ def _pool(trained: TrainedRun, files: Sequence[str] | None) -> Iterator[Example]
         requests = read_requests(files, "train", trained.config, prepared)
         yield from (request.example for request in requests if request.example is not None)
         return
-    for example in supervised(prepared.examples("train"), dataset.supervision, dataset.targets):
-        if example.target is None or not example.target.query_mask.any():
+    examples = supervised(prepared.examples("train"), dataset.supervision, dataset.targets)
+    examples = labelled(examples, dataset.labelled)
+    if dataset.annotations is not None:  # of an earlier round
+        examples = annotated(examples, Path(dataset.annotations), dataset.answer_form)
+    for example in examples:
+        if (example.answer is None and dataset.labelled < 1) or not _has_map(example):
             yield example
+
+
+def _has_map(example: Example) -> bool:
+    return example.target is not None and bool(example.target.query_mask.any())
 
 
 def choose(
