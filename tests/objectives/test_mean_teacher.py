@@ -90,6 +90,28 @@ def test_maps_are_learned_where_there_is_no_gold() -> None:
     assert with_maps > term_of(module)(view).value
 
 
+def test_it_is_learned_from_where_it_is_sure_and_right() -> None:
+    """Of its choice where nobody knows the label, else of the label."""
+    module, whole = learner(*PLAIN, "objective.terms.mean_teacher.least=0.6")
+    batch = unlabelled(module, whole, {0, 3})
+    term = term_of(module)
+    term.followed.fill_(10**6)
+    moved(module)
+    view, _ = module._view(batch)
+    view.step = 10
+    assert module.task.gold(batch)[:, 0].tolist() == [-100, 1, 0, -100]
+    scores = torch.zeros(4, 1, 2)
+    scores[:3, 0, 0] = 4.0  # of the first label the mean is sure, in all but the last example
+    sure = term.sure(view, scores.log_softmax(-1))[:, 0].tolist()
+    assert sure == [True, False, True, False]
+    loss = term(view)
+    assert 0 <= float(loss.figures["learned"]) <= 1 and loss.count == 4
+    term.least = 0.0
+    everything = term(view).total
+    term.least = 0.999
+    assert term(view).total == 0 < everything
+
+
 def unlabelled(module: Learner, batch: Batch, names: set[int]) -> Batch:
     """The same batch, where nobody knows some labels."""
     codec = module.task.codec

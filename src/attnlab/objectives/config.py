@@ -150,6 +150,12 @@ class MeanTeacher(Term, kind="mean_teacher", target="attnlab.objectives.mean_tea
         ge=0, description="factor of the maps of examples without gold beside the answers"
     )
     site: str = Field(min_length=1, description="these maps: pooling, decoder.cross.-1, ...")
+    least: float = Field(
+        ge=0,
+        lt=1,
+        description="probability that the mean has to give its choice, or the right one where that "
+        "is known, to be learned from",
+    )
 
     def mistakes(self, config: Any) -> Iterator[Mistake]:
         yield from super().mistakes(config)

@@ -24,14 +24,17 @@ class MeanTeacher(Term):
     The mean model drops nothing. Maps of examples without a gold map may be learned from it, too:
     their KL, the mean over rows, is added to that of the answers with the factor `maps`. The mean
     is short at first, so that the random weights of the start are soon forgotten.
+
+    Nothing is learned where the mean model is less sure than `least` of what it chooses, or of
+    what is right where that is known (Sohn et al. 2020, "FixMatch").
     """
 
     mean: nn.Module
     followed: Tensor  # steps whose weights are in the mean
 
-    def __init__(self, *, decay: float, maps: float, site: str) -> None:
+    def __init__(self, *, decay: float, maps: float, site: str, least: float) -> None:
         super().__init__()
-        self.decay, self.maps, self.site = decay, maps, site
+        self.decay, self.maps, self.site, self.least = decay, maps, site, least
         self.register_buffer("followed", torch.zeros((), dtype=torch.long))
 
     def applies_to(self, model: nn.Module) -> bool:
@@ -55,10 +58,19 @@ class MeanTeacher(Term):
             log_maps = {site: taught.log_map(site) for site in taps}
         log_q = view.choices().float().log_softmax(-1)  # batch x positions x choices
         chosen = view.chosen()  # batch x positions
-        apart = (divergence(log_p, log_q) * chosen).sum(1)  # batch
+        learned = chosen & self.sure(view, log_p)
+        apart = (divergence(log_p, log_q) * learned).sum(1)  # batch
         for site, log_map in log_maps.items():
-            apart = apart + self.maps * self._of_maps(view, site, log_map) * chosen.sum(1)
-        return TermLoss(apart.sum(), chosen.sum())
+            apart = apart + self.maps * self._of_maps(view, site, log_map) * learned.sum(1)
+        share = learned.sum() / chosen.sum().clamp_min(1)
+        figures = {"learned": share} if self.least else {}
+        return TermLoss(apart.sum(), chosen.sum(), figures)
+
+    def sure(self, view: StepView, log_p: Tensor) -> Tensor:
+        """Where the mean model is sure enough to be learned from: batch x positions, bool."""
+        gold = view.task.gold(view.batch)
+        right = torch.where(gold >= 0, gold, log_p.argmax(-1))
+        return log_p.gather(-1, right[..., None])[..., 0].exp() >= self.least
 
     @torch.no_grad()
     def follow(self, model: nn.Module, step: int) -> None:
