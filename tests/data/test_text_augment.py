@@ -23,6 +23,8 @@ from attnlab.data.text_augment import (
     Synonyms,
     TextAugmenter,
     TextStep,
+    Typos,
+    misspelt,
 )
 from attnlab.errors import UserError
 from tests.forms import fitted
@@ -97,6 +99,20 @@ def test_masked_stretches_are_one_mark_each_and_gold_stays_at_their_first_word()
     of = fitted([masked, replace(masked, answer="no")])
     words = augmenter(MaskWords(share=0.9, span=1), of)(example(), Random(0)).inputs["text"]
     assert "[MASK]" in words and "<unk>" not in words  # type: ignore[operator]
+
+
+def test_typos_keep_places_and_marks_and_the_first_letter() -> None:
+    long = ["wonderful", "of", *WORDS[2:]]
+    made = augmenter(Typos(share=0.5))(example(long), Random(0))
+    words = made.inputs["text"]
+    assert isinstance(words, list)
+    changed = [(old, new) for old, new in zip(long, words, strict=True) if old != new]
+    assert 0 < len(changed) <= 6
+    assert all(new in misspelt(old) and new[0] == old[0] for old, new in changed)
+    assert made.target is not None
+    assert made.target.weights[0].tolist() == [float(i == MARKED) for i in range(len(long))]
+    assert misspelt("of") == []
+    assert sorted(misspelt("cat")) == sorted(["ct", "caat", "cta", "ca", "catt"])
 
 
 def pairs() -> Codec:

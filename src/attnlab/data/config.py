@@ -160,6 +160,12 @@ class MaskWords(WordAugment, kind="mask_words", target=f"{TEXT_AUGMENT}:MaskWord
     span: int = Field(gt=0, description="words of a stretch, in the mean")
 
 
+class Typos(WordAugment, kind="typos", target=f"{TEXT_AUGMENT}:Typos"):
+    """Words misspelt: a letter left out or doubled, or two exchanged."""
+
+    share: float = Field(gt=0, le=1, description="of the words")
+
+
 class FromVectors(WordAugment):
     """Words near in meaning, by the vectors of the data (`dataset.vectors`)."""
 

@@ -26,6 +26,7 @@ from attnlab.data.vocabulary import MASKS, SPECIAL, UNKNOWN, Vocabulary
 from attnlab.errors import UserError
 
 FORMS = ("label", "numbers", "units")  # answers that do not count the words of an input
+SHORTEST = 3  # letters of a word that can be misspelt
 NEAREST = 8  # neighbours of a word, of which one is drawn
 
 Made = list[tuple[str, int | None]]  # each word, and which old one it is; None where it is new
@@ -91,6 +92,32 @@ class MaskWords(TextStep):
             made.append((self.mark if hidden else words[place], place))
             place += random.randint(1, 2 * self.span - 1) if hidden else 1
         return made
+
+
+class Typos(TextStep):
+    """A share of the words is misspelt (Belinkov & Bisk 2018)."""
+
+    def __init__(self, *, share: float) -> None:
+        self.share = share
+
+    def change(self, words: Sequence[str], random: Random) -> Made:
+        chosen = set(random.sample(range(len(words)), round(self.share * len(words))))
+        return [
+            (random.choice(misspelt(word) or [word]) if i in chosen else word, i)
+            for i, word in enumerate(words)
+        ]
+
+
+def misspelt(word: str) -> list[str]:
+    """A word with one letter left out, one doubled, or two exchanged; the first stays."""
+    if len(word) < SHORTEST:
+        return []
+    made: list[str] = []
+    for i in range(1, len(word)):
+        made += [word[:i] + word[i + 1 :], word[:i] + word[i] + word[i:]]
+        if i + 1 < len(word) and word[i] != word[i + 1]:
+            made.append(word[:i] + word[i + 1] + word[i] + word[i + 2 :])
+    return made
 
 
 class FromVectors(TextStep):

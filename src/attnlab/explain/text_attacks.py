@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from attnlab.data.batch import collate
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
-from attnlab.data.text_augment import Neighbours
+from attnlab.data.text_augment import Neighbours, misspelt
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError
 from attnlab.explain.attacks import Seen, observed
@@ -25,28 +25,18 @@ from attnlab.tasks.task import Task
 
 Words = list[str]
 Change = Callable[[Words, int], Iterator[Words]]  # texts in which one word is changed
-SHORTEST = 3  # letters of a word that can be misspelt
 AT_ONCE = 64  # variants of a text in one pass
 
 
 def typos(words: Words, place: int) -> Iterator[Words]:
-    """A word with two letters exchanged, one left out, or one doubled; the first stays.
-
-    A text of characters has two of them exchanged.
-    """
+    """A word misspelt in every way; of a text of characters, two of them exchanged."""
     word = words[place]
     if all(len(each) == 1 for each in words):
         if place + 1 < len(words) and word != words[place + 1]:
             yield [*words[:place], words[place + 1], word, *words[place + 2 :]]
         return
-    if len(word) < SHORTEST:
-        return
-    for i in range(1, len(word)):
-        made = [word[:i] + word[i + 1 :], word[:i] + word[i] + word[i:]]
-        if i + 1 < len(word) and word[i] != word[i + 1]:
-            made.append(word[:i] + word[i + 1] + word[i] + word[i + 2 :])
-        for other in made:
-            yield [*words[:place], other, *words[place + 1 :]]
+    for other in misspelt(word):
+        yield [*words[:place], other, *words[place + 1 :]]
 
 
 def deletions(words: Words, place: int) -> Iterator[Words]:

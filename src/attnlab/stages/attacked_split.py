@@ -15,6 +15,7 @@ from rich.console import Console
 from torch import Tensor
 
 from attnlab.data.batch import collate
+from attnlab.data.inputs import within
 from attnlab.errors import UserError
 from attnlab.explain.attacks import (
     SERIES,
@@ -120,8 +121,8 @@ def _changed_values(
     if set(kinds) & {"fgsm", "pgd", "map"}:
         random = torch.Generator().manual_seed(0)
         signs = torch.rand(subject.values.shape, generator=random).to(subject.values) - 0.5
-        low = -1.0 if bool((subject.values < 0).any()) else 0.0
-        yield "random signs", f"{size:g}", (subject.values + size * signs.sign()).clamp(low, 1)
+        moved = within(subject.values + size * signs.sign(), subject.values, size)
+        yield "random signs", f"{size:g}", moved
     ways: dict[str, tuple[Goal, int, int]] = {
         "fgsm": (answer_lost, 1, 0),
         "pgd": (answer_lost, steps, restarts),

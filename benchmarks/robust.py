@@ -1,0 +1,249 @@
+"""Answers under attack, few labels, wrong labels, calibration: what training for each is worth.
+
+    python -m benchmarks.robust --data ../shared/data            # all; what ran is picked up
+    python -m benchmarks.robust --data ../shared/data pictures   # some
+
+Texts are files as a user has them (`benchmarks.own_files`), with the command proposed for them.
+`--threads` is of each training.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from random import Random
+from statistics import mean
+from typing import Any
+
+from attnlab.datasets.inspection import inspect
+from attnlab.metrics.figures import bootstrap
+from attnlab.stages.data import overrides
+from benchmarks.own_files import as_csv, label_files
+from benchmarks.runs import Training, figures, judged, over
+from benchmarks.tables import Tables, Trained, seconds
+
+SIZE = 0.3  # largest change of a pixel
+PGD = ("--kinds", "fgsm,pgd", "--size", str(SIZE), "--steps", "40", "--restarts", "5")
+PIXELS = (
+    "experiment=mnist",
+    "model.image.channels=[16,32]",
+    "~dataset.augment.affine",
+    "trainer.optimizer.lr=2e-3",
+)
+AGAINST_PGD = (  # clean pictures first, then attacked ones alone
+    "objective/terms=[pgd_values]",
+    f"objective.terms.pgd_values.size={SIZE}",
+    "++objective.terms.pgd_values.schedule={kind: warmup, steps: 400}",
+    "++objective.terms.task.schedule={kind: decay, start: 0, steps: 400, final: 0}",
+    "trainer.max_epochs=9",
+)
+WORDS = ("--kinds", "typos,synonyms", "--share", "0.15")
+AGAINST_CHANGES = (
+    "+dataset.augment.misspelt={kind: typos, share: 0.2}",
+    "+dataset.augment.replaced={kind: synonyms, share: 0.2, least: 0.5}",
+)
+MAP_TERMS = {"none": (), "attention AT": ("attention_at",), "attention VAT": ("attention_vat",)}
+FEW = 100
+FEW_WAYS = {
+    "labels alone": (),
+    "mean teacher": ("objective/terms=[mean_teacher]",),
+    "VAT": ("objective/terms=[vat]",),
+}
+WRONG = 0.1  # of the labels
+
+
+def pictures(data: str, trained: Trained) -> Iterator[str]:
+    """MNIST, trained for attacks along the gradient and not."""
+    yield "| trained on | accuracy | under FGSM | under PGD | by as much at random | seconds |"
+    yield "|---|---|---|---|---|---|"
+    reached: dict[str, dict[str, Any]] = {}
+    rows = {"pictures as they are": (), "pictures under PGD of 7 steps": AGAINST_PGD}
+    for name, more in rows.items():
+        for run in trained.runs(f"mnist-{'pgd' if more else 'plain'}", *PIXELS, *more, seeds=1):
+            found = attacked(run, *PGD, "--examples", "1000")
+            clean = run.figures()["answer"]["accuracy"]
+            reached[name] = found | {"clean": clean}
+            cells = [f"{clean:.4f}", *(interval(found[key]) for key in ("fgsm", "pgd"))]
+            cells += [interval(found["random signs"]), seconds([run.figures()])]
+            yield f"| {name} | {' | '.join(cells)} |"
+    if len(reached) == len(rows):
+        plain, hardened = reached.values()
+        yield ""
+        yield f"- PGD, trained for it, {judged(0.9, hardened['pgd'][0])}."
+        yield f"- PGD, not trained for it, at most {judged(0.05, plain['pgd'][0], True)}."
+        yield f"- Clean, trained for it, {judged(0.985, hardened['clean'])}."
+
+
+def texts(data: str, trained: Trained) -> Iterator[str]:
+    """Verdicts on sentences, trained with changed words and not."""
+    yield "| trained on | accuracy | typos turn | at random | synonyms turn | at random | seconds |"
+    yield "|---|---|---|---|---|---|---|"
+    turned: list[dict[str, float]] = []
+    for name, more in {"texts as they are": (), "changed texts": AGAINST_CHANGES}.items():
+        words = (*command(data, "sst2"), "dataset/vectors=counted", *more)
+        for run in trained.runs(f"sst2-words-{'changed' if more else 'plain'}", *words, seeds=1):
+            found = attacked(run, *WORDS, "--examples", "300")
+            clean = found["none"][0]
+            keys = ("typos", "typos at random", "synonyms", "synonyms at random")
+            turned.append({key: 1 - found[key][0] / clean for key in keys})
+            turned[-1]["clean"] = accuracy = run.figures()["answer"]["accuracy"]
+            cells = [f"{accuracy:.4f}", *(f"{turned[-1][key]:.3f}" for key in keys)]
+            yield f"| {name} | {' | '.join(cells)} | {seconds([run.figures()])} |"
+    if len(turned) == 2:
+        plain, hardened = turned
+        yield ""
+        for kind in ("typos", "synonyms"):
+            half = round(plain[kind] / 2, 3)
+            yield f"- {kind}: half of what they turn, at most {judged(half, hardened[kind], True)}."
+        yield f"- Clean, within a point, {judged(round(plain['clean'] - 0.01, 4), hardened['clean'])}."
+
+
+def maps(data: str, trained: Trained) -> Iterator[str]:
+    """Noise on the logits of the map while training: better answers, and maps that say more?"""
+    yield "| data | term | accuracy | beside none | tau with gradients | seconds |"
+    yield "|---|---|---|---|---|---|"
+    for name in ("sst2", "atis_intents"):
+        plain: list[Training] = []
+        for title, terms in MAP_TERMS.items():
+            words = (*command(data, name), f"objective/terms=[{','.join(terms)}]")
+            runs = trained.runs(f"{name}-{title.replace(' ', '-')}", *words)
+            plain = plain or runs
+            if runs:
+                cells = [str(over(runs, "accuracy")), beside(runs, plain), tau(runs)]
+                yield f"| {name} | {title} | {' | '.join(cells)} | {seconds(figures(runs))} |"
+
+
+def few(data: str, trained: Trained) -> Iterator[str]:
+    """Labels of a hundred sentences, the other texts without theirs."""
+    yield f"| {FEW} labels | accuracy | beside labels alone | seconds |"
+    yield "|---|---|---|---|"
+    folder = dict(label_files(data))["sst2"]
+    share = (FEW + 0.5) / len(rows_of(folder, "train"))
+    alone: list[Training] = []
+    for title, more in FEW_WAYS.items():
+        words = (*command(data, "sst2"), f"dataset.labelled={share:.6f}", *more)
+        runs = trained.runs(f"sst2-{FEW}-{title.replace(' ', '-')}", *words)
+        alone = alone or runs
+        if runs:
+            cells = [str(over(runs, "accuracy")), beside(runs, alone), seconds(figures(runs))]
+            yield f"| {title} | {' | '.join(cells)} |"
+
+
+def wrong(data: str, trained: Trained) -> Iterator[str]:
+    """A tenth of the labels wrong: how many `attnlab clean` finds, and what that is worth."""
+    yield "| data | precision | recall | labels | accuracy | seconds |"
+    yield "|---|---|---|---|---|---|"
+    name = "sst2"
+    folder = dict(label_files(data))[name]
+    rows = rows_of(folder, "train")
+    labels = sorted({label for _, label in rows})
+    chosen = set(Random(0).sample(range(len(rows)), round(WRONG * len(rows))))
+    spoiled = [
+        [text, Random(i).choice([each for each in labels if each != label])]
+        if i in chosen
+        else [text, label]
+        for i, (text, label) in enumerate(rows)
+    ]
+    short = f"{name}_wrong"
+    others = {split: rows_of(folder, split) for split in ("val", "test")}
+    place = as_csv(short, {"train": spoiled, **others})
+    words = overrides(inspect(place.resolve()), short)
+    found = trained.folder(f"{short}-clean", 0)
+    if not (found / "clean.jsonl").is_file():
+        call = ["clean", *words, f"--output={found}", "trainer.progress=false", "seed=0"]
+        attnlab(*call, f"trainer.threads={trained.threads}", f"paths.data={trained.data}")
+    kept = [json.loads(line) for line in (found / "clean.jsonl").read_text().splitlines()]
+    doubted = {int(each["id"].rpartition("-")[2]) for each in kept if "label" in each["doubts"]}
+    right = len(doubted & chosen)
+    cells = [f"{right / max(len(doubted), 1):.3f}", f"{right / len(chosen):.3f}"]
+    runs = {
+        "all right": trained.runs(f"{name}-right", *command(data, name), seeds=1),
+        "a tenth wrong": trained.runs(f"{short}-spoiled", *words, seeds=1),
+        "those in doubt left out": trained.runs(
+            f"{short}-left-out", *words, f"dataset.annotations={found / 'clean.jsonl'}", seeds=1
+        ),
+    }
+    for title, each in runs.items():
+        if each:
+            yield (
+                f"| {name} | {' | '.join(cells)} | {title} | {over(each, 'accuracy')} | "
+                f"{seconds(figures(each))} |"
+            )
+
+
+def command(data: str, name: str) -> list[str]:
+    """The command that is proposed for a set of labelled texts."""
+    return overrides(inspect(dict(label_files(data))[name].resolve()), name)
+
+
+def rows_of(folder: Path, split: str) -> list[list[str]]:
+    """Texts and labels of a split."""
+    with (folder / f"{split}.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))[1:]
+
+
+def attnlab(*words: str) -> None:
+    """A command as a user types it."""
+    line = [sys.executable, "-m", "attnlab", *words]
+    ended = subprocess.run(line, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise SystemExit(f"{' '.join(line)}\n{ended.stderr}")
+
+
+def attacked(run: Training, *options: str) -> dict[str, list[float]]:
+    """Accuracy with its interval under each attack, by its name."""
+    path = run.folder / "attack.json"
+    if not path.is_file():
+        attnlab("attack", str(run.folder), *options)
+    return {
+        each["attack"] + (" at random" if each["level"] == "random" else ""): each["accuracy"]
+        for each in json.loads(path.read_text())["attacks"]
+    }
+
+
+def interval(values: Sequence[float]) -> str:
+    return f"{values[0]:.3f} [{values[1]:.3f}, {values[2]:.3f}]"
+
+
+def beside(runs: list[Training], plain: list[Training]) -> str:
+    """How much better, example by example of the seeds that both have."""
+    pairs = zip(runs, plain, strict=False)
+    each = [
+        [a - b for a, b in zip(one.each("accuracy"), other.each("accuracy"), strict=True)]
+        for one, other in pairs
+    ]
+    means = [mean(values) for values in zip(*each, strict=True)]
+    return "" if runs is plain else str(bootstrap(means))
+
+
+def tau(runs: list[Training]) -> str:
+    """Kendall's tau of the map with gradients times inputs, the mean over seeds."""
+    found = []
+    for run in runs:
+        path = run.folder / "trust.json"
+        if not path.is_file():
+            attnlab(
+                "explain", str(run.folder), "examples=100", "methods=[attention,gradient_input]"
+            )
+        tests = json.loads(path.read_text())["tests"]
+        found += [each["value"] for each in tests if each["test"] == "tau with gradient x input"]
+    return f"{mean(found):.3f}" if found else ""
+
+
+TABLES = Tables(
+    "robust",
+    {
+        "pictures": ("Pictures under attack: MNIST", pictures, ""),
+        "texts": ("Texts under attack: SST-2", texts, ""),
+        "maps": ("Noise on the map's logits", maps, ""),
+        "few": ("A hundred labels: SST-2", few, ""),
+        "wrong": ("Wrong labels found: SST-2", wrong, ""),
+    },
+)
+
+if __name__ == "__main__":
+    TABLES.main()
