@@ -97,9 +97,10 @@ def texts(data: str, trained: Trained) -> Iterator[str]:
         plain, hardened = turned
         yield ""
         for kind in ("typos", "synonyms"):
-            half = round(plain[kind] / 2, 3)
-            yield f"- {kind}: half of what they turn, at most {judged(half, hardened[kind], True)}."
-        yield f"- Clean, within a point, {judged(round(plain['clean'] - 0.01, 4), hardened['clean'])}."
+            half = judged(round(plain[kind] / 2, 3), hardened[kind], True)
+            yield f"- {kind.capitalize()} turn half as many, at most {half}."
+        clean = judged(round(plain["clean"] - 0.01, 4), hardened["clean"])
+        yield f"- Clean, within a point, {clean}."
 
 
 def maps(data: str, trained: Trained) -> Iterator[str]:

@@ -15,12 +15,14 @@ import pytest
 import torch
 import wandb
 import yaml
+from hydra._internal import defaults_list
 from hydra.errors import HydraException
 from sacrebleu.metrics.bleu import BLEU
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from attnlab import compat
+from attnlab.config import compose
 from tests.commands import environment
 
 PACKAGE = Path(compat.__file__).parent
@@ -71,6 +73,26 @@ def test_hydra_arguments() -> None:
     assert given.multirun
     assert not given.help
     assert given.overrides == ["seed=0,1", "model=hf"]
+
+
+def test_quickened_hydra_composes_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also where a default refers to a choice that is made elsewhere."""
+    files = {
+        "config": "defaults: [_self_, task: one, model: '${task}']",
+        "task/one": "name: first",
+        "task/two": "name: second",
+        "model/one": "width: 1",
+        "model/two": "width: 2",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.yaml").write_text(text)
+    commands = [(["task=two"], tmp_path), ([], tmp_path), (["experiment=reviews", "seed=3"], None)]
+    quick = [compose.compose(words, folder) for words, folder in commands]
+    assert (quick[0].model.width, quick[1].model.width) == (2, 1)
+    name = "_create_interpolation_map"
+    monkeypatch.setattr(defaults_list, name, getattr(defaults_list, name).__wrapped__)
+    assert [compose.compose(words, folder) for words, folder in commands] == quick
 
 
 def test_hydra_sweep() -> None:

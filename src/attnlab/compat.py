@@ -10,6 +10,7 @@ import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from functools import wraps
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,27 @@ def hydra_sweep(overrides: Sequence[str]) -> list[list[str]]:
 
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     return BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+
+
+def quicken_hydra() -> None:
+    """Compose in three quarters of the time: no map of choices where no default refers to one.
+
+    Hydra makes one for each file that it reads, from all files above it, and looks into it for
+    defaults like `/model: ${task}` alone.
+    """
+    from hydra._internal import defaults_list
+    from omegaconf import OmegaConf
+
+    make = defaults_list._create_interpolation_map
+    if hasattr(make, "__wrapped__"):  # done before
+        return
+
+    @wraps(make)
+    def if_needed(overrides: Any, defaults: Sequence[Any], self_added: bool) -> Any:
+        needed = any(each.is_interpolation() for each in defaults)
+        return make(overrides, list(defaults), self_added) if needed else OmegaConf.create()
+
+    defaults_list._create_interpolation_map = if_needed
 
 
 def omegaconf_loader(text: str) -> yaml.SafeLoader:

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from attnlab.compat import hydra_sweep
+from attnlab.compat import hydra_sweep, quicken_hydra
 from attnlab.config.dataset import Dataset
 from attnlab.config.migrations import migrated, migrated_overrides
 from attnlab.config.mistakes import from_composition, from_omegaconf, mistake_from
@@ -35,6 +35,9 @@ CONFIG_NAME = "config"
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 SEARCHED = re.compile(r"file://([^,'\"\]]+)")  # folders in the value of hydra.searchpath
 NEXT_COMMAND = "python train.py --cfg job   (shows every key with its value)"
+
+
+quicken_hydra()
 
 
 def compose(
