@@ -52,6 +52,7 @@ FEW_WAYS = {
     "labels alone": (),
     "mean teacher": ("objective/terms=[mean_teacher]",),
     "VAT": ("objective/terms=[vat]",),
+    "word vectors counted in all texts": ("dataset/vectors=counted",),
 }
 WRONG = 0.1  # of the labels
 

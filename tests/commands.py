@@ -27,6 +27,7 @@ SMALL = [
     "trainer.max_epochs=1",
     "trainer.progress=false",
     "logger=files",
+    "logger.maps_examples=1",
 ]
 
 

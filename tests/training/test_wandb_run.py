@@ -87,7 +87,8 @@ def done(command: list[str], folder: Path) -> str:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real run, with secrets in its environment."""
     folder = tmp_path_factory.mktemp("dashboard")
-    words = ["logger=wandb", "model=transformer", f"paths.run={folder / 'run'}"]
+    maps = f"logger.maps_examples={settings().maps_examples}"
+    words = ["logger=wandb", "model=transformer", maps, f"paths.run={folder / 'run'}"]
     done(small_run(folder, *words), folder)
     return folder / "run"
 

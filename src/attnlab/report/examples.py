@@ -273,10 +273,13 @@ def load_examples(path: Path) -> list[ShownExample]:
         return [_from_plain(item) for item in items]
 
 
+FORM = TypeAdapter(ShownExample)
+
+
 def _from_plain(item: dict[str, Any]) -> ShownExample:
     """An example from its JSON object, whose fields may have their old names."""
     fields = {RENAMED_FIELDS.get(name, name): value for name, value in item.items()}
-    example = TypeAdapter(ShownExample).validate_python(fields)
+    example = FORM.validate_python(fields)
     if np.shape(example.map) != np.shape(example.gold_map):
         raise ValueError(f"example {example.id}: its map and its gold differ in size")
     return example

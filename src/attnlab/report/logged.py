@@ -16,9 +16,8 @@ from typing import Any
 from attnlab.config.schema import Config
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
-from attnlab.report.calibration_pictures import draw_calibration, read_calibration
 from attnlab.report.classes import COLUMNS as CLASS_COLUMNS
-from attnlab.report.classes import draw_confusion, read_classes
+from attnlab.report.classes import read_classes
 from attnlab.report.examples import (
     ShownExample,
     choose_examples,
@@ -28,8 +27,8 @@ from attnlab.report.examples import (
 )
 from attnlab.report.map_pictures import draw_maps
 from attnlab.report.recorded_maps import Frame, map_history
+from attnlab.report.summary import EVALUATED, Finding, Row, draw_findings, findings, plausibility
 from attnlab.report.summary import FOLDER as PANELS
-from attnlab.report.summary import Finding, Row, draw_findings, draw_panels, findings, plausibility
 from attnlab.report.summary import trust as trusted
 from attnlab.training.data_module import PreparedData
 from attnlab.training.history import History, MapRecorder, Maps, Recorded
@@ -77,20 +76,18 @@ def log_maps(
 
 def log_evaluation(loggers: Sequence[RunLogger], figures: dict[str, Any], folder: Path) -> None:
     """Show the figures; maps, panels and the examples with their maps; the checkpoint."""
+    if not loggers:
+        return
     summary = {key: value for key, value in _flat(figures) if value is not None}
     pictures = {f"maps/{p.stem}": p for p in sorted((folder / "maps").glob("*.png"))}
-    pictures |= {f"panels/{name}": path for name, path in draw_panels(figures, folder).items()}
-    classes = read_classes(folder)
-    if classes and (drawn := draw_confusion(classes, folder / PANELS / "confusion.png")):
-        pictures["panels/confusion"] = drawn
-    if calibration := read_calibration(folder):
-        pictures["panels/calibration"] = draw_calibration(calibration, folder)
+    panels = (folder / PANELS / f"{name}.png" for name in EVALUATED)
+    pictures |= {f"panels/{path.stem}": path for path in panels if path.is_file()}
     tables = {
         "examples": _examples(folder),
         "plausibility": _table(Row, plausibility(figures)),
         "trust": _table(Row, trusted(figures)),
     }
-    if classes:
+    if classes := read_classes(folder):
         tables["classes"] = Table(CLASS_COLUMNS, classes.rows())
     for logger in loggers:
         logger.log_model(folder / "checkpoints" / "best.ckpt", figures)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 INK, SOFT, MODEL, KNOWN = "#1b2430", "#55616f", "#1f5fa8", "#8c96a3"
 MARKS = {"uniform": "|", "random": "1", "permuted": "2", "position": "s", "oracle": "^"}
 FOLDER, FINDINGS = "panels", "trust.json"
+EVALUATED = ("plausibility", "trust", "confusion", "calibration")  # pictures that `evaluate` draws
 OWN = "model"
 
 Numbers = dict[str, float | None]

@@ -31,9 +31,11 @@ from attnlab.metrics.text import Changed
 from attnlab.models.ensemble import changed_map, members
 from attnlab.report.calibration_pictures import FILE as CALIBRATION
 from attnlab.report.calibration_pictures import draw_calibration
+from attnlab.report.classes import draw_confusion, read_classes
 from attnlab.report.examples import ShownExample, choose_examples, gold_text, save_examples
 from attnlab.report.map_pictures import draw_blocks, draw_head_grids, draw_maps
 from attnlab.report.recorded_maps import HeadMaps
+from attnlab.report.summary import FOLDER as PANELS
 from attnlab.report.summary import checksum, draw_panels
 from attnlab.report.tables import HISTORY, hashes, save_classes, save_figures, save_scores
 from attnlab.stages.run import Run
@@ -89,6 +91,8 @@ def evaluate(trained: TrainedRun, folder: Path | None = None, split: Split = "te
     text = json.dumps(figures, indent=2, allow_nan=False) + "\n"
     write_whole(folder / "metrics.json", text)
     draw_panels(figures, folder)
+    if classes := read_classes(folder):
+        draw_confusion(classes, folder / PANELS / "confusion.png")
     save_figures(figures, folder)
     return figures
 
