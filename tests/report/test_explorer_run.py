@@ -24,7 +24,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     found: list[Path] = []
     for attention in ("multihead", "dot"):
         words = [f"attention={attention}", f"name={attention}", "model=transformer"]
-        train_small(home, *words, "dataset.test=48", "trainer.validate_every=0.5")
+        words += ["dataset.test=48", "trainer.validate_every=0.5", "logger.maps_examples=4"]
+        train_small(home, *words)
         found += (home / "runs" / attention).iterdir()
     return found
 
