@@ -84,6 +84,84 @@ def test_sounds_and_pictures_get_settings_of_their_own(
     assert kept["dataset"]["augment"] == {}
 
 
+def pairs(folder: Path, sources: list[str], targets: list[str]) -> list[str]:
+    """A table of texts and what is written for each, and the words that read it."""
+    with (folder / "pairs.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerows([["source", "target"], *zip(sources, targets, strict=True)])
+    own = ("dataset.splits.train=pairs.csv", "dataset/answer=text", "dataset.inputs.text=source")
+    return words(folder, *own, "dataset.answer.column=target", task="generate")
+
+
+def test_short_answers_are_written_by_characters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    days = [f"{1900 + n}-0{n % 9 + 1}-11" for n in range(100)]
+    plain = composed(*pairs(tmp_path, [f"on {day}" for day in days], days))
+    assert plain["dataset"]["tokenizer"]["kind"] == "characters"
+    assert plain["dataset"]["words"]["split"] == "spaces", "nothing is lost between words"
+    assert plain["task"]["decoding"]["kind"] == "beam"
+    assert plain["task"]["figures"][0] == "exact_match", "words of one text have no BLEU"
+    assert plain["trainer"]["checkpoints"]["monitor"] == "val/exact_match"
+    assert "80 texts of 2 words -> task/decoding=beam dataset/tokeniz" in capsys.readouterr().err
+
+
+def test_texts_with_new_words_are_written_by_pieces_and_others_by_words(tmp_path: Path) -> None:
+    named = [f"the house of name{n} is large and old" for n in range(200)]
+    plain = composed(*pairs(tmp_path, named, named))
+    assert plain["dataset"]["tokenizer"]["kind"] == "bpe"
+    assert plain["dataset"]["tokenizer"]["joint"] is True and plain["model"]["dim"] == 256
+    assert plain["trainer"]["checkpoints"]["monitor"] == "val/bleu"
+    kept = composed(*pairs(tmp_path, named, named), "dataset/tokenizer=words")
+    assert kept["dataset"]["tokenizer"]["kind"] == "words" and kept["model"]["dim"] == 256
+    closed = [f"the house of {COLOURS[n % 3]} stones is large and old" for n in range(200)]
+    plain = composed(*pairs(tmp_path, closed, closed))
+    assert plain["dataset"]["tokenizer"]["kind"] == "words"
+    assert plain["model"]["dropout"] == 0.3 and plain["model"]["tie"] == "output"
+
+
+def history(folder: Path, *more: str, again: int = 0) -> list[str]:
+    """A log of twenty people, of whom some choose an item again."""
+    with (folder / "log.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["user", "item", "time"])
+        for user in range(20):
+            items = [*range(user, user + 8), *([user] * again)]
+            rows.writerows([f"u{user}", f"i{item}", n] for n, item in enumerate(items))
+    return ["dataset=interactions", f"dataset.folder={folder}", "task=rank", *more]
+
+
+def test_histories_get_a_model_that_learns_at_every_item(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = composed(*history(tmp_path))
+    assert plain["model"]["kind"] == "transformer" and plain["attention"]["name"] == "alibi"
+    assert plain["task"]["learn"] == "every_position" and plain["task"]["repeats"] is False
+    assert plain["trainer"]["checkpoints"]["monitor"] == "val/ndcg@10"
+    said = capsys.readouterr().err
+    assert said.startswith("attnlab: model=auto: 20 histories of 8 items -> model=transformer ")
+    assert composed(*history(tmp_path, again=2))["task"]["repeats"] is True
+    assert composed(*history(tmp_path, "attention=rope"))["attention"]["name"] == "rope"
+
+
+def test_keys_of_another_model_keep_it(tmp_path: Path) -> None:
+    """A Transformer has no cell; what else is chosen has to fit the model that stays."""
+    plain = composed(*history(tmp_path, "model.cell=gru"))
+    assert (plain["model"]["kind"], plain["model"]["cell"]) == ("recurrent", "gru")
+    assert plain["model"]["bidirectional"] is False
+    assert plain["task"]["learn"] == "every_position"
+
+
+def test_a_run_of_a_log_uses_what_was_chosen(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    paths = [f"paths.run={run}", f"paths.prepared={tmp_path / 'prepared'}"]
+    assert main(["train", *history(tmp_path), *QUICK, *paths]) == 0
+    figures = json.loads((run / "metrics.json").read_text())
+    assert set(figures["answer_controls"]) == {"popularity", "markov", "item_neighbours"}
+    kept = yaml.safe_load((run / "config.yaml").read_text())
+    assert (kept["model"]["kind"], kept["model"]["dim"]) == ("transformer", 16)
+
+
 def test_tags_get_a_chain_and_the_figure_that_fits_them(folder: Path) -> None:
     plain = composed(*tagging(folder))
     assert plain["task"]["crf"] is True
@@ -138,7 +216,7 @@ def test_other_data_are_left_alone() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (("model=auto",), "task=classify | tag; try: model=recurrent"),
+        (("model=auto",), "task=classify | generate | rank | tag; try: model=recurrent"),
         (("model=auto", "experiment=reviews"), "an experiment has settings of its own"),
     ],
 )

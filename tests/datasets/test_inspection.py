@@ -267,6 +267,14 @@ def test_a_word_a_line(tmp_path: Path) -> None:
     assert found.values["reader"] == {"columns": ["word", "tag"]}
 
 
+def test_short_texts_in_columns_that_are_called_so(tmp_path: Path) -> None:
+    rows = "".join(f"{n} may {1900 + n},{1900 + n}-05-{n:02}\n" for n in range(10, 30))
+    (tmp_path / "a.csv").write_text(f"source,target\n{rows.replace(' may ', '/5/')}")
+    found = inspect(tmp_path / "a.csv")
+    assert found.values["inputs"] == {"text": "source"} and "task=generate" in found.words
+    assert found.values["answer"] == {"column": "target"}
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

@@ -10,7 +10,7 @@ import torch
 
 from attnlab.cli import main
 from attnlab.models.ensemble import members
-from attnlab.report.tables import lost_to_linear
+from attnlab.report.remarks import lost_to_peer
 from attnlab.stages.evaluate import folder_name
 from attnlab.stages.evaluated_split import _batches
 from attnlab.stages.prepare import prepared_data
@@ -109,6 +109,14 @@ def test_names_of_folders_tell_settings_apart():
     assert len(folder_name(long)) <= 80
 
 
+def test_a_model_that_loses_to_simple_ones_is_told_the_best_of_them():
+    controls = {"popularity": {"hr@10": 0.08}, "markov": {"hr@10": 0.14, "mrr": 0.9}}
+    about = {"hr@10": {"higher_is_better": True}}
+    figures = {"answer": {"hr@10": 0.1, "mrr": 0.1}, "answer_controls": controls, "about": about}
+    (line,) = lost_to_peer(figures)
+    assert line.startswith("hr@10 0.1000 is behind what most often came after the last item (0.14")
+
+
 def test_a_model_that_loses_to_a_linear_one_is_told_so():
     def lines(own: float, linear: float) -> list[str]:
         controls = {"majority": {"accuracy": 0.9}, "linear": {"accuracy": linear, "f1_macro": 0.9}}
@@ -117,12 +125,12 @@ def test_a_model_that_loses_to_a_linear_one_is_told_so():
             "answer_controls": controls,
             "about": {"accuracy": {"higher_is_better": True}},
         }
-        return list(lost_to_linear(figures))
+        return list(lost_to_peer(figures))
 
     (line,) = lines(0.758, 0.89)
     assert line.startswith("accuracy 0.7580 is behind a linear model (0.8900), which learns from")
     assert lines(0.89, 0.89) == []
-    assert list(lost_to_linear({"answer": {"loss": 1.0}, "answer_controls": {}})) == []
+    assert list(lost_to_peer({"answer": {"loss": 1.0}, "answer_controls": {}})) == []
 
 
 def test_several_runs_are_evaluated_as_one(run, other, capsys):

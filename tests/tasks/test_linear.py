@@ -9,7 +9,7 @@ from attnlab.data.example import Example
 from attnlab.data.inputs import Picture, Sound, Text
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.tasks import linear
-from attnlab.tasks.linear import LinearClassifier, LinearTagger
+from attnlab.tasks.linear import LinearClassifier, LinearTagger, NearestAnswer
 
 NO_WORDS = Text(Vocabulary([]))
 
@@ -78,3 +78,11 @@ def test_a_sample_is_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None
     assert list(linear._sample(5, 10)) == [0, 1, 2, 3, 4]
     assert sorted(linear._sample(100, 10)) == sorted(linear._sample(100, 10))
     assert len(set(linear._sample(100, 10))) == 10
+
+
+def test_the_answer_to_the_text_that_is_most_alike() -> None:
+    texts = {"a red house": "ein rotes haus", "a blue car": "ein blaues auto", "the end": "ende"}
+    known = [Example(t, {"text": t.split()}, a.split()) for t, a in texts.items()]
+    peer = NearestAnswer("text").fit(known)
+    asked = [Example("", {"text": t.split()}, []) for t in ("a red car house", "end", "")]
+    assert peer.predict(asked)[:2] == [["ein", "rotes", "haus"], ["ende"]]

@@ -45,9 +45,8 @@ def compose(
 ) -> DictConfig:
     """What Hydra makes of `conf/`, the overrides and a recipe; raises Hydra's own errors."""
     overrides = migrated_overrides(overrides)
-    composed = _composed(overrides, folder)
-    more = _recipe_words(overrides, composed) if recipe else []
-    return _composed([*overrides, *more], folder) if more else composed
+    more = _recipe_words(overrides, folder) if recipe else []
+    return _composed([*overrides, *more], folder)
 
 
 def recipe_words(overrides: Sequence[str], flags: Sequence[str] = ()) -> list[str]:
@@ -55,22 +54,31 @@ def recipe_words(overrides: Sequence[str], flags: Sequence[str] = ()) -> list[st
 
     `flags` are overrides for Hydra itself, such as where more YAML files are.
     """
-    if not may_apply(overrides):
-        return []
     try:
-        return _recipe_words(overrides, _composed([*overrides, *flags], None))
+        return _recipe_words(overrides, None, flags)
     except COMPOSITION_ERRORS:
         return []
 
 
-def _recipe_words(overrides: Sequence[str], composed: DictConfig) -> list[str]:
+def _recipe_words(
+    overrides: Sequence[str], folder: Path | None, flags: Sequence[str] = ()
+) -> list[str]:
+    def plain(more: Sequence[str] = ()) -> dict[str, Any]:
+        composed = _composed([*overrides, *flags, *more], folder)
+        return OmegaConf.to_container(composed, resolve=True)  # type: ignore[return-value]
+
+    def recomposed(more: Sequence[str]) -> dict[str, Any] | None:
+        try:
+            return plain(more)
+        except COMPOSITION_ERRORS:
+            return None
+
     if not may_apply(overrides):
         return []
     try:
-        plain = OmegaConf.to_container(composed, resolve=True)
+        return added_words(overrides, plain(), recomposed)
     except OmegaConfBaseException:  # reported when the whole config is checked
         return []
-    return added_words(overrides, plain)  # type: ignore[arg-type]
 
 
 def require_finite(words: Sequence[str]) -> None:

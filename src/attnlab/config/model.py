@@ -94,6 +94,11 @@ class Model(Variant, slot="model"):
         "answer looks; what follows sees the input through it alone. null is none"
     )
 
+    @property
+    def word_width(self) -> tuple[str, int] | None:
+        """The key of the width of words' vectors, and that width; None where no key has it."""
+        return None
+
     @classmethod
     def recipe(
         cls, data: Extent, usual: Mapping[str, Any], model: Mapping[str, Any]

@@ -1,15 +1,16 @@
 """`model=auto`: settings for a user's own files, chosen by the task and the size of the data.
 
 A task's schema gives the recipe (`Task.recipe`); a model that the user names may have another one
-(`Model.recipe`). Its settings are added to the overrides of the command. A key that the user sets
-is left alone. config.yaml records every chosen value.
+(`Model.recipe`). Its settings, keys and choices of groups (`model`, `task/decoding`), are added to
+the overrides of the command. A key that the user sets is left alone. config.yaml records every
+chosen value.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -22,7 +23,8 @@ from attnlab.config.task import Extent, Task
 from attnlab.errors import ConfigError, Mistake
 
 AUTO = "model=auto"
-USUAL = Extent(examples=1000, words=20.0)
+USUAL = [Extent(examples=1000, words=20.0, longest=20), Extent(examples=1000, form="history")]
+PLURALS = {"text": ("texts", "words"), "history": ("histories", "items")}
 PRETRAINED = "`pip install 'attnlab[hf]'` adds model=hf, a pretrained encoder"
 
 
@@ -34,8 +36,17 @@ def may_apply(words: Sequence[str]) -> bool:
     )
 
 
-def added_words(words: Sequence[str], plain: Mapping[str, Any]) -> list[str]:
+def added_words(
+    words: Sequence[str],
+    plain: Mapping[str, Any],
+    recompose: Callable[[Sequence[str]], Mapping[str, Any] | None],
+) -> list[str]:
     """The overrides that the recipe adds to a command that composes to `plain`.
+
+    Args:
+        words: the overrides of the command.
+        plain: what they compose to.
+        recompose: gives what they compose to with further ones; None where that fails.
 
     Raises:
         ConfigError: `model=auto` where no recipe serves.
@@ -57,12 +68,30 @@ def added_words(words: Sequence[str], plain: Mapping[str, Any]) -> list[str]:
     if not task or not extent or not settings:
         if AUTO not in words:
             return []
-        known = sorted(kind for kind, each in Task.kinds().items() if each.recipe(USUAL))
+        known = sorted(k for k, each in Task.kinds().items() if any(map(each.recipe, USUAL)))
         problem = f"'auto' serves files of one's own, with task={' | '.join(known)}"
         raise ConfigError([Mistake("model", problem, "try: model=recurrent")])
-    kept = {key: value for key, value in settings.items() if not _is_set(key, words, plain)}
-    say(_summary(named[-1] if named else AUTO, extent, kept))
-    return [f"++{key}={_written(value)}" for key, value in kept.items()]
+    others = [word for word in words if word != AUTO]
+    chosen = {key: settings[key] for key in settings if _is_group(key) and not _names(key, others)}
+    choices = [f"{key}={value}" for key, value in chosen.items()]
+    recomposed = recompose(choices) if choices else plain
+    if recomposed is None:  # keys of the user's own belong to other choices
+        chosen, choices = {}, []
+    plain = recomposed or plain
+    keys = {key: value for key, value in settings.items() if not _is_group(key)}
+    kept = {key: value for key, value in keys.items() if not _is_set(key, others, plain)}
+    say(_summary(named[-1] if named else AUTO, extent, chosen | kept))
+    return [*choices, *(f"++{key}={_written(value)}" for key, value in kept.items())]
+
+
+def _is_group(key: str) -> bool:
+    """Whether a recipe's key names a choice of a group, such as `model` or `task/decoding`."""
+    return "." not in key
+
+
+def _names(group: str, words: Sequence[str]) -> bool:
+    """Whether an override chooses of the group."""
+    return any(word.lstrip("+~").split("=")[0].split("@")[-1] == group for word in words)
 
 
 def _extent(dataset: Any) -> Extent | None:
@@ -101,10 +130,11 @@ def _written(value: Any) -> str:
 
 def _summary(model: str, extent: Extent, settings: Mapping[str, Any]) -> str:
     """One line: the size of the data, the chosen settings, and the pretrained alternative."""
-    size = f"{extent.examples:,} {extent.form}s"
-    size += f" of {extent.words:.0f} words" if extent.form == "text" else ""
+    forms, parts = PLURALS.get(extent.form, (f"{extent.form}s", ""))
+    size = f"{extent.examples:,} {forms}"
+    size += f" of {extent.words:.0f} {parts}" if parts else ""
     shown = (
-        f"{key.split('.', 1)[1]}={value['kind'] if isinstance(value, dict) else _written(value)}"
+        f"{key.split('.', 1)[-1]}={value['kind'] if isinstance(value, dict) else _written(value)}"
         for key, value in settings.items()
     )
     more = f"; {PRETRAINED}" if model == AUTO and extent.form == "text" else ""
@@ -126,7 +156,7 @@ def text_recipe(data: Extent, monitor: str) -> dict[str, Any]:
     """
     size = 16 if data.examples < 1000 else 32 if data.examples < 20_000 else 64
     an_epoch = data.steps(size)
-    until = _until_it_stops_improving(an_epoch, 2500, monitor)
+    until = until_it_stops_improving(an_epoch, 2500, monitor)
     steps = until["trainer.max_epochs"] * an_epoch
     return until | {
         "dataset.tokenizer.letters": True,
@@ -146,7 +176,7 @@ def sound_recipe(data: Extent, monitor: str) -> dict[str, Any]:
     Convolutions of stride two shorten the map.
     """
     size = 32
-    return _until_it_stops_improving(data.steps(size), 1500, monitor) | {
+    return until_it_stops_improving(data.steps(size), 1500, monitor) | {
         "dataset.augment.tempo": {"kind": "tempo", "most": 0.1},
         "dataset.augment.noise": {"kind": "mix", "chance": 0.5, "least_snr": 10, "most_snr": 40},
         "model.dropout": 0.2,
@@ -164,7 +194,7 @@ def picture_recipe(data: Extent, monitor: str) -> dict[str, Any]:
     Augmentation rotates, scales, shears and shifts them a little.
     """
     size = 32 if data.examples < 5000 else 128
-    return _until_it_stops_improving(data.steps(size), 1000, monitor) | {
+    return until_it_stops_improving(data.steps(size), 1000, monitor) | {
         "dataset.augment.affine": {
             "kind": "affine",
             "turn": 10,
@@ -179,7 +209,7 @@ def picture_recipe(data: Extent, monitor: str) -> dict[str, Any]:
     }
 
 
-def _until_it_stops_improving(an_epoch: int, steps: int, monitor: str) -> dict[str, Any]:
+def until_it_stops_improving(an_epoch: int, steps: int, monitor: str) -> dict[str, Any]:
     """About so many steps at most, and an end where the figure has been better for long."""
     patience = max(5, round(200 / an_epoch))
     return {

@@ -17,9 +17,13 @@ class Extent(NamedTuple):
     """How much training data there is, as far as a recipe depends on it."""
 
     examples: int
-    words: float = 0.0  # of an attended text, in the mean
+    words: float = 0.0  # of an attended text, or items of a history, in the mean
     spans: bool = False  # whether tags mark begin and inside of spans (BIO)
-    form: Literal["text", "picture", "sound"] = "text"  # of what is attended to
+    form: Literal["text", "picture", "sound", "history"] = "text"  # of what is attended to
+    new_words: float = 0.0  # share of words that nine tenths of the rows lack, in the last tenth
+    longest: int = 0  # words of the longest answer
+    letters: float = 0.0  # characters of an answer, in the mean
+    repeats: bool = False  # whether an item may come twice in a history
 
     def steps(self, size: int) -> int:
         """Steps of an epoch with batches of this size."""
@@ -27,14 +31,29 @@ class Extent(NamedTuple):
 
     @classmethod
     def of(cls, texts: Sequence[Any], answers: Sequence[Any], share: float) -> Extent:
-        """Measure the texts and tags of rows, of which a share is used for training."""
-        words = sum(len(_parts(text)) for text in texts) / len(texts)
-        spans = any(str(tag).startswith("B-") for each in answers for tag in _parts(each))
-        return cls(round(share * len(texts)), words, spans)
+        """Measure the texts and answers of rows, of which a share is used for training."""
+        split = [_parts(each) for each in answers]
+        read = [_parts(each) for each in texts]
+        return cls(
+            round(share * len(texts)),
+            sum(map(len, read)) / len(texts),
+            any(str(tag).startswith("B-") for tags in split for tag in tags),
+            new_words=_new_words([*zip(read, split, strict=False)]),
+            longest=max(map(len, split), default=0),
+            letters=sum(len(str(each)) for each in answers) / max(len(answers), 1),
+        )
 
 
 def _parts(cell: Any) -> list[Any]:
     return cell if isinstance(cell, list) else str(cell).split()
+
+
+def _new_words(rows: Sequence[Sequence[Sequence[Any]]]) -> float:
+    """The share of words in every tenth row that no other row has."""
+    words = [[str(word).lower() for part in row for word in part] for row in rows]
+    held_out = words[::10]
+    known = {word for number, row in enumerate(words) if number % 10 for word in row}
+    return sum(w not in known for row in held_out for w in row) / max(sum(map(len, held_out)), 1)
 
 
 class AnswerForm(Variant, slot="answer_form"):

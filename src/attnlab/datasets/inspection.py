@@ -88,6 +88,10 @@ def _table(path: Path) -> Proposal:
         _log(proposal, columns, user, item)
     elif texts:
         _texts(proposal, columns, texts)
+    source, target = columns.first("text"), columns.first("answer")
+    if not proposal.words and source and target and source != target:  # too short for texts
+        proposal.values["inputs"] = {"text": source}
+        proposal.answer("text", target, "generate", f"is written for '{source}'")
     if not proposal.words:
         shown = "; ".join(f"'{n}' holds {_some(columns.distinct(n))}" for n in columns.names[:6])
         raise UserError(f"{path}: no text with an answer to it: {shown}")

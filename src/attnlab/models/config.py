@@ -43,6 +43,10 @@ class FromScratch(Model):
         "a ranker, items as they are read and as they are ranked"
     )
 
+    @property
+    def word_width(self) -> tuple[str, int] | None:
+        return "model.dim", self.dim
+
     def mistakes(self, config: Config) -> Iterator[Mistake]:
         yield from super().mistakes(config)
         dataset = config.dataset
@@ -63,6 +67,12 @@ class RecurrentDecoder(FromScratch):
         description="which decoder state is the query: the present one, all steps at once (Luong "
         "et al. 2015), or the previous one, step by step (Bahdanau et al. 2015)"
     )
+
+    @property
+    def word_width(self) -> tuple[str, int] | None:
+        if not self.encoder_layers:
+            return super().word_width
+        return "model.embedding_dim", self.embedding_dim
 
     def mistakes(self, config: Config) -> Iterator[Mistake]:
         yield from super().mistakes(config)

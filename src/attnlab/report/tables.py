@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from rich.console import Console
 from torch import nn
 
 from attnlab.data.integrity import file_hash
-from attnlab.metrics.figures import Figure, Values, resampled_sums
+from attnlab.metrics.figures import Values, resampled_sums
 from attnlab.metrics.pooled import PooledMetric, ratio
 from attnlab.metrics.text import Changed
 from attnlab.report import classes
+from attnlab.report.remarks import better, explanations, figures_of, lost_to_peer
 from attnlab.report.summary import Finding, Row, plausibility, trust
 from attnlab.text_files import DamagedFileError, damage_reported, read_table, write_whole
 
@@ -210,9 +211,9 @@ def show_figures(title: str, folder: Path, figures: Mapping[str, Any]) -> None:
     table = rich.table.Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("", "", "test", "95% interval", "uniform", "oracle", "better"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
-    for group, name, value in _figures_of(figures, "answer", "calibration", "blocks"):
+    for group, name, value in figures_of(figures, "answer", "calibration", "blocks"):
         interval = _range(figures, name)
-        table.add_row(group, name, _number(value), interval, "", "", _better(name, figures))
+        table.add_row(group, name, _number(value), interval, "", "", better(name, figures))
     for control, controlled in figures["answer_controls"].items():
         for name, value in controlled.items():
             table.add_row("control", f"{name} of {control}", _number(value))
@@ -224,7 +225,7 @@ def show_figures(title: str, folder: Path, figures: Mapping[str, Any]) -> None:
         interval = _range(figures, name)
         note = figures["about"].get(name, {}).get("note")
         title = f"{name} ({note})" if note else name
-        table.add_row("attention", title, _number(value), interval, *known, _better(name, figures))
+        table.add_row("attention", title, _number(value), interval, *known, better(name, figures))
     people = figures["controls"].get("annotator", {})
     rows = [("annotator", f"{name} against the others", v) for name, v in people.items()]
     rows += [("trust", f"changed by a {name} map", v) for name, v in figures["trust"].items()]
@@ -238,57 +239,11 @@ def show_figures(title: str, folder: Path, figures: Mapping[str, Any]) -> None:
         names = ", ".join(undefined)
         console.print(f"undefined for every example: {names} (gold maps: docs/data.md)")
     found = classes.read_classes(folder)
-    for line in (*lost_to_linear(figures), *(found.weakest() if found else ())):
+    for line in (*lost_to_peer(figures), *(found.weakest() if found else ())):
         console.print(line, soft_wrap=True)
     for name in ("checkpoints/best.ckpt", "metrics.json", classes.FILE, "maps", "report.html"):
         if (folder / name).exists():
             console.print(f"{name.split('/')[-1]:<14}{folder / name}", soft_wrap=True)
-
-
-def explanations(figures: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each figure of answers and maps: what it means, and the best that a map reaches.
-
-    A figure of links may have a ceiling: where a row is linked to one key and gold marks several,
-    no map finds them all.
-    """
-    oracle = figures["controls"].get("oracle", {})
-    for group, name, value in _figures_of(figures, "answer", "attention", "blocks", "calibration"):
-        about = figures["about"].get(name)
-        if value is None or about is None:
-            continue
-        fact = Figure(name, **about)
-        line = f"{name}: {fact.sentence()}"
-        best = oracle.get(name) if group == "attention" else None
-        if best is not None and fact.falls_short(best):
-            beyond = "above" if fact.higher_is_better else "below"
-            line += f"; here no map scores {beyond} {best:.4f}"
-        yield line
-
-
-def _figures_of(
-    figures: Mapping[str, Any], *groups: str
-) -> Iterator[tuple[str, str, float | None]]:
-    """Group, name and value of every figure of some groups; a run may lack one."""
-    for group in groups:
-        for name, value in figures.get(group, {}).items():
-            yield group, name, value
-
-
-def lost_to_linear(figures: Mapping[str, Any]) -> Iterator[str]:
-    """A line for the headline figure where a linear model has a better one."""
-    linear = figures["answer_controls"].get("linear", {})
-    for name, value in list(linear.items())[:1]:
-        own, higher = figures["answer"][name], _better(name, figures) == "higher"
-        if value > own if higher else value < own:
-            yield (
-                f"{name} {own:.4f} is behind a linear model ({value:.4f}), which learns from the "
-                "same examples in seconds: train longer, or a wider model, or with more dropout"
-            )
-
-
-def _better(name: str, figures: Mapping[str, Any]) -> str:
-    higher = figures["about"].get(name, {}).get("higher_is_better")
-    return "" if higher is None else "higher" if higher else "lower"
 
 
 def _range(figures: Mapping[str, Any], name: str) -> str:

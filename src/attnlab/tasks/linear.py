@@ -1,6 +1,7 @@
-"""Linear models as controls, trained in seconds on the same examples.
+"""Simple models as controls, trained in seconds on the same examples.
 
-`LinearClassifier` labels texts, pictures and sounds; `LinearTagger` tags words.
+`LinearClassifier` labels texts, pictures and sounds; `LinearTagger` tags words; `NearestAnswer`
+gives the answer of the training example whose text is most alike.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from attnlab.models.embedders import mel_filters
 Floats = npt.NDArray[np.float32]
 
 MOST_EXAMPLES = 20_000  # texts that a classifier is fitted to
+MOST_ANSWERS = 10_000  # texts that others are compared with
 MOST_ARRAYS = 5_000  # pictures or sounds
 MOST_PIXELS = 1_024  # of a picture, after averaging over squares
 MEL_BANDS, MEL_WINDOW = 40, 0.025  # seconds
@@ -79,10 +81,15 @@ class LinearClassifier:
             from sklearn.preprocessing import StandardScaler
 
             return StandardScaler()
-        from sklearn.feature_extraction.text import TfidfVectorizer
+        return _tfidf()
 
-        analyzer: Any = _ngrams
-        return TfidfVectorizer(analyzer=analyzer, sublinear_tf=True)
+
+def _tfidf() -> Any:
+    """Vectors of length one, of a text's n-grams."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    analyzer: Any = _ngrams
+    return TfidfVectorizer(analyzer=analyzer, sublinear_tf=True)
 
 
 def _ngrams(value: Any) -> list[str]:
@@ -115,6 +122,33 @@ def _numbers(value: Any, form: Picture | Sound) -> Floats:
 
 def _sample(count: int, most: int) -> Iterable[int]:
     return range(count) if count <= most else np.random.default_rng(0).choice(count, most, False)
+
+
+class NearestAnswer:
+    """The answer of the training example whose text has the greatest cosine of TF-IDF."""
+
+    def __init__(self, attended: str) -> None:
+        """`attended`: the input whose texts are compared."""
+        self.attended = attended
+        self.answers: list[Any] = []
+        self.transform: Any = None
+        self.known: Any = None  # examples x features
+
+    def fit(self, examples: Sequence[Example]) -> Self:
+        """Learn from a sample of the examples, the same sample each time."""
+        chosen = [examples[i] for i in _sample(len(examples), MOST_ANSWERS)]
+        self.answers = [example.answer for example in chosen]
+        self.transform = _tfidf()
+        self.known = self.transform.fit_transform(self._texts(chosen))
+        return self
+
+    def predict(self, examples: Sequence[Example]) -> list[Any]:
+        """The answer to each."""
+        alike = self.transform.transform(self._texts(examples)) @ self.known.T
+        return [self.answers[i] for i in np.asarray(alike.argmax(1)).ravel()]
+
+    def _texts(self, examples: Sequence[Example]) -> list[Any]:
+        return [example.inputs.get(self.attended) for example in examples]
 
 
 class LinearTagger:

@@ -186,15 +186,22 @@ def test_embeddings_start_from_them(tmp_path: Path, vectors: list[str], kind: st
     assert known.square().mean().sqrt().item() == pytest.approx(spread, rel=1e-5)
 
 
-def test_vectors_of_another_width(tmp_path: Path, vectors: list[str]) -> None:
-    given = [f"dataset.folder={tmp_path}", *vectors, "model.embedding_dim=8", "model=recurrent"]
-    config, _ = load_fitting(["dataset=files", "task=classify", *given])
-    codec = prepared(config.dataset, tmp_path).codec  # type: ignore[arg-type]
-    with pytest.raises(UserError) as error:
-        build_model(config, codec)
-    assert str(error.value) == (
-        "dataset.vectors: 3 numbers a word, where the model has 8; try: model.embedding_dim=3"
-    )
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("model.embedding_dim=8", "model=recurrent"), "8; try: model.embedding_dim=3"),
+        (("model.dim=8", "model=transformer"), "8; try: model.dim=3"),
+        (("model.dim=8", "model=recurrent", "model.encoder_layers=0"), "8; try: model.dim=3"),
+    ],
+)
+def test_vectors_of_another_width(
+    more: tuple[str, ...], said: str, tmp_path: Path, vectors: list[str]
+) -> None:
+    """Known before anything is prepared."""
+    given = [f"dataset.folder={tmp_path}", *vectors, *more]
+    with pytest.raises(ConfigError) as error:
+        load_fitting(["dataset=files", "task=classify", *given])
+    assert f"dataset.vectors: 3 numbers a word, where the model has {said}" in str(error.value)
 
 
 def test_other_vectors_make_other_data(tmp_path: Path, vectors: list[str]) -> None:

@@ -121,7 +121,7 @@ def test_a_run_is_beside_what_most_people_chose_and_what_most_chose_next() -> No
     train = [Example("", {"items": ["a", "b"]}, "c", attended="items") for _ in range(2)]
     task.fit([*train, Example("", {"items": ["c"]}, "d", attended="items")])
     known = task.controls(batch, model(batch), [])
-    assert set(known) == {"popularity", "markov"}
+    assert set(known) == {"popularity", "markov", "item_neighbours"}
     scores, answers = known["popularity"]
     assert scores.shape == model(batch).shape
     vocabulary = codec.answers.vocabulary

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from attnlab.config.section import Variant
+from attnlab.datasets.readers.files import find_files, lines
+from attnlab.errors import UserError
 
 READERS = "attnlab.datasets.readers"
 Column = Annotated[str, Field(min_length=1)]
@@ -266,11 +270,22 @@ class Vectors(Variant, slot="vectors"):
 
     size: int | None = Field(gt=0, description="words at most, the first or most frequent ones")
 
+    def width(self) -> int | None:
+        """Numbers of a vector; None where they are not known before the vectors are read."""
+        return None
+
 
 class FileVectors(Vectors, kind="file", target=f"{READERS}.vectors:VectorFile"):
     """As GloVe, word2vec and fastText publish theirs: a word and its numbers on each line."""
 
     path: str = Field(min_length=1, description="the file, packed (.gz, .zip/inner) or not")
+
+    def width(self) -> int | None:
+        try:
+            first = islice(lines(find_files(Path(), self.path, "dataset.vectors.path")[0]), 2)
+            return max((len(line.split(" ")) for line in map(str.rstrip, first)), default=1) - 1
+        except (UserError, OSError):  # reported when the data are prepared
+            return None
 
 
 class CountedVectors(Vectors, kind="counted", target=f"{READERS}.vectors:CountedVectors"):
@@ -282,3 +297,6 @@ class CountedVectors(Vectors, kind="counted", target=f"{READERS}.vectors:Counted
     dim: int = Field(gt=1, description="numbers of a vector")
     window: int = Field(gt=0, description="words to each side that count as near")
     at_least: int = Field(ge=1, description="times that a word has to occur to get a vector")
+
+    def width(self) -> int | None:
+        return self.dim

@@ -1,12 +1,12 @@
 """A user's own files as a dataset: where they are, how to read them, what their columns mean.
 
 A reader makes rows of named columns, whatever the format; columns mean the same in every format.
-`conf/dataset/files.yaml` and `conf/dataset/interactions.yaml` hold the defaults.
+`conf/dataset/files.yaml` and `conf/dataset/text.yaml` hold the defaults.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -21,19 +21,16 @@ from attnlab.datasets.readers.columns_config import (
     READERS,
     Answer,
     Column,
-    Csv,
     Gold,
     Hub,
-    Jsonl,
     LinksGold,
     ObjectsAnswer,
-    Parquet,
     Reader,
     TextAnswer,
     TextsAnswer,
     Vectors,
 )
-from attnlab.errors import UserError
+from attnlab.errors import Mistake, UserError
 
 MOST_COUNTED = 200_000  # rows, to choose settings by their number
 Split = Literal["spaces", "punctuation", "characters", "unspaced"]
@@ -160,6 +157,15 @@ class Files(Rows, kind="files", target=f"{READERS}.texts:FileSource"):
     def answers_each_unit(self) -> bool:
         return self.answer.kind == "tags"
 
+    def mistakes(self, config: Any) -> Iterator[Mistake]:
+        """Word vectors have the width of the model's."""
+        yield from super().mistakes(config)
+        width, known = self.vectors and self.vectors.width(), config.model.word_width
+        if width and known and width != known[1]:
+            key, own = known
+            problem = f"{width} numbers a word, where the model has {own}"
+            yield Mistake("dataset.vectors", problem, f"try: {key}={width}")
+
     @property
     def without_gold(self) -> str:
         if self.gold is not None:
@@ -251,51 +257,4 @@ class PlainText(Dataset, kind="text", target=f"{READERS}.texts:PlainText"):
             raise ValueError("splits: takes a file, or a pattern of files, for each split")
         if sum(self.splits.held_out().values()) >= 1:
             raise ValueError("the shares of val and test leave nothing to train on")
-        return self
-
-
-class Titles(Section):
-    """Names of items, for people."""
-
-    file: str = Field(min_length=1, description="holds a row for each item, in the same format")
-    item: Column = Field(description="column of the item, as the log writes it")
-    title: Column = Field(description="column of its name")
-
-
-class Interactions(Dataset, kind="interactions", target=f"{READERS}.interactions:Interactions"):
-    """A log of who chose what. A history's last item is the test, the last but one validation."""
-
-    answers: ClassVar[str | None] = "item"
-
-    folder: str = Field(description="what the files below are relative to")
-    file: str = Field(min_length=1, description="the log (or part-*.csv), or a split on the hub")
-    reader: Reader
-    user: Column = Field(description="column of who chose")
-    item: Column = Field(description="column of what was chosen")
-    time: Column | None = Field(
-        description="column of when, a number; null where rows stand in their order"
-    )
-    rating: Column | None = Field(description="column of a rating; null where there is none")
-    at_least: float | None = Field(description="ratings below do not count; null counts all")
-    fewest: int = Field(ge=4, description="users with fewer items are left out")
-    longest: int | None = Field(gt=0, description="latest items that an example holds; null is all")
-    titles: Titles | None = Field(description="names to show in place of items' numbers")
-    limit: int | None = Field(gt=0, description="rows of the log that are read; null is all")
-    bad_rows: Share = Field(description="share of rows that may be unusable; with more it stops")
-
-    @property
-    def without_gold(self) -> str:
-        return "a log has no gold maps"
-
-    @model_validator(mode="after")
-    def _rows_of_one_file(self) -> Self:
-        if not isinstance(self.reader, Csv | Jsonl | Parquet | Hub):
-            problem = f"reader '{self.reader.kind}' does not read tables"
-            raise ValueError(f"{problem}; allowed: csv, tsv, jsonl, parquet, hub")
-        return self
-
-    @model_validator(mode="after")
-    def _ratings_to_compare(self) -> Self:
-        if self.at_least is not None and self.rating is None:
-            raise ValueError("at_least needs the column of ratings: dataset.rating=COLUMN")
         return self

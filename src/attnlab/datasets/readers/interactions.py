@@ -14,8 +14,8 @@ from typing import Any
 from attnlab.data.example import Example, Source, Split
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.datasets.readers.columns_config import Reader
-from attnlab.datasets.readers.config import Titles
 from attnlab.datasets.readers.files import BadRowError, digest
+from attnlab.datasets.readers.interactions_config import Titles
 from attnlab.datasets.readers.rows import Faults, Row, RowReader
 from attnlab.datasets.readers.words import number_of, text
 from attnlab.errors import UserError, suggest

@@ -16,6 +16,7 @@ from attnlab.config.evaluation import Combine
 from attnlab.config.task import Eviction as EvictionConfig
 from attnlab.data.batch import Batch, Padded
 from attnlab.data.codec import Codec
+from attnlab.data.example import Example
 from attnlab.data.vocabulary import EOS
 from attnlab.errors import UserError
 from attnlab.metrics.text import (
@@ -35,6 +36,7 @@ from attnlab.tasks.generate import Decoding as DecodingConfig
 from attnlab.tasks.generate.answer import Units
 from attnlab.tasks.generate.decoding import Decoded, Decoding, Greedy
 from attnlab.tasks.generate.head import CtcHead, Generator, JointScores
+from attnlab.tasks.linear import NearestAnswer
 from attnlab.tasks.task import HeadContext, Prediction
 
 TEXT_FIGURES: dict[str, Callable[[], Metric]] = {
@@ -70,6 +72,7 @@ class Generate(ManyChoices):
         self.decoding_config, self.eviction_config = decoding, eviction
         self.decoding: Decoding = Greedy()
         self.eviction: Evicting | None = None
+        self.nearest: NearestAnswer | None = None  # where texts are attended to
 
     @property
     def units(self) -> Units:
@@ -152,6 +155,21 @@ class Generate(ManyChoices):
         if isinstance(scores, JointScores):
             ctc = [metric for metric in metrics if isinstance(metric, of_steps)]
             super().update_metrics(ctc, batch, scores, scores.ctc.units())
+
+    def fit(self, examples: Sequence[Example]) -> None:
+        if self.codec.attended in self.codec.texts:
+            self.nearest = NearestAnswer(self.codec.attended).fit(examples)
+
+    def controls(
+        self, batch: Batch, scores: Tensor | JointScores, examples: Sequence[Example]
+    ) -> dict[str, tuple[Tensor | JointScores, Tensor]]:
+        """The answer to the training text that is most alike."""
+        if self.nearest is None:
+            return {}
+        texts = self.nearest.predict([examples[i] for i in range(len(examples))])
+        spelled = [self.units.spell(text) for text in texts]
+        answers = nn.utils.rnn.pad_sequence(spelled, batch_first=True, padding_value=EOS)
+        return {"nearest": (scores, answers.to(batch.answer.values))}
 
     def decide(self, model: nn.Module, batch: Batch) -> Padded:
         units = self.answer(model, batch)

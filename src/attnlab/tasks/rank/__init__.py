@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from attnlab.config.dataset import Share
-from attnlab.config.task import AnswerForm, Smoothed, Task
+from attnlab.config.recipes import until_it_stops_improving
+from attnlab.config.task import AnswerForm, Extent, Smoothed, Task
 from attnlab.errors import Mistake
 
 if TYPE_CHECKING:
@@ -45,6 +46,34 @@ class Rank(Task, Smoothed, kind="rank", target="attnlab.tasks.rank.task:Rank"):
                 "try: task.label_smoothing=0 or task.repeats=true"
             )
         return self
+
+    @classmethod
+    def recipe(cls, data: Extent) -> dict[str, Any]:
+        """A small causal Transformer that learns at every position of a history (SASRec).
+
+        It attends to the latest items, nearer ones more (ALiBi).
+        """
+        if data.form != "history":
+            return {}
+        size = 16 if data.examples < 2000 else 64
+        until = until_it_stops_improving(data.steps(size), 1800, "val/ndcg@10")
+        return until | {
+            "model": "transformer",
+            "attention": "alibi",
+            "dataset.longest": 100,
+            "task.learn": "every_position",
+            "task.repeats": data.repeats,
+            "model.dim": 64,
+            "model.feedforward_dim": 128,
+            "model.embedding_positions": "none",
+            "model.bidirectional": False,
+            "model.tie": "all",
+            "model.dropout": 0.3,
+            "model.unit_dropout": 0.1,
+            "trainer.batches.size": size,
+            "trainer.batches.bucket": 8,
+            "trainer.optimizer.lr": 2e-3,
+        }
 
     @property
     def causal(self) -> bool:

@@ -20,6 +20,7 @@ from attnlab.data.vocabulary import SPECIAL, UNKNOWN, Vocabulary
 from attnlab.errors import UserError
 from attnlab.metrics.recommendation import (
     ItemControl,
+    ItemNeighbours,
     Markov,
     Popularity,
     Recommendation,
@@ -33,6 +34,7 @@ from attnlab.tasks.classify.task import Classifier, OneChoice
 from attnlab.tasks.rank.answer import Item
 from attnlab.tasks.task import HeadContext
 
+MOST_ITEMS, LATEST = 5_000, 10  # that have neighbours; of a history, whose neighbours count
 CUTOFFS = (10, 1)  # ranks at which a ranking is evaluated: items are many
 
 
@@ -227,11 +229,15 @@ class Rank(OneChoice):
             "popularity": Popularity(histories, size),
             "markov": Markov(histories, size),
         }
+        if size <= MOST_ITEMS:
+            neighbours = ItemNeighbours(histories, size, size, LATEST)
+            self.item_controls["item_neighbours"] = neighbours
 
     def controls(
         self, batch: Batch, scores: Tensor, examples: Sequence[Example]
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """What most people chose, and what most chose right after the last item."""
+        """What most people chose, what most chose right after the last item, and what was chosen
+        by the same people as the latest items."""
         items, mask = batch.inputs[self.codec.attended]
         histories = [row[real].tolist() for row, real in zip(items, mask, strict=True)]
         answers = {}
