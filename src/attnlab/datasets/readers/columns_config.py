@@ -272,7 +272,7 @@ class Vectors(Variant, slot="vectors"):
 
     def width(self) -> int | None:
         """Numbers of a vector; None where they are not known before the vectors are read."""
-        return None
+        return getattr(self, "dim", None)
 
 
 class FileVectors(Vectors, kind="file", target=f"{READERS}.vectors:VectorFile"):
@@ -297,6 +297,3 @@ class CountedVectors(Vectors, kind="counted", target=f"{READERS}.vectors:Counted
     dim: int = Field(gt=1, description="numbers of a vector")
     window: int = Field(gt=0, description="words to each side that count as near")
     at_least: int = Field(ge=1, description="times that a word has to occur to get a vector")
-
-    def width(self) -> int | None:
-        return self.dim
