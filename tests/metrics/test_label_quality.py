@@ -8,7 +8,13 @@ from cleanlab.filter import find_label_issues
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnlab.metrics.label_quality import auroc, map_limits, unusual_losses, wrong_labels
+from attnlab.metrics.label_quality import (
+    auroc,
+    loneliness,
+    map_limits,
+    unusual_losses,
+    wrong_labels,
+)
 
 
 def test_a_label_is_wrong_where_another_is_likelier_than_usual() -> None:
@@ -55,3 +61,19 @@ def test_ties_count_half_a_pair() -> None:
     scores = np.array([0.1, 0.5, 0.5, 0.9])
     assert auroc(scores, np.array([False, False, True, True])) == pytest.approx(3.5 / 4)
     assert np.isnan(auroc(scores, np.zeros(4, bool)))
+
+
+def test_the_lonely_are_far_from_their_nearest() -> None:
+    random = np.random.default_rng(0)
+    middle = random.standard_normal((3, 8))
+    near = np.concatenate([each + 0.05 * random.standard_normal((700, 8)) for each in middle])
+    strangers = random.standard_normal((4, 8))
+    found = loneliness(np.concatenate([near, strangers]))
+    assert np.median(found) == pytest.approx(1, abs=0.01)
+    assert set(np.flatnonzero(unusual_losses(found))) == set(range(2100, 2104))
+    unit = near / np.linalg.norm(near, axis=1, keepdims=True)
+    apart = np.sort(1 - unit[5] @ np.delete(unit, 5, 0).T)[:5].mean()
+    assert found[5] / found[6] == pytest.approx(
+        apart / np.sort(1 - unit[6] @ np.delete(unit, 6, 0).T)[:5].mean()
+    )
+    assert loneliness(np.ones((1, 3))).tolist() == [1.0]

@@ -3,7 +3,7 @@
 `wrong_labels` is confident learning (Northcutt et al. 2021): an example is off the diagonal of the
 confident joint if a label other than its own is likelier than examples with that label usually are.
 `map_limits` says from what loss on a gold map the held-out map fits it as badly as it fits the gold
-map of another example.
+map of another example. `loneliness` says how far examples are from all others.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from scipy.stats import rankdata
 from attnlab.metrics.figures import Values
 
 Places = npt.NDArray[np.int64]
+NEAREST = 5  # neighbours that say how far an example is from others
 LEAST_RATIO = 1.5  # of the median loss on gold of others to that on own gold
 
 
@@ -49,6 +50,25 @@ def unusual_losses(losses: Values) -> npt.NDArray[np.bool_]:
     logs = np.log(np.maximum(losses, 1e-8))
     low, high = np.quantile(logs, [0.25, 0.75])
     return logs > high + 3 * max(high - low, 1e-8)
+
+
+def loneliness(vectors: Values) -> Values:
+    """The mean cosine distance of each vector to its nearest ones, over the median of all.
+
+    Args:
+        vectors: examples x width.
+    """
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    count = min(NEAREST, len(unit) - 1)
+    if count < 1:
+        return np.ones(len(unit))
+    means = []
+    for start in range(0, len(unit), 1000):
+        apart = 1 - unit[start : start + 1000] @ unit.T  # some examples x examples
+        apart[np.arange(len(apart)), start + np.arange(len(apart))] = np.inf  # itself
+        means.append(np.partition(apart, count - 1, axis=1)[:, :count].mean(1))
+    mean = np.maximum(np.concatenate(means), 0.0)
+    return mean / max(float(np.median(mean)), 1e-12)
 
 
 class MapLimits(NamedTuple):

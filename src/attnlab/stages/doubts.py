@@ -30,6 +30,7 @@ REASONS = {
     "twin": "repetitions",
     "leak": "leaks from val or test",
     "near": "nearly the same as another",
+    "outlier": "far from all others",
 }
 
 
@@ -43,11 +44,13 @@ class Doubt:
     twin: str | None = None  # the earlier training example that it repeats
     leak: str | None = None  # the held-out example that it repeats
     near: str | None = None  # the example that it nearly repeats, which may be as it should
+    outlier: str | None = None  # how far it is from all others, which may be as it should
 
     def line(self) -> dict[str, Any]:
         """As `dataset.annotations` reads it, with reasons and figures for people."""
         reasons = {name: getattr(self, name) for name in REASONS}
-        figures = {name: getattr(self.seen, name) for name in ("loss", "map_loss", "agreement")}
+        names = ("loss", "map_loss", "agreement", "loneliness")
+        figures = {name: getattr(self.seen, name) for name in names}
         return {
             "id": self.seen.id,
             "keep": not (self.label or self.twin or self.leak),
@@ -65,9 +68,11 @@ def examined(held_out: Sequence[HeldOut], prepared: Prepared) -> list[Doubt]:
     splits = {split: prepared.examples(split) for split in ("train", "val", "test")}
     known = {twin.id: twin for twin in twins(splits)}
     near = {twin.id: twin for twin in near_twins(splits)}
+    far = unusual_losses(np.array([each.loneliness for each in held_out]))
     doubts = []
-    for each in held_out:
-        doubt = Doubt(each, labels.get(each.id))
+    for each, lonely in zip(held_out, far, strict=True):
+        outlier = f"{each.loneliness:.1f} times as far as usual" if lonely else None
+        doubt = Doubt(each, labels.get(each.id), outlier=outlier)
         if threshold is not None and each.map_loss > threshold:
             doubt = replace(doubt, map=f"loss {each.map_loss:.2f}, above {threshold:.2f}")
         doubts.append(_with_twins(doubt, known.get(each.id), near.get(each.id)))
@@ -130,6 +135,10 @@ def sections(doubts: Sequence[Doubt], prepared: Prepared) -> Iterator[Section]:
         rows = [_row(d, name, prepared) for d in doubts if getattr(d, name)]
         note = f"{len(rows)} training examples whose inputs are those of {like}."
         yield Section(title, note, ("example", "input", "answer", "same as"), rows[:MOST_ROWS])
+    far = sorted((d for d in doubts if d.outlier), key=lambda doubt: -doubt.seen.loneliness)
+    note = f"{len(far)} training examples, by the states of held-out models; training keeps them."
+    rows = [_row(doubt, "outlier", prepared) for doubt in far[:MOST_ROWS]]
+    yield Section("Far from all others", note, ("example", "input", "answer", "how far"), rows)
 
 
 def _answers(doubts: Sequence[Doubt], prepared: Prepared) -> Section:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from attnlab.data.codec import Map
 from attnlab.data.prepared import Prepared
 from attnlab.data.supervision import Chosen, permuted
 from attnlab.data.target_batch import TargetBatch
+from attnlab.explain.acquisition import states
+from attnlab.metrics.label_quality import loneliness
 from attnlab.training.learner import Learner
 
 
@@ -32,6 +34,7 @@ class HeldOut:
     others: float  # the same of the gold map of another example
     agreement: float  # of the model's map with its gold map, from 0 to 1
     map: Map  # of the model: rows x keys
+    loneliness: float  # how far its states are from those of others; 1 is usual
 
 
 def folds(count: int, parts: int, seed: int) -> list[list[int]]:
@@ -46,6 +49,7 @@ def inspect(
 ) -> list[HeldOut]:
     """The examples at these places, as a model sees them that was trained without them."""
     whole, codec, found = prepared.examples("train"), prepared.codec, []
+    vectors: list[Tensor] = []
     examples, strangers = Chosen(whole, places), Chosen(permuted(whole), places)
     task, model, size = learner.task, learner.model, config.trainer.batches.eval_size
     for start in range(0, len(places), size):
@@ -55,6 +59,7 @@ def inspect(
         other = collate([codec.encode(each, 0) for each in strangers[start : start + size]])
         with task.tap(model) as tap:
             scores = task.run(model, batch)
+        vectors.append(states(model, batch).float().cpu())
         maps = task.as_gold(tap.log_weights().exp().mean(1), scores, batch)
         over_words, gold = batch.over_words(maps).cpu(), batch.target_over_words.to("cpu")
         own, agreed = cross_entropy(over_words, gold), agreement(over_words, gold)
@@ -80,9 +85,11 @@ def inspect(
                     float(others[i]),
                     float(agreed[i]),
                     maps[i].float().cpu().numpy(),
+                    loneliness=1.0,
                 )
             )
-    return found
+    far = loneliness(torch.cat(vectors).numpy()) if vectors else []
+    return [replace(one, loneliness=float(value)) for one, value in zip(found, far, strict=True)]
 
 
 def agreement(weights: Tensor, gold: TargetBatch) -> Tensor:
