@@ -235,7 +235,7 @@ def test_pictures_are_labelled_by_their_names(
     assert found.values["splits"] == {"val": 0.2, "test": 0.2} | splits
     assert found.values["reader"] == {"pattern": pattern}
     assert (found.values["size"], found.values["colour"]) == ([12, 16], "grey")
-    assert found.words == ["task=classify", "model=convolutional"]
+    assert found.words == ["task=classify"], "no model: model=auto chooses settings"
 
 
 def test_sounds_say_their_rate(tmp_path: Path) -> None:

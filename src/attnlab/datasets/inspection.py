@@ -222,7 +222,7 @@ def _media(base: str, folder: Path, files: Sequence[Path]) -> Proposal:
         base,
         {"folder": str(folder), "splits": splits, "reader": {"pattern": pattern}},
         {},
-        ["task=classify", *(["model=convolutional"] if base == "pictures" else [])],
+        ["task=classify"],
         [f"{len(files):,} {base}, one of {_some(sorted(labels))}"],
     )
     proposal.values |= _size(files) if base == "pictures" else _rate(files[0])
