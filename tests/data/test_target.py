@@ -221,3 +221,12 @@ def test_shuffled_gold_is_wrong_but_of_the_same_make(data):
     order = np.arange(9.0, dtype=np.float32)[None]
     many = AttentionTarget(order, np.ones(1, bool), np.ones(9, bool), kind="soft")
     assert not np.array_equal(many.shuffled(np.random.default_rng(0)).weights, order)
+
+
+def test_a_batch_without_gold_holds_one_zero_in_place_of_maps() -> None:
+    made = collate_targets([None, None], 3, 4, [(3, 4), (2, 2)])
+    assert made.weights.shape == (2, 3, 4) and not made.weights.any()
+    assert made.weights.untyped_storage().nbytes() == 4
+    moved = made.to("meta")
+    assert moved.weights.shape == (2, 3, 4) and moved.weights.untyped_storage().nbytes() == 4
+    assert not made.rows().any() and made.row_mask.sum() == 5

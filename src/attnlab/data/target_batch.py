@@ -49,18 +49,24 @@ class TargetBatch:
         return replace(self, **{name: change(getattr(self, name)) for name in names})
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> TargetBatch:
-        moved = {
-            name: value.to(device, non_blocking=non_blocking)
-            for name, value in self._tensors().items()
-        }
-        return TargetBatch(**moved)
+        return self._moved(lambda value: value.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> TargetBatch:
-        return TargetBatch(**{name: value.pin_memory() for name, value in self._tensors().items()})
+        return self._moved(Tensor.pin_memory)
 
     def select(self, examples: Tensor | slice) -> TargetBatch:
         """The targets of some of the examples."""
         return TargetBatch(**{name: value[examples] for name, value in self._tensors().items()})
+
+    def _moved(self, move: Callable[[Tensor], Tensor]) -> TargetBatch:
+        """All tensors, moved; the zero of batches without gold stays one number."""
+        moved = {}
+        for name, value in self._tensors().items():
+            if name == "weights" and not any(value.stride()):
+                moved[name] = move(value[:1, :1, :1]).expand(value.shape)
+            else:
+                moved[name] = move(value)
+        return TargetBatch(**moved)
 
     def _tensors(self) -> dict[str, Tensor]:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -76,10 +82,11 @@ def collate_targets(
     """Pad to queries x keys. An example without a target has no annotated row.
 
     `shapes` gives the true (queries, keys) of every example: needed only where an objective that
-    uses no gold (guided, entropy) is to reach examples whose target is None.
+    uses no gold (guided, entropy) is to reach examples whose target is None. Without any target
+    the weights are one zero, seen as often as there are pairs: long texts have many.
     """
     batch = len(targets)
-    weights = np.zeros((batch, queries, keys), np.float32)
+    weights = np.zeros((batch, queries, keys), np.float32)  # memory that is used where written to
     query_mask, row_mask = np.zeros((2, batch, queries), bool)
     key_mask = np.zeros((batch, keys), bool)
     for i, target in enumerate(targets):
@@ -96,22 +103,23 @@ def collate_targets(
             True,
             target.key_mask,
         )
+    without = all(target is None for target in targets)
     return TargetBatch(
-        weights=torch.from_numpy(weights),
+        weights=torch.zeros(1).expand(weights.shape) if without else torch.from_numpy(weights),
         query_mask=torch.from_numpy(query_mask),
         key_mask=torch.from_numpy(key_mask),
         row_mask=torch.from_numpy(row_mask),
         weight=torch.tensor([1.0 if t is None else t.weight for t in targets]),
-        possible=_padded([t and t.possible for t in targets], weights),
-        points=_padded([t and t.points for t in targets], np.zeros_like(weights)),
+        possible=_padded([t and t.possible for t in targets], weights.copy),
+        points=_padded([t and t.points for t in targets], lambda: np.zeros_like(weights)),
     )
 
 
-def _padded(matrices: Sequence[Weights | None], otherwise: Weights) -> Tensor | None:
+def _padded(matrices: Sequence[Weights | None], otherwise: Callable[[], Weights]) -> Tensor | None:
     """The matrices padded to the shape of `otherwise`, which stands in where one is missing."""
     if all(matrix is None for matrix in matrices):
         return None
-    stacked = otherwise.copy()
+    stacked = otherwise()
     for i, matrix in enumerate(matrices):
         if matrix is not None:
             stacked[i, : matrix.shape[0], : matrix.shape[1]] = matrix
