@@ -59,6 +59,22 @@ def test_two_processes_follow_the_curve_of_one(tmp_path: Path) -> None:
     assert two == pytest.approx(one, rel=2e-3)
 
 
+@pytest.mark.slow
+def test_processes_that_share_texts_follow_the_curve_of_one(tmp_path: Path) -> None:
+    texts = ["experiment=induction", "objective.terms.attention=null", "trainer.log_every=1"]
+    words = [*texts, "stages=[prepare,train]", "model.dropout=0", "trainer.batches.bucket=1"]
+    train_small(tmp_path, *words, f"paths.run={tmp_path / 'alone'}")
+    shared = ["trainer=ddp_sim", "trainer.sequence_parallel=true", "trainer.batches.size=16"]
+    done = run(small_run(tmp_path, *words, *shared, f"paths.run={tmp_path / 'shared'}"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    curves = []
+    for name in ("alone", "shared"):
+        with (tmp_path / name / "history" / "train.csv").open() as file:
+            curves.append([float(row["loss_task"]) for row in csv.DictReader(file)])
+    assert len(curves[0]) > 5
+    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
+
+
 def test_shards_follow_the_curve_of_one_process_and_leave_a_whole_checkpoint(
     tmp_path: Path,
 ) -> None:

@@ -55,6 +55,11 @@ class Model(Variant, slot="model"):
     has_recipe: ClassVar[bool] = False
     """Whether `recipe` gives settings for texts."""
 
+    @property
+    def meets_in_attention(self) -> bool:
+        """Whether positions of a text depend on one another through self-attention alone."""
+        return False
+
     name: str = Field(description="shown in run names and tables")
     init: str | None = Field(
         description="folder of a trained run whose parameters this one starts with, those of the "

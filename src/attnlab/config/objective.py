@@ -18,6 +18,7 @@ class Term(Variant, slot="term"):
     """A part of the loss. The kind says which, weight and schedule how much and when."""
 
     learns_gold: ClassVar[bool] = False  # which is left out where a dataset has none
+    sums_positions: ClassVar[bool] = False  # a sum over positions, each of its own scores alone
     trains_blocks: ClassVar[bool] = False  # the predictors of `attention/structure=predicted`
 
     weight: float = Field(ge=0, description="factor of the term")

@@ -91,6 +91,7 @@ class Task(Variant, slot="task"):
         "decodes",
         "map_decides",
         "attention_roles",
+        "shares_texts",
     )
     answer_forms: ClassVar[tuple[str, ...]] = ()
     """Forms of answer that the task learns, of those that datasets declare."""
@@ -106,6 +107,8 @@ class Task(Variant, slot="task"):
     """Whether another map can change the answer; false where the map is the answer."""
     attention_roles: ClassVar[tuple[str, ...]] = ("cross",)
     """How the head calls `attention`: cross, self, or causal self-attention."""
+    shares_texts: ClassVar[bool] = False
+    """Whether several processes can train on one text, each on a part of its positions."""
 
     @property
     def causal(self) -> bool:

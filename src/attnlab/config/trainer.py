@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from attnlab.config import combinations
 from attnlab.config.section import Section, Variant, named_by_kind, or_null
 from attnlab.config.task import AnswerForm
 from attnlab.errors import Mistake
@@ -86,6 +87,10 @@ class Trainer(Section):
     strategy: Literal["single", "ddp", "fsdp"] = Field(
         description="one process, copies of the model, or the model in shards (FSDP2)"
     )
+    sequence_parallel: bool = Field(
+        description="whether the processes share the positions of each text in place of the "
+        "examples of a batch; strategy ddp, for texts too long for one device"
+    )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(description="arithmetic")
     threads: int | None = Field(
         ge=1, le=1024, description="CPU threads of each process; null leaves it to torch"
@@ -137,6 +142,8 @@ class Trainer(Section):
         if self.devices * self.num_nodes > 1 and self.strategy == "single":
             hint = "did you mean 'ddp'? allowed: ddp, fsdp"
             yield Mistake(".strategy", "'single' serves one device", hint)
+        if self.sequence_parallel:
+            yield from self._unshared(config)
         if self.precision == "16-mixed" and self.accelerator == "cpu":
             hint = "did you mean 'bf16-mixed'? allowed on CPU: 32-true, bf16-mixed"
             yield Mistake(".precision", "16-mixed is some 60 times slower on a CPU", hint)
@@ -146,6 +153,28 @@ class Trainer(Section):
             yield Mistake(f".callbacks.{averages[0]}", "not with strategy fsdp", hint)
         if self.fast_dev_run and self.overfit_batches:
             yield Mistake(".overfit_batches", "not with fast_dev_run", "choose one of the two")
+
+    def _unshared(self, config: Any) -> Iterator[Mistake]:
+        """What does not go with texts that processes share."""
+        key, hint = ".sequence_parallel", "set trainer.sequence_parallel=false"
+        if self.strategy != "ddp":
+            yield Mistake(key, f"not with strategy '{self.strategy}'", "try: trainer.strategy=ddp")
+        if self.compile:
+            yield Mistake(key, "not with trainer.compile", "set trainer.compile=false")
+        if not config.task.shares_texts:
+            yield Mistake(key, f"task '{config.task.kind}' cannot share texts", hint)
+        elif not config.model.meets_in_attention:
+            problem = f"in model '{config.model.kind}' positions meet outside of self-attention"
+            yield Mistake(key, problem, "try: model=transformer model.kernel=null")
+        else:
+            used = getattr(config.model, "self_attention", None) or config.attention
+            if used.structure.form not in combinations.MASKS.split():
+                problem = f"structure '{used.structure.kind}' needs all positions in one process"
+                yield Mistake(key, problem, "try: attention/structure=causal")
+        for name, term in config.objective.terms.items():
+            if term is not None and not term.sums_positions:
+                problem = f"term '{name}' needs whole texts"
+                yield Mistake(key, problem, f"set objective.terms.{name}=null")
 
 
 class Logger(Variant, slot="logger"):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from attnlab.data.codec import Item, WordMap
 from attnlab.data.groups import Groups
 from attnlab.data.target_batch import TargetBatch, collate_targets, regroup_maps
 from attnlab.data.vocabulary import PAD
+
+if TYPE_CHECKING:
+    from attnlab.attention.parts_of_texts import Part
 
 
 class Padded(NamedTuple):
@@ -70,6 +73,7 @@ class Batch:
     references: Sequence[Sequence[str]] = ()  # of each example: texts to compare with, or none
     choices: Sequence[Sequence[str]] = ()  # of each example: the texts of which one is said
     window: Sequence[Batch] = ()  # where gradients accumulate: the batches of one optimizer step
+    part: Part | None = None  # where several processes share texts: what this one reads of them
 
     @property
     def target_over_words(self) -> TargetBatch:
@@ -109,6 +113,11 @@ class Batch:
             [self.references[i] for i in numbers] if self.references else [],
             [self.choices[i] for i in numbers] if self.choices else [],
         )
+
+    def read_in_part(self, part: Part) -> Batch:
+        """The same batch, of which this process reads a part of each text."""
+        window = [replace(each, part=part) for each in self.window]
+        return replace(self, part=part, window=window)
 
     def pin_memory(self) -> Batch:
         def pin(padded: Padded) -> Padded:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention.mask import Mask
+from attnlab.attention.parts_of_texts import Part
 from attnlab.attention.state import State
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Padded
@@ -79,6 +80,17 @@ class CausalDecoder(Decoder):
         """The encoder's states, batch x length x dim, of which the n-th sees the first n units."""
         real = torch.ones_like(units, dtype=torch.bool)  # padding comes last: no unit sees it
         return self.encoder(Memory(self.embedding(units), real, causal=True)).values
+
+    def of_part(self, units: Tensor, part: Part) -> Scores:
+        """Scores after each unit of one part of texts, whose other parts other processes read.
+
+        units: batch x length of a part.
+        """
+        length = units.shape[1]
+        embedded = self.embedding(units, start=part.rank * length)
+        caches = part.states(self.encoder.start(), length)
+        real = torch.ones_like(units, dtype=torch.bool)  # padding comes last: no unit sees it
+        return self.scores(self.encoder(Memory(embedded, real, causal=True), caches).values)
 
     def scores(self, states: Tensor, attention: State | None = None) -> Scores:
         """States, batch x length x dim, to scores of the next units, batch x length x vocabulary.

@@ -156,6 +156,10 @@ class Transformer(FromScratch, kind="transformer", target="attnlab.models.transf
                 raise ValueError("a Conformer (kernel) is normalised before: try model.norm=before")
         return self
 
+    @property
+    def meets_in_attention(self) -> bool:
+        return self.kernel is None
+
     def roles(self, config: Config) -> Mapping[str, set[str]]:
         generates = config.task.decodes or config.task.causal
         own = ({"self"} if self.encoder_layers else set()) | ({"causal"} if generates else set())

@@ -38,9 +38,21 @@ class Decay(Schedule, kind="decay", target=f"{TERMS}:Decay"):
 class TaskTerm(Term, kind="task", target=f"{ANSWERS}:TaskLoss"):
     """The loss of the task itself."""
 
+    sums_positions = True
+
 
 class Reinforce(Term, kind="reinforce", target=f"{ANSWERS}:Reinforce"):
     """The gradient of sampled maps (Williams 1992); nothing where no map is sampled."""
+
+    sums_positions = True
+
+    def mistakes(self, config: Any) -> Iterator[Mistake]:
+        yield from super().mistakes(config)
+        used = [config.attention, getattr(config.model, "self_attention", None)]
+        rewarded = any(each is not None and each.normalizer.kind == "reinforce" for each in used)
+        if config.trainer.sequence_parallel and rewarded:
+            problem = "the reward of a text is not there where processes share it"
+            yield Mistake(".kind", problem, "set trainer.sequence_parallel=false")
 
 
 class RDrop(Term, kind="r_drop", target=f"{ANSWERS}:RDrop"):
@@ -138,6 +150,8 @@ class SupervisedContrastive(
 
 class Focal(Term, kind="focal", target=f"{ANSWERS}:Focal"):
     """Cross-entropy in which choices that are right already count less (Lin et al. 2017)."""
+
+    sums_positions = True
 
     gamma: float = Field(ge=0, description="how much less; 0 is cross-entropy")
 

@@ -60,13 +60,13 @@ class PreparedData(pl.LightningDataModule):
     def total_steps(self) -> int:
         """Optimizer steps of the whole training."""
         settings = self.settings
-        world = settings.devices * settings.num_nodes
+        world = 1 if settings.sequence_parallel else settings.devices * settings.num_nodes
         an_epoch = -(-len(self._order(0, world)) // settings.accumulate)
         limits = [settings.max_steps, settings.max_epochs * an_epoch]
         return min(limit for limit in limits if limit > 0)
 
     def train_dataloader(self) -> Loader:
-        order = self._order(*self._place())
+        order = self._order(*((0, 1) if self.settings.sequence_parallel else self._place()))
         workers = self.settings.batches.workers
         steps = {name: each for name, each in self.dataset.augment.items() if not each.of_words}
         codec = self.prepared.codec

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
+from attnlab.attention.parts_of_texts import Part
 from attnlab.attention.taps import Tap
 from attnlab.compat import lightning_steps
 from attnlab.config.trainer import Trainer as TrainerSettings
@@ -52,6 +53,7 @@ class Learner(pl.LightningModule):
         )
         self.evaluator = evaluator
         self.teacher: Teacher | None = None  # set by whoever trains the learner
+        self.part: Part | None = None  # of each text, where processes share texts
         self.started = False  # whether all that a checkpoint holds is restored
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -101,7 +103,7 @@ class Learner(pl.LightningModule):
         return StepView(*seen, state_tap and state_tap.states()), active
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss, terms = self.losses(batch)
+        loss, terms = self.losses(batch if self.part is None else batch.read_in_part(self.part))
         if lightning_steps(self.trainer) % self.settings.log_every == 0:
             self._log_training(loss.detach(), terms)
         return loss
@@ -161,6 +163,12 @@ class Learner(pl.LightningModule):
         for block in [b for b in blocks if _has_many_parameters(b)]:
             fully_shard(block, mesh=mesh, reshard_after_forward=False)
         fully_shard(self.model, mesh=mesh, reshard_after_forward=False)
+
+    def on_fit_start(self) -> None:
+        """Share texts where the settings say so, in a group of its own: DDP's sums do not mix."""
+        if self.settings.sequence_parallel:
+            group = torch.distributed.new_group()
+            self.part = Part(self.trainer.global_rank, self.trainer.world_size, group)
 
     def on_train_start(self) -> None:
         """Compare a restored optimizer with the parameters: fused kernels do not look at shapes."""

@@ -23,6 +23,7 @@ class LanguageModel(Task, ManyChoices, kind="language_model", target=TARGET):
     answer_forms = ("nothing",)
     decodes = True
     attention_roles = ("causal",)
+    shares_texts = True
 
     max_length: int = Field(gt=0, description="units that continue a prompt at most")
     context: int | None = Field(

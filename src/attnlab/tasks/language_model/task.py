@@ -20,7 +20,7 @@ from attnlab.data.codec import Codec
 from attnlab.data.example import Example, named
 from attnlab.data.groups import Groups
 from attnlab.data.inputs import Input, Text
-from attnlab.data.vocabulary import Vocabulary
+from attnlab.data.vocabulary import PAD, Vocabulary
 from attnlab.errors import UserError
 from attnlab.metrics.answers import TokenAccuracy
 from attnlab.metrics.text import Perplexity
@@ -77,8 +77,14 @@ class CausalLanguageModel(nn.Module):
     def forward(self, batch: Batch) -> Scores:
         """Scores of the unit after each: batch x length x vocabulary.
 
-        A text is one pass, or, where keys are evicted as units come, a step a unit.
+        A text is one pass, or, where keys are evicted as units come, a step a unit. Where processes
+        share texts, the length is that of a part.
         """
+        if batch.part is not None:
+            units = batch.part.of(batch.inputs[self.reader.attended].values, PAD)
+            (embedder,) = self.reader.embedders
+            shown = embedder.unit_dropout(units)  # type: ignore[operator]
+            return self.decoder.of_part(shown, batch.part)
         if not evicts(self):
             return self.decoder.scores(self.reader(batch).memory.values)
         units = batch.inputs[self.reader.attended].values
@@ -177,10 +183,11 @@ class LanguageModel(UnitTask):
     # Training
 
     def gold(self, batch: Batch) -> Tensor:
-        """The unit after each; the last has none: batch x length."""
+        """The unit after each; the last has none: batch x length, or length of a part."""
         units, mask = batch.inputs[self.codec.attended]
         following = units.masked_fill(~mask, NOT_COUNTED)[:, 1:]
-        return F.pad(following, (0, 1), value=NOT_COUNTED)
+        gold = F.pad(following, (0, 1), value=NOT_COUNTED)
+        return gold if batch.part is None else batch.part.of(gold, NOT_COUNTED)
 
     def rows(self, scores: Any, batch: Batch) -> Tensor:
         """Unit t is predicted at position t - 1; the row of the first unit means nothing."""
