@@ -7,6 +7,7 @@ import os
 import sys
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from attnlab.stages import train
 from attnlab.tasks.task import Task
 from attnlab.training import distributed
 from attnlab.training.evaluator import Evaluator
+from attnlab.training.history import MapRecorder
 from attnlab.training.learner import Learner, keep_recurrent_in_fp32
 from attnlab.training.teacher import TrainedTeacher
 from tests.commands import run
@@ -216,3 +218,17 @@ def test_accumulated_batches_are_one_batch(accumulate: int) -> None:
             assert (one is None) == (other is None)
             if one is not None and other is not None:
                 torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("callbacks", [[], [MapRecorder(None, {}, 1, print)]])  # type: ignore[arg-type]
+def test_validation_makes_no_map_that_nobody_wants(
+    callbacks: list[MapRecorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner, batch, _ = learning()
+    learner.trainer = SimpleNamespace(callbacks=callbacks)  # type: ignore[assignment]
+    made: list[Tap] = []
+    original = Tap.log_weights
+    monkeypatch.setattr(Tap, "log_weights", lambda tap: made.append(tap) or original(tap))
+    maps = learner.validation_step(batch, 0)
+    assert (maps is None) == (not callbacks) and len(made) == len(callbacks)
+    assert learner.evaluator.compute()["loss"] > 0

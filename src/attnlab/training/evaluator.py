@@ -24,12 +24,16 @@ class Evaluator(nn.Module):
         self.answers = nn.ModuleList(task.metrics())
         self.maps = nn.ModuleList(maps)
 
-    def update(self, batch: Batch, scores: Any, answers: Tensor, weights: Tensor) -> None:
-        """Scores and answers as the model gives them, weights batch x queries x keys."""
+    def update(self, batch: Batch, scores: Any, answers: Tensor, weights: Tensor | None) -> None:
+        """Scores and answers as the model gives them, weights batch x queries x keys.
+
+        Weights may be None where there is no figure of maps.
+        """
         sums, counts = self.task.losses(scores, batch)
         self.loss.update(sums.sum() / counts.sum().clamp_min(1), counts.sum())
         self.task.update_metrics(self.answers, batch, scores, answers)
-        self.update_maps(batch.over_words(weights), batch.target_over_words)
+        if weights is not None:
+            self.update_maps(batch.over_words(weights), batch.target_over_words)
 
     def update_maps(self, weights: Tensor, gold: TargetBatch) -> None:
         """Update the figures of maps alone."""

@@ -25,6 +25,7 @@ from attnlab.objectives.terms import StepView, Teacher, Term, TermLoss
 from attnlab.tasks.task import Task
 from attnlab.training.checkpoint import FORMAT, not_finite
 from attnlab.training.evaluator import Evaluator
+from attnlab.training.history import MapRecorder
 from attnlab.training.optimizers import parameter_groups
 
 # Of optimizers: states that have a number for each of a parameter's.
@@ -118,8 +119,17 @@ class Learner(pl.LightningModule):
             logger.log_metrics(values, self.global_step)
         self.log("loss", values["train/loss"], prog_bar=True, logger=False)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Add a batch to the figures; its maps with the rows of gold: batch x queries x keys."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """Add a batch to the figures; its maps with the rows of gold: batch x queries x keys.
+
+        None where no figure and nobody else wants maps: those of long texts fit no memory.
+        """
+        trainer: Any = self.trainer
+        recorded = any(isinstance(each, MapRecorder) for each in trainer.callbacks)
+        if not self.evaluator.maps and not recorded:
+            scores = self.task.run(self.model, batch)
+            self.evaluator.update(batch, scores, self.task.answer(self.model, batch), None)
+            return None
         with Tap(self.model, self.task.map) as tap:
             scores = self.task.run(self.model, batch)
         weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
