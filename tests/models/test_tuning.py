@@ -9,6 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from attnlab.attention.mask import Mask
+from attnlab.attention.probes import Probe
+from attnlab.attention.taps import Tap
 from attnlab.data.batch import Batch
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
@@ -66,7 +69,7 @@ def test_bitfit_trains_biases() -> None:
     assert all("bias" in name for name in trained(model))
 
 
-@pytest.mark.parametrize("tuning", ["head", "bitfit", "lora", "adapters", "prefix"])
+@pytest.mark.parametrize("tuning", ["head", "bitfit", "lora", "adapters", "prefix", "prompt"])
 def test_the_head_is_trained_whole(folders: dict[str, Path], tuning: str) -> None:
     model, _, _ = classifier(folders["bert"], f"model/tuning={tuning}")
     inside = {p for part in body(model) for p in part.parameters()}
@@ -196,6 +199,55 @@ def test_what_stays_is_taken_by_another_model_or_missed(tuning: str) -> None:
     fresh, _, _ = with_codec(tuning)
     taken = start_from(fresh, plain, (codec, codec), whole=True)
     assert not taken.new and torch.allclose(fresh(batch), plain(batch))
+
+
+@pytest.mark.parametrize("family", ["ours", "bert", "t5"])
+def test_a_prompt_is_read_first_and_seen_by_no_map(folders: dict[str, Path], family: str) -> None:
+    words = ("model/tuning=prompt", "model.tuning.length=3")
+    if family == "ours":
+        model, batch, _ = built(small_config(*TRANSFORMER, *words), texts([3, 2], [4, 6]))
+    else:
+        model, batch, _ = (classifier if family == "bert" else writer)(folders[family], *words)
+    encoder = model.reader.encoder  # type: ignore[union-attr]
+    assert encoder.prompt.shape[0] == 3
+    assert {"reader.encoder.prompt"} == lasting_names(model) <= {*trained(model)}
+    length = batch.inputs["text"].mask.shape[1]
+    with Tap(model, "encoder.self.0") as tap, Probe(model, ["encoder.self.1"]) as probe:
+        first = model(batch)
+    weights = tap.weights()
+    assert weights.shape[-2:] == (length, length) == probe.maps()["encoder.self.1"].shape[-2:]
+    real = batch.inputs["text"].mask
+    assert torch.allclose(
+        weights.sum(-1)[real[:, None].expand(weights.shape[:3])], torch.tensor(1.0)
+    )
+    assert not weights[~real[:, None, None].expand_as(weights)].any()
+    assert model.reader(batch).memory.values.shape[1] == length  # type: ignore[operator]
+    with torch.no_grad():
+        encoder.prompt.add_(torch.randn_like(encoder.prompt))
+    assert not torch.allclose(model(batch), first, atol=1e-4)
+    model(batch).float().square().sum().backward()
+    assert encoder.prompt.grad.abs().sum() > 0
+
+
+def test_maps_behind_a_prompt_are_those_of_its_states() -> None:
+    """A mechanism over the states that it has there, without the prompt."""
+    mechanism = attention(named("multihead"), "self")
+    states, mask = inputs("self")[0], torch.ones(2, 6, dtype=torch.bool)
+    mask[1, 4:] = False
+    whole = torch.cat([torch.randn(2, 3, states.shape[-1]).double(), states], 1)
+    padded = torch.cat([torch.ones(2, 3, dtype=torch.bool), mask], 1)
+    mechanism.prompt = 3
+    with Tap(mechanism, mechanism.site) as tap:
+        mechanism(whole, whole, whole, Mask(keys=padded))
+    expected = mechanism.weights(states, states, Mask(keys=mask))
+    torch.testing.assert_close(tap.weights(), expected)
+
+
+def test_a_prompt_needs_an_encoder_that_attends() -> None:
+    for words in (["model=recurrent"], ["model=transformer", "model.packed=true"]):
+        config = small_config("task=generate", "attention=multihead", "model/tuning=prompt", *words)
+        with pytest.raises(UserError, match=r"^model\.tuning: 'prompt' stands before one text"):
+            built(config, texts([3, 2], [4, 6]))
 
 
 def test_our_lora_is_pefts() -> None:

@@ -85,7 +85,8 @@ def test_a_model_of_the_zoo_is_a_start(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
-    ("tuning", "packed_as"), [("lora", "full"), ("adapters", "adapters"), ("prefix", "prefix")]
+    ("tuning", "packed_as"),
+    [("lora", "full"), *((name, name) for name in ("adapters", "prefix", "prompt"))],
 )
 def test_a_tuned_run_counts_what_it_trained_and_is_packed(
     source: Path, tmp_path: Path, tuning: str, packed_as: str

@@ -241,6 +241,20 @@ class Call:
             block_mass=None,
         )
 
+    def behind(self, count: int) -> Call:
+        """The same call without its first queries and keys, which a prompt has put there."""
+        if not count:
+            return self
+
+        def cut(matrix: Tensor | None) -> Tensor | None:  # its last axis is of keys, or of size 1
+            return matrix if matrix is None or matrix.shape[-1] == 1 else matrix[..., count:]
+
+        some = self.rows(slice(count, None))
+        mask = replace(some.mask, keys=cut(some.mask.keys), custom=cut(some.mask.custom))
+        key, positions = self.key[:, :, count:], some.positions - count
+        others = {"bias": cut(some.bias), "row_positions": positions, "whole": None}
+        return replace(some, key=key, value=None, mask=mask, **others)
+
     def of_every_key(self) -> Call:
         """The same call without what its structure leaves out beyond the mask: the dense map."""
         parts = self.parts._replace(structure=Structure(self.parts.structure.shape))

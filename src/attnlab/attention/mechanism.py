@@ -69,8 +69,7 @@ class Attention(nn.Module):
             max_length: Longest input, for parts that have a parameter for each position.
         """
         super().__init__()
-        self.site = site
-        self.role = role_of(site)
+        self.site, self.role = site, role_of(site)
         self.config = config = at_role(config, self.role)
         inputs = Inputs(query_dim, key_dim, value_dim, output_dim, max_length)
         self.heads = config.heads.build(inputs)
@@ -85,6 +84,7 @@ class Attention(nn.Module):
         self.output_dim = self.heads.output_dim
         self.kernels = KernelChoice(config)
         self.attached = Attachments()
+        self.prompt = 0  # queries and keys before those of the input, which maps leave out
         self.prefix: nn.Module | None = None  # learned keys and values beside those of a call
 
     @property
@@ -103,7 +103,7 @@ class Attention(nn.Module):
         """batch x queries x output_dim; with a state, queries follow those of the last call."""
         call, grown = self.call_and_state(query, key, value, mask, state)
         for observer in self.attached.observers:
-            observer.record(call)
+            observer.record(call.behind(self.prompt))
         past = None
         if self.recurrent:
             unrolled = self._unroll(call, sample=True)

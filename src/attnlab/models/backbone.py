@@ -89,7 +89,7 @@ class ExternalAttention(Attention):
         )
         call.kernel = self.kernels.choose(call)
         for observer in self.attached.observers:
-            observer.record(call)
+            observer.record(call.behind(self.prompt))
         return self.attend(call)
 
 

@@ -281,6 +281,14 @@ class Prefix(Tuning, kind="prefix", target=f"{TUNING}:Prefixes"):
     length: int = Field(gt=0, description="keys and values beside those of the input")
 
 
+class Prompt(Tuning, kind="prompt", target=f"{TUNING}:Prompts"):
+    """The head, and vectors that the encoder reads before the input (Lester et al. 2021)."""
+
+    merges = False
+
+    length: int = Field(gt=0, description="vectors before the input")
+
+
 class Lora(Tuning, kind="lora", target=f"{TUNING}:Lora"):
     """The head, and beside each linear layer of attention and feed-forward the product of two
     narrow matrices, which is added to its weights in the end (Hu et al. 2022).

@@ -1,10 +1,11 @@
-"""What is trained beside layers that stay as they are: low-rank matrices, adapters, prefixes.
+"""What is trained beside layers that stay as they are: matrices, adapters, prefixes, prompts.
 
 A layer becomes another one in place, so that its own parameters keep their names.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -96,3 +97,30 @@ class Prefix(nn.Module):
         query = maps.transpose(2, 3).flatten(3)
         weights = (query @ self.keys.to(query).mT).softmax(-1)
         return self.gate.tanh() * (weights @ self.values.to(query))
+
+
+def add_prompt(
+    encoder: nn.Module, attentions: Iterable[Attention], length: int, width: int
+) -> None:
+    """Let an encoder read learned vectors before its input (Lester et al. 2021), in place.
+
+    What it makes of them is cut off, and so are they from the maps of its attentions.
+    """
+    encoder.prompt = nn.Parameter(0.1 * torch.randn(length, width))
+    encoder.register_forward_pre_hook(_with_prompt)
+    encoder.register_forward_hook(_without_prompt)
+    for attention in attentions:
+        attention.prompt = length
+
+
+def _with_prompt(encoder: Any, args: tuple[Any]) -> tuple[Any]:
+    (memory,) = args  # of one input
+    count, prompt = len(memory.values), encoder.prompt.to(memory.values)
+    values = torch.cat([prompt.expand(count, -1, -1), memory.values], 1)
+    mask = torch.cat([memory.mask.new_ones(count, len(prompt)), memory.mask], 1)
+    return (memory._replace(values=values, mask=mask),)
+
+
+def _without_prompt(encoder: Any, args: tuple[Any], memory: Any) -> Any:
+    length = len(encoder.prompt)
+    return memory._replace(values=memory.values[:, length:], mask=memory.mask[:, length:])

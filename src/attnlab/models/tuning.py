@@ -1,7 +1,7 @@
 """Which parameters of a model are trained: `model.tuning`, by kind.
 
 Each kind changes a model in place, before training and before a checkpoint is loaded. `merge`
-makes a model that LoRA tuned one of the same layers as an untuned one; adapters and prefixes stay.
+makes a model that LoRA tuned one of the same layers as an untuned one; the rest stays.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from attnlab.attention.taps import sites
 from attnlab.config.model import Model
 from attnlab.errors import UserError
 from attnlab.models.builder import Decoder
+from attnlab.models.embedders import ImageEmbedder
 from attnlab.models.memory import Reader
 from attnlab.models.transformer_layers import FeedForward
-from attnlab.models.tuned_layers import AdapterLinear, LoraLinear, Prefix
+from attnlab.models.tuned_layers import AdapterLinear, LoraLinear, Prefix, add_prompt
 
 EMBEDDERS = -1  # in the place of a layer's number
 MERGED = ("down", "up")  # the matrices of `LoraLinear`
@@ -152,6 +153,27 @@ class Prefixes(Head):
             )
 
 
+class Prompts(Head):
+    """Of embedders, encoder and decoder only vectors that the encoder reads first are trained."""
+
+    def __init__(self, *, length: int) -> None:
+        self.length = length
+
+    def freeze(self, model: nn.Module) -> None:
+        super().freeze(model)
+        for reader in _all(model, Reader):
+            encoder = reader.encoder
+            found = sites(encoder).values()
+            packed, causal = getattr(encoder, "packed", False), reader.causal
+            picture = isinstance(reader.embedder, ImageEmbedder)
+            if not found or len(reader.names) > 1 or packed or causal or picture:
+                raise UserError(
+                    "model.tuning: 'prompt' stands before one text or sound that an encoder with "
+                    "self-attention reads, neither packed nor causal; try: model/tuning=prefix"
+                )
+            add_prompt(encoder, found, self.length, reader.width)
+
+
 def body(model: nn.Module) -> list[nn.Module]:
     """What may have been trained before: embedders, encoders, decoders. The rest is the head."""
     return [*_all(model, Reader), *_all(model, Decoder)]
@@ -189,7 +211,8 @@ def lasting_names(model: nn.Module) -> set[str]:
     """The names of parameters that tuning added, and that no merging removes."""
     parameters = dict(model.named_parameters())
     prefixes = {n for n, m in model.named_modules() if isinstance(m, Prefix)}
-    return {n for n in parameters if ".adapter_" in n or n.rpartition(".")[0] in prefixes}
+    added = {n for n in parameters if ".adapter_" in n or n.endswith(".encoder.prompt")}
+    return added | {n for n in parameters if n.rpartition(".")[0] in prefixes}
 
 
 def from_the_top(model: nn.Module) -> list[list[nn.Parameter]]:
