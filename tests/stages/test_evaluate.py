@@ -15,7 +15,7 @@ from attnlab.stages.evaluate import folder_name
 from attnlab.stages.evaluated_split import _batches
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import open_run
-from attnlab.stages.trained_run import TrainedRun, answering
+from attnlab.stages.trained_run import TrainedEnsemble, TrainedRun, answering
 from attnlab.training.checkpoint import read_checkpoint
 from tests.runs import SHORT, ran
 
@@ -198,11 +198,16 @@ def test_one_run_answers_as_several(tmp_path: Path, capsys) -> None:
     assert [content["global_step"] for content in contents] == [3, 5, 6]
     assert "optimizer_states" not in contents[0]
     opened = open_run(run)
-    parts = [TrainedRun(opened, path) for path in paths]
+    together = answering([opened], "probabilities", snapshots=True)
+    assert isinstance(together, TrainedEnsemble)
+    assert [part.checkpoint for part in together.parts] == paths
+    parts = [TrainedRun(opened) for _ in paths]
+    for part, path in zip(parts, paths, strict=True):
+        part.checkpoint = path
     batch = next(_batches(opened, parts[0].prepared, torch.device("cpu")))
     with torch.no_grad():
         alone = torch.stack([part.model(batch).softmax(-1) for part in parts])
-        whole = answering([opened], "probabilities", snapshots=True).model(batch)
+        whole = together.model(batch)
         assert torch.allclose(whole.exp(), alone.mean(0), atol=1e-6)
         assert not torch.allclose(alone[0], alone[2], atol=1e-4)
         trained = answering([opened], "probabilities", dropout=40)

@@ -42,8 +42,9 @@ from attnlab.training.teacher import OwnUnits, Teachers, TrainedTeacher
 class TrainedRun:
     """A run that was trained; data and model are read when they are first used."""
 
-    def __init__(self, run: Run, checkpoint: Path | None = None) -> None:
-        self.run, self.checkpoint = run, checkpoint  # the best one, unless it is named
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.checkpoint: Path | None = None  # another one than the best
 
     @property
     def folder(self) -> Path:
@@ -161,7 +162,9 @@ def answering(
                 f"--snapshots: {runs[0].folder} has none; "
                 "try: trainer/schedule=cycles trainer/callbacks=snapshots in training"
             )
-        parts = [TrainedRun(runs[0], path) for path in found]
+        parts = [TrainedRun(runs[0]) for _ in found]
+        for part, path in zip(parts, found, strict=True):
+            part.checkpoint = path
     return TrainedEnsemble(parts, combine) if len(parts) > 1 else parts[0]
 
 
