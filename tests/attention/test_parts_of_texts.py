@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from attnlab.attention.parts_of_texts import Part
+from attnlab.attention.parts_of_texts import TextPart
 from attnlab.data.example import Example
 from tests.models.building import built, small_config
 
@@ -24,7 +24,7 @@ COMMON = ["dataset=induction", "task=language_model", "model=transformer"]
 LENGTHS = [37, 30, 6]  # of two parts the second one has nothing of the last text
 
 
-def slopes(name: str, part: Part | None) -> tuple[float, dict[str, Any]]:
+def slopes(name: str, part: TextPart | None) -> tuple[float, dict[str, Any]]:
     """The loss and its gradients, as a training sums them over processes."""
     words = ["model.feedforward_dim=16", "task.label_smoothing=0.1", "task.scores_at_once=50"]
     config = small_config(*COMMON, *MODELS[name], *words)
@@ -49,7 +49,7 @@ def in_a_process(rank: int, port: int, names: list[str]) -> list[Any]:
     torch.set_num_threads(1)
     address = f"tcp://127.0.0.1:{port}"
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-    part = Part(rank, 2, dist.new_group())
+    part = TextPart(rank, 2, dist.new_group())
     found = [slopes(name, part) for name in names]
     dist.destroy_process_group()
     return found
@@ -75,7 +75,7 @@ def test_two_processes_have_the_loss_and_the_gradients_of_one() -> None:
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
 def test_parts_are_all_of_a_text_and_padding(world: int) -> None:
     text = torch.arange(10)[None]
-    parts = [Part(rank, world).of(text, -1) for rank in range(world)]
+    parts = [TextPart(rank, world).of(text, -1) for rank in range(world)]
     assert len({part.shape for part in parts}) == 1
     together = torch.cat(parts, 1)
     assert torch.equal(together[:, :10], text) and (together[:, 10:] == -1).all()

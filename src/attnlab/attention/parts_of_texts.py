@@ -1,4 +1,4 @@
-"""`Part`: the positions of each text that one of several processes reads (sequence parallel).
+"""`TextPart`: the positions of each text that one of several processes reads (sequence parallel).
 
 Each process has the states of its own positions alone; where they attend to earlier ones, keys and
 values are gathered from all processes, and gradients go back the same way (as the context parallel
@@ -24,7 +24,7 @@ from attnlab.attention.state import State
 
 
 @dataclass(frozen=True)
-class Part:
+class TextPart:
     """Of `world` parts of equal length, the one of process `rank`."""
 
     rank: int
@@ -40,7 +40,7 @@ class Part:
     def states(self, states: Sequence[State], length: int) -> list[State]:
         """States before the first unit as those of a part of this length."""
         start = self.rank * length
-        return [PartState(None, None, each.mask, True, start, part=self) for each in states]
+        return [TextPartState(None, None, each.mask, True, start, part=self) for each in states]
 
     def up_to_own(self, *sides: Tensor) -> list[Tensor]:
         """batch x maps x positions x width of this part -> those of all parts up to this one.
@@ -61,7 +61,7 @@ class _Gathered(torch.autograd.Function):
     """What each process has, one after the other; each gets the slopes of all for its own."""
 
     @staticmethod
-    def forward(ctx: Any, own: Tensor, part: Part) -> Tensor:
+    def forward(ctx: Any, own: Tensor, part: TextPart) -> Tensor:
         ctx.part = part
         gathered = own.new_empty(part.world, *own.shape)
         dist.all_gather(list(gathered.unbind()), own.contiguous(), group=part.group)
@@ -78,10 +78,10 @@ class _Gathered(torch.autograd.Function):
 
 
 @dataclass
-class PartState(State):
+class TextPartState(State):
     """The state in which a part of a text is read: earlier keys are those of other processes."""
 
-    part: Part | None = None
+    part: TextPart | None = None
 
     @property
     def length(self) -> int:

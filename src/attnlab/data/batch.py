@@ -16,7 +16,7 @@ from attnlab.data.target_batch import TargetBatch, collate_targets, regroup_maps
 from attnlab.data.vocabulary import PAD
 
 if TYPE_CHECKING:
-    from attnlab.attention.parts_of_texts import Part
+    from attnlab.attention.parts_of_texts import TextPart
 
 
 class Padded(NamedTuple):
@@ -73,7 +73,7 @@ class Batch:
     references: Sequence[Sequence[str]] = ()  # of each example: texts to compare with, or none
     choices: Sequence[Sequence[str]] = ()  # of each example: the texts of which one is said
     window: Sequence[Batch] = ()  # where gradients accumulate: the batches of one optimizer step
-    part: Part | None = None  # where several processes share texts: what this one reads of them
+    part: TextPart | None = None  # where several processes share texts: what this one reads of them
 
     @property
     def target_over_words(self) -> TargetBatch:
@@ -114,7 +114,7 @@ class Batch:
             [self.choices[i] for i in numbers] if self.choices else [],
         )
 
-    def read_in_part(self, part: Part) -> Batch:
+    def read_in_part(self, part: TextPart) -> Batch:
         """The same batch, of which this process reads a part of each text."""
         window = [replace(each, part=part) for each in self.window]
         return replace(self, part=part, window=window)

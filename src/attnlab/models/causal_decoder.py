@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention.mask import Mask
-from attnlab.attention.parts_of_texts import Part
+from attnlab.attention.parts_of_texts import TextPart
 from attnlab.attention.state import State
 from attnlab.config.attention import AttentionConfig
 from attnlab.data.batch import Padded
@@ -81,7 +81,7 @@ class CausalDecoder(Decoder):
         real = torch.ones_like(units, dtype=torch.bool)  # padding comes last: no unit sees it
         return self.encoder(Memory(self.embedding(units), real, causal=True)).values
 
-    def of_part(self, units: Tensor, part: Part) -> Scores:
+    def of_part(self, units: Tensor, part: TextPart) -> Scores:
         """Scores after each unit of one part of texts, whose other parts other processes read.
 
         units: batch x length of a part.

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
-from attnlab.attention.parts_of_texts import Part
+from attnlab.attention.parts_of_texts import TextPart
 from attnlab.attention.taps import Tap
 from attnlab.compat import lightning_steps
 from attnlab.config.trainer import Trainer as TrainerSettings
@@ -54,7 +54,7 @@ class Learner(pl.LightningModule):
         )
         self.evaluator = evaluator
         self.teacher: Teacher | None = None  # set by whoever trains the learner
-        self.part: Part | None = None  # of each text, where processes share texts
+        self.part: TextPart | None = None  # of each text, where processes share texts
         self.started = False  # whether all that a checkpoint holds is restored
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -178,7 +178,7 @@ class Learner(pl.LightningModule):
         """Share texts where the settings say so, in a group of its own: DDP's sums do not mix."""
         if self.settings.sequence_parallel:
             group = torch.distributed.new_group()
-            self.part = Part(self.trainer.global_rank, self.trainer.world_size, group)
+            self.part = TextPart(self.trainer.global_rank, self.trainer.world_size, group)
 
     def on_train_start(self) -> None:
         """Compare a restored optimizer with the parameters: fused kernels do not look at shapes."""
