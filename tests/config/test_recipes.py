@@ -84,6 +84,18 @@ def test_sounds_and_pictures_get_settings_of_their_own(
     assert kept["dataset"]["augment"] == {}
 
 
+def test_long_texts_are_read_without_an_encoder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{'word ' * 300}{COLOURS[n % 3]},{COLOURS[n % 3]}" for n in range(50)]
+    (tmp_path / "train.csv").write_text("\n".join(["text,label", *rows]))
+    plain = composed(*words(tmp_path))
+    assert plain["model"]["encoder_layers"] == 0 and plain["model"]["unit_dropout"] == 0.5
+    assert plain["dataset"]["tokenizer"]["letters"] is False
+    assert "model=auto: 40 texts of 301 words -> " in capsys.readouterr().err
+    assert composed(*words(tmp_path, "model.encoder_layers=1"))["model"]["encoder_layers"] == 1
+
+
 def pairs(folder: Path, sources: list[str], targets: list[str]) -> list[str]:
     """A table of texts and what is written for each, and the words that read it."""
     with (folder / "pairs.csv").open("w", newline="") as file:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from attnlab.data.prepared import fingerprint
+from attnlab.datasets.readers.words import WORD
 from attnlab.errors import ConfigError, UserError
 from tests.datasets.readers.files import dataset, prepared, read, whole, write
 
@@ -172,9 +173,9 @@ def test_a_quote_is_marked_wherever_it_stands_as_whole_words(tmp_path: Path) -> 
     write(tmp_path / "a.jsonl", json.dumps(row))
     overrides = ["dataset/gold=quotes", "dataset/reader=jsonl"]
     (example,) = read(dataset(tmp_path, whole("a.jsonl"), *overrides))
-    assert example.inputs["text"] == ["Art", ",", "an", "artist", "'", "s", "art"]
+    assert example.inputs["text"] == ["Art", ",", "an", "artist's", "art"]
     assert example.target is not None
-    assert example.target.weights.tolist() == [[1, 0, 0, 0, 0, 0, 1]]
+    assert example.target.weights.tolist() == [[1, 0, 0, 0, 1]]
 
 
 def test_rows_without_gold_stay_in(tmp_path: Path) -> None:
@@ -255,11 +256,17 @@ def test_texts_in_files_of_their_own(packed: bool, tmp_path: Path) -> None:
     assert "a.csv row 3: no document 'two.txt' in docs" in source.notes()["train"]
 
 
+def test_contractions_are_words_and_quotes_are_not() -> None:
+    found = WORD["punctuation"].findall("'I won't, they're' DON\u2019T l'homme n't O'Brien 5'")
+    joined = "' I won't , they're ' DON\u2019T l ' homme n't O ' Brien 5 '"
+    assert found == joined.split()
+
+
 def test_words(tmp_path: Path) -> None:
     write(tmp_path / "a.csv", "text,label", '"It\'s ÖL, ok",x')
     ways = {
         "spaces": ["It's", "ÖL,", "ok"],
-        "punctuation": ["It", "'", "s", "ÖL", ",", "ok"],
+        "punctuation": ["It's", "ÖL", ",", "ok"],
         "characters": list("It'sÖL,ok"),
     }
     for way, words in ways.items():

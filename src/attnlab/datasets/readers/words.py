@@ -28,7 +28,8 @@ UNSPACED = (
 )
 WORD: dict[Split, re.Pattern[str]] = {
     "spaces": re.compile(r"\S+"),
-    "punctuation": re.compile(r"\w+|[^\w\s]"),
+    # An English contraction (won't, it's) is one word; French elisions (l'homme) are two.
+    "punctuation": re.compile(r"\w+(?:['\u2019](?:t|s|m|d|re|ll|ve)\b)?|[^\w\s]", re.IGNORECASE),
     "characters": re.compile(r"\S"),
     "unspaced": re.compile(f"[{UNSPACED}]|[^\\s{UNSPACED}]+"),
 }
