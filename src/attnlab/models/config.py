@@ -272,9 +272,8 @@ class Adapters(Tuning, kind="adapters", target=f"{TUNING}:Adapters"):
 
 
 class Prefix(Tuning, kind="prefix", target=f"{TUNING}:Prefixes"):
-    """The head, and keys and values that each attention of encoder and decoder has beside those of
-    the input (Li & Liang 2021); with a gate of their own, so that maps stay those of the input
-    (Zhang et al. 2024)."""
+    """The head, and keys and values that attentions of encoder and decoder have beside those of the
+    input (Li & Liang 2021), behind a gate of their own (Zhang et al. 2024)."""
 
     merges = False
 
