@@ -47,12 +47,15 @@ AGAINST_CHANGES = (
     "+dataset.augment.replaced={kind: synonyms, share: 0.2, least: 0.5}",
 )
 MAP_TERMS = {"none": (), "attention AT": ("attention_at",), "attention VAT": ("attention_vat",)}
+COUNTED = ("dataset/vectors=counted", "dataset.vectors.dim=128")  # as wide as model=auto takes them
+READ = (*COUNTED, "dataset.vectors.texts=['${paths.data}/eraser_movies/docs.zip/docs/*']")
 FEW = 100
 FEW_WAYS = {
     "labels alone": (),
     "mean teacher": ("objective/terms=[mean_teacher]",),
     "VAT": ("objective/terms=[vat]",),
-    "word vectors counted in all texts": ("dataset/vectors=counted",),
+    "word vectors counted in these and in reviews without labels": READ,
+    "such vectors and a mean teacher": (*READ, "objective/terms=[mean_teacher]"),
 }
 WRONG = 0.1  # of the labels
 
@@ -85,7 +88,7 @@ def texts(data: str, trained: Trained) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     turned: list[dict[str, float]] = []
     for name, more in {"texts as they are": (), "changed texts": AGAINST_CHANGES}.items():
-        words = (*command(data, "sst2"), "dataset/vectors=counted", *more)
+        words = (*command(data, "sst2"), *COUNTED, *more)
         for run in trained.runs(f"sst2-words-{'changed' if more else 'plain'}", *words, seeds=1):
             found = attacked(run, *WORDS, "--examples", "300")
             clean = found["none"][0]
