@@ -227,6 +227,10 @@ def test_one_run_answers_as_several(tmp_path: Path, capsys) -> None:
         "probabilities-snapshots",
         "dropout=4-probabilities",
     }
+    opened.best_checkpoint.unlink()
+    with torch.no_grad():
+        again = answering([opened], "probabilities", snapshots=True).model(batch)
+    assert torch.equal(again, whole), "also where no best checkpoint is kept"
 
 
 def test_what_is_of_one_run_is_refused_for_others(run, other, capsys):

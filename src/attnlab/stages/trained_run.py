@@ -191,14 +191,13 @@ def build_learner(run: Run, prepared: Prepared, total_steps: int = 0) -> Learner
 
 
 def load_learner(run: Run, prepared: Prepared, checkpoint: Path | None = None) -> Learner:
-    """The trained model: the best checkpoint, or the last where no figure was monitored."""
-    best = (
-        checkpoint or run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
-    )
+    """The trained model: of this checkpoint; else the best, or the last where none was monitored."""
+    best = run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
+    chosen = checkpoint or best
     learner = build_learner(run, prepared)
-    content = read_fitting(best, learner)
+    content = read_fitting(chosen, learner)
     if content["attnlab"].get("data_digest") not in ("", None, prepared.digest):
-        print(f"{best}: was trained on data that differ from {prepared.folder}", file=sys.stderr)
+        print(f"{chosen}: was trained on data that differ from {prepared.folder}", file=sys.stderr)
     learner.load_state_dict(content["state_dict"])
     merge(learner.model)
     learner.task.use_decoding()
