@@ -54,7 +54,13 @@ def test_every_section_shows_what_the_run_logs(folder: Path) -> None:
     shown = sections(logged(open_run(folder)))
     assert list(shown) == ["Answer", "Attention", "Trust", "Maps", "Training"]
     figures = json.loads((folder / "metrics.json").read_text())
-    assert bars(shown["Answer"]) == [[f"test/answer/{name}"] for name in figures["answer"]]
+    assert bars(shown["Answer"]) == [
+        [
+            f"test/answer/{name}",
+            *(f"answer_controls/{c}/{name}" for c in figures["answer_controls"]),
+        ]
+        for name in figures["answer"]
+    ]
     first, *_ = bars(shown["Attention"])
     name = next(iter(figures["attention"]))
     assert first == [

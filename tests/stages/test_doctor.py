@@ -85,7 +85,10 @@ def test_a_run_that_was_killed(run: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def damage(path: Path) -> None:
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 4
+    place = len(content) // 2
+    while content[place] == ord("Z"):  # fills the gaps of a checkpoint, and says nothing
+        place += 1
+    content[place] ^= 4
     path.write_bytes(content)
 
 

@@ -68,12 +68,13 @@ def test_answers_figures_and_controls_are_the_same(name: str) -> None:
     for at_once in (None, 1):
         model, batch, task = made(name, at_once)
         model.float().eval()
-        task.fit([Example("0", {"text": ["a", "b"]}, ["a", "b"])])
+        example = Example("0", {"text": ["a", "b"]}, ["a", "b"])
+        task.fit([example])
         with torch.no_grad():
             scores, answers = task.run(model, batch), task.answer(model, batch)
             metrics = task.metrics()
             task.update_metrics(metrics, batch, scores, answers)
-            for own, units in task.controls(batch, scores, []).values():
+            for own, units in task.controls(batch, scores, [example] * len(batch)).values():
                 task.update_metrics(metrics, batch, own, units)
         found.append((answers, [metric.compute() for metric in metrics]))
     assert torch.equal(found[0][0], found[1][0])
