@@ -191,7 +191,7 @@ def build_learner(run: Run, prepared: Prepared, total_steps: int = 0) -> Learner
 
 
 def load_learner(run: Run, prepared: Prepared, checkpoint: Path | None = None) -> Learner:
-    """The trained model: of this checkpoint; else the best, or the last where none was monitored."""
+    """The trained model: this checkpoint; else the best, or the last where none was monitored."""
     best = run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
     chosen = checkpoint or best
     learner = build_learner(run, prepared)
