@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import wave
@@ -190,6 +191,16 @@ def test_a_table_without_names_gets_some(tmp_path: Path) -> None:
     assert found.values["reader"] == {"header": ["column_1", "column_2", "column_3"]}
     assert found.values["inputs"] == {"text": "column_2"}
     assert found.words == ["task=regress"]
+
+
+def test_cells_may_go_over_many_lines(tmp_path: Path) -> None:
+    """What is looked at ends in the middle of a row."""
+    rows = [["text", "label"]]
+    rows += [["a fine film ,\n" * 30 + f"number {i}", ("bad", "good")[i % 2]] for i in range(9)]
+    with (tmp_path / "films.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    proposal = inspect(tmp_path / "films.csv")
+    assert (proposal.options["reader"], proposal.options["answer"]) == ("csv", "label")
 
 
 def test_a_log_of_choices(tmp_path: Path) -> None:
