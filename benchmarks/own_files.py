@@ -143,6 +143,12 @@ def sentences(folder: Path, split: str) -> Iterator[tuple[list[str], list[str], 
         yield row.values[WORDS], row.values[TAGS], row.values["intent"]
 
 
+def csv_rows(folder: Path, split: str) -> list[list[str]]:
+    """Texts and labels of a split that `as_csv` wrote."""
+    with (folder / f"{split}.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))[1:]
+
+
 def as_csv(
     name: str, splits: dict[str, list[list[str]]], columns: tuple[str, ...] = ("text", "label")
 ) -> Path:

@@ -9,12 +9,10 @@ Texts are files as a user has them (`benchmarks.own_files`), with the command pr
 
 from __future__ import annotations
 
-import csv
 import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from random import Random
 from statistics import mean
 from typing import Any
@@ -22,7 +20,7 @@ from typing import Any
 from attnlab.datasets.inspection import inspect
 from attnlab.metrics.figures import bootstrap
 from attnlab.stages.data import overrides
-from benchmarks.own_files import as_csv, label_files
+from benchmarks.own_files import as_csv, csv_rows, label_files
 from benchmarks.runs import Training, figures, judged, over
 from benchmarks.tables import Tables, Trained, seconds
 
@@ -127,7 +125,7 @@ def few(data: str, trained: Trained) -> Iterator[str]:
     yield f"| {FEW} labels | accuracy | beside labels alone | seconds |"
     yield "|---|---|---|---|"
     folder = dict(label_files(data))["sst2"]
-    share = (FEW + 0.5) / len(rows_of(folder, "train"))
+    share = (FEW + 0.5) / len(csv_rows(folder, "train"))
     alone: list[Training] = []
     for title, more in FEW_WAYS.items():
         words = (*command(data, "sst2"), f"dataset.labelled={share:.6f}", *more)
@@ -141,13 +139,13 @@ def few(data: str, trained: Trained) -> Iterator[str]:
 def wrong(data: str, trained: Trained) -> Iterator[str]:
     """A tenth of the labels wrong: how many `attnlab clean` finds, and what that is worth."""
     folder = dict(label_files(data))["sst2"]
-    rows = rows_of(folder, "train")
+    rows = csv_rows(folder, "train")
     chosen = set(Random(0).sample(range(len(rows)), round(WRONG * len(rows))))
     spoiled = [
         [text, other_label(label, rows, i)] if i in chosen else [text, label]
         for i, (text, label) in enumerate(rows)
     ]
-    others = {split: rows_of(folder, split) for split in ("val", "test")}
+    others = {split: csv_rows(folder, split) for split in ("val", "test")}
     place = as_csv("sst2_wrong", {"train": spoiled, **others})
     words = overrides(inspect(place.resolve()), "sst2_wrong")
     file = trained.folder("sst2_wrong-clean", 0) / "clean.jsonl"
@@ -184,12 +182,6 @@ def other_label(label: str, rows: list[list[str]], seed: int) -> str:
 def command(data: str, name: str) -> list[str]:
     """The command that is proposed for a set of labelled texts."""
     return overrides(inspect(dict(label_files(data))[name].resolve()), name)
-
-
-def rows_of(folder: Path, split: str) -> list[list[str]]:
-    """Texts and labels of a split."""
-    with (folder / f"{split}.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.reader(file))[1:]
 
 
 def attnlab(*words: str) -> None:

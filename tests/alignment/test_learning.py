@@ -26,7 +26,7 @@ def learned(count: int, **changes: object) -> tuple[Aligner, list[Round]]:
 def links(aligner: Aligner, sources: Sentences, targets: Sentences) -> list[Links]:
     maps = dict(aligner.maps(sources, targets))
     in_order = [maps[i] for i in range(len(sources))]
-    how, _ = aligner.reading(in_order)
+    how, _ = aligner.symmetrisation(in_order)
     return [each.links(how, aligner.settings.threshold) for each in in_order]
 
 

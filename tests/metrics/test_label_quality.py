@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from attnlab.metrics.label_quality import (
     auroc,
-    loneliness,
     map_limits,
+    outlier_scores,
     unusual_losses,
     wrong_labels,
 )
@@ -63,12 +63,12 @@ def test_ties_count_half_a_pair() -> None:
     assert np.isnan(auroc(scores, np.zeros(4, bool)))
 
 
-def test_the_lonely_are_far_from_their_nearest() -> None:
+def test_outliers_are_far_from_their_nearest() -> None:
     random = np.random.default_rng(0)
     middle = random.standard_normal((3, 8))
     near = np.concatenate([each + 0.05 * random.standard_normal((700, 8)) for each in middle])
     strangers = random.standard_normal((4, 8))
-    found = loneliness(np.concatenate([near, strangers]))
+    found = outlier_scores(np.concatenate([near, strangers]))
     assert np.median(found) == pytest.approx(1, abs=0.01)
     assert set(np.flatnonzero(unusual_losses(found))) == set(range(2100, 2104))
     unit = near / np.linalg.norm(near, axis=1, keepdims=True)
@@ -76,4 +76,4 @@ def test_the_lonely_are_far_from_their_nearest() -> None:
     assert found[5] / found[6] == pytest.approx(
         apart / np.sort(1 - unit[6] @ np.delete(unit, 6, 0).T)[:5].mean()
     )
-    assert loneliness(np.ones((1, 3))).tolist() == [1.0]
+    assert outlier_scores(np.ones((1, 3))).tolist() == [1.0]

@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from attnlab.alignment.config import Reading
+from attnlab.alignment.config import Symmetrisation
 from attnlab.cli import main
 from attnlab.config.compose import load
 from attnlab.datasets.readers.files import lines
@@ -55,7 +55,7 @@ def test_from_texts_to_figures(files: Path, capsys: pytest.CaptureFixture[str]) 
     right, found = read(files / "test.align"), read(files / "out" / "test.auto.align")
     assert error_rate(found, right) < 0.02
     made = figures(files)
-    chosen = min(made[how]["aer"]["mean"] for how in get_args(Reading))
+    chosen = min(made[how]["aer"]["mean"] for how in get_args(Symmetrisation))
     assert chosen == pytest.approx(error_rate(found, right))
     assert made["diagonal"]["aer"]["mean"] > 0.5 < made["uniform"]["aer"]["mean"]
     assert len(read(files / "out" / "text.forward.align")) == 300
@@ -93,7 +93,7 @@ def test_gold_of_the_text_itself_counting_from_one(files: Path) -> None:
 
 
 def test_wrong_lines_of_gold_are_counted(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the numbers that stand in the file; the others are evaluated."""
+    """By the line numbers of the file; the other lines are evaluated."""
     rows = (files / "test.align").read_text().splitlines()
     write(files / "bad", *rows[:2], "0-0 1:1", *rows[3:9], "0-0 99-7", *rows[10:])
     assert align(files, "test.en", "test.fr", "--gold", "bad") == 0

@@ -28,7 +28,7 @@ def seen(place: int, name: str, **values: object) -> HeldOut:
         "loss": 0.1, "prediction": "positive", "label": place % 2,
         "probabilities": [0.9, 0.1] if place % 2 == 0 else [0.1, 0.9], "map_loss": 0.1,
         "others": 4.0, "agreement": 0.9, "map": np.full((1, 40), 1 / 40, np.float32),
-        "loneliness": 0.8 + place % 5 / 10,
+        "outlier_score": 0.8 + place % 5 / 10,
     }  # fmt: skip
     return HeldOut(place, name, **(usual | values))  # type: ignore[arg-type]
 
@@ -64,7 +64,7 @@ def test_doubts_become_lines_that_training_reads_and_a_page(prepared, tmp_path: 
     held_out = [seen(i, example.id) for i, example in enumerate(examples)]
     held_out[3] = seen(3, examples[3].id, map_loss=3.0)
     held_out[4] = seen(4, examples[4].id, probabilities=[0.02, 0.98], loss=4.0)
-    held_out[6] = seen(6, examples[6].id, loneliness=9.0)
+    held_out[6] = seen(6, examples[6].id, outlier_score=9.0)
     doubts = examined(held_out, prepared)
     assert [doubt.outlier for doubt in doubts if doubt.outlier] == ["9.0 times as far as usual"]
     assert [doubt.seen.place for doubt in doubts if doubt.map] == [3]

@@ -85,7 +85,7 @@ def test_time_goes_to_what_teaches_most_a_second() -> None:
 def test_a_second_round_asks_for_what_the_first_one_lacks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Labels that training does not see are asked for, and not shown."""
+    """The file asks for labels that training withholds, and does not contain them."""
     words = ("experiment=reviews", *SHORT, *FEW, "dataset.test=4", "dataset.supervision=0")
     first = tmp_path / "first.jsonl"
     first.write_text(

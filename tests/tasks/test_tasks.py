@@ -51,18 +51,15 @@ def figures(task: Task, batch: Batch, scores: torch.Tensor, answers: torch.Tenso
     return {name: value for metric in metrics for name, value in metric.compute().items()}
 
 
+def generate(codec: Codec) -> Generate:
+    settings: dict = {"max_length": 5, "ctc": 0.0} | SHARED
+    unset = dict.fromkeys(("figures", "decoding", "eviction", "scores_at_once"))
+    return Generate(codec, **settings, **unset)
+
+
 def test_loss_is_the_mean_over_real_places() -> None:
     codec, batch = batched(texts([["x", "y"], ["y"]]))
-    task = Generate(
-        codec,
-        max_length=5,
-        figures=None,
-        decoding=None,
-        eviction=None,
-        ctc=0.0,
-        scores_at_once=None,
-        **SHARED,
-    )
+    task = generate(codec)
     scores = torch.randn(2, 3, 6)
     gold = batch.answer.values
     places = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]  # the end marks among them
@@ -73,29 +70,11 @@ def test_loss_is_the_mean_over_real_places() -> None:
 
 def test_generated_words_and_characters_have_their_own_figures() -> None:
     codec, batch = batched(texts([["x", "y"], ["y"]]))
-    characters = Generate(
-        codec,
-        max_length=5,
-        figures=None,
-        decoding=None,
-        eviction=None,
-        ctc=0.0,
-        scores_at_once=None,
-        **SHARED,
-    )
+    characters = generate(codec)
     found = figures(characters, batch, torch.zeros(1), batch.answer.values)
     assert found["exact_match"] == 1 and found["character_error"] == 0
     codec, batch = batched(texts([["good", "day", "to", "you"], ["bye", "now", "my", "dear"]]))
-    words = Generate(
-        codec,
-        max_length=5,
-        figures=None,
-        decoding=None,
-        eviction=None,
-        ctc=0.0,
-        scores_at_once=None,
-        **SHARED,
-    )
+    words = generate(codec)
     assert next(iter(figures(words, batch, torch.zeros(1), batch.answer.values))) == "bleu"
 
 

@@ -24,7 +24,7 @@ from attnlab.alignment.bitext import (
     Sentence,
     Vocabulary,
 )
-from attnlab.alignment.config import AlignerSettings, Reading
+from attnlab.alignment.config import AlignerSettings, Symmetrisation
 from attnlab.alignment.hmm import FARTHEST, SHARED, Emitted, Expected, Jumps, expect
 from attnlab.alignment.lexicon import Lexicon, Spellings, variational
 from attnlab.alignment.maps import Maps, expected_f1
@@ -124,7 +124,7 @@ class Aligner:
                 inside = i, slice(group.source_lengths[i]), slice(group.target_lengths[i])
                 yield int(row), Maps(forward[inside], backward[inside])
 
-    def reading(self, maps: Sequence[Maps]) -> tuple[Reading, str]:
+    def symmetrisation(self, maps: Sequence[Maps]) -> tuple[Symmetrisation, str]:
         """How both directions of these maps become one alignment, and why."""
         if self.settings.symmetrise != "auto":
             return self.settings.symmetrise, ""

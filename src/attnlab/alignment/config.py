@@ -13,8 +13,10 @@ from attnlab.config.section import Section, config_dir
 from attnlab.datasets.readers.config import SPLIT, Split
 from attnlab.errors import ConfigError, Mistake, suggest
 
-Reading = Literal["agreement", "mean", "intersection", "union", "grow-diag", "grow-diag-final-and"]
-Symmetrised = Literal["auto", Reading]
+Symmetrisation = Literal[
+    "agreement", "mean", "intersection", "union", "grow-diag", "grow-diag-final-and"
+]
+Symmetrised = Literal["auto", Symmetrisation]
 AFTER_LEARNING = ("longest", "threshold", "symmetrise")  # what counts only when links are read off
 HELP = "attnlab align --help"
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from attnlab.alignment.bitext import Reals, Sentence
-from attnlab.alignment.config import AlignerSettings, Reading
+from attnlab.alignment.config import AlignerSettings, Symmetrisation
 from attnlab.alignment.maps import Maps
 from attnlab.data.pretrained import PretrainedPieces, pretrained_pieces
 from attnlab.models.backbone import Source, encoder_of, load
@@ -64,7 +64,7 @@ class EncoderAligner:
                 if source is not None and target is not None:
                     yield row, self._maps((source @ target.T).numpy())
 
-    def reading(self, maps: Sequence[Maps]) -> tuple[Reading, str]:
+    def symmetrisation(self, maps: Sequence[Maps]) -> tuple[Symmetrisation, str]:
         """How both directions become one; cosines are no chances that could choose."""
         how = self.settings.symmetrise
         return ("agreement", ", of an encoder") if how == "auto" else (how, "")

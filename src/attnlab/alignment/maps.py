@@ -9,10 +9,10 @@ from typing import Protocol, get_args
 import numpy as np
 
 from attnlab.alignment.bitext import Reals, Sentence
-from attnlab.alignment.config import AlignerSettings, Reading
+from attnlab.alignment.config import AlignerSettings, Symmetrisation
 from attnlab.datasets.targets import HEURISTICS, Links
 
-MOST_COMPARED = 2_000  # sentence pairs by which a reading is chosen
+MOST_COMPARED = 2_000  # sentence pairs by which a symmetrisation is chosen
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Maps:
         """How likely each link is, both directions counting alike: sources x targets."""
         return (self.forward + self.backward) / 2
 
-    def links(self, how: Reading, threshold: float) -> Links:
+    def links(self, how: Symmetrisation, threshold: float) -> Links:
         """One alignment of both directions.
 
         `mean` links words whose two chances have a mean above the threshold, `agreement` a
@@ -62,13 +62,13 @@ class Aligns(Protocol):
         """Maps with the places of their pairs, in any order; none of a pair that has no links."""
         ...
 
-    def reading(self, maps: Sequence[Maps]) -> tuple[Reading, str]:
+    def symmetrisation(self, maps: Sequence[Maps]) -> tuple[Symmetrisation, str]:
         """How both directions of these maps become one alignment, and why."""
         ...
 
 
-def expected_f1(maps: Sequence[Maps], threshold: float) -> dict[Reading, float]:
-    """F1 that the links of each reading are expected to have, without gold.
+def expected_f1(maps: Sequence[Maps], threshold: float) -> dict[Symmetrisation, float]:
+    """F1 that the links of each symmetrisation are expected to have, without gold.
 
     A link is taken to be right as often as the mean of its two chances says.
     """
@@ -76,8 +76,8 @@ def expected_f1(maps: Sequence[Maps], threshold: float) -> dict[Reading, float]:
     compared = [each for each in maps[::step] if each.forward.size]
     chances = [each.mean() for each in compared]
     right = sum(float(each.sum()) for each in chances)
-    expected: dict[Reading, float] = {}
-    for how in get_args(Reading):
+    expected: dict[Symmetrisation, float] = {}
+    for how in get_args(Symmetrisation):
         found, hits = 0, 0.0
         for each, chance in zip(compared, chances, strict=True):
             links = each.links(how, threshold)

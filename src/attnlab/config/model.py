@@ -57,7 +57,7 @@ class Model(Variant, slot="model"):
 
     @property
     def meets_in_attention(self) -> bool:
-        """Whether positions of a text depend on one another through self-attention alone."""
+        """Whether self-attention is the only way from one position of a text to another."""
         return False
 
     name: str = Field(description="shown in run names and tables")

@@ -155,18 +155,13 @@ def text_recipe(data: Extent, monitor: str) -> dict[str, Any]:
     number of steps that averaging the weights requires.
     """
     size = 16 if data.examples < 1000 else 32 if data.examples < 20_000 else 64
-    an_epoch = data.steps(size)
-    until = until_it_stops_improving(an_epoch, 2500, monitor)
-    steps = until["trainer.max_epochs"] * an_epoch
-    return until | {
+    settings = {
         "dataset.tokenizer.letters": True,
         "model.embedding_std": 0.06,
         "model.dropout": 0.5,
         "model.unit_dropout": 0.1,
-        "trainer.batches.size": size,
-        "trainer.schedule.warmup_steps": min(100, steps // 10),
-        "trainer.callbacks.ema": {"kind": "ema", "decay": min(0.99, round(1 - 10 / steps, 3))},
     }
+    return averaged(data, monitor, size, settings, least_steps=2500, warm_up=100, decay=0.99)
 
 
 def long_text_recipe(data: Extent, monitor: str) -> dict[str, Any]:
@@ -176,19 +171,38 @@ def long_text_recipe(data: Extent, monitor: str) -> dict[str, Any]:
     epoch, and what decides stands in a few words of many. Half of the words are hidden in training,
     other ones each time; rare words are unknown.
     """
-    size = 16
-    an_epoch = data.steps(size)
-    until = until_it_stops_improving(an_epoch, 1500, monitor)
-    steps = until["trainer.max_epochs"] * an_epoch
-    return until | {
+    settings = {
         "dataset.tokenizer.at_least": 3,
         "model.encoder_layers": 0,
         "model.embedding_std": 0.06,
         "model.dropout": 0.5,
         "model.unit_dropout": 0.5,
+    }
+    return averaged(data, monitor, 16, settings, least_steps=1500, warm_up=20, decay=0.98)
+
+
+def averaged(
+    data: Extent,
+    monitor: str,
+    size: int,
+    settings: Mapping[str, Any],
+    *,
+    least_steps: int,
+    warm_up: int,
+    decay: float,
+) -> dict[str, Any]:
+    """Settings, trained until `monitor` stops improving; the weights are averaged over steps.
+
+    `warm_up` steps and the `decay` of the average are the most: fewer steps have less of both.
+    """
+    an_epoch = data.steps(size)
+    until = until_it_stops_improving(an_epoch, least_steps, monitor)
+    steps = until["trainer.max_epochs"] * an_epoch
+    return until | {
+        **settings,
         "trainer.batches.size": size,
-        "trainer.schedule.warmup_steps": min(20, steps // 10),
-        "trainer.callbacks.ema": {"kind": "ema", "decay": min(0.98, round(1 - 10 / steps, 3))},
+        "trainer.schedule.warmup_steps": min(warm_up, steps // 10),
+        "trainer.callbacks.ema": {"kind": "ema", "decay": min(decay, round(1 - 10 / steps, 3))},
     }
 
 

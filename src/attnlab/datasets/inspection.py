@@ -19,7 +19,7 @@ from attnlab.datasets.readers.rows import FileReader
 from attnlab.datasets.readers.tables import SEPARATED, CsvReader, JsonlReader, ParquetReader
 from attnlab.errors import UserError
 
-FIRST = 200  # lines by which a table is told
+FIRST_LINES = 200  # from which the format of a table is inferred
 SAMPLE = 1000  # rows that are looked at
 FEW = 200  # rows of which more than a tenth is held out
 MEDIA = {
@@ -106,7 +106,7 @@ def _reader(path: Path, proposal: Proposal) -> FileReader:
     if kind == ".parquet" and not packed:
         proposal.options["reader"] = "parquet"
         return ParquetReader(batch=SAMPLE)
-    first = list(islice(lines(path), FIRST))
+    first = list(islice(lines(path), FIRST_LINES))
     if kind in (".jsonl", ".ndjson") or (first and first[0].startswith("{")):
         proposal.options["reader"] = "jsonl"
         return JsonlReader()
@@ -135,7 +135,7 @@ def _reader(path: Path, proposal: Proposal) -> FileReader:
 def _cells(first: Sequence[str], delimiter: str) -> tuple[float, int]:
     """The share of lines with the commonest number of cells, and that number."""
     rows = list(csv.reader([each for each in first if each], delimiter=delimiter))
-    whole = rows[:-1] if len(first) == FIRST else rows  # a cell may go over many lines
+    whole = rows[:-1] if len(first) == FIRST_LINES else rows  # a cell may go over many lines
     counts = Counter(map(len, whole))
     cells, often = max(counts.items(), key=lambda each: each[1], default=(0, 0))
     return (often / max(sum(counts.values()), 1) if cells > 1 else 0.0), cells

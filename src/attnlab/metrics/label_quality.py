@@ -3,7 +3,7 @@
 `wrong_labels` is confident learning (Northcutt et al. 2021): an example is off the diagonal of the
 confident joint if a label other than its own is likelier than examples with that label usually are.
 `map_limits` says from what loss on a gold map the held-out map fits it as badly as it fits the gold
-map of another example. `loneliness` says how far examples are from all others.
+map of another example. `outlier_scores` say how far examples are from all others.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def unusual_losses(losses: Values) -> npt.NDArray[np.bool_]:
     return logs > high + 3 * max(high - low, 1e-8)
 
 
-def loneliness(vectors: Values) -> Values:
+def outlier_scores(vectors: Values) -> Values:
     """The mean cosine distance of each vector to its nearest ones, over the median of all.
 
     Args:

@@ -82,7 +82,8 @@ class Crops(SimCse, kind="crops", target=f"{ANSWERS}:Crops"):
 
 
 class MaskedSteps(SimCse, kind="masked_steps", target=f"{STATES}:MaskedSteps"):
-    """What stands at hidden steps is told from what stands at others (Baevski et al. 2020)."""
+    """Contrastive loss: the embedding at each masked step against those at others (Baevski et al.
+    2020)."""
 
     share: float = Field(gt=0, lt=1, description="of the steps, patches or units that are hidden")
     span: int = Field(gt=0, description="steps that are hidden together")

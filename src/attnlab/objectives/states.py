@@ -58,8 +58,10 @@ class StateDistillation(Term):
 
 
 class MaskedSteps(Term):
-    """Which of the hidden steps of a batch stands where, by the states there (Baevski et al. 2020,
-    "wav2vec 2.0").
+    """Contrastive loss at masked steps (Baevski et al. 2020, "wav2vec 2.0").
+
+    The state at a step has to be more like the embedding masked there than like those masked
+    elsewhere in the batch.
 
     A second pass has a learned vector at hidden steps of the attended input, whatever its form:
     steps of a sound, patches of a picture, units of a text. What an empty input is embedded as, its

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from attnlab.alignment.aligner import Aligner, load, save
 from attnlab.alignment.bitext import Sentence
-from attnlab.alignment.config import AlignerSettings, Reading
+from attnlab.alignment.config import AlignerSettings, Symmetrisation
 from attnlab.alignment.config import load as load_settings
 from attnlab.alignment.learning import learn
 from attnlab.alignment.maps import Aligns, Maps
@@ -106,9 +106,9 @@ def main(arguments: list[str]) -> None:
     if gold is not None:
         from attnlab.stages.align_scores import save_figures, scores, show
 
-        maps, chosen_reading = aligned[-1]
+        maps, how = aligned[-1]
         figures = scores(maps, gold, settings)
-        show(figures, chosen_reading)
+        show(figures, how)
         files = [file for text in texts for file in text.files]
         written.append(save_figures(figures, output, seconds, digest([*files, Path(options.gold)])))
     for path in (*(p for text in texts for p in output_paths(output, text, settings)), *written):
@@ -123,7 +123,7 @@ def learn_from(texts: Sequence[Text], settings: AlignerSettings) -> Aligner:
     return learn(sources, targets, settings, _say)
 
 
-def align(aligner: Aligns, text: Text, folder: Path) -> tuple[list[Maps], Reading]:
+def align(aligner: Aligns, text: Text, folder: Path) -> tuple[list[Maps], Symmetrisation]:
     """Write the links of a text, in both directions and as one; returns its maps, and how both
     directions became one."""
     _say(f"aligning {len(text.sources)} pairs of the {text.name}")
@@ -135,20 +135,17 @@ def align(aligner: Aligns, text: Text, folder: Path) -> tuple[list[Maps], Readin
         left_out.discard(row)
     if left_out:
         _say(_named(sorted(left_out), text, settings.longest))
-    reading, why = aligner.reading(maps)
-    _say(f"both directions as one: {reading}{why}")
+    how, why = aligner.symmetrisation(maps)
+    _say(f"both directions as one: {how}{why}")
     folder.mkdir(parents=True, exist_ok=True)
-    forward, backward, both = output_paths(folder, text, settings)[:3]
+    forward, backward, both, *words = output_paths(folder, text, settings)
     directed = [each.directed() for each in maps]
     _write(forward, (links for links, _ in directed))
     _write(backward, (links for _, links in directed))
-    _write(both, (each.links(reading, settings.threshold) for each in maps))
-    if settings.words.split != "spaces":  # the words that links count
-        for path, sentences in zip(
-            output_paths(folder, text, settings)[3:], (text.sources, text.targets), strict=True
-        ):
-            path.write_text("".join(f"{' '.join(each)}\n" for each in sentences), encoding="utf-8")
-    return maps, reading
+    _write(both, (each.links(how, settings.threshold) for each in maps))
+    for path, sentences in zip(words, (text.sources, text.targets), strict=False):
+        path.write_text("".join(f"{' '.join(each)}\n" for each in sentences), encoding="utf-8")
+    return maps, how
 
 
 def _named(rows: Sequence[int], text: Text, longest: int) -> str:

@@ -13,14 +13,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from attnlab.alignment.config import AlignerSettings, Reading
+from attnlab.alignment.config import AlignerSettings, Symmetrisation
 from attnlab.alignment.maps import Maps
 from attnlab.datasets.targets import GoldLinks, Links
 from attnlab.metrics.figures import Interval
 from attnlab.metrics.links import Above, AlignmentErrorRate
 from attnlab.stages.align_gold import Gold
 
-Figures = dict[str, dict[str, Interval]]  # reading or control -> figure -> value
+Figures = dict[str, dict[str, Interval]]  # symmetrisation or control -> figure -> value
 CONTROLS = ("diagonal", "uniform")
 
 
@@ -38,7 +38,7 @@ def scores(maps: Sequence[Maps], gold: Gold, settings: AlignerSettings) -> Figur
         "forward": (forward for forward, _ in directed),
         "backward": (backward for _, backward in directed),
     }
-    for how in get_args(Reading):
+    for how in get_args(Symmetrisation):
         read[how] = [each.links(how, settings.threshold) for each in maps]
     read["diagonal"] = (diagonal(*shape) for shape in shapes)
     read["uniform"] = (everything(*shape) for shape in shapes)

@@ -49,7 +49,7 @@ class Doubt:
     def line(self) -> dict[str, Any]:
         """As `dataset.annotations` reads it, with reasons and figures for people."""
         reasons = {name: getattr(self, name) for name in REASONS}
-        names = ("loss", "map_loss", "agreement", "loneliness")
+        names = ("loss", "map_loss", "agreement", "outlier_score")
         figures = {name: getattr(self.seen, name) for name in names}
         return {
             "id": self.seen.id,
@@ -68,10 +68,10 @@ def examined(held_out: Sequence[HeldOut], prepared: Prepared) -> list[Doubt]:
     splits = {split: prepared.examples(split) for split in ("train", "val", "test")}
     known = {twin.id: twin for twin in twins(splits)}
     near = {twin.id: twin for twin in near_twins(splits)}
-    far = unusual_losses(np.array([each.loneliness for each in held_out]))
+    far = unusual_losses(np.array([each.outlier_score for each in held_out]))
     doubts = []
-    for each, lonely in zip(held_out, far, strict=True):
-        outlier = f"{each.loneliness:.1f} times as far as usual" if lonely else None
+    for each, unusual in zip(held_out, far, strict=True):
+        outlier = f"{each.outlier_score:.1f} times as far as usual" if unusual else None
         doubt = Doubt(each, labels.get(each.id), outlier=outlier)
         if threshold is not None and each.map_loss > threshold:
             doubt = replace(doubt, map=f"loss {each.map_loss:.2f}, above {threshold:.2f}")
@@ -135,7 +135,7 @@ def sections(doubts: Sequence[Doubt], prepared: Prepared) -> Iterator[Section]:
         rows = [_row(d, name, prepared) for d in doubts if getattr(d, name)]
         note = f"{len(rows)} training examples whose inputs are those of {like}."
         yield Section(title, note, ("example", "input", "answer", "same as"), rows[:MOST_ROWS])
-    far = sorted((d for d in doubts if d.outlier), key=lambda doubt: -doubt.seen.loneliness)
+    far = sorted((d for d in doubts if d.outlier), key=lambda doubt: -doubt.seen.outlier_score)
     note = f"{len(far)} training examples, by the states of held-out models; training keeps them."
     rows = [_row(doubt, "outlier", prepared) for doubt in far[:MOST_ROWS]]
     yield Section("Far from all others", note, ("example", "input", "answer", "how far"), rows)

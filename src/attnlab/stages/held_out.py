@@ -16,7 +16,7 @@ from attnlab.data.prepared import Prepared
 from attnlab.data.supervision import Chosen, permuted
 from attnlab.data.target_batch import TargetBatch
 from attnlab.explain.acquisition import states
-from attnlab.metrics.label_quality import loneliness
+from attnlab.metrics.label_quality import outlier_scores
 from attnlab.training.learner import Learner
 
 
@@ -34,7 +34,7 @@ class HeldOut:
     others: float  # the same of the gold map of another example
     agreement: float  # of the model's map with its gold map, from 0 to 1
     map: Map  # of the model: rows x keys
-    loneliness: float  # how far its states are from those of others; 1 is usual
+    outlier_score: float  # distance of its states to the nearest others; 1 is usual
 
 
 def folds(count: int, parts: int, seed: int) -> list[list[int]]:
@@ -85,11 +85,13 @@ def inspect(
                     float(others[i]),
                     float(agreed[i]),
                     maps[i].float().cpu().numpy(),
-                    loneliness=1.0,
+                    outlier_score=1.0,
                 )
             )
-    far = loneliness(torch.cat(vectors).numpy()) if vectors else []
-    return [replace(one, loneliness=float(value)) for one, value in zip(found, far, strict=True)]
+    apart = outlier_scores(torch.cat(vectors).numpy()) if vectors else []
+    return [
+        replace(one, outlier_score=float(value)) for one, value in zip(found, apart, strict=True)
+    ]
 
 
 def agreement(weights: Tensor, gold: TargetBatch) -> Tensor:

@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> None:
     output = options.output or trained.folder / FILE
     following = f"python train.py ... dataset.annotations={output}"
     if not output.exists():
-        _write(trained, pool, options.by, options.minutes or options.count, costs, output)
+        _write(trained, pool, options, costs, output)
         print(f"{output}\nfill in `answer` and `map`, then: {following}")
     elif not options.page:
         raise UserError(
@@ -105,29 +105,29 @@ class Costs(NamedTuple):
 def _write(
     trained: TrainedRun,
     pool: Sequence[Example],
-    way: str,
-    most: float,
+    options: argparse.Namespace,
     costs: Costs,
     output: Path,
 ) -> None:
-    """The chosen examples as lines to be filled in: so many, or for so many minutes (a float)."""
+    """The chosen examples as lines to be filled in: `--count`, or as many as `--minutes` allow."""
     if not pool:
         raise UserError(
             "--input: no example could be read, or training lacks no gold map; "
             "try: --input FILE with texts to choose from"
         )
-    if isinstance(most, float):
-        ranked, values = choose(trained, pool, way, len(pool))
-        chosen = affordable(ranked, values, [costs.of(each) for each in pool], 60 * most)
+    way, minutes = options.by, options.minutes
+    if minutes is None:
+        chosen, values = choose(trained, pool, way, options.count)
     else:
-        chosen, values = choose(trained, pool, way, most)
+        ranked, values = choose(trained, pool, way, len(pool))
+        chosen = affordable(ranked, values, [costs.of(each) for each in pool], 60 * minutes)
     lines = [json.dumps(line, ensure_ascii=False) for line in _lines(trained, pool, chosen, values)]
     try:
         write_whole(output, "".join(f"{line}\n" for line in lines))
     except OSError as error:
         raise UserError(f"--output: cannot write {output} ({error.strerror})") from None
-    minutes = sum(costs.of(pool[place]) for place in chosen) / 60
-    print(f"{len(chosen)} of {len(pool)} examples, by {way}; about {minutes:.0f} minutes")
+    needed = sum(costs.of(pool[place]) for place in chosen) / 60
+    print(f"{len(chosen)} of {len(pool)} examples, by {way}; about {needed:.0f} minutes")
 
 
 def affordable(
