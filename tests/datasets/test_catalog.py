@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from attnlab.config import compose
 from attnlab.config.dataset import Download, Origin
@@ -36,6 +37,16 @@ def table() -> str:
 def test_the_docs_show_the_datasets_as_they_are() -> None:
     text = DOCS.read_text(encoding="utf-8")
     assert table() in text, "python -m tests.datasets.test_catalog"
+
+
+def test_what_every_dataset_has_stands_in_one_file() -> None:
+    folder = compose.config_dir() / "dataset"
+    shared = yaml.safe_load((folder / "base.yaml").read_text(encoding="utf-8"))
+    assert {"supervision", "annotations"} <= shared.keys()
+    for path in folder.glob("*.yaml"):
+        own = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert path.stem == "base" or not shared.items() & own.items(), path
+    assert not {"base", "files"} & set(names()), "they are no datasets as they stand"
 
 
 def test_what_needs_no_network_comes_first() -> None:

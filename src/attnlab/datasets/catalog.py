@@ -17,7 +17,8 @@ from attnlab.config.dataset import Dataset, Origin
 from attnlab.config.section import config_dir
 from attnlab.errors import UserError, suggest
 
-OWN_FILES = ("files", "pictures", "sounds", "interactions", "text")  # to be filled in by a user
+# Of `base` are those of every dataset; a user fills in the others.
+INCOMPLETE = ("base", "files", "pictures", "sounds", "interactions", "text")
 HUB = "_hub"  # how the name of a variant on the hub ends
 
 
@@ -70,7 +71,7 @@ class Entry:
 def names() -> list[str]:
     """The datasets that are complete as they stand."""
     found = sorted(path.stem for path in (config_dir() / "dataset").glob("*.yaml"))
-    return [name for name in found if name not in OWN_FILES]
+    return [name for name in found if name not in INCOMPLETE]
 
 
 def entries() -> Iterator[Entry]:

@@ -26,7 +26,7 @@ from rich.text import Text
 
 from attnlab.config.compose import quoted
 from attnlab.config.dataset import Origin
-from attnlab.datasets.catalog import OWN_FILES, Entry, entries, entry, names
+from attnlab.datasets.catalog import INCOMPLETE, Entry, entries, entry, names
 from attnlab.datasets.download import Record, get
 from attnlab.datasets.inspection import Proposal, inspect
 from attnlab.errors import RunError, UserError
@@ -131,7 +131,7 @@ def propose(path: Path) -> None:
     proposal = inspect(path)
     called = (path.parent if _of_folder(path) else path).resolve().name.partition(".")[0]
     name = re.sub(r"[^\w+-]+", "_", called) or "mine"
-    if name in [*names(), *OWN_FILES]:  # which would be read in its place
+    if name in [*names(), *INCOMPLETE]:  # which would be read in its place
         name = f"my_{name}"
     print(*(f"# {note}" for note in proposal.notes), sep="\n")
     print(f"\n# my_conf/dataset/{name}.yaml\n{as_yaml(proposal, name)}")
