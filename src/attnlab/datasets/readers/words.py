@@ -28,8 +28,11 @@ UNSPACED = (
 )
 WORD: dict[Split, re.Pattern[str]] = {
     "spaces": re.compile(r"\S+"),
-    # An English contraction (won't, it's) is one word; French elisions (l'homme) are two.
-    "punctuation": re.compile(r"\w+(?:['\u2019](?:t|s|m|d|re|ll|ve)\b)?|[^\w\s]", re.IGNORECASE),
+    # An English contraction (won't) is one word, an elision (l'homme, dell'arte) two: l' homme.
+    "punctuation": re.compile(
+        r"aujourd['\u2019]hui|\w+(?:['\u2019](?:t|s|m|d|re|ll|ve)\b)*(?:['\u2019](?=\w))?|[^\w\s]",
+        re.IGNORECASE,
+    ),
     "characters": re.compile(r"\S"),
     "unspaced": re.compile(f"[{UNSPACED}]|[^\\s{UNSPACED}]+"),
 }
