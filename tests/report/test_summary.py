@@ -32,6 +32,9 @@ def test_each_figure_stands_beside_its_controls() -> None:
     assert rows[0] == ["mass_on_gold", "model", 0.7, 0.65, 0.75]
     assert ["mass_on_gold", "uniform", 0.1, None, None] in rows
     assert len(rows) == 2 * (1 + 5)
+    without = FIGURES | {"controls": {"uniform": {"mass_on_gold": 0.1}}}
+    rows = [row.cells()[:2] for row in plausibility(without)]
+    assert ["pointing_accuracy", "uniform"] not in rows, "a control that lacks a figure has no row"
 
 
 def test_the_picture_has_a_line_for_each_figure_and_a_mark_for_each_map() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from attnlab.cli import main
+from attnlab.report.summary import read_figures
 from attnlab.report.wandb_workspace import Logged, workspace
 from attnlab.stages.dashboard import logged
 from attnlab.stages.run import open_run
@@ -50,6 +51,21 @@ def test_classes_have_their_confusion_matrix_and_table() -> None:
     assert len(sections(Logged(answer=["accuracy"]))["Answer"]) == 1
 
 
+def test_a_figure_stands_beside_the_controls_that_have_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = read_figures(folder)
+    figures["answer_controls"] = {"majority": {"accuracy": 0.5}, "linear": {"f1": 0.7}}
+    figures |= {"answer": {"accuracy": 0.9, "f1": 0.8}, "attention": {"iou": None}}
+    monkeypatch.setattr("attnlab.report.summary.read_figures", lambda _: figures)
+    shown = sections(logged(open_run(folder)))
+    assert bars(shown["Answer"]) == [
+        ["test/answer/accuracy", "answer_controls/majority/accuracy"],
+        ["test/answer/f1", "answer_controls/linear/f1"],
+    ]
+    assert bars(shown["Attention"]) == [], "what has no value is not logged"
+
+
 def test_every_section_shows_what_the_run_logs(folder: Path) -> None:
     shown = sections(logged(open_run(folder)))
     assert list(shown) == ["Answer", "Attention", "Trust", "Maps", "Training"]
@@ -57,7 +73,11 @@ def test_every_section_shows_what_the_run_logs(folder: Path) -> None:
     assert bars(shown["Answer"]) == [
         [
             f"test/answer/{name}",
-            *(f"answer_controls/{c}/{name}" for c in figures["answer_controls"]),
+            *(
+                f"answer_controls/{c}/{name}"
+                for c, has in figures["answer_controls"].items()
+                if name in has
+            ),
         ]
         for name in figures["answer"]
     ]

@@ -121,7 +121,8 @@ def _beside_controls(name: str, figures: Mapping[str, Any]) -> Iterator[Row]:
     low, high = figures["intervals"].get(name) or (None, None)
     yield Row(name, OWN, figures["attention"][name], low, high)
     for control, values in figures["controls"].items():
-        yield Row(name, control, values.get(name))
+        if values.get(name) is not None:
+            yield Row(name, control, values[name])
 
 
 def trust(figures: Mapping[str, Any]) -> list[Row]:

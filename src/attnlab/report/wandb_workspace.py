@@ -20,8 +20,8 @@ class Logged:
     answer: list[str] = field(default_factory=list)  # figures of the test split
     attention: list[str] = field(default_factory=list)
     trust: list[str] = field(default_factory=list)
-    controls: list[str] = field(default_factory=list)  # names of control maps
-    answer_controls: list[str] = field(default_factory=list)  # names of control answers
+    controls: list[str] = field(default_factory=list)  # of control maps: uniform/mass_on_gold
+    answer_controls: list[str] = field(default_factory=list)  # of control answers: linear/accuracy
     curves: list[str] = field(default_factory=list)  # train/loss, val/loss, ...
     maps: list[str] = field(default_factory=list)  # names of pictures
     explained: bool = False  # whether `attnlab explain` was run
@@ -58,25 +58,15 @@ def workspace(entity: str, project: str, logged: Logged) -> ws.Workspace:
 
 def _answer(logged: Logged) -> list[wr.BarPlot | wr.MediaBrowser | wr.WeavePanelSummaryTable]:
     """Each figure beside its controls; of classes also the confusion matrix and their table."""
-    known = logged.answer_controls
-    bars = [
-        _bars(name, [f"test/answer/{name}", *(f"answer_controls/{who}/{name}" for who in known)])
-        for name in logged.answer
-    ]
+    bars = _beside("answer", logged.answer, "answer_controls", logged.answer_controls)
     if not logged.classes:
-        return [*bars]
+        return bars
     return [*bars, _pictures("confusion", ["panels/confusion"]), _table("classes")]
 
 
 def _attention(logged: Logged) -> list[wr.BarPlot | wr.MediaBrowser | wr.WeavePanelSummaryTable]:
     """Each figure beside its controls; with intervals as a picture and as a table."""
-    beside = [
-        _bars(
-            name,
-            [f"test/attention/{name}", *(f"controls/{who}/{name}" for who in logged.controls)],
-        )
-        for name in logged.attention
-    ]
+    beside = _beside("attention", logged.attention, "controls", logged.controls)
     return [*beside, _pictures("with intervals", ["panels/plausibility"]), _table("plausibility")]
 
 
@@ -109,6 +99,20 @@ def _training(logged: Logged) -> list[wr.LinePlot]:
 
 def _is(key: str, name: str) -> bool:
     return key.partition("/")[2] == name
+
+
+def _beside(group: str, names: Iterable[str], controls: str, known: Iterable[str]) -> list[Any]:
+    """Each figure of the test split beside the controls that have it."""
+    return [
+        _bars(
+            name,
+            [
+                f"test/{group}/{name}",
+                *(f"{controls}/{each}" for each in known if each.partition("/")[2] == name),
+            ],
+        )
+        for name in names
+    ]
 
 
 def _bars(title: str, keys: Sequence[str]) -> wr.BarPlot:

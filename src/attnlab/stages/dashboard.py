@@ -12,14 +12,15 @@ from __future__ import annotations
 import argparse
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnlab.config.trainer import Logging
 from attnlab.errors import UserError, suggest
 from attnlab.stages import trusted_plugins
-from attnlab.stages.run import LATEST, Run, open_run
+from attnlab.stages.run import Run, open_run
+from attnlab.stages.run_folders import LATEST
 from attnlab.text_files import DamagedFileError, read_table, read_yaml
 
 if TYPE_CHECKING:
@@ -80,15 +81,26 @@ def logged(run: Run) -> Logged:
     from attnlab.report.wandb_workspace import Logged
 
     figures = read_figures(run.folder)
-    named = ("answer", "attention", "trust", "controls", "answer_controls")
-    groups = {group: list(figures[group]) for group in named}
+    own = {group: _defined(figures[group]) for group in ("answer", "attention", "trust")}
+    controls = {
+        group: [
+            f"{who}/{name}" for who, known in figures[group].items() for name in _defined(known)
+        ]
+        for group in ("controls", "answer_controls")
+    }
     return Logged(
-        **groups,
+        **own,
+        **controls,
         curves=[key for file in (run.folder / "history").glob("*.csv") for key in _curves(file)],
         maps=sorted(picture.stem for picture in (run.folder / "maps").glob("*.png")),
         explained=(run.folder / FINDINGS).is_file(),
         classes=(run.folder / CLASSES).is_file(),
     )
+
+
+def _defined(figures: Mapping[str, float | None]) -> list[str]:
+    """The names of those that have a value: others are not logged."""
+    return [name for name, value in figures.items() if value is not None]
 
 
 def _curves(file: Path) -> list[str]:
