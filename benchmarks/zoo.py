@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.report.summary import read_figures
-from attnlab.stages.run import ZOO, open_run
+from attnlab.stages.run import open_run
+from attnlab.stages.run_folders import ZOO
 from attnlab.stages.zoo import MIB, pack, size_of
 from attnlab.training.checkpoint import read_checkpoint
 from benchmarks.results import Origin, record

@@ -10,7 +10,7 @@ import pytest
 from attnlab.cli import main
 from attnlab.errors import UserError
 from attnlab.stages import run_lock
-from attnlab.stages.run import find_runs, run_folder
+from attnlab.stages.run_folders import find_runs, run_folder
 
 
 def made(folder: Path, started: float, state: str = "finished", **figures: float) -> Path:
@@ -46,6 +46,19 @@ def test_runs_are_found_wherever_they_lie_the_latest_first(three: list[Path]) ->
 def test_latest_is_the_run_that_was_started_last(three: list[Path]) -> None:
     assert run_folder("latest") == three[0]
     assert run_folder(three[1]) == three[1]
+
+
+def test_latest_passes_over_runs_in_which_nothing_was_trained(
+    three: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in three[1:]:
+        (folder / "checkpoints").mkdir()
+        (folder / "checkpoints" / "last.ckpt").write_text("")
+    assert run_folder("latest") == three[1]
+    line = f"latest: {three[1]}; nothing was trained in {three[0]} (died)\n"
+    assert capsys.readouterr().err == line
+    assert run_folder("latest", trained=False) == three[0], "what goes on, and what is examined"
+    assert capsys.readouterr().err == ""
 
 
 def test_without_runs_there_is_no_latest(

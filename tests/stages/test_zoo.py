@@ -16,7 +16,7 @@ import attnlab
 from attnlab.cli import main
 from attnlab.config.compose import load
 from attnlab.errors import UserError
-from attnlab.stages.run import ZOO, existing_run, zoo_models
+from attnlab.stages.run_folders import ZOO, existing_run, zoo_models
 from attnlab.stages.zoo import MIB, size_of
 from benchmarks.zoo import MODELS
 from tests.commands import small

@@ -23,7 +23,8 @@ from attnlab.config.section import is_name
 from attnlab.errors import UserError
 from attnlab.stages import run_lock
 from attnlab.stages.machine_checks import Finding, environment, note, ok, wrong
-from attnlab.stages.run import existing_run, open_run, read_config
+from attnlab.stages.run import open_run, read_config
+from attnlab.stages.run_folders import existing_run
 from attnlab.stages.run_start import resume_command
 from attnlab.stages.run_status import read_status, state_now
 
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("run", nargs="?", help="folder of a run, or latest")
     options = parser.parse_args(arguments)
-    folder = existing_run(options.run) if options.run else None
+    folder = existing_run(options.run, trained=False) if options.run else None
     findings = [*environment(), *(of_run(folder) if folder else ())]
     console = Console(markup=False, emoji=False, highlight=False)
     widest = max(len(each.about) for each in findings)

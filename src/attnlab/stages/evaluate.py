@@ -21,7 +21,8 @@ from attnlab.config.evaluation import Combine
 from attnlab.config.section import is_name
 from attnlab.errors import UserError
 from attnlab.stages import trusted_plugins
-from attnlab.stages.run import LATEST, Run, open_run, run_folder, with_changes
+from attnlab.stages.run import Run, open_run, with_changes
+from attnlab.stages.run_folders import LATEST, run_folder
 from attnlab.text_files import write_whole
 
 COMMAND = "evaluate a run on its test split"

@@ -36,7 +36,8 @@ from attnlab.datasets.readers.files import archive_of
 from attnlab.errors import UserError, suggest
 from attnlab.stages import trusted_plugins
 from attnlab.stages.evaluate import add_combine, add_members, leading_runs
-from attnlab.stages.run import ZOO, Run, open_run
+from attnlab.stages.run import Run, open_run
+from attnlab.stages.run_folders import ZOO
 
 COMMAND = "answer, with scores and maps, as JSONL"
 

@@ -46,7 +46,7 @@ def load(run: str | Path = "latest", *, trust: bool = False) -> TrainedRun:
     Data and model are read when they are first used.
 
     Args:
-        run: the folder of the run, or "latest" for the one below runs/ that was started last.
+        run: the folder of the run, or "latest" for the last below runs/ that is trained.
         trust: import the plugins that the run's config names, whoever wrote them; without it only
             those that you have trained with on this machine.
 

@@ -37,21 +37,13 @@ from attnlab.config.dataset import Dataset
 from attnlab.config.migrations import completed, migrated
 from attnlab.config.mistakes import MISSING
 from attnlab.config.schema import Config
-from attnlab.errors import (
-    ConfigError,
-    InterruptedRunError,
-    Mistake,
-    RunError,
-    UserError,
-    suggest,
-)
+from attnlab.errors import ConfigError, InterruptedRunError, Mistake, RunError, UserError
 from attnlab.stages import run_lock, trusted_plugins
+from attnlab.stages.run_folders import ZOO, existing_run, is_of_zoo
 from attnlab.stages.run_status import read_status, write_end, write_status
 from attnlab.text_files import damage_reported, read_yaml, write_whole
 from attnlab.training.distributed import is_first_process
 
-LATEST = "latest"  # in the place of a run's folder
-ZOO = config_dir().parent / "zoo"  # trained models that come with the package, as packed runs
 NOT_PART_OF_THE_RESULT = ("resume", "paths", "logger", "explain", "name", "hparams", "stages")
 
 
@@ -126,54 +118,6 @@ class Run:
                 f"{self.folder}: deleted, or another run is in it, while this run was going on; "
                 "what it wrote is lost"
             )
-
-
-def find_runs(root: Path = Path("runs")) -> list[Path]:
-    """The folders of all runs below a folder, the latest first."""
-    # The folders of W&B and of other evaluations have a config as well, but no status.
-    folders = [path.parent for path in root.rglob("status.json")]
-    folders = [folder for folder in folders if (folder / "config.yaml").is_file()]
-
-    def started(folder: Path) -> float:
-        return read_status(folder).get("started") or (folder / "config.yaml").stat().st_mtime
-
-    return sorted(folders, key=started, reverse=True)
-
-
-def run_folder(name: str | Path) -> Path:
-    """The folder of a run: a path, `latest` for the run that was started last, or `zoo/NAME`."""
-    path = Path(name)
-    if path.parts[:1] == (ZOO.name,) and len(path.parts) == 2 and not path.exists():
-        return ZOO / path.name
-    if str(name) != LATEST:
-        return path
-    folders = find_runs()
-    if not folders:
-        raise UserError("latest: no runs below runs/; try: python train.py")
-    return folders[0]
-
-
-def zoo_models() -> list[Path]:
-    """The folders of the models that come with the package."""
-    return sorted(path.parent for path in ZOO.glob("*/config.yaml"))
-
-
-def is_of_zoo(folder: Path) -> bool:
-    """Whether a run's folder is one of the package's own."""
-    return folder.resolve().parent == ZOO.resolve()
-
-
-def existing_run(name: str | Path) -> Path:
-    """The same; raises a `UserError` where there is no run, with one that is spelt like it."""
-    folder = run_folder(name)
-    if not (folder / "config.yaml").is_file():
-        if folder.parent == ZOO:
-            models = [f"{ZOO.name}/{path.name}" for path in zoo_models()]
-            raise UserError(f"{name}: no such model; {suggest(str(name), models)}")
-        near = [str(p.parent) for p in Path("runs").glob("*/*/config.yaml")]
-        hint = suggest(str(folder), near) or "try: attnlab runs --below FOLDER"
-        raise UserError(f"{folder}: not a run's folder; {hint}")
-    return folder
 
 
 def open_run(folder: str | Path, trust: bool = False) -> Run:

@@ -17,15 +17,8 @@ from attnlab.config.migrations import migrated, migrated_overrides
 from attnlab.config.schema import Config
 from attnlab.errors import UserError
 from attnlab.stages import run_lock, trusted_plugins
-from attnlab.stages.run import (
-    NOT_PART_OF_THE_RESULT,
-    Run,
-    fingerprint,
-    flat,
-    open_run,
-    read_config,
-    run_folder,
-)
+from attnlab.stages.run import NOT_PART_OF_THE_RESULT, Run, fingerprint, flat, open_run, read_config
+from attnlab.stages.run_folders import run_folder
 from attnlab.stages.run_status import read_status
 from attnlab.text_files import DamagedFileError, write_whole
 from attnlab.training.distributed import is_first_process
@@ -72,7 +65,7 @@ def resume_command(overrides: Sequence[str], run: str | Path = "auto") -> str:
 def _choose_folder(config: Config, plain: dict[str, Any]) -> Path:
     named = Path(config.paths.run) if config.paths.run else None
     if config.resume not in ("never", "auto"):
-        named = run_folder(config.resume)
+        named = run_folder(config.resume, trained=False)
         return named if _cleared(named) else _same_config(named, plain)
     if named and (named / "status.json").is_file():
         if _cleared(named):
@@ -106,7 +99,7 @@ def _followed_folder(config: Config, plain: dict[str, Any]) -> Path:
     """Where the first process is, without a look at anything that it writes meanwhile."""
     named = os.environ.get(FOLDER_VARIABLE) or config.paths.run
     if config.resume not in ("never", "auto"):
-        named = run_folder(config.resume)
+        named = run_folder(config.resume, trained=False)
     return Path(named) if named else _choose_folder(config, plain)
 
 

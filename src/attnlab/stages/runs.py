@@ -21,7 +21,7 @@ from rich.text import Text
 
 from attnlab.errors import UserError
 from attnlab.report.summary import read_figures
-from attnlab.stages.run import find_runs
+from attnlab.stages.run_folders import find_runs
 from attnlab.stages.run_status import read_status, state_now
 from attnlab.stages.sweep_table import STYLES, headlines, print_whole
 from attnlab.text_files import DamagedFileError

@@ -6,7 +6,7 @@ import argparse
 import shlex
 
 from attnlab.errors import UserError
-from attnlab.stages.run import run_folder
+from attnlab.stages.run_folders import run_folder
 
 COMMAND = "say how to upload a run to W&B"
 

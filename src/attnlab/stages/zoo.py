@@ -28,7 +28,8 @@ from attnlab.errors import UserError
 from attnlab.report.summary import checksum, read_figures
 from attnlab.stages import trusted_plugins
 from attnlab.stages.prepare import PACKED
-from attnlab.stages.run import Run, open_run, read_config, zoo_models
+from attnlab.stages.run import Run, open_run, read_config
+from attnlab.stages.run_folders import zoo_models
 from attnlab.stages.run_status import write_status
 from attnlab.stages.sweep_table import print_whole
 from attnlab.text_files import write_whole
