@@ -3,11 +3,11 @@
     python -m benchmarks.alignment                       # on ../shared/data/hansards_align
     python -m benchmarks.alignment --data FOLDER
 
-English and French, 120,000 pairs to learn from; 447 pairs with sure and possible links are judged
-(Och and Ney 2003; Mihalcea and Pedersen 2003). The texts of the 37 development and the 447 test
-pairs are learned from as well, their links are not: that is how peers are run, too. The
-development links choose a threshold for the last row, and nothing else. It takes two
-minutes on one core.
+English and French, 120,000 pairs to learn from; 447 pairs with sure and possible links are for
+evaluation (Och and Ney 2003; Mihalcea and Pedersen 2003). The texts of the 37 development and the
+447 test pairs are learned from as well, their links are not: that is how peers are run, too. The
+development links choose a threshold for the last row, and nothing else. It takes two minutes on
+one core.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from attnlab.stages.align import Text, learn_from
 from attnlab.stages.align_gold import read_gold
 from attnlab.stages.align_scores import CONTROLS, Figures, error_rate, scores
 from benchmarks.results import now, record
+from benchmarks.runs import verdict
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "hansards_align"
 TARGET, WITHIN = 0.0486, 0.003  # AER of the default links; above that of the best ones
@@ -42,16 +43,16 @@ WITHOUT = {
 FEWER = (20_000, 1_000)
 THRESHOLDS = np.arange(0.3, 0.75, 0.05).round(2).tolist()
 
-Judged = tuple[Text, list[GoldLinks]]
+WithGold = tuple[Text, list[GoldLinks]]
 
 
 def main() -> None:
-    """Learn, judge, write the section."""
+    """Learn, evaluate, write the section."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, metavar="FOLDER")
     folder = parser.parse_args().data
     train = read(folder, "train", ".gz")
-    dev, test = judged(folder, "dev"), judged(folder, "test")
+    dev, test = with_gold(folder, "dev"), with_gold(folder, "test")
     texts = [train, dev[0], test[0]]
 
     settings = load([])
@@ -70,21 +71,21 @@ def main() -> None:
     for name, override in WITHOUT.items():
         found = relearned(texts, test, load([override]))
         lines.append(row(f"{default}, {name}", found[default]))
-    verdicts = [verdict("120,000 pairs", default, figures, TARGET)]
+    verdicts = [of_default("120,000 pairs", default, figures, TARGET)]
     for count in FEWER:
         fewer = Text("text", train.files, train.sources[:count], train.targets[:count])
         learned = learn_from([fewer, *texts[1:]], settings)
         few = maps_of(learned, test[0])
         found, (own, _) = scores(few, test[1], settings), learned.symmetrisation(few)
         lines.append(row(f"{own}, {count:,} pairs", found[own]))
-        verdicts.append(verdict(f"{count:,} pairs", own, found))
+        verdicts.append(of_default(f"{count:,} pairs", own, found))
     files = [file for text in texts for file in text.files]
     record(
         "alignment",
         "Word alignment",
         "python -m benchmarks.alignment",
         [
-            f"Hansards, {len(train.sources)} pairs, {len(test[0].sources)} judged. "
+            f"Hansards, {len(train.sources)} pairs, {len(test[0].sources)} evaluated. "
             f"Learned in {seconds:.0f} s on one core, both directions.",
             "",
             *lines,
@@ -105,7 +106,7 @@ def read(folder: Path, name: str, end: str = "") -> Text:
     return Text.read(name, files[0], files[1])
 
 
-def judged(folder: Path, name: str) -> Judged:
+def with_gold(folder: Path, name: str) -> WithGold:
     """A text with gold."""
     text = read(folder, name)
     gold = read_gold(folder / f"{name}.align", 0, text.lengths(), print)
@@ -127,7 +128,7 @@ def agreement(
 
 
 def tune(
-    aligner: Aligner, dev: Judged, maps: Sequence[Maps], gold: Sequence[GoldLinks]
+    aligner: Aligner, dev: WithGold, maps: Sequence[Maps], gold: Sequence[GoldLinks]
 ) -> tuple[float, dict[str, Interval]]:
     """The threshold with the least error on dev, and the figures that it gives."""
     tried = maps_of(aligner, dev[0])
@@ -135,26 +136,20 @@ def tune(
     return best, agreement(maps, gold, best)
 
 
-def relearned(texts: Sequence[Text], test: Judged, settings: AlignerSettings) -> Figures:
+def relearned(texts: Sequence[Text], test: WithGold, settings: AlignerSettings) -> Figures:
     """Figures of another learning."""
     return scores(maps_of(learn_from(texts, settings), test[0]), test[1], settings)
 
 
-def verdict(
+def of_default(
     name: str, default: Symmetrisation, figures: Figures, target: float | None = None
 ) -> str:
     """How good the links are that the aligner chooses by itself."""
     aer = figures[default]["aer"].mean
     best = min(figures[how]["aer"].mean for how in get_args(Symmetrisation))
-    known = "" if target is None else f", AER {target}: {judged_by(aer, target)}"
-    return (
-        f"- {name}: {default} by default{known}; "
-        f"within {WITHIN} of the best way: {judged_by(aer, best + WITHIN)}."
-    )
-
-
-def judged_by(aer: float, target: float) -> str:
-    return "reached" if aer <= target else f"missed by {aer - target:.4f}"
+    known = "" if target is None else f", AER {verdict(target, aer, less_is_better=True)}"
+    near = verdict(round(best + WITHIN, 4), aer, less_is_better=True)
+    return f"- {name}: {default} by default{known}; within {WITHIN} of the best way, {near}."
 
 
 def row(name: str, figures: dict[str, Interval]) -> str:

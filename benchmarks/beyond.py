@@ -18,7 +18,7 @@ from attnlab.data.example import Split
 from attnlab.data.prepared import Prepared
 from attnlab.metrics.recommendation import ItemNeighbours, Recommendation, SampledRecommendation
 from attnlab.tasks.rank.task import candidates
-from benchmarks.runs import judged
+from benchmarks.runs import verdict
 from benchmarks.tables import Tables, Trained, prepared, seconds, values
 
 SYSTEMS = {
@@ -45,7 +45,7 @@ def recommendation(data: str, trained: Trained) -> Iterator[str]:
     yield ""
     for figure in FIGURES[:2]:
         best = max(found[figure] for found in known.values())
-        reached = judged(best, mean(run["answer"][figure] for run in first))
+        reached = verdict(best, mean(run["answer"][figure] for run in first))
         yield f"{figure} of {title}, beside the best control, {reached}."
 
 
@@ -65,13 +65,15 @@ def neighbours(films: Prepared) -> dict[str, dict[str, float]]:
         "item-kNN, 20 neighbours, last 10 items": ItemNeighbours(known, size, 20, 10),
         "item-kNN, all neighbours, last 10 items": ItemNeighbours(known, size, size, 10),
     }
-    asked = histories("test")
-    return {name: _judged(control, *asked) for name, control in controls.items()}
+    queried = histories("test")
+    return {name: _figures(control, *queried) for name, control in controls.items()}
 
 
-def _judged(control: ItemNeighbours, asked: list[list[int]], right: list[int]) -> dict[str, float]:
-    scores = torch.from_numpy(np.stack([control.scores(history) for history in asked]))
-    scores = candidates(scores, pad([torch.tensor(each) for each in asked]), repeats=False)
+def _figures(
+    control: ItemNeighbours, queried: list[list[int]], right: list[int]
+) -> dict[str, float]:
+    scores = torch.from_numpy(np.stack([control.scores(history) for history in queried]))
+    scores = candidates(scores, pad([torch.tensor(each) for each in queried]), repeats=False)
     figures: dict[str, float] = {}
     for metric in (Recommendation((10,)), SampledRecommendation(10)):
         metric.update(scores, torch.tensor(right))

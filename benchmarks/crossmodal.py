@@ -72,7 +72,7 @@ LACKING: dict[str, dict[str, float]] = {
 
 
 def missing(data: str, trained: Trained) -> Iterator[str]:
-    """The same run judged with everything, and without one of its inputs."""
+    """The same run evaluated with everything, and without one of its inputs."""
     rows = {
         "never met it": ("supervised", "+dataset.missing.image=0"),
         "a fifth of the inputs left out in training": ("dropout", "model.input_dropout=0.2"),
@@ -86,25 +86,26 @@ def missing(data: str, trained: Trained) -> Iterator[str]:
             continue
         runs = [open_run(each.folder) for each in made]
         cells = [
-            values([judged(run, lacks) for run in runs], "accuracy") for lacks in LACKING.values()
+            values([evaluated(run, lacks) for run in runs], "accuracy")
+            for lacks in LACKING.values()
         ]
         yield f"| {name} | {' | '.join(cells)} |"
 
 
 @torch.no_grad()
-def judged(run: Run, lacks: Mapping[str, float]) -> dict[str, float]:
+def evaluated(run: Run, lacks: Mapping[str, float]) -> dict[str, float]:
     """The figures of the test split, where shares of its examples lack inputs."""
     data = prepared_data(run.config).lacking(lacks)
     learner = load_learner(run, data)
     model, task = learner.model, learner.task
-    judge = Evaluator(task, map_metrics(run.config.metrics))
+    evaluator = Evaluator(task, map_metrics(run.config.metrics))
     items = [data.codec.encode(example, i) for i, example in enumerate(data.examples("test"))]
     for batch in eval_loader(items, 250, pin=False):
         with Tap(model, task.map) as tap:
             scores = task.run(model, batch)
         answers = task.answer(model, batch)
-        judge.update(batch, scores, answers, tap.weights().mean(1))
-    return judge.compute()
+        evaluator.update(batch, scores, answers, tap.weights().mean(1))
+    return evaluator.compute()
 
 
 def captions(data: str, trained: Trained) -> Iterator[str]:

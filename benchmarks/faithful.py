@@ -15,7 +15,7 @@ from attnlab.report import leaderboard_picture
 from attnlab.report.leaderboard import Entry, leaderboard
 from attnlab.report.tables import PER_EXAMPLE, RESAMPLES, read_scores
 from benchmarks.results import record
-from benchmarks.runs import RUNS, Training, judged, origin, train_all
+from benchmarks.runs import RUNS, Training, origin, train_all, verdict
 
 DATA = {
     "reviews": ("experiment=reviews", "objective=unsupervised", "dataset.train=4000"),
@@ -70,7 +70,7 @@ def verdicts() -> Iterator[str]:
         run = training("eraser_movies", name)
         if name != "none" and run.done:
             found = reached(run)
-            each = (f"{figure} {judged(goal, found[figure])}" for figure, goal in TARGETS.items())
+            each = (f"{figure} {verdict(goal, found[figure])}" for figure, goal in TARGETS.items())
             yield f"{name}: {'; '.join(each)}"
 
 

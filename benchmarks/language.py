@@ -12,7 +12,7 @@ import math
 
 from attnlab.training.history import read
 from benchmarks.results import record
-from benchmarks.runs import RUNS, Training, judged, origin
+from benchmarks.runs import RUNS, Training, origin, verdict
 
 NANO_GPT, MINUTES = 1.88, 6.0  # nats a character that its setting for a CPU reaches; the limit
 
@@ -36,8 +36,8 @@ def main() -> None:
     lines += [
         "",
         f"Test: {test:.3f} nats a character. nanoGPT's setting for a CPU reaches {NANO_GPT} in "
-        f"validation: {judged(NANO_GPT, best, less_is_better=True)}; at most {MINUTES:g} minutes: "
-        f"{judged(MINUTES, minutes, less_is_better=True)}. "
+        f"validation: {verdict(NANO_GPT, best, less_is_better=True)}; at most {MINUTES:g} minutes: "
+        f"{verdict(MINUTES, minutes, less_is_better=True)}. "
         f"{figures['cost']['parameters']:,} parameters; minutes include validation, and are "
         "those of the whole training by steps.",
     ]

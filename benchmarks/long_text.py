@@ -38,7 +38,7 @@ from attnlab.tasks.task import build_model
 from benchmarks.attention import median, paired, ratio
 from benchmarks.predicted_blocks import NAMES, choose
 from benchmarks.results import now, record
-from benchmarks.runs import RUNS, Training, judged, origin
+from benchmarks.runs import RUNS, Training, origin, verdict
 
 COMMAND = "python -m benchmarks.long_text --data ../shared/data"
 LENGTH = 4096
@@ -117,7 +117,7 @@ def blocks(bench: Bench) -> None:
         cells = (f"{shares['block_density']:.1%}", f"{shares['block_mass']:.3f}")
         lines.append(f"| {name} | {' | '.join(cells)} | {found[by]:.3f} | {over:+.2%} |")
     choose(structures, learned, "learned", DENSITY)
-    reached = judged(0.01, found["learned"] / found["dense"] - 1, less_is_better=True)
+    reached = verdict(0.01, found["learned"] / found["dense"] - 1, less_is_better=True)
     note = (
         f"{TEXTS} test texts of {LENGTH:,} characters, 4 layers of width 128; blocks of 64, the "
         "own always read. The weights were trained with all blocks read. Perplexity of predicted "
@@ -148,7 +148,7 @@ def trained(bench: Bench) -> None:
         losses = [losses_of(model(each), each.inputs["text"].values) for each in batches]
         found[name] = float(torch.cat(losses).mean().exp())
         lines.append(f"| {name} | {found[name]:.3f} | {found[name] / found['all'] - 1:+.2%} |")
-    over = judged(0.01, found["a tenth"] / found["all"] - 1, less_is_better=True)
+    over = verdict(0.01, found["a tenth"] / found["all"] - 1, less_is_better=True)
     note = (
         f"Five epochs with all blocks read, and one more from these weights; {len(batches)} test "
         f"texts, read as in the last epoch. Perplexity over that of all blocks, at most {over}."
@@ -184,7 +184,7 @@ def steps(bench: Bench) -> None:
     for number, name in enumerate(ways):
         ratios = " | ".join(f"{ratio(rounds, dense, number):.2f}" for dense in (0, 1))
         lines.append(f"| {name} | {median(rounds, number) / 1e3:.2f} | {ratios} |")
-    learning, learned = (judged(3, ratio(rounds, 0, number)) for number in (4, 5))
+    learning, learned = (verdict(3, ratio(rounds, 0, number)) for number in (4, 5))
     note = (
         f"Forward, loss, backward and optimizer on one text of {LENGTH:,} characters. A tenth of "
         f"the blocks against SDPA, at least: {learning} (the predictor learns from one row), "
@@ -270,8 +270,8 @@ def decoding(bench: Bench) -> None:
         lines.append(f"| {' | '.join(cells)} |")
     others = min(losses[kind] for kind in ("window", "h2o", "snapkv"))
     own = losses["predicted"]
-    over = judged(0.01, own / losses[""] - 1, less_is_better=True)
-    faster = judged(2, speeds["predicted"] / speeds[""])
+    over = verdict(0.01, own / losses[""] - 1, less_is_better=True)
+    faster = verdict(2, speeds["predicted"] / speeds[""])
     first = "below" if own < others else "not below"
     note = (
         f"4,096 steps from the first character of {TEXTS} test texts at once, {budget} keys for "

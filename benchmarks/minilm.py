@@ -18,7 +18,7 @@ from statistics import mean
 from attnlab.datasets.inspection import inspect
 from attnlab.stages.data import overrides
 from benchmarks.own_files import as_csv, csv_rows, label_files
-from benchmarks.runs import Training, judged, over
+from benchmarks.runs import Training, over, verdict
 from benchmarks.tables import Tables, Trained, seconds, values
 
 HEAD = (
@@ -36,13 +36,13 @@ MOST_TRAINED = 0.02  # share of all parameters, by LoRA
 def labels(data: str, trained: Trained) -> Iterator[str]:
     """Each text set, each way to tune."""
     yield from HEAD
-    judgements: list[str] = []
+    reached_targets: list[str] = []
     for name, folder in label_files(data):
         runs = tuned(name, folder, trained)
         yield from lines(name, runs)
-        judgements += judgements_of(name, runs)
+        reached_targets += verdicts(name, runs)
     yield ""
-    yield from judgements
+    yield from reached_targets
 
 
 def few(data: str, trained: Trained) -> Iterator[str]:
@@ -113,22 +113,22 @@ def line(name: str, way: str, runs: list[Training], full: list[Training]) -> str
     return f"| {name} | {way} | {' | '.join(cells)} |"
 
 
-def judgements_of(name: str, runs: dict[str, list[Training]]) -> Iterator[str]:
+def verdicts(name: str, runs: dict[str, list[Training]]) -> Iterator[str]:
     """What had to be reached, and whether it was."""
     full, lora = runs["full"], runs["lora"]
     if full:
         reached = mean(accuracies(full))
         linear = full[0].figures()["answer_controls"]["linear"]["accuracy"]
         target = round(linear + ABOVE_LINEAR, 4)
-        yield f"- {name}, full, 3 points above a linear model, {judged(target, reached)}."
+        yield f"- {name}, full, 3 points above a linear model, {verdict(target, reached)}."
         if name in TARGETS:
-            yield f"- {name}, full, {judged(TARGETS[name], reached)}."
+            yield f"- {name}, full, {verdict(TARGETS[name], reached)}."
     if full and lora:
         target = round(mean(accuracies(full)) - 0.01, 4)
-        yield f"- {name}, LoRA within a point of full, {judged(target, mean(accuracies(lora)))}."
+        yield f"- {name}, LoRA within a point of full, {verdict(target, mean(accuracies(lora)))}."
         cost = lora[0].figures()["cost"]
         share = cost["trained_parameters"] / cost["parameters"]
-        yield f"- {name}, share that LoRA trains, {judged(MOST_TRAINED, share, True)}."
+        yield f"- {name}, share that LoRA trains, {verdict(MOST_TRAINED, share, True)}."
 
 
 def accuracies(runs: list[Training]) -> list[float]:

@@ -27,7 +27,7 @@ from attnlab.datasets.readers.tables import CsvReader, JsonlReader
 from attnlab.stages.data import overrides
 from attnlab.stages.prepare import prepared_data
 from attnlab.stages.run import open_run
-from benchmarks.runs import RUNS, Training, figures, judged
+from benchmarks.runs import RUNS, Training, figures, verdict
 from benchmarks.tables import Tables, Trained, seconds, values
 
 CONTROLS = {  # of the figures: what it is called in a table
@@ -196,7 +196,7 @@ def line(
         return
     found = figures(runs)
     simple = found[0]["answer_controls"][control][figure]
-    reached = judged(max(target, round(simple, 4)), mean(each["answer"][figure] for each in found))
+    reached = verdict(max(target, round(simple, 4)), mean(each["answer"][figure] for each in found))
     cells = [values(found, "answer", figure), f"{simple:.4f}", reached, seconds(found)]
     yield f"| {name} | {figure} | {' | '.join(cells)} | {control_seconds(runs[0]):.0f} |"
 

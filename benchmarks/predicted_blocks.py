@@ -30,7 +30,7 @@ from attnlab.objectives.terms import StepView
 from attnlab.stages.run import open_run
 from attnlab.stages.trained_run import TrainedRun
 from benchmarks.results import record, run_sections
-from benchmarks.runs import RUNS, Training, judged, origin
+from benchmarks.runs import RUNS, Training, origin, verdict
 
 COMMAND = "python -m benchmarks.predicted_blocks"
 TRAINING = Training(
@@ -141,15 +141,15 @@ def verdicts(found: Mapping[str, Any]) -> str:
     )
     others = [found[by] for by in NAMES if by not in ("dense", "mass", *KINDS)]
     before = [all(own[f] >= each[f] for each in others) for f in ("block_mass", "block_evidence")]
-    told = [
-        f"evidence {judged(0.99, own['block_evidence'])}",
-        f"accuracy lost against all blocks {judged(0.005, lost, less_is_better=True)}",
+    verdicts = [
+        f"evidence {verdict(0.99, own['block_evidence'])}",
+        f"accuracy lost against all blocks {verdict(0.005, lost, less_is_better=True)}",
         *(
             f"{'most' if first else 'not most'} {what} but for the oracle"
             for first, what in zip(before, ("mass", "evidence"), strict=True)
         ),
     ]
-    return ", ".join(told)
+    return ", ".join(verdicts)
 
 
 TARGETS: dict[str, tuple[tuple[BlockTerm, ...], int]] = {  # losses, and how many texts there are

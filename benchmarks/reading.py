@@ -34,13 +34,13 @@ def training(data: str, fold: int) -> Training:
 
 
 def splits(data: str, fold: int) -> tuple[Sequence[Example], Sequence[Example]]:
-    """Examples to learn from and to be judged on."""
+    """Examples to learn from and to be evaluated on."""
     prepared = prepared_data(compose.load(training(data, fold).overrides)[0])
     return prepared.examples("train"), prepared.examples("test")
 
 
 def controls(training_texts: Sequence[Example]) -> dict[str, Guess]:
-    """What can be said of a word without a model."""
+    """What is known of a word without a model."""
     counts = Counter(word for example in training_texts for word in example.inputs["text"])  # type: ignore[union-attr]
     return {
         "word length": lambda words: [len(word) for word in words],
@@ -71,17 +71,15 @@ def main() -> None:
     model = [value for run in runs for value in run.each("spearman")]
     found: dict[str, list[float]] = {"the model": model}
     for fold in FOLDS:
-        learned, judged = splits(data, fold)
-        for name, guess in controls(learned).items():
-            found.setdefault(name, []).extend(correlations(guess, judged))
+        training_texts, test_texts = splits(data, fold)
+        for name, guess in controls(training_texts).items():
+            found.setdefault(name, []).extend(correlations(guess, test_texts))
     each = [float(np.mean(run.each("spearman"))) for run in runs]
     lines = ["| | Spearman in a sentence, mean |", "|---|---|"]
     lines += [f"| {name} | {bootstrap(values)} |" for name, values in found.items()]
     lines += [f"| published: saliency of a BERT (target {TARGET:.2f}) | 0.680 |"]
     lines += ["", f"Folds: {', '.join(f'{value:.3f}' for value in each)}."]
-    note = (
-        "924 sentences, each judged once by a model that was trained on the others' folds; seed 0."
-    )
+    note = "924 sentences, each evaluated once by a model trained on the others' folds; seed 0."
     command = "python -m benchmarks.reading --data ../shared/data"
     record("reading", "Where people look while they read", command, lines, origin(runs), note)
 

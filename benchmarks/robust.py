@@ -21,7 +21,7 @@ from attnlab.datasets.inspection import inspect
 from attnlab.metrics.figures import bootstrap
 from attnlab.stages.data import overrides
 from benchmarks.own_files import as_csv, csv_rows, label_files
-from benchmarks.runs import Training, figures, judged, over
+from benchmarks.runs import Training, figures, over, verdict
 from benchmarks.tables import Tables, Trained, seconds
 
 SIZE = 0.3  # largest change of a pixel
@@ -75,9 +75,9 @@ def pictures(data: str, trained: Trained) -> Iterator[str]:
     if len(reached) == len(rows):
         plain, hardened = reached.values()
         yield ""
-        yield f"- PGD, trained for it, {judged(0.9, hardened['pgd'][0])}."
-        yield f"- PGD, not trained for it, at most {judged(0.05, plain['pgd'][0], True)}."
-        yield f"- Clean, trained for it, {judged(0.985, hardened['clean'])}."
+        yield f"- PGD, trained for it, {verdict(0.9, hardened['pgd'][0])}."
+        yield f"- PGD, not trained for it, at most {verdict(0.05, plain['pgd'][0], True)}."
+        yield f"- Clean, trained for it, {verdict(0.985, hardened['clean'])}."
 
 
 def texts(data: str, trained: Trained) -> Iterator[str]:
@@ -99,9 +99,9 @@ def texts(data: str, trained: Trained) -> Iterator[str]:
         plain, hardened = turned
         yield ""
         for kind in ("typos", "synonyms"):
-            half = judged(round(plain[kind] / 2, 3), hardened[kind], True)
+            half = verdict(round(plain[kind] / 2, 3), hardened[kind], True)
             yield f"- {kind.capitalize()} turn half as many, at most {half}."
-        clean = judged(round(plain["clean"] - 0.01, 4), hardened["clean"])
+        clean = verdict(round(plain["clean"] - 0.01, 4), hardened["clean"])
         yield f"- Clean, within a point, {clean}."
 
 
@@ -167,11 +167,11 @@ def wrong(data: str, trained: Trained) -> Iterator[str]:
             yield f"| {title} | {over(each, 'accuracy')} | {seconds(figures(each))} |"
     found = len(doubted & chosen)
     yield ""
-    yield f"- Precision of the labels in doubt, {judged(0.7, found / max(len(doubted), 1))}."
-    yield f"- Recall, {judged(0.7, found / len(chosen))}."
+    yield f"- Precision of the labels in doubt, {verdict(0.7, found / max(len(doubted), 1))}."
+    yield f"- Recall, {verdict(0.7, found / len(chosen))}."
     if all(runs.values()):
         right, spoilt, left = (over(each, "accuracy").mean for each in runs.values())
-        yield f"- Half of what accuracy lost, {judged(round((right + spoilt) / 2, 4), left)}."
+        yield f"- Half of what accuracy lost, {verdict(round((right + spoilt) / 2, 4), left)}."
 
 
 def other_label(label: str, rows: list[list[str]], seed: int) -> str:

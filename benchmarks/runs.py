@@ -31,7 +31,7 @@ class Training:
     overrides: tuple[str, ...]
 
     def run(self, threads: int = 1) -> None:
-        """Train and judge, unless that was done before; one that was cut off goes on."""
+        """Train and evaluate, unless that was done before; one that was cut off goes on."""
         if self.done:
             return
         words = [*self.overrides, *QUIET, f"trainer.threads={threads}", f"paths.run={self.folder}"]
@@ -82,7 +82,7 @@ def of_controls(runs: Sequence[Training], figure: str) -> Iterator[tuple[str, fl
         yield f"({name.replace('_', ' ')})", found[figure]
 
 
-def judged(target: float, found: float, less_is_better: bool = False) -> str:
+def verdict(target: float, found: float, less_is_better: bool = False) -> str:
     """A target, and whether it was reached."""
     missed = found - target if less_is_better else target - found
     return f"{target:g}: " + ("reached" if missed <= 0 else f"missed by {missed:.3g}")

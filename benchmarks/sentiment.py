@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.runs import figures, judged, of_controls, over
+from benchmarks.runs import figures, of_controls, over, verdict
 from benchmarks.tables import Tables, Trained, seconds
 
 MAPS = ("auprc", "token_f1_macro")
@@ -37,7 +37,7 @@ def reviews(data: str, trained: Trained) -> Iterator[str]:
             cells = ["" if each is None else f"{each:.3f}" for each in maps]
             yield f"| ({control} map) | | {' | '.join(cells)} | | |"
     targets = {"accuracy": 0.85, "auprc": 0.5, "token_f1_macro": 0.4}
-    reached = [judged(target, over(towards, name).mean) for name, target in targets.items()]
+    reached = [verdict(target, over(towards, name).mean) for name, target in targets.items()]
     yield f"| target | {' | '.join(reached)} | | |"
     yield "| published | | 0.417 (BERT-LSTM) | 0.285 (Lei et al. 2016) | | |"
 
@@ -65,7 +65,7 @@ def sentences(data: str, trained: Trained) -> Iterator[str]:
     for title, runs in rows.items():
         if runs:
             found, took = over(runs, "accuracy"), seconds(figures(runs))
-            target = judged(0.84, found.mean)
+            target = verdict(0.84, found.mean)
             yield f"| {title} | {found} | {target} | 0.827 (CNN-rand) | {took} |"
 
 

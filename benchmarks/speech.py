@@ -9,6 +9,7 @@ The runs are kept in runs/benchmarks/speech. `--threads` is of each training.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -106,13 +107,13 @@ def connected(data: str, trained: Trained) -> Iterator[str]:
         if not made:
             continue
         runs = figures(made)
-        alone, heard = folder == "ctc", folder != "written"
+        alone, has_ctc = folder == "ctc", folder != "written"
         found = [boundaries(open_run(run.folder)) for run in made]
         cells = [
             "" if alone else values(runs, "answer", "character_error"),
-            values(runs, "answer", "ctc_character_error") if heard else "",
+            values(runs, "answer", "ctc_character_error") if has_ctc else "",
             "" if alone else values(found, "attention"),
-            values(found, "ctc") if heard else "",
+            values(found, "ctc") if has_ctc else "",
             "" if alone else values(runs, "attention", "mass_on_gold"),
             seconds(runs),
         ]
@@ -168,12 +169,12 @@ def ctc_spans(
 
 def boundary_f1(pairs: Sequence[tuple[Spans, Spans]]) -> float:
     """Each boundary finds one at most, and is found once at most."""
-    found = told = gold = 0
-    for said, true in pairs:
-        heard, right = (sorted(edge for span in side for edge in span) for side in (said, true))
-        found += matched(heard, right, NEAR)
-        told, gold = told + len(heard), gold + len(right)
-    return 2 * found / max(told + gold, 1)
+    both = total = 0
+    for predicted, true in pairs:
+        edges, right = (sorted(chain.from_iterable(side)) for side in (predicted, true))
+        both += matched(edges, right, NEAR)
+        total += len(edges) + len(right)
+    return 2 * both / max(total, 1)
 
 
 TABLES = Tables(

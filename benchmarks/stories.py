@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.runs import figures, judged, over
+from benchmarks.runs import figures, over, verdict
 from benchmarks.tables import Tables, Trained, seconds
 
 STORIES = {"babi_qa1": 1.0, "babi_qa2": 0.85, "babi_qa3": 0.7}  # accuracy to reach
@@ -33,9 +33,9 @@ def stories(data: str, trained: Trained) -> Iterator[str]:
         cells = [
             name,
             str(accuracy),
-            judged(target, accuracy.mean),
+            verdict(target, accuracy.mean),
             str(mass),
-            judged(MASS, mass.mean),
+            verdict(MASS, mass.mean),
             f"{runs[0].figures()['controls']['uniform']['mass_on_gold']:.3f}",
             str(over(runs, "trust/uniform")),
             seconds(figures(runs)),

@@ -13,7 +13,7 @@ from attnlab.config.compose import load
 from attnlab.data.prepared import Prepared
 from attnlab.stages.prepare import prepared_data
 from benchmarks.results import record
-from benchmarks.runs import RUNS, Training, figures, judged, origin, train_all
+from benchmarks.runs import RUNS, Training, figures, origin, train_all, verdict
 
 Figures = Sequence[Mapping[str, Any]]  # one for each seed
 
@@ -105,7 +105,7 @@ def held(what: str, target: float, runs: Figures, figure: str) -> Iterator[str]:
     """A line that says whether a figure of the answers reached its target."""
     if runs:
         yield ""
-        yield f"{what}, {judged(target, mean(run['answer'][figure] for run in runs))}."
+        yield f"{what}, {verdict(target, mean(run['answer'][figure] for run in runs))}."
 
 
 def seconds(runs: Figures) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from attnlab.metrics.figures import Values, interval, two_sided_p
 from attnlab.report.tables import RESAMPLES, read_table
-from benchmarks.runs import Training, figures, judged, of_controls
+from benchmarks.runs import Training, figures, of_controls, verdict
 from benchmarks.tables import Tables, Trained, seconds, values
 
 HEAD = (
@@ -72,7 +72,7 @@ def line(
         figure,
         values(found, "answer", figure),
         str(interval(mean, drawn(runs, figure), 0.95)),
-        "" if target is None else judged(target, mean),
+        "" if target is None else verdict(target, mean),
         published,
         seconds(found),
     ]

@@ -32,7 +32,7 @@ from attnlab.stages.run import Run
 from attnlab.training.learner import Learner
 from benchmarks.overhead import NoTrainer, fresh
 from benchmarks.results import now, record
-from benchmarks.runs import judged
+from benchmarks.runs import verdict
 
 PRODUCTS = {torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, torch.ops.aten.baddbmm}
 LONGEST = 40  # units that both decode at most
@@ -202,7 +202,7 @@ def measured(name: str, data: str, threads: int, steps: int) -> Iterator[tuple[s
     one, joey = (statistics.median(each) for each in zip(*pairs, strict=True))
     ratio = statistics.median(theirs / ours for ours, theirs in pairs)
     speed = sum(tokens) / sum(ours for ours, _ in pairs)
-    yield "ms a step", f"{1000 * one:.0f}", f"{1000 * joey:.0f}", f"{ratio:.2f}", judged(3, ratio)
+    yield "ms a step", f"{1000 * one:.0f}", f"{1000 * joey:.0f}", f"{ratio:.2f}", verdict(3, ratio)
     yield (
         "target units a second",
         f"{speed:,.0f}",
@@ -218,7 +218,7 @@ def measured(name: str, data: str, threads: int, steps: int) -> Iterator[tuple[s
                 learner.losses(batch)[0].backward()
             shares.append(products.seconds() / timed(lambda: ours(batch)))  # noqa: B023
         share = statistics.median(shares)
-        yield "share of its matrix products", f"{share:.2f}", "", "", judged(0.6, share)
+        yield "share of its matrix products", f"{share:.2f}", "", "", verdict(0.6, share)
         rounds = [decoded(learner, peer, batch) for batch in islice(loader.val_dataloader(), 3)]
         mine, other = (statistics.median(each) for each in zip(*rounds, strict=True))
         beam = statistics.median(b / a for a, b in rounds)
@@ -227,7 +227,7 @@ def measured(name: str, data: str, threads: int, steps: int) -> Iterator[tuple[s
             f"{mine:.0f}",
             f"{other:.0f}",
             f"{beam:.2f}",
-            judged(4, beam),
+            verdict(4, beam),
         )
 
 

@@ -24,7 +24,7 @@ from attnlab.data.prepared import Prepared
 from attnlab.metrics.text import Bleu
 from attnlab.stages.prepare import prepared_data
 from benchmarks.results import record
-from benchmarks.runs import RUNS, Training, judged, origin
+from benchmarks.runs import RUNS, Training, origin, verdict
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,9 @@ def rows(name: str, data: str, threads: int) -> Iterator[tuple[str, ...]]:
     best = max(beams, key=beams.__getitem__)
     tested = {size: _decoded(run.folder, "test", size) for size in {5, best}}
     (of_best, _), (_, decoding) = tested[best], tested[5]
-    slow = judged(DECODING_SECONDS, decoding, less_is_better=True)
-    fast = "" if model.speed is None else judged(model.speed, speed)
-    reached = judged(model.bleu, answer["bleu"])
+    slow = verdict(DECODING_SECONDS, decoding, less_is_better=True)
+    fast = "" if model.speed is None else verdict(model.speed, speed)
+    reached = verdict(model.bleu, answer["bleu"])
     yield "BLEU, beam of 5", bleu, reached, model.published
     yield f"BLEU, beam of {best}, the best on validation", f"{of_best:.1f}", "", ""
     on_validation = ", ".join(f"{each:.1f}" for each in beams.values())
@@ -158,7 +158,7 @@ def _decoded(folder: Path, split: str, size: int) -> tuple[float, float]:
 
 
 def _bleu(said: Sequence[str], gold: Sequence[str]) -> float:
-    """As runs judge themselves: of texts that are split into words already."""
+    """As runs evaluate their answers: of texts that are split into words already."""
     metric = Bleu("none")
     metric.update(said, gold)
     return metric.compute()["bleu"]

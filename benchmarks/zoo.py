@@ -58,8 +58,8 @@ def table(folders: list[Path]) -> Iterator[str]:
         uniform = figures["controls"].get("uniform", {}).get(attention)
         control = "" if uniform is None else f"{uniform:.4f}"
         cells = [
-            *(f"zoo/{folder.name}", MODELS[folder.name], _told(figures, "answer", answer)),
-            *(_told(figures, "attention", attention), control, f"{size_of(folder) / MIB:.2f}"),
+            *(f"zoo/{folder.name}", MODELS[folder.name], _figure(figures, "answer", answer)),
+            *(_figure(figures, "attention", attention), control, f"{size_of(folder) / MIB:.2f}"),
         ]
         yield f"| {' | '.join(cells)} |"
 
@@ -68,7 +68,7 @@ def _first(figures: dict[str, Any], group: str) -> str:
     return next(name for name in figures[group] if name != "loss")
 
 
-def _told(figures: dict[str, Any], group: str, name: str) -> str:
+def _figure(figures: dict[str, Any], group: str, name: str) -> str:
     """A figure with its interval."""
     value = figures[group].get(name)
     if value is None:

@@ -16,7 +16,7 @@ SHORT = ("trainer.max_epochs=1", "trainer.batches.size=64", "trainer.batches.eva
 
 
 def ran(folder: Path, *overrides: str) -> Path:
-    """Train, judge and report; the folder of the run, which lies below `folder`."""
+    """Train, evaluate and report; the folder of the run, which lies below `folder`."""
     paths = [f"paths.{name}={folder / name}" for name in ("runs", "prepared")]
     everything = [*overrides, *PLAIN, *paths]
     config, plain = load(everything)

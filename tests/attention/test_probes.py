@@ -61,7 +61,7 @@ def test_selectors(selector: str, site: str, heads: tuple[int, ...] | None, mean
 
 
 @pytest.mark.parametrize(
-    ("selector", "told"),
+    ("selector", "message"),
     [
         ("decoder.crss.0", "did you mean 'decoder.cross.0'?"),
         ("encoder.self.7", "encoder.self.1"),
@@ -71,10 +71,10 @@ def test_selectors(selector: str, site: str, heads: tuple[int, ...] | None, mean
         ("encoder.self.0/haeds=1", "allowed: head=0, heads=0,2, heads=mean"),
     ],
 )
-def test_wrong_selectors_say_what_there_is(selector: str, told: str) -> None:
+def test_wrong_selectors_say_what_there_is(selector: str, message: str) -> None:
     with pytest.raises(UserError) as raised:
         resolve(Decoder(), selector)
-    assert told in str(raised.value)
+    assert message in str(raised.value)
 
 
 @pytest.mark.parametrize("stepwise", [False, True])

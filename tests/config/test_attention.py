@@ -107,7 +107,7 @@ def test_the_way_out_leads_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         (["attention=additive", "attention.kernel=sdpa"], "allowed: auto, reference, additive"),
         (["attention=additive", "attention.kernel=spda"], "no kernel 'spda'"),
@@ -122,9 +122,9 @@ def test_the_way_out_leads_out() -> None:
         ),
     ],
 )
-def test_kernels_that_cannot(overrides: list[str], told: str) -> None:
+def test_kernels_that_cannot(overrides: list[str], message: str) -> None:
     (mistake,) = mistakes(_composed(*overrides), "attention")
-    assert told in str(mistake)
+    assert message in str(mistake)
 
 
 @pytest.mark.parametrize("kernel", sorted(kernels()))

@@ -210,9 +210,9 @@ def test_the_name_of_a_dataset_is_no_path(name: str) -> None:
     _, plain = compose.load()
     plain["dataset"]["name"] = name
     [found] = map(str, compose.find_mistakes(plain))
-    told = "should have at most 200 characters" if len(name) > 200 else "a name is no path"
+    message = "should have at most 200 characters" if len(name) > 200 else "a name is no path"
     assert found.startswith(f"dataset.name: '{name}' is ")
-    assert told in found
+    assert message in found
 
 
 def user_conf(tmp_path: Path, experiment: str) -> Path:

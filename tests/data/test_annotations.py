@@ -70,7 +70,7 @@ def test_a_row_that_nobody_marked_is_not_annotated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ('{"id": "train-0", "map_weight": -1}', ":1: map_weight: input should be greater than"),
         ("nothing", ":1: line: invalid json"),
@@ -81,10 +81,10 @@ def test_a_row_that_nobody_marked_is_not_annotated(tmp_path: Path) -> None:
         (NOBODY, "leaves no training"),
     ],
 )
-def test_a_wrong_file_is_one_line(line: str, told: str, tmp_path: Path) -> None:
+def test_a_wrong_file_is_one_line(line: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         training(tmp_path, line)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_labels_may_be_said_as_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("merge_labels", "told"),
+    ("merge_labels", "message"),
     [
         (
             {"*": "****+"},
@@ -120,8 +120,8 @@ def test_labels_may_be_said_as_others() -> None:
     ],
 )
 def test_labels_that_cannot_be_said_are_told(
-    merge_labels: dict[str, str | None], told: str
+    merge_labels: dict[str, str | None], message: str
 ) -> None:
     with pytest.raises(UserError) as error:
         starred(merge_labels)
-    assert str(error.value) == told
+    assert str(error.value) == message

@@ -69,7 +69,7 @@ def change_meta(folder: Path, **values: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (edit_label, "test.jsonl differs from its hash"),
         (swap_splits, "test.jsonl differs from its hash; val.jsonl differs from its hash"),
@@ -86,7 +86,7 @@ def change_meta(folder: Path, **values: object) -> None:
 )
 @pytest.mark.parametrize("opened", [False, True])
 def test_what_was_changed_is_named_and_kept(
-    change: Callable[[Path], object], told: str, opened: bool, folder: Path, dataset: Dataset
+    change: Callable[[Path], object], message: str, opened: bool, folder: Path, dataset: Dataset
 ) -> None:
     if opened:
         prepare(dataset, folder)
@@ -94,7 +94,7 @@ def test_what_was_changed_is_named_and_kept(
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(UserError) as caught:
         prepare(dataset, folder)
-    assert str(caught.value).startswith(f"{folder}: damaged: {told}")
+    assert str(caught.value).startswith(f"{folder}: damaged: {message}")
     next_step = f"\n  try: rm -r {folder}, then the same command prepares it anew"
     assert str(caught.value).endswith(next_step)
     assert before == {path.name: path.read_bytes() for path in folder.iterdir()}

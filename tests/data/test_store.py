@@ -65,9 +65,9 @@ def test_another_process_reads_them_again(folder: Path) -> None:
 
 
 def test_a_split_that_was_not_written_is_named(folder: Path) -> None:
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         Stored(folder, "test")
-    assert str(told.value) == f"{folder}/test.jsonl: missing; try: attnlab prepare"
+    assert str(raised.value) == f"{folder}/test.jsonl: missing; try: attnlab prepare"
 
 
 @pytest.mark.parametrize("kept", [0, 7, 100])

@@ -1,4 +1,4 @@
-"""The datasets of `conf/dataset/`: where each comes from is stated, and what is missing is told."""
+"""The datasets of `conf/dataset/`: where each comes from, and which files are missing."""
 
 from __future__ import annotations
 

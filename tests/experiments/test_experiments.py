@@ -1,4 +1,4 @@
-"""Every experiment on made data composes, trains, is judged and reported, at tiny sizes."""
+"""Every experiment on made data composes, trains, is evaluated and reported, at tiny sizes."""
 
 from __future__ import annotations
 
@@ -45,5 +45,5 @@ def test_experiment_runs_from_data_to_report(experiment: str, tmp_path: Path) ->
     assert gold == pytest.approx([1.0]), "gold survives the way through codec, batch and control"
     pictures = {path.stem for path in (run / "maps").glob("*.png")}
     (example,) = {name.removesuffix("-heads") for name in pictures}
-    assert example in pictures, "the map that is judged, beside those of all heads"
+    assert example in pictures, "the map that is evaluated, beside those of all heads"
     assert (run / "report.html").stat().st_size > 1000

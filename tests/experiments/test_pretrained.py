@@ -13,7 +13,7 @@ from tests.models import pretrained
 from tests.runs import SHORT, figures, ran, shown
 
 
-def test_reviews_are_judged_explained_and_reported(
+def test_reviews_are_evaluated_explained_and_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = pretrained.bert(tmp_path / "bert", max_position_embeddings=400)

@@ -15,7 +15,7 @@ from tests.runs import figures, ran, shown
 PEOPLE, PLACES = ("Mary", "John", "Ann"), ("garden", "kitchen", "hall")
 
 
-def told(stories: int) -> list[str]:
+def story_lines(stories: int) -> list[str]:
     """Lines as bAbI has them: who has the ball, and where that one went last."""
     drawn, lines = random.Random(0), []
     for _ in range(stories):
@@ -30,7 +30,7 @@ def told(stories: int) -> list[str]:
 def test_a_story_runs_from_its_lines_to_the_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(tmp_path / "story.txt", *told(24))
+    write(tmp_path / "story.txt", *story_lines(24))
     small = ["model.dim=16", "trainer.max_epochs=1", f"dataset.folder={tmp_path}"]
     run = ran(tmp_path, "experiment=babi_qa2", whole("story.txt"), *small)
     found, example = figures(run), shown(run)

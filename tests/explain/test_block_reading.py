@@ -70,7 +70,7 @@ def test_reports_say_what_was_never_read(tmp_path: Path) -> None:
     assert sum(missed[-1]) > 0 and not any(
         r and m for r, m in zip(read[-1], missed[-1], strict=True)
     )
-    told = example["context"]["never read"]
-    assert told.startswith(f"{sum(missed[-1]):.0f} of 96 keys in no layer, for row 96: ")
-    assert told in (run / "report.html").read_text()
+    message = example["context"]["never read"]
+    assert message.startswith(f"{sum(missed[-1]):.0f} of 96 keys in no layer, for row 96: ")
+    assert message in (run / "report.html").read_text()
     assert (run / "maps" / f"{example['id']}-blocks.png").is_file()

@@ -76,11 +76,11 @@ def swept(
         first, _, rest = done.printed.partition("\nended: ")
         code, _, state = rest.partition("\n")[0].partition(" ")
         message = first[first.rindex("attnlab: ") :] if "attnlab: " in first else first
-        told = code in ("1", "2") and any(line in message for line in TOLD) and state in states
+        reported = code in ("1", "2") and any(line in message for line in TOLD) and state in states
         fits = code == "0" and state == "finished"  # the last bytes were written before
-        right = done.code == 0 and (told or fits) and "Traceback" not in done.printed
+        right = done.code == 0 and (reported or fits) and "Traceback" not in done.printed
         failures += [] if right else [f"write {number}: {done.code} {done.printed}"]
-        column = "one line, right state" if told else "all was written" if fits else "wrong"
+        column = "one line, right state" if reported else "all was written" if fits else "wrong"
         count(TABLE, stage, column)
         count(TABLE, stage, "then the same, bit for bit" if done.code == 0 else "then differs")
     assert not failures, "\n\n".join(failures)

@@ -39,8 +39,10 @@ TABLE = "hostile and damaged inputs"
 CANARY = "ran.txt"  # what code of an input would write
 CODE = f"open({CANARY!r}, 'w').write('x')"
 TINY = ["dataset.train=32", "dataset.val=8", "dataset.test=8", "model.dim=8", "trainer.threads=1"]
-HELD = ("refused", "failed", "told", "unchanged", "accepted")
-Judge = Callable[[Outcome], str]  # told, unchanged, accepted or silent, of a command that was done
+HELD = ("refused", "failed", "reported", "unchanged", "accepted")
+Column = Callable[
+    [Outcome], str
+]  # reported, unchanged, accepted or silent, of a command that was done
 
 
 def trials(number: int, *strategies: Any) -> Callable[[Any], Any]:
@@ -57,14 +59,14 @@ def trials(number: int, *strategies: Any) -> Callable[[Any], Any]:
     return lambda test: options(given(*strategies)(test))
 
 
-def tried(kind: str, words: list[str], folder: Path, judge: Judge) -> Outcome:
+def tried(kind: str, words: list[str], folder: Path, column_of: Column) -> Outcome:
     """Give a command in a folder, and count how it ended; a way that is not allowed is kept."""
     outcome = command(words, folder)
     column = outcome.kind
     if column == "done":
-        column = judge(outcome)
+        column = column_of(outcome)
     if column == "failed" and words[0] == "doctor":
-        column = "told" if "\nwrong " in outcome.printed else "no message"
+        column = "reported" if "\nwrong " in outcome.printed else "no message"
     elif column in ("refused", "failed") and not outcome.message:
         column = "no message"
     if (folder / CANARY).exists():
@@ -172,12 +174,12 @@ def test_code_that_runs_would_be_seen(sent: Callable[[], Path]) -> None:
     assert (folder / CANARY).exists()
 
 
-def same_answers(original: Path, folder: Path) -> Judge:
-    def judge(outcome: Outcome) -> str:
+def same_answers(original: Path, folder: Path) -> Column:
+    def column_of(outcome: Outcome) -> str:
         same = (folder / "out.jsonl").read_bytes() == (original / "out.jsonl").read_bytes()
-        return "unchanged" if same else "told" if "differ" in outcome.printed else "silent"
+        return "unchanged" if same else "reported" if "differ" in outcome.printed else "silent"
 
-    return judge
+    return column_of
 
 
 def pickled(path: Path) -> None:
@@ -248,7 +250,7 @@ def test_checkpoints(original: Path, sent: Callable[[], Path], damage: Any, use:
         tried("checkpoints", words, folder, same_answers(original, folder))
         return
 
-    def judge(outcome: Outcome) -> str:
+    def column_of(outcome: Outcome) -> str:
         ours, theirs = (
             read_checkpoint(place / "run/checkpoints/last.ckpt")["state_dict"]
             for place in (folder, original)
@@ -257,7 +259,7 @@ def test_checkpoints(original: Path, sent: Callable[[], Path], damage: Any, use:
         return "unchanged" if same else "silent"
 
     places = ["paths.run=run", "paths.prepared=prepared", "paths.runs=runs", "stages=[train]"]
-    tried("checkpoints", ["train", *SMALL, *TINY, *places, "resume=auto"], folder, judge)
+    tried("checkpoints", ["train", *SMALL, *TINY, *places, "resume=auto"], folder, column_of)
 
 
 SMALL = ["trainer.batches.size=16", "trainer.max_epochs=1", "trainer.progress=false"]
@@ -291,14 +293,14 @@ def test_input_of_predict(sent: Callable[[], Path], damage: Any) -> None:
     rows = b"".join(b'{"text": "%d May 2004"}\n' % day for day in range(1, 9))
     (folder / "in.jsonl").write_bytes(damaged(rows, damage))
 
-    def judge(outcome: Outcome) -> str:
+    def column_of(outcome: Outcome) -> str:
         lines = (folder / "out.jsonl").read_text().splitlines()
         problems = sum("problem" in json.loads(line) for line in lines)
         given = len([x for x in (folder / "in.jsonl").read_bytes().split(b"\n") if x.strip()])
-        return "silent" if len(lines) != given else "told" if problems else "accepted"
+        return "silent" if len(lines) != given else "reported" if problems else "accepted"
 
     words = ["predict", "run", "--input", "in.jsonl", "--output", "out.jsonl"]
-    tried("input of predict", words, folder, judge)
+    tried("input of predict", words, folder, column_of)
 
 
 RESULTS = ["metrics.json", "examples.json", "heads.json", "per_example.csv", "resamples.csv"]
@@ -314,11 +316,11 @@ def test_results(sent: Callable[[], Path], damage: Any, name: str) -> None:
     path.write_bytes(damaged(path.read_bytes(), damage))
     before = (folder / "run/report.html").read_bytes()
 
-    def judge(outcome: Outcome) -> str:
+    def column_of(outcome: Outcome) -> str:
         same = (folder / "run/report.html").read_bytes() == before
-        return "told" if path.name in outcome.printed else "unchanged" if same else "silent"
+        return "reported" if path.name in outcome.printed else "unchanged" if same else "silent"
 
-    tried("history and results", ["report", "run"], folder, judge)
+    tried("history and results", ["report", "run"], folder, column_of)
 
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -459,14 +461,14 @@ WORDS += [
 def test_values(place: Callable[[], Path], numbers: list[str], where: float, value: str) -> None:
     folder, key = place(), numbers[int(where * len(numbers))]
 
-    def judge(outcome: Outcome) -> str:
+    def column_of(outcome: Outcome) -> str:
         weights = read_checkpoint(folder / "run/checkpoints/last.ckpt")["state_dict"].values()
         finite = all(bool(torch.isfinite(each).all()) for each in weights)
         return "accepted" if finite else "silent"
 
     places = ["paths.run=run", "paths.prepared=prepared", "paths.runs=runs", "stages=[train]"]
     words = ["train", *SMALL, *TINY, *places, f"{key}={value}"]
-    tried("values of a config", words, folder, judge)
+    tried("values of a config", words, folder, column_of)
 
 
 # Rows of data
@@ -489,17 +491,17 @@ def preparing(kind: str, reader: str, name: str, folder: Path, *more: str) -> Ou
     words += ["~experiment", "task=classify", "objective=unsupervised", "paths.prepared=prepared"]
     words += ["dataset.bad_rows=0.99", *more]
 
-    def judge(outcome: Outcome) -> str:
+    def column_of(outcome: Outcome) -> str:
         (path,) = folder.glob("prepared/*/train.jsonl")
         stored = path.read_text()
         lost = sum(text.split()[1] not in re.findall(r"\d+", stored) for text in TEXTS)
         bad = re.search(r"train: (\d+) of (\d+) rows", outcome.printed)
-        told = int(bad[1]) if bad else 0
-        if lost > max(told, 1):
+        reported = int(bad[1]) if bad else 0
+        if lost > max(reported, 1):
             return "silent"
-        return "told" if told else "accepted"
+        return "reported" if reported else "accepted"
 
-    return tried(kind, words, folder, judge)
+    return tried(kind, words, folder, column_of)
 
 
 def as_csv(between: str) -> bytes:
@@ -621,13 +623,15 @@ def test_media(place: Callable[[], Path], kind: str, damage: Any, in_head: bool)
     words = ["prepare", f"dataset={kind}", "dataset.folder=.", splits, "dataset.bad_rows=0.9"]
     words += ["~experiment", "task=classify", "objective=unsupervised", "paths.prepared=prepared"]
 
-    def judge(outcome: Outcome) -> str:
-        told = "train: 1 of 4 rows" in outcome.printed
+    def column_of(outcome: Outcome) -> str:
+        reported = "train: 1 of 4 rows" in outcome.printed
         (meta,) = folder.glob("prepared/*/meta.json")
         sizes = json.loads(meta.read_text())["sizes"]
-        return "silent" if sizes["train"] + told != 4 else "told" if told else "accepted"
+        return (
+            "silent" if sizes["train"] + reported != 4 else "reported" if reported else "accepted"
+        )
 
-    tried(kind, words, folder, judge)
+    tried(kind, words, folder, column_of)
 
 
 CONTENTS = {**TABLES, "png": png(), "wav": wav()}

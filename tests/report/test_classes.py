@@ -1,4 +1,4 @@
-"""Figures of each class: read from their table as they were written, told, drawn and logged."""
+"""Figures of each class: read from their table as they were written, printed, drawn and logged."""
 
 from __future__ import annotations
 

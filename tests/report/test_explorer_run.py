@@ -62,7 +62,7 @@ def test_maps_over_training_are_shown(folders: list[Path]):
     assert all(example["keys"] and len(example["maps"]) == 2 for example in film["examples"])
 
 
-def test_the_mean_of_the_heads_is_the_map_that_is_judged(folders: list[Path]):
+def test_the_mean_of_the_heads_is_the_map_that_is_evaluated(folders: list[Path]):
     for example in data_of(folders[0] / "report.html")["examples"][:10]:
         seen = example["runs"][0]
         own = unpack(seen["map"])
@@ -103,7 +103,7 @@ def test_figures_are_written_as_files(folders: list[Path], tmp_path: Path):
     assert len([n for n in names if n.startswith("heads-") and n.endswith(".png")]) == 8
 
 
-def test_a_run_that_was_not_judged_says_what_to_do(
+def test_a_run_that_was_not_evaluated_says_what_to_do(
     folders: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     (tmp_path / "config.yaml").write_text((folders[0] / "config.yaml").read_text())

@@ -19,7 +19,7 @@ from tests.commands import run, small_run
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A judged run, which logs to a project of its own."""
+    """An evaluated run, which logs to a project of its own."""
     home = tmp_path_factory.mktemp("workspace")
     words = [f"paths.run={home / 'runs' / 'one' / 'first'}", "model=transformer"]
     command = small_run(home, *words, "logger.project=dates-project")

@@ -192,12 +192,12 @@ def test_kernels_that_are_wrong_at_one_length(
     monkeypatch.setattr(block_sparse, "_run", wrong_there)
     if native.library() is None:
         pytest.skip("there is no C compiler")
-    (told,) = measure.differing()
-    assert told.startswith("sparse is off by ")
-    assert told.endswith(" in torch.float64 at lengths 28")
+    (message,) = measure.differing()
+    assert message.startswith("sparse is off by ")
+    assert message.endswith(" in torch.float64 at lengths 28")
     code, findings = said(capsys)
     assert code == 1
-    assert findings["kernels"].startswith(f"wrong {told}; try: ")
+    assert findings["kernels"].startswith(f"wrong {message}; try: ")
 
 
 def test_a_machine_where_much_is_wrong(

@@ -84,7 +84,7 @@ def test_a_training_that_hardly_fits_a_gpu_gets_smaller_batches_that_add_up() ->
     assert list(advice(100, 20_000, mixed)) == ["  GPU         0% of 20,000 MiB"]
 
 
-def test_several_processes_and_no_batches_are_told(
+def test_several_processes_and_no_batches_are_described(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["estimate", "trainer=ddp_sim", *small(tmp_path)]) == 2

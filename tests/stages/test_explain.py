@@ -33,24 +33,24 @@ def explain(folder: Path, *settings: str) -> CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def told(trained: Path) -> str:
+def printed(trained: Path) -> str:
     done = explain(trained, "trust.training.steps=2")
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_it_says_what_it_will_cost_and_what_it_found(told: str, trained: Path) -> None:
-    first, *rest = told.splitlines()
+def test_it_says_what_it_will_cost_and_what_it_found(printed: str, trained: Path) -> None:
+    first, *rest = printed.splitlines()
     assert first.startswith("6 examples of ")
     assert "11 methods: about" in first
     assert "MiB beside the model" in first
     for words in ("integrated_gradients", "AP with gold", "(position)", "permuted", "95% interval"):
-        assert words in told
-    assert "of the answers: the attention" in told
+        assert words in printed
+    assert "of the answers: the attention" in printed
     assert str(trained / "trust.json") in rest[-1]
 
 
-def test_explanations_are_written_for_every_example(told: str, trained: Path) -> None:
+def test_explanations_are_written_for_every_example(printed: str, trained: Path) -> None:
     content = json.loads((trained / "explanations.json").read_text())
     assert content["map"] == "pooling"
     assert len(content["examples"]) == 6
@@ -68,7 +68,7 @@ def test_explanations_are_written_for_every_example(told: str, trained: Path) ->
     assert len(content["agreement"]["kendall"]) == math.comb(11, 2)
 
 
-def test_every_test_is_written_with_its_verdict(told: str, trained: Path) -> None:
+def test_every_test_is_written_with_its_verdict(printed: str, trained: Path) -> None:
     content = json.loads((trained / "trust.json").read_text())
     assert content["verdict"].endswith(".")
     tests = {row["test"] for row in content["tests"]}
@@ -82,7 +82,7 @@ def test_every_test_is_written_with_its_verdict(told: str, trained: Path) -> Non
 
 
 @pytest.mark.slow
-def test_the_same_command_gives_the_same_figures(told: str, trained: Path) -> None:
+def test_the_same_command_gives_the_same_figures(printed: str, trained: Path) -> None:
     before = (trained / "trust.json").read_text()
     assert explain(trained, "trust.training.steps=2").returncode == 0
     assert (trained / "trust.json").read_text() == before

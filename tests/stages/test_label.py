@@ -141,15 +141,15 @@ def test_the_command_serves_its_page_until_ctrl_c(
     assert all(f'"id": "{name}"' in pages[0] for name in ids)
     assert f"0 of 2 have a map\n{output}\n" in capsys.readouterr().out
     assert main(words) == 2
-    told = f"--output: {output} exists; try: --page to go on with it, or another --output"
-    assert told in capsys.readouterr().err
+    message = f"--output: {output} exists; try: --page to go on with it, or another --output"
+    assert message in capsys.readouterr().err
 
 
 def test_wrong_words_are_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for words, told in (
+    for words, message in (
         (["--by", "entropie"], "no 'entropie'; did you mean 'entropy'"),
         (["--count", "0"], "--count: 0 is not above 0"),
         (["nowhere"], "nowhere: not a run's folder"),
     ):
         assert main(["label", str(run), *words]) == 2
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err

@@ -188,8 +188,8 @@ def post(server: LabelServer, content: object, **headers: str) -> tuple[int, str
 def test_what_training_would_refuse_is_refused(tmp_path: Path) -> None:
     with served(tmp_path, WORDS, "label") as server:
         before = server.file.path.read_text()
-        told = "dataset.annotations: train-0: map.0: no key 4; allowed: 0 to 3"
-        assert post(server, {"map": [[4]]}) == (400, told)
+        message = "dataset.annotations: train-0: map.0: no key 4; allowed: 0 to 3"
+        assert post(server, {"map": [[4]]}) == (400, message)
         assert post(server, {"map": "x"})[0] == 400
         assert post(server, [1])[0] == 400
         assert post(server, {"answer": 3}) == (

@@ -73,8 +73,8 @@ def test_the_wheel_alone_makes_a_project_whose_pipeline_runs(tmp_path: Path) -> 
     path = f"{installed / 'bin'}{os.pathsep}{os.environ['PATH']}"
     variables = {"PYTHONPATH": str(installed), "PATH": path}
     where = "import attnlab; from attnlab.config.section import config_dir as c; print(c())"
-    told = _run([sys.executable, "-c", where], variables, tmp_path)
-    assert told.stdout.strip() == str(installed / "attnlab" / "conf")
+    printed = _run([sys.executable, "-c", where], variables, tmp_path)
+    assert printed.stdout.strip() == str(installed / "attnlab" / "conf")
     project = tmp_path / "a new project"
     for command in (
         ["attnlab", "new", str(project)],

@@ -52,15 +52,15 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def predict(folder: Path, *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
     """In this process: starting one takes longer than all that it does."""
-    said, told, given = StringIO(), StringIO(), sys.stdin
+    output, errors, own_input = StringIO(), StringIO(), sys.stdin
     command = ["predict", str(folder), *words]
     sys.stdin = StringIO(typed)
     try:
-        with redirect_stdout(said), redirect_stderr(told):
+        with redirect_stdout(output), redirect_stderr(errors):
             code = main(command)
     finally:
-        sys.stdin = given
-    return subprocess.CompletedProcess(command, code, said.getvalue(), told.getvalue())
+        sys.stdin = own_input
+    return subprocess.CompletedProcess(command, code, output.getvalue(), errors.getvalue())
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -292,7 +292,7 @@ def test_a_reply_is_found_among_those_of_a_file_or_of_training(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (
             ["--replies", "replies.txt"],
@@ -308,10 +308,10 @@ def test_a_reply_is_found_among_those_of_a_file_or_of_training(tmp_path: Path) -
         (["--input", "nowhere.csv"], "--input: no file nowhere.csv; "),
     ],
 )
-def test_mistakes_are_told_in_a_line(dates: Path, words: list[str], told: str) -> None:
+def test_mistakes_are_one_line(dates: Path, words: list[str], message: str) -> None:
     done = predict(dates, *words)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -16,7 +16,7 @@ from attnlab.stages.executors import Processes
 from attnlab.stages.sweep import Sweep, quoted
 from tests.commands import run, small_run, stop_once_saved
 
-# Nothing to judge and nothing to draw: what is looked at here is how jobs are run.
+# Nothing to evaluate and nothing to draw: these tests are about how jobs are run.
 TRAIN_ONLY = ["stages=[prepare,train]", "trainer.clip_norm=null"]
 
 

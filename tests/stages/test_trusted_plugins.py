@@ -161,8 +161,8 @@ def test_trust_lasts_and_is_told_of_changes(
     assert Path("ran").exists()
     forgotten(monkeypatch, "payload")
     open_run(run)
-    told = f"{run}: plugin 'payload' has changed since this run\n"
-    assert capsys.readouterr().err == 2 * told
+    message = f"{run}: plugin 'payload' has changed since this run\n"
+    assert capsys.readouterr().err == 2 * message
 
 
 def test_a_list_that_others_can_write_to_is_not_used(

@@ -83,7 +83,7 @@ def test_without_references_what_is_said_is_compared_with_the_right_sentence() -
     assert oracle == pytest.approx(dict.fromkeys(oracle, 1.0))
 
 
-def test_written_summaries_are_judged_by_the_figures_asked_for(tmp_path: Path) -> None:
+def test_generated_summaries_are_evaluated_by_the_configured_figures(tmp_path: Path) -> None:
     made = prepared(files(tmp_path, "dataset/answer=texts", "dataset.answer.column=said"), tmp_path)
     config, _ = load(["~experiment", "task=generate", "task.figures=[rouge,exact_match]"])
     task = config.task.build(made.codec)

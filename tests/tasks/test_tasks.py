@@ -1,4 +1,4 @@
-"""Losses and judgements of each form of answer, against what can be said without them."""
+"""Losses and figures of each form of answer, against what can be computed without them."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def test_maps_of_queries_are_brought_into_the_order_of_gold() -> None:
     assert torch.equal(task.as_gold(maps[:, 0], scores, batch), by_gold[:, 0])
 
 
-def test_boxes_are_judged_whoever_says_them() -> None:
+def test_boxes_are_evaluated_whichever_query_predicts_them() -> None:
     task, batch, scores = locate()
     said = torch.zeros(2, QUERIES, 6)
     for (example, box), query in SAID_BY.items():

@@ -178,7 +178,7 @@ def same(one: object, other: object) -> bool:
 
 def test_a_bit_that_changed_is_told_wherever_it_is(tmp_path: Path) -> None:
     """Each change is an error, or is in what holds no content (padding between records)."""
-    path, chance, told = tmp_path / "last.ckpt", random.Random(0), 0
+    path, chance, refused = tmp_path / "last.ckpt", random.Random(0), 0
     weights = {"w": torch.randn(64, 16), "b": torch.randn(16, dtype=torch.bfloat16)}
     content = {"state_dict": weights, "epoch": 3, FORMAT: {"config": {"seed": 0, "rate": 0.5}}}
     AtomicCheckpointIO().save_checkpoint(content, path)
@@ -192,8 +192,8 @@ def test_a_bit_that_changed_is_told_wherever_it_is(tmp_path: Path) -> None:
             assert same(read_checkpoint(path), content), place
         except UserError as error:
             assert str(error).startswith(f"{path}: damaged, or no checkpoint at all (")
-            told += 1
-    assert told > 200
+            refused += 1
+    assert refused > 200
 
 
 def test_a_checkpoint_without_checksum_is_read_and_told_once(

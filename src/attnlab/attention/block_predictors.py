@@ -86,12 +86,12 @@ class Indexer(BlockPredictor):
         self.weight = nn.Linear(self.queries, shape.maps * heads)
 
     def content(self, sides: Sides) -> Tensor:
-        asked = sides.query.permute(0, 2, 3, 1, 4).flatten(3)  # batch x blocks x size x features
-        query = _projected(self.query, asked).unflatten(-1, (self.heads, -1))
-        weight = _projected(self.weight, asked).unflatten(-1, (self.maps, self.heads))
+        queries = sides.query.permute(0, 2, 3, 1, 4).flatten(3)  # batch x blocks x size x features
+        query = _projected(self.query, queries).unflatten(-1, (self.heads, -1))
+        weight = _projected(self.weight, queries).unflatten(-1, (self.maps, self.heads))
         key = _projected(self.key, sides.key.permute(0, 2, 3, 1, 4).flatten(3))
-        blocks, keys = asked.shape[1], key.shape[1]
-        pairs = max(self.maps, self.heads) * asked[:, 0].numel() // asked.shape[-1] * keys
+        blocks, keys = queries.shape[1], key.shape[1]
+        pairs = max(self.maps, self.heads) * queries[:, 0].numel() // queries.shape[-1] * keys
         step = max(1, PAIRS_AT_ONCE // (pairs * key.shape[2]))  # query blocks
         best = self._best
         if torch.is_grad_enabled():

@@ -36,7 +36,7 @@ class Padded(NamedTuple):
 
 @dataclass(frozen=True)
 class WordMaps:
-    """What it takes to judge a batch of maps over pieces as maps over words."""
+    """What it takes to evaluate a batch of maps over pieces as maps over words."""
 
     target: TargetBatch  # over words
     queries: list[Groups]
@@ -69,19 +69,19 @@ class Batch:
     # boxes: batch x boxes x 5; pixels: batch x height x width
     target: TargetBatch
     index: Tensor  # batch: places of the examples in their split
-    words: WordMaps | None = None  # where maps over pieces are judged over words
+    words: WordMaps | None = None  # where maps over pieces are evaluated over words
     references: Sequence[Sequence[str]] = ()  # of each example: texts to compare with, or none
-    choices: Sequence[Sequence[str]] = ()  # of each example: the texts of which one is said
+    choices: Sequence[Sequence[str]] = ()  # of each example: the texts of which one is the answer
     window: Sequence[Batch] = ()  # where gradients accumulate: the batches of one optimizer step
     part: TextPart | None = None  # where several processes share texts: what this one reads of them
 
     @property
     def target_over_words(self) -> TargetBatch:
-        """The gold that maps are judged against."""
+        """The gold that maps are compared with."""
         return self.target if self.words is None else self.words.target
 
     def over_words(self, weights: Tensor) -> Tensor:
-        """Maps batch x queries x keys as they are judged: over whole words, where gold counts."""
+        """Maps batch x queries x keys as figures see them: over whole words, where gold counts."""
         if self.words is None:
             return weights
         return regroup_maps(weights, self.words.queries, self.words.keys)

@@ -44,14 +44,16 @@ class Item:
     queries: int  # rows of its map
     keys: int  # what the model attends to
     words: WordMap | None = None  # where gold counts words, and the model pieces of them
-    references: Sequence[str] = ()  # texts that what is said is compared with
-    choices: Sequence[str] = ()  # what can be said, where it is one of the units looked at
+    references: Sequence[str] = ()  # texts that the predicted text is compared with
+    choices: Sequence[
+        str
+    ] = ()  # the possible answers, where the answer is one of the attended units
     missing: Collection[str] = ()  # inputs that are not there; something empty stands for them
 
 
 @dataclass(frozen=True)
 class WordMap:
-    """What it takes to judge a map over pieces as one over words."""
+    """What it takes to evaluate a map over pieces as one over words."""
 
     target: AttentionTarget | None  # over words
     queries: Groups  # from units of the answer to its words
@@ -220,7 +222,7 @@ class Codec:
         return weights
 
     def words(self, example: Example) -> WordMap | None:
-        """How its map is judged over words; None where units are what gold counts."""
+        """How its map is evaluated over words; None where units are what gold counts."""
         rows = self.query_groups(example)
         if not self._in_pieces(example) and (rows is None or len(rows) == rows.old):
             return None
@@ -230,7 +232,7 @@ class Codec:
         return WordMap(gold, rows.reverse(), self.groups(example).reverse())
 
     def target_over_words(self, example: Example) -> AttentionTarget | None:
-        """The gold that its map is judged against: over words, where it is a text's."""
+        """The gold that its map is compared with: over words, where it is a text's."""
         return self.gold(example) if self.words(example) else self.target(example)
 
     @property

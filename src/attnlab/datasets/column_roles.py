@@ -78,8 +78,8 @@ class Columns:
     def _tags(self, name: str, text: str) -> bool:
         units = [cell_words(row[name]) for row in self.filled(name)]
         kinds = {unit for each in units for unit in each}
-        spoken = {word for row in self.filled(text) for word in cell_words(row[text])}
-        few = 2 * len(kinds) <= len(spoken) and 3 * len(kinds) <= sum(map(len, units))
+        words = {word for row in self.filled(text) for word in cell_words(row[text])}
+        few = 2 * len(kinds) <= len(words) and 3 * len(kinds) <= sum(map(len, units))
         names = not all(re.fullmatch(r"[\d.eE+-]+", kind) for kind in kinds)
 
         def as_many(row: dict[str, Any]) -> None:

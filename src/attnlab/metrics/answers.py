@@ -37,8 +37,8 @@ class Classification(PooledMetric):
 
     def update(self, predictions: Sequence[Hashable], answers: Sequence[Hashable]) -> None:
         codes = [
-            (self.codes.get(said, -1), self.codes[gold])
-            for said, gold in zip(predictions, answers, strict=True)
+            (self.codes.get(predicted, -1), self.codes[gold])
+            for predicted, gold in zip(predictions, answers, strict=True)
         ]
         self.keep(torch.tensor(codes, device=self.device).view(-1, 2))
 

@@ -26,7 +26,7 @@ class PositionPrior:
 
     @classmethod
     def fit(cls, targets: Iterable[AttentionTarget]) -> PositionPrior:
-        """From training targets only: fitted on what it is judged on, it would know the answer.
+        """From training targets only: fitted on what it is evaluated on, it would know the answer.
 
         Where all maps have one shape (images), position is the exact place, else the relative one.
         """

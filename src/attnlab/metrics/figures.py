@@ -116,7 +116,7 @@ def bootstrap_seeds(
     """The interval of the mean over seeds and examples: seeds x examples.
 
     Seeds are drawn first, then the examples, the same ones for every seed, because every seed
-    was judged on the same examples.
+    was evaluated on the same examples.
     """
     table = np.asarray(values, np.float64)
     seeds, examples = table.shape

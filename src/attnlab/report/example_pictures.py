@@ -136,7 +136,7 @@ def _wrapped(units: Sequence[str]) -> list[list[int]]:
 
 
 def _draw_sound(sound: np.ndarray, example: Example) -> Figure:
-    """Waveform, spectrogram, and when each part of the answer is heard, on one time axis."""
+    """Waveform, spectrogram, and when each part of the answer sounds, on one time axis."""
     rate, hop = example.meta["sample_rate"], example.meta["hop"]
     seconds = len(sound) / rate
     figure = _new_figure(7.4, 3.9)

@@ -200,8 +200,8 @@ def gold_text(example: Example, codec: Codec) -> str:
 def _never_read(missed: Rows, queries: Sequence[str], keys: Sequence[str]) -> str:
     """The keys that no layer read on the way to the last row, in words."""
     never = [key for key, mark in zip(keys, missed[-1], strict=True) if mark]
-    told = f"{len(never)} of {len(keys)} keys in no layer, for row {len(queries)}"
-    return f"{told}: {' '.join(never)}" if never else told
+    unread = f"{len(never)} of {len(keys)} keys in no layer, for row {len(queries)}"
+    return f"{unread}: {' '.join(never)}" if never else unread
 
 
 def _context(example: Example) -> dict[str, str]:

@@ -195,7 +195,7 @@ def _frame_gold(axes: Axes, gold: Rows, scale: tuple[float, float] = (1.0, 1.0))
 def draw_head_grids(
     examples: Sequence[ShownExample], heads: Sequence[Heads], folder: Path
 ) -> list[Path]:
-    """A picture of each example whose model has more maps than the one that is judged."""
+    """A picture of each example whose model has more maps than the one that is evaluated."""
     folder.mkdir(exist_ok=True)
     paths: list[Path] = []
     for example, sites in zip(examples, heads, strict=False):  # few have their heads kept

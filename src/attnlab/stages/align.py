@@ -36,7 +36,7 @@ COMMAND = "align the words of sentence pairs"
 EXAMPLES = """examples:
   attnlab align en.txt fr.txt                      learn from these pairs, and align them
   attnlab align en.txt.gz fr.txt.gz --test test.en test.fr --gold test.align
-                                                   judge on other pairs, learned from as well
+                                                   evaluate on other pairs, learned from as well
   attnlab align new.en new.fr --model FOLDER       align with what was learned before
   attnlab align en.txt zh.txt words.split=unspaced each Chinese character is a word
   attnlab align en.txt fr.txt --encoder NAME       by the states of a pretrained encoder
@@ -77,7 +77,7 @@ class Text:
 
 
 def main(arguments: list[str]) -> None:
-    """Learn or load, align, write, and judge where there is gold."""
+    """Learn or load, align, write, and evaluate where there is gold."""
     options = _parser().parse_intermixed_args(arguments)
     chosen = [f"symmetrise={options.symmetrise}"] if options.symmetrise else []
     learned = load(options.model) if options.model else None

@@ -173,18 +173,18 @@ def _add(outcome: Outcome, subject: TextAttacked, words: list[str], trained: Tra
     batch = collate([subject.codec.encode(each, i) for i, each in enumerate(both)])
     batch = batch.to(trained.device)
     seen = observed(trained.model, trained.task, batch)
-    gold, said = trained.task.texts(batch.answer.values, batch)[0], seen.texts[1]
+    gold, predicted = trained.task.texts(batch.answer.values, batch)[0], seen.texts[1]
     maps, target = batch.over_words(seen.maps), batch.target_over_words
     moved = map_distance(maps[1:], maps[:1], target.row_mask[1:])
-    outcome.right.append(said == gold)
+    outcome.right.append(predicted == gold)
     outcome.moved.append(float(moved) if aligned else float("nan"))
     outcome.mass.append(float(agreement(maps, target)[1]))
     differ = sum(one != other for one, other in zip(own, words, strict=False))
     outcome.changed.append((differ if aligned else len(own) - len(words)) / len(own))
-    if seen.texts[0] == gold != said and len(outcome.shown) < MOST_SHOWN:
+    if seen.texts[0] == gold != predicted and len(outcome.shown) < MOST_SHOWN:
         joint = "" if all(len(word) == 1 for word in own) else " "
         changes = ", ".join(differences(own, words))
-        outcome.shown.append((subject.example.id, gold, said, changes, joint.join(own)))
+        outcome.shown.append((subject.example.id, gold, predicted, changes, joint.join(own)))
 
 
 def differences(own: Sequence[str], words: Sequence[str]) -> Iterator[str]:

@@ -69,10 +69,10 @@ def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Non
         raise ConfigError([Mistake("trainer.devices", problem, "try: trainer=cpu, or trainer=gpu")])
     prepared = prepared_data(config)
     estimate = measure(config, plain, prepared)
-    print("\n".join(told(estimate, config)))
+    print("\n".join(described(estimate, config)))
 
 
-def told(estimate: Estimate, config: Config) -> Iterator[str]:
+def described(estimate: Estimate, config: Config) -> Iterator[str]:
     """The lines that the command prints."""
     where = device(config)
     steps = f"{estimate.steps:,} steps of {1000 * estimate.step_seconds:.3g} ms"

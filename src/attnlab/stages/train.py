@@ -1,4 +1,4 @@
-"""`python train.py`: the stages of a run in their order, told from top to bottom."""
+"""`python train.py`: the stages of a run in their order."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _require_monitored(monitor: str, learner: Learner) -> None:
 
 
 def finish(run: Run, loggers: Sequence[RunLogger]) -> None:
-    """What is left when the model is trained: judge it, write it up, say where everything is."""
+    """What is left when the model is trained: evaluate it, report it, say where everything is."""
     if "evaluate" not in run.config.stages:
         return
     figures = evaluate(TrainedRun(run))

@@ -62,7 +62,7 @@ class Arguments:
 
 
 class Observer(Protocol):
-    """Who is told of passes and calls."""
+    """What is notified of passes and calls."""
 
     def begin_pass(self) -> None:
         """A forward pass of the model, or of a part of it that is called by itself, begins."""

@@ -127,9 +127,9 @@ def test_damaged_figures_are_told_and_not_used(
     path = choose.cached_path()
     path.write_text(content)
     assert choose._figures() == json.loads(choose.SHIPPED.read_text())["ratios"]
-    told = capsys.readouterr().err
-    assert told.startswith(f"{path}: damaged (")
-    assert told.endswith(f"; try: rm {path}; the figures of this package are used\n")
+    message = capsys.readouterr().err
+    assert message.startswith(f"{path}: damaged (")
+    assert message.endswith(f"; try: rm {path}; the figures of this package are used\n")
 
 
 def test_shipped_figures_cover_what_is_dispatched() -> None:

@@ -152,13 +152,13 @@ def test_captions_say_what_stands_where_in_reading_order(generator):
     seen = set()
     for example in generator("canvas", task_view="caption", **CLEAN).examples("train"):
         parts = " ".join(example.answer).split(" and ")
-        told = [part.split(" at ") for part in parts]
+        described = [part.split(" at ") for part in parts]
         digits = {WORDS[label]: square(*box) for label, *box in example.meta["digits"]}
-        assert {name: place.split() for name, place in told} == digits
-        order = [("top", "middle", "bottom").index(p.split()[0]) for _, p in told]
+        assert {name: place.split() for name, place in described} == digits
+        order = [("top", "middle", "bottom").index(p.split()[0]) for _, p in described]
         assert order == sorted(order)
-        assert len({place for _, place in told}) == len(told)
-        seen.add(len(told))
+        assert len({place for _, place in described}) == len(described)
+        seen.add(len(described))
     assert seen == {1, 2, 3}
 
 

@@ -241,7 +241,7 @@ def test_a_bit_of_parquet_that_changed_is_told_as_damage(tmp_path: Path) -> None
     rows = [{"text": f"word {i} of many", "label": "ab"[i % 2]} for i in range(300)]
     path = tmp_path / "a.parquet"
     pq.write_table(pa.Table.from_pylist(rows), path, write_page_checksum=True)
-    content, told = path.read_bytes(), 0
+    content, reported = path.read_bytes(), 0
     given = dataset(tmp_path, whole("a.parquet"), "dataset/reader=parquet")
     for place in range(len(content) // 4, 3 * len(content) // 4, 101):
         path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
@@ -249,12 +249,12 @@ def test_a_bit_of_parquet_that_changed_is_told_as_damage(tmp_path: Path) -> None
             read = list(given.build().examples("train"))
         except UserError as error:
             assert str(error).startswith(f"{path}: damaged, or not Parquet (")
-            told += 1
+            reported += 1
         else:
             assert [" ".join(example.inputs["text"]) for example in read] == [
                 row["text"] for row in rows
             ]
-    assert told > 10
+    assert reported > 10
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3])

@@ -154,9 +154,9 @@ def test_data_that_are_not_there_end_the_run_with_code_2(
 ) -> None:
     paths = [f"paths.{name}={tmp_path / name}" for name in ("data", "prepared", "runs")]
     assert main(["train", "experiment=sst2", *paths]) == 2
-    told = capsys.readouterr()
-    assert told.out == "sst2_degrees-recurrent-additive: prepare, train, evaluate, report\n"
-    assert told.err == (
+    printed = capsys.readouterr()
+    assert printed.out == "sst2_degrees-recurrent-additive: prepare, train, evaluate, report\n"
+    assert printed.err == (
         f"attnlab: dataset.splits.train: no folder {tmp_path}/data/sst2; put the data there, "
         "or try: paths.data=FOLDER, or dataset.folder=FOLDER\n"
         f"  try: attnlab data sst2_degrees paths.data={tmp_path}/data, or from the hub: "

@@ -25,7 +25,7 @@ def test_every_phrase_comes_with_its_words_the_whole_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("(3 (2 a) (2 b)", "1 brackets are not closed"),
         ("(3 a) b", "'b' stands behind the tree"),
@@ -33,10 +33,10 @@ def test_every_phrase_comes_with_its_words_the_whole_last() -> None:
         ("", "no tree"),
     ],
 )
-def test_what_is_no_tree_is_told(line: str, told: str) -> None:
+def test_what_is_no_tree_is_one_line(line: str, message: str) -> None:
     with pytest.raises(ValueError) as error:
         read_tree(line)
-    assert str(error.value) == told
+    assert str(error.value) == message
 
 
 def test_rows_are_sentences_or_phrases_that_have_a_label(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Units heard step by step."""
+"""Units decoded step by step."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from tests.models.building import built, small_config, sounds
 A, B = 4, 5
 
 
-def heard(steps: list[int], units: int = 6) -> CtcOutput:
-    """One sound in which these units are heard beyond doubt."""
+def sure_of(steps: list[int], units: int = 6) -> CtcOutput:
+    """The output for one sound that gives nearly all probability to these units."""
     scores = torch.full((1, len(steps), units), -20.0)
     scores[0, torch.arange(len(steps)), torch.tensor(steps)] = 0.0
     return CtcOutput(scores.log_softmax(-1), torch.ones(1, len(steps), dtype=torch.bool))
 
 
-def said(steps: list[int]) -> list[int]:
+def collapsed(steps: list[int]) -> list[int]:
     """Repeats taken as one, then nothing left out."""
     kept = [s for i, s in enumerate(steps) if i == 0 or steps[i - 1] != s]
     return [s for s in kept if s != PAD]
 
 
-def test_repeats_are_one_unit_unless_nothing_is_heard_between() -> None:
-    assert heard([A, A, PAD, A, B, B, PAD]).units().tolist() == [[A, A, B, EOS]]
-    assert heard([PAD, PAD]).units().tolist() == [[EOS]]
+def test_repeats_are_one_unit_unless_a_blank_is_between() -> None:
+    assert sure_of([A, A, PAD, A, B, B, PAD]).units().tolist() == [[A, A, B, EOS]]
+    assert sure_of([PAD, PAD]).units().tolist() == [[EOS]]
 
 
-def test_padding_is_not_heard() -> None:
-    one = heard([A, B, B, A])
+def test_padding_is_not_decoded() -> None:
+    one = sure_of([A, B, B, A])
     short = one._replace(mask=torch.tensor([[True, True, False, False]]))
     assert short.units().tolist() == [[A, B, EOS]]
 
 
-def test_loss_is_that_of_all_ways_to_say_it() -> None:
+def test_loss_is_that_of_all_paths_to_it() -> None:
     torch.manual_seed(0)
     chances = torch.randn(1, 4, 6).log_softmax(-1)
     answer = [A, A, EOS]
-    ways = [way for way in product(range(6), repeat=4) if said(list(way)) == answer[:-1]]
+    ways = [way for way in product(range(6), repeat=4) if collapsed(list(way)) == answer[:-1]]
     whole = torch.stack([chances[0, range(4), way].sum() for way in ways]).logsumexp(0)
     padded = Padded(torch.tensor([answer]), torch.ones(1, 3, dtype=torch.bool))
     one = CtcOutput(chances, torch.ones(1, 4, dtype=torch.bool))
@@ -52,14 +52,14 @@ def test_loss_is_that_of_all_ways_to_say_it() -> None:
 
 def test_answer_that_does_not_fit_costs_nothing() -> None:
     padded = Padded(torch.tensor([[A, A, A, EOS]]), torch.ones(1, 4, dtype=torch.bool))
-    assert heard([A, A]).losses(padded).item() == 0
+    assert sure_of([A, A]).losses(padded).item() == 0
 
 
 def test_best_alignment_is_that_of_all_ways() -> None:
     torch.manual_seed(1)
     for units in ([A, B], [A, A], [B, A, B], [A]):
         chances = torch.randn(6, 6).log_softmax(-1)
-        ways = [way for way in product([PAD, A, B], repeat=6) if said(list(way)) == units]
+        ways = [way for way in product([PAD, A, B], repeat=6) if collapsed(list(way)) == units]
         best = max(ways, key=lambda way: chances[range(6), way].sum().item())
         spans = aligned(chances, units)
         covered = [PAD] * 6

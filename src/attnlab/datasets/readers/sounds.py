@@ -142,17 +142,17 @@ class ConnectedSource(SoundSource):
     seed: int
 
     def examples(self, split: Split) -> Iterator[Example]:
-        spoken = list(super().examples(split))
-        if not spoken:
+        recordings = list(super().examples(split))
+        if not recordings:
             raise UserError(f"dataset.splits.{split}: no recordings to be joined")
         for number in range(self.sounds[split]):
             entropy = [self.seed, SPLITS.index(split), number]
             random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
-            yield self._joined(f"{split}-{number}", spoken, random)
+            yield self._joined(f"{split}-{number}", recordings, random)
 
-    def _joined(self, name: str, spoken: Sequence[Example], random: Random) -> Example:
+    def _joined(self, name: str, recordings: Sequence[Example], random: Random) -> Example:
         count = int(random.integers(*self.words, endpoint=True))
-        chosen = [spoken[i] for i in random.integers(len(spoken), size=count)]
+        chosen = [recordings[i] for i in random.integers(len(recordings), size=count)]
         words = [self._heard(np.asarray(each.inputs["audio"], np.float32)) for each in chosen]
         spans, length = self._times([len(word) for word in words], random)
         sound = np.zeros(length, np.float32)
