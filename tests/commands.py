@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from attnlab.stages.executors import PRELOADED
+from attnlab.stages.executors import PRELOADED, enter
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -82,12 +82,8 @@ def _main(
     words: list[str], folder: Path, variables: Mapping[str, str], printed: tuple[Path, Path]
 ) -> None:
     """Do in a fork what Python does with these words."""
-    for descriptor, path in enumerate(printed, start=1):
-        with path.open("wb") as file:
-            os.dup2(file.fileno(), descriptor)
+    enter(variables, *printed)
     os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(variables)
     if words[0] == "-m":
         sys.argv = words[1:]
         sys.path.insert(0, str(folder))

@@ -19,17 +19,20 @@ GOLD = ["billing"] * 4 + ["delivery"] * 3 + ["login"] * 3
 PREDICTED = [*["billing"] * 4, "delivery", "delivery", "billing", "login", "billing", "billing"]
 
 
-def judged(folder: Path) -> Classes:
+def evaluated(folder: Path) -> Classes:
+    """The classes of a run with these answers, as they are read from its folder."""
     metric = Classification(LABELS)
     metric.update(PREDICTED, GOLD)
-    save_classes(folder, [metric])
-    found = read_classes(folder)
-    assert found is not None
-    return found
+    saved, classes = save_classes(folder, [metric]), read_classes(folder)
+    assert saved is not None
+    assert classes is not None
+    assert (saved.names, saved.gold) == (classes.names, classes.gold)
+    assert saved.figures["f1"] == pytest.approx(classes.figures["f1"], abs=1e-5, nan_ok=True)
+    return classes
 
 
 def test_figures_and_confusion_are_those_of_scikit_learn(tmp_path: Path) -> None:
-    found = judged(tmp_path)
+    found = evaluated(tmp_path)
     expected = precision_recall_fscore_support(GOLD, PREDICTED, labels=LABELS[:3])
     for name, values in zip(("precision", "recall", "f1"), expected[:3], strict=True):
         np.testing.assert_allclose(found.figures[name][:3], values, atol=1e-6)
@@ -39,12 +42,12 @@ def test_figures_and_confusion_are_those_of_scikit_learn(tmp_path: Path) -> None
 
 
 def test_the_weakest_class_is_named_with_what_it_is_taken_for(tmp_path: Path) -> None:
-    (said,) = judged(tmp_path).weakest()
-    assert said == ("weakest class: 'login', F1 0.5000, recall 0.3333; 2 of 3 taken for 'billing'")
+    (line,) = evaluated(tmp_path).weakest()
+    assert line == ("weakest class: 'login', F1 0.5000, recall 0.3333; 2 of 3 taken for 'billing'")
 
 
 def test_what_is_not_defined_is_null_on_the_page(tmp_path: Path) -> None:
-    found = judged(tmp_path)
+    found = evaluated(tmp_path)
     plain = json.loads(json.dumps(found.plain(), allow_nan=False))
     assert plain["recall"][3] is None
     rows = found.rows()
@@ -58,7 +61,7 @@ def test_no_class_is_the_weakest_where_all_are_perfect() -> None:
 
 
 def test_the_matrix_is_drawn_where_it_can_be_read(tmp_path: Path) -> None:
-    path = draw_confusion(judged(tmp_path), tmp_path / "panels" / "confusion.png")
+    path = draw_confusion(evaluated(tmp_path), tmp_path / "panels" / "confusion.png")
     assert path is not None
     assert path.read_bytes()[:4] == b"\x89PNG"
     many = [str(number) for number in range(50)]
@@ -77,9 +80,9 @@ def test_types_of_spans_have_no_confusion(tmp_path: Path) -> None:
     assert draw_confusion(found, tmp_path / "confusion.png") is None
 
 
-def test_answers_without_classes_have_none_and_a_damaged_table_is_told(tmp_path: Path) -> None:
+def test_answers_without_classes_have_none_and_a_damaged_table_is_an_error(tmp_path: Path) -> None:
     assert read_classes(tmp_path) is None
-    judged(tmp_path)
+    evaluated(tmp_path)
     path = tmp_path / "classes.csv"
     path.write_text(path.read_text().replace("0.5", "half"))
     with pytest.raises(DamagedFileError, match=r"classes\.csv"):

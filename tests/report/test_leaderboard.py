@@ -29,7 +29,7 @@ EXAMPLES, DRAWS = 50, 1000
 COMMAND = ["attnlab", "compare", "attention=additive,dot"]
 
 
-def judged(system: str, seed: int, quality: float, on_gold: float, seconds: float) -> Entry:
+def scored(system: str, seed: int, quality: float, on_gold: float, seconds: float) -> Entry:
     """A run with this share of right answers; every other example is looked at rightly."""
     random = np.random.default_rng(seed)
     right = random.permutation(np.arange(EXAMPLES) < round(quality * EXAMPLES)).astype(float)
@@ -70,12 +70,12 @@ def entries() -> list[Entry]:
     """Four systems with figures, one of two runs that failed, and one without any."""
     return [
         failed("broken"),
-        judged("slow", 0, 0.9, 0.3, 90.0),
-        judged("quick", 0, 0.7, 0.6, 9.0),
-        judged("beaten", 0, 0.6, 0.5, 95.0),
-        judged("slow", 1, 0.8, 0.4, 92.0),
+        scored("slow", 0, 0.9, 0.3, 90.0),
+        scored("quick", 0, 0.7, 0.6, 9.0),
+        scored("beaten", 0, 0.6, 0.5, 95.0),
+        scored("slow", 1, 0.8, 0.4, 92.0),
         failed("half", 1),
-        judged("half", 0, 0.5, 0.2, 10.0),
+        scored("half", 0, 0.5, 0.2, 10.0),
     ]
 
 
@@ -111,8 +111,8 @@ def test_the_interval_resamples_seeds_and_examples(board: Leaderboard) -> None:
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.025)
 
 
-def test_seeds_judged_on_other_examples_vary_by_seed_alone() -> None:
-    first, second = judged("a", 0, 0.9, 0.3, 1.0), judged("a", 1, 0.5, 0.3, 1.0)
+def test_seeds_evaluated_on_other_examples_vary_by_seed_alone() -> None:
+    first, second = scored("a", 0, 0.9, 0.3, 1.0), scored("a", 1, 0.5, 0.3, 1.0)
     other = Entry(**(vars(second) | {"examples": second.examples[::-1]}))
     found = leaderboard([first, other]).rows[0].measures["quality"]
     assert (found.low, found.high) == pytest.approx((0.5, 0.9)), "of two values: both ends"
@@ -134,7 +134,7 @@ def test_pareto_beside_its_definition() -> None:
 
 
 def test_less_is_better_turns_the_order_round() -> None:
-    entries = [judged("good", 0, 0.9, 0.3, 1.0), judged("bad", 0, 0.5, 0.3, 1.0)]
+    entries = [scored("good", 0, 0.9, 0.3, 1.0), scored("bad", 0, 0.5, 0.3, 1.0)]
     for entry in entries:
         entry.figures["answer"].clear()  # type: ignore[attr-defined]
         entry.figures["answer"]["loss"] = 0.1 if entry.system == "good" else 0.9
@@ -146,7 +146,7 @@ def test_less_is_better_turns_the_order_round() -> None:
 
 
 def test_a_run_says_which_way_its_figures_are_better() -> None:
-    entries = [judged("good", 0, 0.9, 0.3, 1.0), judged("bad", 0, 0.5, 0.3, 1.0)]
+    entries = [scored("good", 0, 0.9, 0.3, 1.0), scored("bad", 0, 0.5, 0.3, 1.0)]
     for entry in entries:
         figures = {"error_of_a_plugin": 0.1 if entry.system == "good" else 0.9}
         about = {"error_of_a_plugin": {"help": "Errors", "higher_is_better": False}}
@@ -211,7 +211,7 @@ def test_cost_grows_from_left_to_right(board: Leaderboard) -> None:
 def test_names_do_not_cover_one_another() -> None:
     random = np.random.default_rng(0)
     many = [
-        judged(f"mechanism-{i}", 0, q, g, s)
+        scored(f"mechanism-{i}", 0, q, g, s)
         for i, (q, g, s) in enumerate(random.uniform(0.5, 0.6, size=(24, 3)))
     ]
     figure = leaderboard_picture.draw(leaderboard(many))
@@ -305,7 +305,7 @@ return Math.min(...ratios);
 def test_systems_that_chance_may_have_ordered_are_tied() -> None:
     """0.90 and 0.88 of 50 answers lie in one another's interval, 0.5 in neither."""
     scores = {"first": 0.9, "second": 0.88, "third": 0.5, "fourth": 0.1}
-    found = leaderboard([judged(name, 0, score, 0.3, 1.0) for name, score in scores.items()])
+    found = leaderboard([scored(name, 0, score, 0.3, 1.0) for name, score in scores.items()])
     assert found.places == [1, 1, 3, 4]
     assert [found.place(i) for i in range(4)] == ["1 tied", "1 tied", "3", "4"]
     stream = StringIO()

@@ -64,7 +64,7 @@ def test_pictures_are_files_of_the_run(tmp_path: Path) -> None:
         assert path.stat().st_size > 5000
 
 
-def judged(folder: Path, right: np.ndarray) -> ExactMatch:
+def evaluated(folder: Path, right: np.ndarray) -> ExactMatch:
     """A run with these right answers leaves its tables in a folder."""
     folder.mkdir()
     metric, same = ExactMatch(), ExactMatch()
@@ -93,7 +93,7 @@ def figures(right: np.ndarray) -> dict[str, dict[str, float]]:
 def test_it_is_the_paired_bootstrap(tmp_path: Path, sides: tuple[np.ndarray, np.ndarray]):
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder, right in zip(folders, sides, strict=True):
-        judged(folder, right)
+        evaluated(folder, right)
     found = differences(
         [figures(right) for right in sides],
         [read_table(folder / RESAMPLES, "a command") for folder in folders],
@@ -112,7 +112,7 @@ def test_it_is_the_paired_bootstrap(tmp_path: Path, sides: tuple[np.ndarray, np.
 
 
 def test_other_examples_are_not_paired(tmp_path: Path, sides: tuple[np.ndarray, np.ndarray]):
-    judged(tmp_path / "a", sides[0])
+    evaluated(tmp_path / "a", sides[0])
     table = read_table(tmp_path / "a" / RESAMPLES, "a command")
     ids = read_table(tmp_path / "a" / PER_EXAMPLE, "a command")["id"]
     found = differences([figures(side) for side in sides], [table, table], [ids, ids[::-1]])
@@ -123,7 +123,7 @@ def test_other_examples_are_not_paired(tmp_path: Path, sides: tuple[np.ndarray, 
 def test_the_table_of_examples_means_the_figure(
     tmp_path: Path, sides: tuple[np.ndarray, np.ndarray]
 ):
-    metric = judged(tmp_path / "a", sides[1])
+    metric = evaluated(tmp_path / "a", sides[1])
     table = read_table(tmp_path / "a" / PER_EXAMPLE, "a command")
     column = np.array(table["exact_match"], float)
     assert column.mean() == pytest.approx(metric.compute()["exact_match"])

@@ -57,7 +57,7 @@ def test_the_answer_is_the_sentence_that_the_map_lies_on() -> None:
 def test_what_is_said_is_compared_with_all_references() -> None:
     _, batch, _, task = extraction()
     known = task.controls(batch, torch.empty(0), [])
-    lead, oracle = (judged(task, batch, known[name][1]) for name in ("lead", "oracle"))
+    lead, oracle = (figures_of(task, batch, known[name][1]) for name in ("lead", "oracle"))
     # "it was a mat" and "It was the mat": three of four words, and two of three pairs, either way;
     # "a mat" has all of its two words in four: F = 2 (1/2) 1 / (3/2) = 2/3.
     # "dogs run far" and "Dogs run very far": precision 1, recall 3/4; pairs 1/2 of 2 and 1/3 of 3.
@@ -69,7 +69,7 @@ def test_what_is_said_is_compared_with_all_references() -> None:
     assert lead["rouge1"] == pytest.approx((2 / 7 + 6 / 7) / 2)
 
 
-def judged(task: Task, batch: Batch, answers: torch.Tensor) -> dict[str, float]:
+def figures_of(task: Task, batch: Batch, answers: torch.Tensor) -> dict[str, float]:
     metrics = task.metrics()
     task.update_metrics(metrics, batch, torch.zeros(0), answers)
     return {name: value for metric in metrics for name, value in metric.compute().items()}
@@ -79,7 +79,7 @@ def test_without_references_what_is_said_is_compared_with_the_right_sentence() -
     config = small_config("task=extract")
     examples = [replace(example, references=[]) for example in abstracts()]
     _, batch, codec = built(config, examples)
-    oracle = judged(config.task.build(codec), batch, batch.answer.values)
+    oracle = figures_of(config.task.build(codec), batch, batch.answer.values)
     assert oracle == pytest.approx(dict.fromkeys(oracle, 1.0))
 
 

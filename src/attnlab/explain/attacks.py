@@ -17,9 +17,8 @@ from attnlab.data.batch import Batch
 from attnlab.data.inputs import light, within
 from attnlab.explain.methods.gradients import differentiable
 from attnlab.metrics.agreement import jensen_shannon
+from attnlab.objectives.adversarial import PGD_REACH
 from attnlab.tasks.task import Task
-
-STEP = 2.5  # steps together may go so many times as far as the largest change (Madry et al. 2018)
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def ascended(
     values = attacked.values
     random = torch.Generator().manual_seed(seed)
     best, reached = values, torch.full((len(values),), -torch.inf, device=values.device)
-    step = size if steps == 1 else STEP * size / steps
+    step = size if steps == 1 else PGD_REACH * size / steps
     for _ in range(max(restarts, 1)):
         noise = torch.rand(values.shape, generator=random).to(values) * 2 - 1
         moved = within(values + size * noise * bool(restarts), values, size)

@@ -7,8 +7,9 @@ makes a model that LoRA tuned one of the same layers as an untuned one; the rest
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Collection, Iterator
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -80,24 +81,47 @@ class BitFit(Head):
                     parameter.requires_grad_(True)
 
 
-class Lora(Head):
+class Added(Head):
+    """Of embedders, encoder and decoder only what is added to some of their layers is trained."""
+
+    needs: ClassVar[str]  # the message where a model has no such layers
+
+    def freeze(self, model: nn.Module) -> None:
+        super().freeze(model)
+        layers = self.layers(model)
+        for layer in layers:
+            self.extend(layer)
+        if not layers:
+            raise UserError(f"model.tuning: {self.needs}")
+
+    @abstractmethod
+    def layers(self, model: nn.Module) -> Collection[nn.Module]:
+        """Those that get something of their own."""
+
+    @abstractmethod
+    def extend(self, layer: Any) -> None:
+        """Add to one of them, in place."""
+
+
+class Lora(Added):
     """Of embedders, encoder and decoder only what is added to linear layers is trained."""
+
+    needs = (
+        "'lora' finds no attention with projections and no feed-forward layer in encoder and "
+        "decoder; try: model/tuning=full, or model=transformer"
+    )
 
     def __init__(self, *, rank: int, alpha: float, dropout: float) -> None:
         self.rank, self.alpha, self.dropout = rank, alpha, dropout
 
-    def freeze(self, model: nn.Module) -> None:
-        super().freeze(model)
-        backbones, own = _backbones(model), list(_linear_layers(model))
-        for backbone in backbones:
-            self._by_peft(backbone)
-        for layer in own:
+    def layers(self, model: nn.Module) -> Collection[nn.Module]:
+        return [*_backbones(model), *_linear_layers(model)]
+
+    def extend(self, layer: Any) -> None:
+        if isinstance(layer, nn.Linear):
             LoraLinear.of(layer, self.rank, self.alpha / self.rank, self.dropout)
-        if not backbones and not own:
-            raise UserError(
-                "model.tuning: 'lora' finds no attention with projections and no feed-forward "
-                "layer in encoder and decoder; try: model/tuning=full, or model=transformer"
-            )
+        else:
+            self._by_peft(layer)
 
     def _by_peft(self, backbone: nn.Module) -> None:
         try:
@@ -115,42 +139,42 @@ class Lora(Head):
         peft.inject_adapter_in_model(settings, backbone)
 
 
-class Adapters(Head):
+class Adapters(Added):
     """Of embedders, encoder and decoder only what follows each feed-forward block is trained."""
+
+    needs = (
+        "'adapters' finds no feed-forward block in encoder and decoder; "
+        "try: model/tuning=full, or model=transformer"
+    )
 
     def __init__(self, *, width: int) -> None:
         self.width = width
 
-    def freeze(self, model: nn.Module) -> None:
-        super().freeze(model)
+    def layers(self, model: nn.Module) -> Collection[nn.Module]:
         own = (block[-1] for part in body(model) for block in _all(part, FeedForward))
-        layers = {*own, *_narrowing(model)}
-        for layer in layers:
-            AdapterLinear.of(layer, self.width)
-        if not layers:
-            raise UserError(
-                "model.tuning: 'adapters' finds no feed-forward block in encoder and decoder; "
-                "try: model/tuning=full, or model=transformer"
-            )
+        return list(dict.fromkeys([*own, *_narrowing(model)]))
+
+    def extend(self, layer: Any) -> None:
+        AdapterLinear.of(layer, self.width)
 
 
-class Prefixes(Head):
+class Prefixes(Added):
     """Of embedders, encoder and decoder only keys and values beside those of the input are."""
+
+    needs = (
+        "'prefix' finds no attention in encoder and decoder whose queries are independent; "
+        "try: model/tuning=full, or model=transformer"
+    )
 
     def __init__(self, *, length: int) -> None:
         self.length = length
 
-    def freeze(self, model: nn.Module) -> None:
-        super().freeze(model)
+    def layers(self, model: nn.Module) -> Collection[nn.Module]:
         inside = {each for part in body(model) for each in _all(part, Attention)}
-        found = [each for each in sites(model).values() if each in inside and not each.recurrent]
-        for attention in found:
-            attention.prefix = Prefix(attention, self.length)
-        if not found:
-            raise UserError(
-                "model.tuning: 'prefix' finds no attention in encoder and decoder whose queries "
-                "are independent; try: model/tuning=full, or model=transformer"
-            )
+        return [each for each in sites(model).values() if each in inside and not each.recurrent]
+
+    def extend(self, layer: Any) -> None:
+        layer.prefix = Prefix(layer, self.length)
 
 
 class Prompts(Head):

@@ -18,6 +18,7 @@ from attnlab.objectives.answers import divergence
 from attnlab.objectives.terms import AnswerTerm, StepView, TermLoss, changed_embeddings
 
 INPUTS = "inputs"
+PGD_REACH = 2.5  # all steps together go so many times as far as a change may (Madry et al. 2018)
 SMALLEST = 1e-12  # of a norm that is divided by
 
 
@@ -99,7 +100,7 @@ class AdversarialValues(AnswerTerm):
     def __init__(self, *, size: float, steps: int) -> None:
         super().__init__()
         self.size, self.steps = size, steps
-        self.step = size * (1.25 if steps == 1 else 2.5 / steps)
+        self.step = size * (1.25 if steps == 1 else PGD_REACH / steps)
 
     def forward(self, view: StepView) -> TermLoss:
         inputs = view.batch.inputs

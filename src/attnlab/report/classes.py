@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,15 @@ class Classes:
     gold: list[int]  # how many examples each has
     figures: dict[str, list[float]]  # precision, recall and F1; NaN where not defined
     confusion: Values | None  # gold x predicted; None where answers are spans
+
+    @classmethod
+    def of(cls, table: Mapping[str, Sequence[Any]]) -> Classes:
+        """From the columns of `classes.csv`, as numbers or as their texts."""
+        names = list(table["class"])
+        figures = {name: [float(cell) for cell in table[name]] for name in FIGURES}
+        matrix = [[int(cell) for cell in table[AS + name]] for name in names if AS + name in table]
+        confusion = np.array(matrix).T if len(matrix) == len(names) else None
+        return cls(names, [int(cell) for cell in table["gold"]], figures, confusion)
 
     def taken_for(self, index: int) -> tuple[str, int] | None:
         """The wrong class that is most often predicted for this one, and how often."""
@@ -82,13 +91,7 @@ def read_classes(folder: Path) -> Classes | None:
     if not table:
         return None
     with damage_reported(path, remedy):
-        names = table["class"]
-        figures = {name: [float(cell) for cell in table[name]] for name in FIGURES}
-        matrix = [
-            [int(cell) for cell in table[f"{AS}{name}"]] for name in names if AS + name in table
-        ]
-        confusion = np.array(matrix).T if len(matrix) == len(names) else None
-        return Classes(names, [int(cell) for cell in table["gold"]], figures, confusion)
+        return Classes.of(table)
 
 
 def draw_confusion(classes: Classes, path: Path) -> Path | None:

@@ -103,7 +103,7 @@ def _cell(measure: Measure | None, column: str) -> str:
 def write_csv(board: Leaderboard, path: Path) -> None:
     """A line for each system."""
     edges = ("", "_low", "_high")
-    header = ["place", "system", "runs", "judged", "state", "front"]
+    header = ["place", "system", "runs", "evaluated", "state", "front"]
     figures = {column: name for column, name in board.figures.items() if column not in COST_TITLES}
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

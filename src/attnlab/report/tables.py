@@ -70,12 +70,15 @@ def save_scores(
         write_table(table, folder / name)
 
 
-def save_classes(folder: Path, metrics: Iterable[nn.Module]) -> None:
+def save_classes(folder: Path, metrics: Iterable[nn.Module]) -> classes.Classes | None:
     """Write `classes.csv`: of each class precision, recall, F1, and what it was taken for."""
+    saved = None
     for metric in metrics:
         columns = metric.by_class() if isinstance(metric, PooledMetric) and metric.examples else {}
         if columns:
             write_table(columns, folder / classes.FILE)
+            saved = classes.Classes.of(columns)
+    return saved
 
 
 def _as_they_are(statistics: Values) -> Values:

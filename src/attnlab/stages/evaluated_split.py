@@ -31,7 +31,7 @@ from attnlab.metrics.text import Changed
 from attnlab.models.ensemble import changed_map, members
 from attnlab.report.calibration_pictures import FILE as CALIBRATION
 from attnlab.report.calibration_pictures import draw_calibration
-from attnlab.report.classes import draw_confusion, read_classes
+from attnlab.report.classes import draw_confusion
 from attnlab.report.examples import ShownExample, choose_examples, gold_text, save_examples
 from attnlab.report.map_pictures import draw_blocks, draw_head_grids, draw_maps
 from attnlab.report.recorded_maps import HeadMaps
@@ -91,8 +91,6 @@ def evaluate(trained: TrainedRun, folder: Path | None = None, split: Split = "te
     text = json.dumps(figures, indent=2, allow_nan=False) + "\n"
     write_whole(folder / "metrics.json", text)
     draw_panels(figures, folder)
-    if classes := read_classes(folder):
-        draw_confusion(classes, folder / PANELS / "confusion.png")
     save_figures(figures, folder)
     return figures
 
@@ -192,7 +190,8 @@ class Evaluation:
         ids = [example.id for example in self.examples]
         metrics = [*self.evaluator.answers, *self.evaluator.maps]
         save_scores(folder, ids, self.losses, metrics, self.changed)
-        save_classes(folder, self.evaluator.answers)
+        if classes := save_classes(folder, self.evaluator.answers):
+            draw_confusion(classes, folder / PANELS / "confusion.png")
         drawn = self.shown[: self.run.config.logger.maps_examples]
         draw_maps(drawn, folder / "maps")
         draw_blocks(drawn, folder / "maps")

@@ -72,11 +72,7 @@ def _run(module: Sequence[str], log: Path, environment: Mapping[str, str]) -> No
     import torch
 
     os.setsid()
-    os.environ.clear()
-    os.environ.update(environment)
-    with log.open("ab") as output:
-        os.dup2(output.fileno(), 1)
-        os.dup2(output.fileno(), 2)
+    enter(environment, log, log)
     with exclusive_lock(log.with_name(".lock")) as acquired:
         if not acquired:
             sys.exit(STILL_RUNNING)
@@ -84,6 +80,15 @@ def _run(module: Sequence[str], log: Path, environment: Mapping[str, str]) -> No
         name, *arguments = module
         sys.argv = [name, *arguments]
         runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def enter(environment: Mapping[str, str], stdout: Path, stderr: Path) -> None:
+    """Give a fork an environment of its own, and files that its output is appended to."""
+    os.environ.clear()
+    os.environ.update(environment)
+    for descriptor, path in enumerate((stdout, stderr), start=1):
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), descriptor)
 
 
 @contextlib.contextmanager
