@@ -122,12 +122,12 @@ def measure(name: str, experiment: str, answer: str, *overrides: str) -> Found:
     prepared = prepared_data(config)
     spoiled = Spoiled.of(prepared)
     every = held_out(config, plain, spoiled, folder, FOLDS)
-    wrong = np.array([each.place in spoiled.wrong for each in every])
+    wrong = np.array([each.position in spoiled.wrong for each in every])
     doubts = examined(every, spoiled)
     write(doubts, spoiled, folder, name)
     flagged = np.array([bool(doubt.map) for doubt in doubts])
     # Answers are right here: maps alone are left out.
-    weights = {doubt.seen.id: 0.0 if doubt.map else 1.0 for doubt in doubts}
+    weights = {doubt.held_out.id: 0.0 if doubt.map else 1.0 for doubt in doubts}
     lines = [json.dumps({"id": name, "map_weight": each}) for name, each in weights.items()]
     (folder / "maps.jsonl").write_text("\n".join(lines) + "\n")
     trained = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from attnlab.data.example import Example
-from attnlab.datasets.duplicates import NearTwin, Twin, content, near_twins, twins
+from attnlab.datasets.duplicates import NearTwin, Twin, content, contents_of, near_twins, twins
 
 
 def text(name: str, words: str, answer: str = "x") -> Example:
@@ -29,7 +29,7 @@ def test_leaks_come_before_repetitions_and_the_first_of_a_split_is_kept() -> Non
         text("t3", "4"),
     ]
     splits = {"train": train, "val": [text("v0", "three")], "test": [text("s0", "five")]}
-    assert twins(splits) == [
+    assert twins(contents_of(splits)) == [
         Twin("t1", "t0", "train", same_answer=True),
         Twin("t2", "v0", "val", same_answer=False),
     ]
@@ -45,14 +45,15 @@ def test_texts_that_are_nearly_the_same() -> None:
         Example("t4", {"image": np.zeros((1, 2, 2), np.float32)}, "x", attended="image"),
     ]
     held_out = [text("s0", f"{words} apart"), text("s1", "a film")]
-    found = near_twins({"train": train, "val": [], "test": held_out})
+    splits = {"train": train, "val": [], "test": held_out}
+    found = near_twins(contents_of(splits))
     runs = len(words.split()) - 2
     assert [(twin.id, twin.other, twin.split) for twin in found] == [
         ("t0", "s0", "test"),
         ("t1", "s0", "test"),
     ]
     assert found[0] == NearTwin("t0", "s0", "test", runs / (runs + 1))
-    (changed,) = near_twins({"train": [train[0], train[2]]}, 0.6)
+    (changed,) = near_twins(contents_of({"train": [train[0], train[2]]}), 0.6)
     assert (changed.id, changed.other) == ("t2", "t0")
 
 
@@ -68,4 +69,4 @@ def test_no_pair_of_near_twins_is_missed() -> None:
         if 0.5 <= len(runs[i] & runs[j]) / len(runs[i] | runs[j]) < 1
     }
     assert pairs
-    assert {twin.id for twin in near_twins({"train": train}, 0.5)} == pairs
+    assert {twin.id for twin in near_twins(contents_of({"train": train}), 0.5)} == pairs

@@ -23,19 +23,19 @@ from tests.commands import small
 TINY = ("dataset.train=48", "dataset.val=8", "dataset.test=8", "model.dim=8")
 
 
-def seen(place: int, name: str, **values: object) -> HeldOut:
+def record(position: int, name: str, **values: object) -> HeldOut:
     usual = {
-        "loss": 0.1, "prediction": "positive", "label": place % 2,
-        "probabilities": [0.9, 0.1] if place % 2 == 0 else [0.1, 0.9], "map_loss": 0.1,
+        "loss": 0.1, "prediction": "positive", "label": position % 2,
+        "probabilities": [0.9, 0.1] if position % 2 == 0 else [0.1, 0.9], "map_loss": 0.1,
         "others": 4.0, "agreement": 0.9, "map": np.full((1, 40), 1 / 40, np.float32),
-        "outlier_score": 0.8 + place % 5 / 10,
+        "outlier_score": 0.8 + position % 5 / 10,
     }  # fmt: skip
-    return HeldOut(place, name, **(usual | values))  # type: ignore[arg-type]
+    return HeldOut(position, name, **(usual | values))  # type: ignore[arg-type]
 
 
-def test_every_place_is_held_out_once() -> None:
+def test_every_position_is_held_out_once() -> None:
     parts = folds(11, 3, seed=1)
-    assert sorted(place for part in parts for place in part) == list(range(11))
+    assert sorted(position for part in parts for position in part) == list(range(11))
     assert parts != folds(11, 3, seed=2)
 
 
@@ -61,14 +61,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory):
 
 def test_doubts_become_lines_that_training_reads_and_a_page(prepared, tmp_path: Path) -> None:
     examples = prepared.examples("train")
-    held_out = [seen(i, example.id) for i, example in enumerate(examples)]
-    held_out[3] = seen(3, examples[3].id, map_loss=3.0)
-    held_out[4] = seen(4, examples[4].id, probabilities=[0.02, 0.98], loss=4.0)
-    held_out[6] = seen(6, examples[6].id, outlier_score=9.0)
+    held_out = [record(i, example.id) for i, example in enumerate(examples)]
+    held_out[3] = record(3, examples[3].id, map_loss=3.0)
+    held_out[4] = record(4, examples[4].id, probabilities=[0.02, 0.98], loss=4.0)
+    held_out[6] = record(6, examples[6].id, outlier_score=9.0)
     doubts = examined(held_out, prepared)
     assert [doubt.outlier for doubt in doubts if doubt.outlier] == ["9.0 times as far as usual"]
-    assert [doubt.seen.place for doubt in doubts if doubt.map] == [3]
-    assert [doubt.seen.place for doubt in doubts if doubt.label] == [4]
+    assert [doubt.held_out.position for doubt in doubts if doubt.map] == [3]
+    assert [doubt.held_out.position for doubt in doubts if doubt.label] == [4]
     twin = Doubt(held_out[5], twin="train-1")
     lines = [doubt.line() for doubt in (*doubts[:5], twin)]
     assert [line["keep"] for line in lines] == [True] * 4 + [False, False]
@@ -92,7 +92,7 @@ def test_doubts_become_lines_that_training_reads_and_a_page(prepared, tmp_path: 
 def test_models_that_know_nothing_cast_no_doubt(prepared) -> None:
     examples = prepared.examples("train")
     ignorant = {"probabilities": [0.4, 0.6], "map_loss": 3.0, "others": 3.1}
-    held_out = [seen(i, example.id, **ignorant) for i, example in enumerate(examples)]
+    held_out = [record(i, example.id, **ignorant) for i, example in enumerate(examples)]
     doubts = examined(held_out, prepared)
     assert not any(doubt.label or doubt.map for doubt in doubts)
     answers, maps, *_ = sections(doubts, prepared)

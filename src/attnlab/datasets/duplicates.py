@@ -30,24 +30,38 @@ class Twin:
     same_answer: bool
 
 
-def twins(splits: Mapping[str, Iterable[Example]]) -> list[Twin]:
+@dataclass(frozen=True)
+class Content:
+    """What examples are compared by."""
+
+    id: str
+    split: str
+    digest: str  # of all inputs; see `content`
+    answer: str
+    runs: frozenset[str]  # of words in its texts; none where an input is no text
+
+
+def contents_of(splits: Mapping[str, Iterable[Example]]) -> list[Content]:
+    """Those of all examples, which are read once; training comes last."""
+    return [
+        Content(example.id, split, content(example), repr(example.answer), _runs(example))
+        for split in sorted(splits, key=lambda name: name == "train")
+        for example in splits[split]
+    ]
+
+
+def twins(contents: Iterable[Content]) -> list[Twin]:
     """Training examples like an earlier one of training, or like one of another split.
 
     Texts are compared by their letters and digits alone, pictures and sounds bit by bit.
     """
-    first: dict[str, tuple[str, str, str]] = {}  # by content: id, split, answer
-    for split, examples in splits.items():
-        for example in examples if split != "train" else ():
-            first.setdefault(content(example), (example.id, split, repr(example.answer)))
-    found = []
-    for example in splits["train"]:
-        key, answer = content(example), repr(example.answer)
-        if key in first:
-            other, split, its_answer = first[key]
-            found.append(Twin(example.id, other, split, answer == its_answer))
-        else:
-            first[key] = example.id, "train", answer
-    return found
+    first: dict[str, Content] = {}  # by digest
+    same = []
+    for each in contents:
+        other = first.setdefault(each.digest, each)
+        if each.split == "train" and other is not each:
+            same.append(Twin(each.id, other.id, other.split, each.answer == other.answer))
+    return same
 
 
 @dataclass(frozen=True)
@@ -60,35 +74,32 @@ class NearTwin:
     share: float  # of all runs of words in the two that both have
 
 
-def near_twins(splits: Mapping[str, Iterable[Example]], least: float = LIKE) -> list[NearTwin]:
+def near_twins(contents: Iterable[Content], least: float = LIKE) -> list[NearTwin]:
     """Training texts that are nearly the same as a held-out one, or as an earlier one of training.
 
     Two texts are compared by the Jaccard index of their runs of three words. Texts with an index
     of `least` must share one of their rarest runs (prefix filtering, Chaudhuri et al. 2006), so
     that few pairs have to be compared. Texts that are the same are no near twins.
     """
-    texts = [
-        (example.id, split, runs)
-        for split in sorted(splits, key=lambda name: name == "train")  # training comes last
-        for example in splits[split]
-        if (runs := _runs(example))
-    ]
-    common = Counter(chain.from_iterable(runs for *_, runs in texts))
+    texts = [each for each in contents if each.runs]
+    common = Counter(chain.from_iterable(each.runs for each in texts))
     having: dict[str, list[int]] = {}  # texts by each of their rarest runs
-    found = []
-    for number, (name, split, runs) in enumerate(texts):
-        rarest = sorted(runs, key=lambda run: (common[run], run))
-        rarest = rarest[: len(runs) - math.ceil(least * len(runs)) + 1]
-        if split == "train":
+    pairs = []
+    for number, text in enumerate(texts):
+        rarest = sorted(text.runs, key=lambda run: (common[run], run))
+        rarest = rarest[: len(text.runs) - math.ceil(least * len(text.runs)) + 1]
+        if text.split == "train":
             candidates = sorted({other for run in rarest for other in having.get(run, ())})
-            shares = {other: _share(runs, texts[other][2]) for other in candidates}
+            shares = {other: _share(text.runs, texts[other].runs) for other in candidates}
             near = {other: share for other, share in shares.items() if least <= share < 1}
             if near:
                 closest = max(near, key=near.__getitem__)  # the first of several
-                found.append(NearTwin(name, *texts[closest][:2], near[closest]))
+                pairs.append(
+                    NearTwin(text.id, texts[closest].id, texts[closest].split, near[closest])
+                )
         for run in rarest:
             having.setdefault(run, []).append(number)
-    return found
+    return pairs
 
 
 def _share(one: frozenset[str], other: frozenset[str]) -> float:

@@ -1,7 +1,7 @@
 """`attnlab clean`: wrong labels, wrong gold maps, duplicates and leaks in a training split.
 
-Each training example is looked at by a model that was trained on the others (by folds), so that
-none agrees with a mistake because it has learned it. What is found goes to a page, and to a file
+Each training example is compared with what a model says that was trained on the others (by folds):
+no model agrees with a mistake because it has learned it. The doubts go to a page, and to a file
 that training reads: with `dataset.annotations=FILE` it leaves out examples and gold maps in doubt.
 """
 
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> None:
 def held_out(
     config: Config, plain: dict[str, Any], prepared: Prepared, folder: Path, parts: int
 ) -> list[HeldOut]:
-    """Every training example as the model of its fold sees it, in their order.
+    """What the model of its fold makes of every training example, in their order.
 
     Args:
         config: of the trainings, which leave `dataset.annotations` aside.
@@ -84,19 +84,19 @@ def held_out(
     plain = plain | {"dataset": plain["dataset"] | {"annotations": None}}
     dataset = config.dataset.model_copy(update={"annotations": None})
     config = config.model_copy(update={"dataset": dataset})
-    found: list[HeldOut] = []
-    for number, places in enumerate(folds(count, parts, config.seed)):
+    held_out: list[HeldOut] = []
+    for number, positions in enumerate(folds(count, parts, config.seed)):
         run = Run(folder / f"fold-{number}", config, plain)
         if run.status.get("state") != "finished":
             print(f"fold {number + 1} of {parts}", flush=True)
             run.folder.mkdir(parents=True, exist_ok=True)
             text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
             write_whole(run.folder / "config.yaml", text)
-            train(run, prepared.trained_on(sorted(set(range(count)) - set(places))), [])
+            train(run, prepared.trained_on(sorted(set(range(count)) - set(positions))), [])
             run.set_status("finished")
         learner = load_learner(run, prepared).to(device(config))
-        found += inspect(learner, prepared, config, places)
-    return sorted(found, key=lambda each: each.place)
+        held_out += inspect(learner, prepared, config, positions)
+    return sorted(held_out, key=lambda each: each.position)
 
 
 def write(doubts: Sequence[Doubt], prepared: Prepared, folder: Path, name: str) -> None:

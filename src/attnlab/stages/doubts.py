@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from attnlab.data.prepared import Prepared
-from attnlab.datasets.duplicates import NearTwin, Twin, near_twins, twins
+from attnlab.datasets.duplicates import NearTwin, Twin, contents_of, near_twins, twins
 from attnlab.metrics.label_quality import (
     MapLimits,
     map_limits,
@@ -38,7 +38,7 @@ REASONS = {
 class Doubt:
     """What speaks against one training example; None is nothing."""
 
-    seen: HeldOut
+    held_out: HeldOut
     label: str | None = None  # why its answer is probably wrong
     map: str | None = None  # why its gold map is
     twin: str | None = None  # the earlier training example that it repeats
@@ -50,9 +50,9 @@ class Doubt:
         """As `dataset.annotations` reads it, with reasons and figures for people."""
         reasons = {name: getattr(self, name) for name in REASONS}
         names = ("loss", "map_loss", "agreement", "outlier_score")
-        figures = {name: getattr(self.seen, name) for name in names}
+        figures = {name: getattr(self.held_out, name) for name in names}
         return {
-            "id": self.seen.id,
+            "id": self.held_out.id,
             "keep": not (self.label or self.twin or self.leak),
             "map_weight": 0.0 if self.map else 1.0,
             "doubts": {name: why for name, why in reasons.items() if why},
@@ -66,8 +66,9 @@ def examined(held_out: Sequence[HeldOut], prepared: Prepared) -> list[Doubt]:
     limits = limits_of(held_out)
     threshold = None if limits is None else limits.threshold
     splits = {split: prepared.examples(split) for split in ("train", "val", "test")}
-    known = {twin.id: twin for twin in twins(splits)}
-    near = {twin.id: twin for twin in near_twins(splits)}
+    contents = contents_of(splits)
+    same = {twin.id: twin for twin in twins(contents)}
+    near = {twin.id: twin for twin in near_twins(contents)}
     far = unusual_losses(np.array([each.outlier_score for each in held_out]))
     doubts = []
     for each, unusual in zip(held_out, far, strict=True):
@@ -75,7 +76,7 @@ def examined(held_out: Sequence[HeldOut], prepared: Prepared) -> list[Doubt]:
         doubt = Doubt(each, labels.get(each.id), outlier=outlier)
         if threshold is not None and each.map_loss > threshold:
             doubt = replace(doubt, map=f"loss {each.map_loss:.2f}, above {threshold:.2f}")
-        doubts.append(_with_twins(doubt, known.get(each.id), near.get(each.id)))
+        doubts.append(_with_twins(doubt, same.get(each.id), near.get(each.id)))
     return doubts
 
 
@@ -125,7 +126,7 @@ def too_weak(held_out: Sequence[HeldOut]) -> bool:
 def sections(doubts: Sequence[Doubt], prepared: Prepared) -> Iterator[Section]:
     """The parts of the page."""
     yield _answers(doubts, prepared)
-    if limits := limits_of([doubt.seen for doubt in doubts]):
+    if limits := limits_of([doubt.held_out for doubt in doubts]):
         yield _maps(doubts, limits, prepared)
     for name, title, like in (
         ("leak", "Leaks", "a validation or test example; training leaves them out"),
@@ -135,19 +136,19 @@ def sections(doubts: Sequence[Doubt], prepared: Prepared) -> Iterator[Section]:
         rows = [_row(d, name, prepared) for d in doubts if getattr(d, name)]
         note = f"{len(rows)} training examples whose inputs are those of {like}."
         yield Section(title, note, ("example", "input", "answer", "same as"), rows[:MOST_ROWS])
-    far = sorted((d for d in doubts if d.outlier), key=lambda doubt: -doubt.seen.outlier_score)
+    far = sorted((d for d in doubts if d.outlier), key=lambda doubt: -doubt.held_out.outlier_score)
     note = f"{len(far)} training examples, by the states of held-out models; training keeps them."
     rows = [_row(doubt, "outlier", prepared) for doubt in far[:MOST_ROWS]]
     yield Section("Far from all others", note, ("example", "input", "answer", "how far"), rows)
 
 
 def _answers(doubts: Sequence[Doubt], prepared: Prepared) -> Section:
-    wrong = sorted((d for d in doubts if d.label), key=lambda doubt: -doubt.seen.loss)
+    wrong = sorted((d for d in doubts if d.label), key=lambda doubt: -doubt.held_out.loss)
     note = (
         f"{len(wrong)} answers that models trained on the other folds think unlikely, the "
         "unlikeliest first. Training leaves them out."
     )
-    held_out = [doubt.seen for doubt in doubts]
+    held_out = [doubt.held_out for doubt in doubts]
     if all(each.label is not None for each in held_out) and too_weak(held_out):
         note = (
             "Models trained on the other folds know hardly more than the commonest label: nothing "
@@ -158,7 +159,7 @@ def _answers(doubts: Sequence[Doubt], prepared: Prepared) -> Section:
 
 
 def _maps(doubts: Sequence[Doubt], limits: MapLimits, prepared: Prepared) -> Section:
-    worst = sorted((d for d in doubts if d.map), key=lambda doubt: -doubt.seen.map_loss)
+    worst = sorted((d for d in doubts if d.map), key=lambda doubt: -doubt.held_out.map_loss)
     verdict = "these are hardly apart, so that nothing can be said of maps"
     if limits.threshold is not None:
         verdict = f"{len(worst)} gold maps lie above {limits.threshold:.2f}, between both"
@@ -167,19 +168,20 @@ def _maps(doubts: Sequence[Doubt], limits: MapLimits, prepared: Prepared) -> Sec
         f"other examples (medians); {verdict}. Darkness is weight, a frame marks gold."
     )
     pictures = [
-        (f"{d.seen.id}: {d.map}", draw_map(_shown(d, prepared))) for d in worst[:MOST_PICTURES]
+        (f"{d.held_out.id}: {d.map}", draw_map(_shown(d, prepared))) for d in worst[:MOST_PICTURES]
     ]
     return Section("Gold maps in doubt", note, pictures=pictures)
 
 
 def _shown(doubt: Doubt, prepared: Prepared) -> ShownExample:
     """The example with gold and the held-out map."""
-    seen, codec = doubt.seen, prepared.codec
-    return ShownExample.of(prepared.examples("train")[seen.place], codec, seen.prediction, seen.map)
+    record, codec = doubt.held_out, prepared.codec
+    example = prepared.examples("train")[record.position]
+    return ShownExample.of(example, codec, record.prediction, record.map)
 
 
 def _row(doubt: Doubt, reason: str, prepared: Prepared) -> tuple[str, ...]:
-    example = prepared.examples("train")[doubt.seen.place]
+    example = prepared.examples("train")[doubt.held_out.position]
     texts = [" ".join(map(str, v)) for v in example.inputs.values() if isinstance(v, list)]
     answer = gold_text(example, prepared.codec)
-    return doubt.seen.id, " | ".join(texts)[:200], answer[:80], getattr(doubt, reason)
+    return doubt.held_out.id, " | ".join(texts)[:200], answer[:80], getattr(doubt, reason)

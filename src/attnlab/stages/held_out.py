@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,9 +23,9 @@ from attnlab.training.learner import Learner
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One training example as a model sees it that was trained on others."""
+    """What a model that was trained on other examples makes of one."""
 
-    place: int  # in the training split
+    position: int  # in the training split
     id: str
     loss: float  # per unit of its answer
     prediction: str
@@ -38,21 +39,22 @@ class HeldOut:
 
 
 def folds(count: int, parts: int, seed: int) -> list[list[int]]:
-    """Places of a split, dealt into parts at random."""
+    """Positions in a split, dealt into parts at random."""
     order = np.random.default_rng(seed).permutation(count)
     return [sorted(order[part::parts].tolist()) for part in range(parts)]
 
 
 @torch.no_grad()
 def inspect(
-    learner: Learner, prepared: Prepared, config: Config, places: Sequence[int]
+    learner: Learner, prepared: Prepared, config: Config, positions: Sequence[int]
 ) -> list[HeldOut]:
-    """The examples at these places, as a model sees them that was trained without them."""
-    whole, codec, found = prepared.examples("train"), prepared.codec, []
+    """What a model makes of the examples at these positions, which it was trained without."""
+    whole, codec = prepared.examples("train"), prepared.codec
+    records: list[partial[HeldOut]] = []  # but for what needs the states of all
     vectors: list[Tensor] = []
-    examples, strangers = Chosen(whole, places), Chosen(permuted(whole), places)
+    examples, strangers = Chosen(whole, positions), Chosen(permuted(whole), positions)
     task, model, size = learner.task, learner.model, config.trainer.batches.eval_size
-    for start in range(0, len(places), size):
+    for start in range(0, len(positions), size):
         some = examples[start : start + size]
         items = [codec.encode(each, start + i) for i, each in enumerate(some)]
         batch = collate(items).to(learner.device)
@@ -73,9 +75,10 @@ def inspect(
             if graded is not None and one_label:
                 labels = int(graded[1][i, 0])
                 chances = graded[0][i, 0].float().softmax(-1).tolist()
-            found.append(
-                HeldOut(
-                    places[start + i],
+            records.append(
+                partial(
+                    HeldOut,
+                    positions[start + i],
                     example.id,
                     float(sums[i] / counts[i].clamp_min(1)),
                     texts[i],
@@ -85,12 +88,11 @@ def inspect(
                     float(others[i]),
                     float(agreed[i]),
                     maps[i].float().cpu().numpy(),
-                    outlier_score=1.0,
                 )
             )
-    apart = outlier_scores(torch.cat(vectors).numpy()) if vectors else []
+    scores_of = outlier_scores(torch.cat(vectors).numpy()) if vectors else []
     return [
-        replace(one, outlier_score=float(value)) for one, value in zip(found, apart, strict=True)
+        record(outlier_score=float(score)) for record, score in zip(records, scores_of, strict=True)
     ]
 
 
