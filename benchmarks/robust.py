@@ -1,4 +1,4 @@
-"""Answers under attack, few labels, wrong labels, calibration: what training for each is worth.
+"""Answers under attack, noise on maps, few labels: what training for each is worth.
 
     python -m benchmarks.robust --data ../shared/data            # all; what ran is picked up
     python -m benchmarks.robust --data ../shared/data pictures   # some
@@ -13,14 +13,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from random import Random
 from statistics import mean
 from typing import Any
 
 from attnlab.datasets.inspection import inspect
 from attnlab.metrics.figures import bootstrap
 from attnlab.stages.data import overrides
-from benchmarks.own_files import as_csv, csv_rows, label_files
+from benchmarks.own_files import csv_rows, label_files
 from benchmarks.runs import Training, figures, over, verdict
 from benchmarks.tables import Tables, Trained, seconds
 
@@ -55,7 +54,6 @@ FEW_WAYS = {
     "word vectors counted in these and in reviews without labels": READ,
     "such vectors and a mean teacher": (*READ, "objective/terms=[mean_teacher]"),
 }
-WRONG = 0.1  # of the labels
 
 
 def pictures(data: str, trained: Trained) -> Iterator[str]:
@@ -134,49 +132,6 @@ def few(data: str, trained: Trained) -> Iterator[str]:
         if runs:
             cells = [str(over(runs, "accuracy")), beside(runs, alone), seconds(figures(runs))]
             yield f"| {title} | {' | '.join(cells)} |"
-
-
-def wrong(data: str, trained: Trained) -> Iterator[str]:
-    """A tenth of the labels wrong: how many `attnlab clean` finds, and what that is worth."""
-    folder = dict(label_files(data))["sst2"]
-    rows = csv_rows(folder, "train")
-    chosen = set(Random(0).sample(range(len(rows)), round(WRONG * len(rows))))
-    spoiled = [
-        [text, other_label(label, rows, i)] if i in chosen else [text, label]
-        for i, (text, label) in enumerate(rows)
-    ]
-    others = {split: csv_rows(folder, split) for split in ("val", "test")}
-    place = as_csv("sst2_wrong", {"train": spoiled, **others})
-    words = overrides(inspect(place.resolve()), "sst2_wrong")
-    file = trained.folder("sst2_wrong-clean", 0) / "clean.jsonl"
-    if not file.is_file():
-        call = ["clean", *words, f"--output={file.parent}", "trainer.progress=false", "seed=0"]
-        attnlab(*call, f"trainer.threads={trained.threads}", f"paths.data={trained.data}")
-    kept = [json.loads(line) for line in file.read_text().splitlines()]
-    doubted = {int(each["id"].rpartition("-")[2]) for each in kept if "label" in each["doubts"]}
-    without = (*words, f"dataset.annotations={file}")
-    runs = {
-        "all right": trained.runs("sst2-right", *command(data, "sst2"), seeds=1),
-        "a tenth wrong": trained.runs("sst2_wrong-spoiled", *words, seeds=1),
-        "those in doubt left out": trained.runs("sst2_wrong-left-out", *without, seeds=1),
-    }
-    yield "| labels | accuracy | seconds |"
-    yield "|---|---|---|"
-    for title, each in runs.items():
-        if each:
-            yield f"| {title} | {over(each, 'accuracy')} | {seconds(figures(each))} |"
-    found = len(doubted & chosen)
-    yield ""
-    yield f"- Precision of the labels in doubt, {verdict(0.7, found / max(len(doubted), 1))}."
-    yield f"- Recall, {verdict(0.7, found / len(chosen))}."
-    if all(runs.values()):
-        right, spoilt, left = (over(each, "accuracy").mean for each in runs.values())
-        yield f"- Half of what accuracy lost, {verdict(round((right + spoilt) / 2, 4), left)}."
-
-
-def other_label(label: str, rows: list[list[str]], seed: int) -> str:
-    """Another one of the labels."""
-    return Random(seed).choice(sorted({each for _, each in rows} - {label}))
 
 
 def command(data: str, name: str) -> list[str]:
@@ -263,12 +218,6 @@ TABLES = Tables(
             few,
             "The other 6,820 sentences keep their texts; the checkpoint is chosen by 872 labelled "
             f"sentences. Wanted: five points above labels alone. {BUSY}",
-        ),
-        "wrong": (
-            "Wrong labels found: SST-2",
-            wrong,
-            "A tenth of the labels is turned; `attnlab clean` trains four folds of the model that "
-            f"model=auto chooses. {BUSY}",
         ),
     },
 )
