@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from attnlab.attention.taps import Intervention
 from attnlab.data.batch import Batch
@@ -92,6 +92,16 @@ def test_attention_at_is_one_step_of_the_logits_along_their_gradient() -> None:
     assert figures(module, batch)["attention_at"] == pytest.approx(float(expected), rel=1e-4)
 
 
+def of_pictures() -> tuple[Learner, Batch]:
+    """A learner of three pictures with the term, and the pictures."""
+    words = ("objective=unsupervised", "objective/terms=pgd_values", "dataset=mnist")
+    config = small_config(*words, "task=classify", "metrics.figures=[]", "model.dim=8")
+    model, batch, codec = built(config, pictures(["a", "b", "c"]))
+    task = config.task.build(codec)
+    terms = {name: term.build() for name, term in config.objective.terms.items()}
+    return Learner(model, task, terms, Evaluator(task, []), config.trainer, 1, {}), batch
+
+
 def seen_values(
     batch: Batch, module: Learner, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[list[Tensor], float]:
@@ -112,16 +122,14 @@ def seen_values(
 def test_pictures_change_within_their_size_and_the_loss_rises_from_step_to_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    words = ("objective=unsupervised", "objective/terms=pgd_values", "dataset=mnist")
-    config = small_config(*words, "task=classify", "metrics.figures=[]", "model.dim=8")
-    model, batch, codec = built(config, pictures(["a", "b", "c"]))
-    task = config.task.build(codec)
-    terms = {name: term.build() for name, term in config.objective.terms.items()}
-    module = Learner(model, task, terms, Evaluator(task, []), config.trainer, 1, {}).eval()
+    module, batch = of_pictures()
+    module.eval()
+    term: Any = module.terms["pgd_values"]
+    task, model = module.task, module.model
     clean = light(batch.inputs["image"].values)
-    size = config.objective.terms["pgd_values"].size  # type: ignore[attr-defined]
+    size = term.size
     seen, worst = seen_values(batch, module, monkeypatch)
-    assert len(seen) == config.objective.terms["pgd_values"].steps + 1  # type: ignore[attr-defined]
+    assert len(seen) == term.steps + 1
     assert all((each - clean).abs().max() <= size + 1e-6 for each in seen)
     assert all(each.min() >= 0 and each.max() <= 1 for each in seen)
     assert (seen[-1] - clean).abs().max() > 0.9 * size
@@ -131,6 +139,21 @@ def test_pictures_change_within_their_size_and_the_loss_rises_from_step_to_step(
     assert losses[-1] > losses[0] and worst == pytest.approx(losses[-1] / len(batch), rel=1e-5)
     module.losses(batch)[0].backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
+
+
+def test_the_search_for_the_worst_values_leaves_running_statistics_alone() -> None:
+    module, batch = of_pictures()
+    module.train()
+    layer = next(each for each in module.modules() if isinstance(each, nn.BatchNorm2d))
+    means: list[Tensor] = []
+    assert layer.running_mean is not None and layer.momentum == 0.1
+    start = layer.running_mean.clone()
+    layer.register_forward_pre_hook(lambda _, read: means.append(read[0].detach().mean((0, 2, 3))))
+    figures(module, batch)
+    clean, worst = means[0], means[-1]
+    assert len(means) == 9  # clean, seven steps, and the worst
+    kept = 0.9 * (0.9 * start + 0.1 * clean) + 0.1 * worst
+    torch.testing.assert_close(layer.running_mean, kept)
 
 
 def under(batch: Batch, values: Tensor) -> Batch:

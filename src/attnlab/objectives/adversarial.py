@@ -19,6 +19,7 @@ from attnlab.objectives.terms import AnswerTerm, StepView, TermLoss, changed_emb
 
 INPUTS = "inputs"
 PGD_REACH = 2.5  # all steps together go so many times as far as a change may (Madry et al. 2018)
+NORMALIZED_BY_BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 SMALLEST = 1e-12  # of a norm that is divided by
 
 
@@ -53,11 +54,12 @@ class Adversarial(AnswerTerm):
         clean = view.choices().detach().float().log_softmax(-1) if self.virtual else None
         noise = Noise(self.size, random=self.virtual or self.every_step)
         losses: list[Tensor] = []
-        for step in range(self.steps):
-            loss, _ = self._under(noise, view, clean)
-            if self.every_step and step:
-                losses.append(loss)
-            noise.ascend(loss, self.size * (1.0 if self.steps == 1 else 1.5 / self.steps))
+        with statistics_kept(view.model):
+            for step in range(self.steps):
+                loss, _ = self._under(noise, view, clean)
+                if self.every_step and step:
+                    losses.append(loss)
+                noise.ascend(loss, self.size * (1.0 if self.steps == 1 else 1.5 / self.steps))
         loss, count = self._under(noise, view, clean)
         return TermLoss(torch.stack([*losses, loss]).mean(), count)
 
@@ -82,6 +84,23 @@ class Adversarial(AnswerTerm):
             change = Intervention(model, self.where, noise.on_weights)
         with change:
             yield
+
+
+@contextmanager
+def statistics_kept(model: nn.Module) -> Iterator[None]:
+    """While open, batch normalization leaves its running statistics as they are.
+
+    They would be those of inputs on the way to the worst ones, which evaluation never sees.
+    """
+    layers = [each for each in model.modules() if isinstance(each, NORMALIZED_BY_BATCH)]
+    momenta = [layer.momentum for layer in layers]
+    try:
+        for layer in layers:
+            layer.momentum = 0.0
+        yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
 
 
 def _embedders(model: nn.Module) -> Iterator[nn.Module]:
@@ -115,13 +134,14 @@ class AdversarialValues(AnswerTerm):
             name: within(each + self.size * (2 * torch.rand_like(each) - 1), each, self.size)
             for name, each in values.items()
         }
-        for _ in range(self.steps):
-            leaves = {name: each.requires_grad_() for name, each in moved.items()}
-            slopes = torch.autograd.grad(_losses(view, leaves)[0].sum(), list(leaves.values()))
-            moved = {
-                name: within(leaf.detach() + self.step * slope.sign(), values[name], self.size)
-                for (name, leaf), slope in zip(leaves.items(), slopes, strict=True)
-            }
+        with statistics_kept(view.model):
+            for _ in range(self.steps):
+                leaves = {name: each.requires_grad_() for name, each in moved.items()}
+                slopes = torch.autograd.grad(_losses(view, leaves)[0].sum(), list(leaves.values()))
+                moved = {
+                    name: within(leaf.detach() + self.step * slope.sign(), values[name], self.size)
+                    for (name, leaf), slope in zip(leaves.items(), slopes, strict=True)
+                }
         sums, counts = _losses(view, moved)
         return TermLoss(sums.sum(), counts.sum())
 
