@@ -143,7 +143,7 @@ def few(data: str, trained: Trained) -> Iterator[str]:
     if alone:
         yield ""
         goal = round(over(alone, "accuracy").mean + GAIN, 4)
-        yield f"The best, five points above labels alone, {judged(goal, best)}."
+        yield f"The best, five points above labels alone, {verdict(goal, best)}."
 
 
 def command(data: str, name: str) -> list[str]:
