@@ -101,8 +101,13 @@ def test_a_folder_that_is_no_run(capsys: pytest.CaptureFixture[str]) -> None:
 
 CHECKED = """
 import sys
+from pathlib import Path
 from attnlab.cli import main
+Path("one.csv").write_text("text,label\\nfine,good\\n")
+files = ["train", "dataset=files", "dataset.folder=.", "model=recurrent", "task=classify"]
 for words in (
+    [*files, "dataset.splits.train=one.csv", "dataset.inputs.text=txt"],
+    ["train", "experiment=sst2", "paths.data=there"],
     ["predict", sys.argv[1], "--input", "nowhere.csv"],
     ["report", sys.argv[1], "nowhere"],
     ["evaluate", sys.argv[1], "metrics.link=1"],
@@ -116,11 +121,18 @@ sys.exit("torch" in sys.modules)
 def test_arguments_are_checked_before_torch_is_imported(tmp_path: Path) -> None:
     _, plain = load()
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain))
-    done = run([sys.executable, "-c", CHECKED, str(tmp_path)])
+    done = run([sys.executable, "-c", CHECKED, str(tmp_path)], tmp_path)
     assert done.returncode == 0, done.stderr
-    problems = [line for line in done.stderr.splitlines() if line.startswith("attnlab: ")]
-    assert problems[0].startswith("attnlab: --input: no file nowhere.csv; ")
-    assert problems[1].startswith("attnlab: nowhere: not a run's folder; ")
+    lines = [line for line in done.stderr.splitlines() if line.startswith("attnlab: ")]
+    problems = [line for line in lines if "left out" not in line]
+    begins = [
+        "dataset.inputs.text: no column 'txt' in one.csv; did you mean 'text'?",
+        "dataset.splits.train: no folder there/sst2; ",
+        "--input: no file nowhere.csv; ",
+        "nowhere: not a run's folder; ",
+    ]
+    for problem, begin in zip(problems, begins, strict=False):
+        assert problem.startswith(f"attnlab: {begin}")
 
 
 def test_a_flag_of_hydra_that_is_wrong_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,6 +70,9 @@ class Source(ABC):
     @abstractmethod
     def examples(self, split: Split) -> Iterable[Example]: ...
 
+    def require(self) -> None:  # noqa: B027 - most need nothing
+        """Raise a `UserError` for files or columns that are not there: a look at first rows."""
+
     def contents(self) -> str:
         """Changes when the files do that the examples come from."""
         return ""

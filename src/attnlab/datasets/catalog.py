@@ -6,6 +6,7 @@ The YAML is read as it stands: composing all of it takes seconds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ import yaml
 
 from attnlab.config.dataset import Dataset, Origin
 from attnlab.config.section import config_dir
+from attnlab.datasets.readers.files import MissingDataError
 from attnlab.errors import UserError, suggest
 
 # Of `base` are those of every dataset; a user fills in the others.
@@ -109,6 +111,22 @@ def _read(name: str) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         elif chosen != "_self_":
             values, options = (dict(each) for each in _read(chosen))
     return values | own, options
+
+
+def require_data(dataset: Dataset, data: Path) -> None:
+    """Raise a `UserError` where a dataset reads files or columns that are not there."""
+    with missing_explained(dataset.name, data):
+        dataset.build().require()
+
+
+@contextmanager
+def missing_explained(name: str, data: Path) -> Iterator[None]:
+    """Inside, a file that is not there ends in a `UserError` that says what brings it."""
+    try:
+        yield
+    except MissingDataError as error:
+        how = how_to_get(error.path, data, name)
+        raise UserError(f"{error}\n  {how}" if how else str(error)) from None
 
 
 def how_to_get(path: Path, data: Path, name: str = "") -> str:

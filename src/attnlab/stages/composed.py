@@ -21,6 +21,7 @@ from attnlab.compat import hydra_arguments
 from attnlab.config import compose
 from attnlab.config.migrations import migrated_overrides
 from attnlab.config.schema import Config
+from attnlab.datasets.catalog import require_data
 from attnlab.errors import ConfigError, Mistake, UserError
 from attnlab.training.distributed import is_first_process, require_gpu
 
@@ -62,6 +63,7 @@ def run(module: str, arguments: list[str]) -> None:
         if is_first_process():
             steps = config.stages if training else [module.rpartition(".")[2]]
             print(f"{config.name}: {'search' if search else ', '.join(steps)}", flush=True)
+            require_data(config.dataset, Path(config.paths.data))
         with Console(stderr=True).status("importing torch and lightning"):  # on a terminal alone
             stage = importlib.import_module(SEARCH if search else module)
         stage.main(config, plain, overrides)

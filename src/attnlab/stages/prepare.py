@@ -15,8 +15,7 @@ from attnlab.data.integrity import META, file_hash
 from attnlab.data.prepared import Prepared, Spelling, fingerprint, prepare
 from attnlab.data.pretrained import pretrained_pieces
 from attnlab.data.target import MapLayout
-from attnlab.datasets.catalog import how_to_get
-from attnlab.datasets.readers.files import MissingDataError
+from attnlab.datasets.catalog import missing_explained
 from attnlab.errors import UserError
 from attnlab.models.config import HuggingFace
 from attnlab.text_files import damage_reported
@@ -34,11 +33,8 @@ def main(config: Config, plain: dict[str, Any], overrides: Sequence[str]) -> Non
 
 def prepared_data(config: Config) -> Prepared:
     """The prepared data of a config, made now if need be, with gold over what its model sees."""
-    try:
+    with missing_explained(config.dataset.name, Path(config.paths.data)):
         name = f"{config.dataset.name}-{fingerprint(config.dataset)}"
-    except MissingDataError as error:
-        how = how_to_get(error.path, Path(config.paths.data), config.dataset.name)
-        raise UserError(f"{error}\n  {how}" if how else str(error)) from None
     prepared = prepare(config.dataset, Path(config.paths.prepared) / name, say=print)
     prepared = prepared.lacking(config.dataset.missing)
     if config.trainer.fast_dev_run:

@@ -54,6 +54,21 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
     assert [example.answer for example in read(dataset(tmp_path, whole("a.csv")))] == ["y"]
 
 
+def test_what_is_missing_is_known_before_any_row_is_read(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", "text,label", "ok,y")
+    write(tmp_path / "none.csv", "text,label")
+    dataset(tmp_path).build().require()
+    for split, wrong in (("train", "trian.csv"), ("val", "vla.csv")):
+        splits = {"train": "train.csv", split: wrong}
+        words = [f"dataset.splits.{name}={file}" for name, file in splits.items()]
+        with pytest.raises(UserError, match=f"^dataset.splits.{split}: no file .*{wrong}; "):
+            dataset(tmp_path, *words).build().require()
+    with pytest.raises(UserError, match=r"^dataset.inputs.text: no column 'txt' in train.csv; "):
+        dataset(tmp_path, "dataset.inputs.text=txt").build().require()
+    with pytest.raises(UserError, match=r"^dataset.splits.train: no rows in .*/none.csv$"):
+        dataset(tmp_path, "dataset.splits.train=none.csv").build().require()
+
+
 def test_missing_things_are_one_line_with_the_nearest_name(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "sentence,label", "ok,y")
     with pytest.raises(UserError) as caught:

@@ -181,6 +181,8 @@ class CocoReader(FileReader):
     right, bottom), `outline` (polygons or run lengths, if it has any) and `crowd`.
     """
 
+    first = RowReader.first  # JSON is read as a whole
+
     def read(self, path: Path) -> Iterator[Row]:
         content = _parts(path)
         names = {each["id"]: str(each["name"]) for each in content["categories"]}

@@ -56,6 +56,11 @@ class Interactions(Source):
                 meta={"user": user},
             )
 
+    def require(self) -> None:
+        row = self._rows.first(Path(self.folder), self.file, "dataset.file")
+        if row is not None:
+            self._has_columns(row)
+
     def contents(self) -> str:
         keys = {"dataset.file": self.file}
         if self.titles is not None:

@@ -51,6 +51,12 @@ class RowReader(ABC):
     def rows(self, folder: Path, where: Where, key: str) -> Iterator[Row]:
         """Every row, a few in memory at a time."""
 
+    def first(self, folder: Path, where: Where, key: str) -> Row | None:
+        """The first row, where it can be had at once; raises a `UserError` where files are not
+        there, or hold none."""
+        self.files(folder, where, key)
+        return None
+
 
 class FileReader(RowReader):
     """Files that are read one after the other."""
@@ -62,6 +68,11 @@ class FileReader(RowReader):
     def rows(self, folder: Path, where: Where, key: str) -> Iterator[Row]:
         for path in self.files(folder, where, key):
             yield from self.read(path)
+
+    def first(self, folder: Path, where: Where, key: str) -> Row | None:
+        for row in self.rows(folder, where, key):
+            return row
+        raise UserError(f"{key}: no rows in {folder / str(where)}")
 
     @abstractmethod
     def read(self, path: Path) -> Iterator[Row]:
@@ -139,6 +150,12 @@ class RowSource(Source):
         for example in self._all("train"):
             if self._split_of(example) == split:
                 yield example
+
+    def require(self) -> None:
+        for split, where in self.splits.named().items():
+            row = self._rows.first(Path(self.folder), where, _key(split))
+            if row is not None:
+                self._has_columns(row)
 
     def contents(self) -> str:
         """Hash of every file that is read."""

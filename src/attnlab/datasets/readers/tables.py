@@ -125,6 +125,8 @@ class JsonlReader(FileReader):
 class MappingReader(FileReader):
     """Read as a whole, since JSON is."""
 
+    first = RowReader.first
+
     def __init__(self, *, key: str, value: str) -> None:
         self.key, self.value = key, value
 

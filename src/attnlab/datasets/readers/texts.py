@@ -205,6 +205,10 @@ class PlainText(Source):
             if len(window) > 1:
                 yield Example(f"{split}-{number}", {"text": window}, None, meta={"start": start})
 
+    def require(self) -> None:
+        for split in self.splits.named():
+            self._files(split)
+
     def contents(self) -> str:
         return digest(path for split in self.splits.named() for path in self._files(split))
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
-from sklearn.utils.extmath import randomized_svd
 
 from attnlab.data.vocabulary import WordVectors
 from attnlab.datasets.readers.files import BadRowError, find_files, lines
@@ -88,6 +87,8 @@ class CountedVectors:
 
     def known(self, texts: Texts, wording: Wording) -> WordVectors:
         """Of these texts and those of the files; words of the latter follow the same rules."""
+        from sklearn.utils.extmath import randomized_svd  # takes a second
+
         counts = Counter(word for text in self._all(texts, wording) for word in text)
         words = [word for word, count in counts.most_common(self.size) if count >= self.at_least]
         if len(words) <= self.dim:
