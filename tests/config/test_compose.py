@@ -128,6 +128,15 @@ def test_the_hint_says_how_gold_is_given(capsys: pytest.CaptureFixture[str]) -> 
             "objective.terms.task.schedule.steps: unknown key; allowed: kind; of another kind: "
             "'++objective.terms.task.schedule={kind: KIND, steps: VALUE}'",
         ),
+        (
+            "task.crf=true",
+            "task.crf: unknown key; allowed: ctc, decoding, eviction, figures, kind, "
+            "label_smoothing, map, max_length, name, scores_at_once; a key of task=tag",
+        ),
+        (
+            "model=hf",
+            "model.name: has to be given; a model's id on the Hugging Face hub, or a folder",
+        ),
         ("trainer.lr=1", "trainer.lr: unknown key; did you mean 'trainer.optimizer.lr'?"),
         (
             "trainer.callbacks.ema.decay=0.9",

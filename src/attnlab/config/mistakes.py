@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic_core import ErrorDetails
 
 from attnlab.config.schema import Config
-from attnlab.config.section import Section, Variant, config_dir
+from attnlab.config.section import SHARED, Section, Variant, config_dir
 from attnlab.errors import Mistake, suggest
 
 MISSING = "missing"  # the problem of a key that is not there
@@ -30,7 +30,8 @@ def from_composition(error: Exception, folder: Path | None) -> Mistake:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         found = error.options or ((folder or config_dir()) / group).glob("*.yaml")
-        options = [Path(o).stem for o in found]  # of a list of options Hydra names none
+        # Of a list of options Hydra names none.
+        options = [stem for stem in (Path(each).stem for each in found) if stem != SHARED]
         return Mistake(group or option, f"no option '{option}'", suggest(option, options))
     if isinstance(error, OverrideParseException):
         return Mistake(error.override, "not of the form key=value", "quote values with , [ ] { }")
@@ -53,11 +54,23 @@ def from_omegaconf(error: OmegaConfBaseException, folder: Path | None = None) ->
         beside = [*map(str, parent)] if isinstance(parent, DictConfig) else []
         section, _, leaf = key.rpartition(".")
         hint = _suggest_key(key, beside if section else groups)
-        if "kind" in beside:  # a mapping on the command line is laid over the one that is there
-            another = f"'++{section}={{kind: KIND, {leaf}: VALUE}}'"
-            hint = f"{suggest(leaf, beside)}; of another kind: {another}"
+        if "kind" in beside:
+            hint = f"{suggest(leaf, beside)}; {_of_another_kind(section, leaf, groups)}"
         return Mistake(key, "unknown key", hint)
     return Mistake(key, problem)
+
+
+def _of_another_kind(section: str, leaf: str, groups: Sequence[str]) -> str:
+    """How a section is set that has this key: by an option, or as a whole."""
+    slot = _section_at(section.split("."), {})
+    variants = slot.kinds() if slot and issubclass(slot, Variant) else {}
+    kinds = [kind for kind, each in variants.items() if leaf in each.model_fields]
+    if kinds and section in groups:
+        return f"a key of {section}={' | '.join(kinds)}"
+    # A mapping on the command line is laid over the one that is there.
+    return (
+        f"of another kind: '++{section}={{kind: {kinds[0] if kinds else 'KIND'}, {leaf}: VALUE}}'"
+    )
 
 
 def mistake_from(details: ErrorDetails, plain: dict[str, Any]) -> Mistake:
@@ -79,13 +92,18 @@ def mistake_from(details: ErrorDetails, plain: dict[str, Any]) -> Mistake:
         return Mistake(key, f"{value!r} is not allowed", suggest(str(value), allowed))
     if details["type"] == "value_error":  # of a whole section, whose own words say what is wrong
         return Mistake(key, details["msg"].removeprefix("Value error, "))
-    return Mistake(key, f"{value!r} is not allowed", details["msg"].removeprefix("Input "))
+    problem, hint = f"{value!r} is not allowed", details["msg"].removeprefix("Input ")
+    section = _section_at(path[:-1], plain)
+    if value is None and section and path[-1] in section.model_fields:
+        problem, hint = "has to be given", section.model_fields[path[-1]].description or ""
+    return Mistake(key, problem, hint)
 
 
 def _suggest_key(key: str, beside: Sequence[str] = (), plain: dict | None = None) -> str:
     """The nearest sibling of a wrong key, or the same last word anywhere else in the config."""
     parent, _, leaf = key.rpartition(".")
-    siblings = list(_fields(parent.split(".") if parent else [], plain or {}))
+    section = _section_at(parent.split(".") if parent else [], plain or {})
+    siblings = list(section.model_fields) if section else []
     if leaf in siblings:
         return f"{parent} is null; try: +{key}=VALUE"
     hint = suggest(leaf, [*siblings, *map(str, beside)])
@@ -95,8 +113,8 @@ def _suggest_key(key: str, beside: Sequence[str] = (), plain: dict | None = None
     return f"did you mean '{elsewhere[0]}'? {hint}" if elsewhere else hint
 
 
-def _fields(path: Sequence[str], plain: Any) -> Iterator[str]:
-    """The keys of the section at a path; the kind in `plain` selects among variants."""
+def _section_at(path: Sequence[str], plain: Any) -> type[Section] | None:
+    """The section at a path; the kind in `plain` selects among variants."""
     section: type[Section] | None = Config
     for part in path:
         plain = plain.get(part, {}) if isinstance(plain, dict) else {}
@@ -104,7 +122,7 @@ def _fields(path: Sequence[str], plain: Any) -> Iterator[str]:
         section = _section_of(field.annotation) if field else None
         if section and issubclass(section, Variant):
             section = section.kinds().get(str(plain.get("kind", "")), section)
-    yield from section.model_fields if section else ()
+    return section
 
 
 def _section_of(annotation: Any) -> type[Section] | None:

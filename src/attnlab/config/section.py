@@ -95,6 +95,9 @@ def _import(name: str, whose: str, where: str) -> None:
         raise UserError(f"{whose}: cannot import '{name}': {reason} ({line})") from error
 
 
+SHARED = "base"  # the file of a group that its others include, no choice by itself
+
+
 def config_dir() -> Path:
     """The folder of YAML files: `conf/` of the checkout, or the copy inside an installed wheel."""
     checkout = PACKAGE.parents[1] / "conf"

@@ -15,12 +15,11 @@ from typing import Any
 import yaml
 
 from attnlab.config.dataset import Dataset, Origin
-from attnlab.config.section import config_dir
+from attnlab.config.section import SHARED, config_dir
 from attnlab.datasets.readers.files import MissingDataError
 from attnlab.errors import UserError, suggest
 
-# Of `base` are those of every dataset; a user fills in the others.
-INCOMPLETE = ("base", "files", "pictures", "sounds", "interactions", "text")
+INCOMPLETE = (SHARED, "files", "pictures", "sounds", "interactions", "text")
 HUB = "_hub"  # how the name of a variant on the hub ends
 
 

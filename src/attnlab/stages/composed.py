@@ -21,6 +21,7 @@ from attnlab.compat import hydra_arguments
 from attnlab.config import compose
 from attnlab.config.migrations import migrated_overrides
 from attnlab.config.schema import Config
+from attnlab.config.section import SHARED
 from attnlab.datasets.catalog import require_data
 from attnlab.errors import ConfigError, Mistake, UserError
 from attnlab.training.distributed import is_first_process, require_gpu
@@ -137,6 +138,6 @@ def _groups(folder: Path) -> Iterator[str]:
     """A line for each group of `conf/`, with its choices."""
     for group in sorted(path for path in folder.rglob("*") if path.is_dir()):
         name = group.relative_to(folder).as_posix()
-        choices = sorted(path.stem for path in group.glob("*.yaml"))
+        choices = sorted(path.stem for path in group.glob("*.yaml") if path.stem != SHARED)
         if choices and name.split("/")[0] != "hydra":
             yield f"{name}: {', '.join(choices)}"

@@ -74,7 +74,8 @@ def test_what_cannot_be_used_is_said_in_one_line(tmp_path: Path) -> None:
         read(dataset(tmp_path), "test")
     assert str(caught.value) == (
         "dataset.file: 2 of 11 rows cannot be used (log.csv row 11: 'time' is no number: 'soon'; "
-        "log.csv row 12: 'user' is empty); dataset.bad_rows allows 1.00%"
+        "log.csv row 12: 'user' is empty); dataset.bad_rows allows 1.00%; "
+        "to leave them out: dataset.bad_rows=0.19"
     )
     assert len(read(dataset(tmp_path, "dataset.bad_rows=0.2"), "test")) == 2
     for look in (lambda given: read(given, "test"), lambda given: given.build().require()):

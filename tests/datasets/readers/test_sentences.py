@@ -65,7 +65,7 @@ def test_lines_that_cannot_be_used_are_named(line: str, problem: str, tmp_path: 
         read(dataset(tmp_path, whole("qa.txt"), *BABI))
     assert str(raised.value) == (
         f"dataset.splits.train: 1 of 2 rows cannot be used (qa.txt row 4: {problem}); "
-        "dataset.bad_rows allows 1.00%"
+        "dataset.bad_rows allows 1.00%; to leave them out: dataset.bad_rows=0.5"
     )
 
 

@@ -37,7 +37,8 @@ def test_too_many_bad_rows_stop_the_run_in_one_line(tmp_path: Path) -> None:
         prepared(given, tmp_path)
     text = str(caught.value)
     assert text.startswith("dataset.splits.train: 5 of 100 rows cannot be used (a.csv row 97: ")
-    assert text.endswith("; and 2 more); dataset.bad_rows allows 4.00%")
+    allowed = "dataset.bad_rows allows 4.00%; to leave them out: dataset.bad_rows=0.05"
+    assert text.endswith(f"; and 2 more); {allowed}")
     assert "\n" not in text
     assert not (tmp_path / "prepared").exists()
 
@@ -47,6 +48,21 @@ def test_bytes_that_are_not_utf8_spoil_their_row_alone(tmp_path: Path) -> None:
     source = dataset(tmp_path, whole("a.csv"), "dataset.bad_rows=0.5").build()
     assert [example.answer for example in source.examples("train")] == ["y"]
     assert source.notes()["train"].endswith("(a.csv row 2: 'text' is not UTF-8)")
+
+
+def test_files_of_another_form_are_told_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "latin.csv").write_bytes("text,label\ncaf\xe9,x\n".encode("latin1"))
+    (tmp_path / "wide.csv").write_text("text,label\nok,x\n", encoding="utf-16")
+    write(tmp_path / "array.json", '[{"text": "ok", "label": "x"}]')
+    for name, end, words in (
+        ("latin.csv", "; try: iconv -f latin1 -t utf-8 FILE > NEW_FILE", []),
+        ("wide.csv", "wide.csv > NEW_FILE", []),
+        ("array.json", "array.json: JSON, not a table; try: dataset/reader=jsonl", []),
+        ("array.json", "array.json > array.jsonl", ["dataset/reader=jsonl"]),
+    ):
+        with pytest.raises(UserError) as caught:
+            read(dataset(tmp_path, whole(name), *words))
+        assert str(caught.value).endswith(end)
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
@@ -81,7 +97,8 @@ def test_missing_things_are_one_line_with_the_nearest_name(tmp_path: Path) -> No
         "did you mean 'sentence'",
     ):
         read(dataset(tmp_path, whole("train.csv"), "dataset.inputs.text=sentense"))
-    with pytest.raises(UserError, match=r"dataset.gold.column: no column 'rationale' in train"):
+    said = r"dataset.gold.column: no column 'rationale' in train.csv; allowed: label, sentence"
+    with pytest.raises(UserError, match=said):
         overrides = ["dataset.inputs.text=sentence", "dataset/gold=spans"]
         read(dataset(tmp_path, whole("train.csv"), *overrides))
     with pytest.raises(UserError, match=r"no folder .*/nowhere; put the data there, or try"):

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from attnlab.config.dataset import Dataset, Share
 from attnlab.config.section import Name, Section
@@ -38,8 +38,18 @@ SPLIT = (
     "at white space; also around punctuation; every character on its own; or, besides at white "
     "space, every character of a script without spaces (Chinese, Japanese, Thai, ...)"
 )
+
+
+def _place_or_share(value: Any) -> Any:
+    """One mistake where a value is none of those that are possible, instead of one for each."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not isinstance(value, str | dict) and not (number and 0 < value < 1):
+        raise ValueError(f"{value!r} is neither a file nor a share between 0 and 1")
+    return value
+
+
 HeldOut = Annotated[float, Field(gt=0, lt=1)]
-Where = HeldOut | str | dict[str, str | None]
+Where = Annotated[HeldOut | str | dict[str, str | None], BeforeValidator(_place_or_share)]
 
 
 class Splits(Section):

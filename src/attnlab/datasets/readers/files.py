@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import fnmatch
 import gzip
 import hashlib
 import io
 import json
 import lzma
+import shlex
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -162,6 +164,10 @@ def opened(path: Path) -> IO[str]:
             unpacked, encoding="utf-8-sig", errors="surrogateescape", newline=""
         )
     opener = PACKED.get(path.suffix, open)
+    with opener(path, "rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            remedy = f"iconv -f utf-16 -t utf-8 {shlex.quote(str(path))} > NEW_FILE"
+            raise UserError(f"{path}: not UTF-8 but UTF-16; try: {remedy}")
     return opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 

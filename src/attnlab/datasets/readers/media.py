@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
@@ -131,7 +131,7 @@ class MediaSource(RowSource):
     def opened(self, content: bytes, name: str) -> np.ndarray:
         """What a file holds; one that cannot be read raises a BadRowError."""
 
-    def columns(self) -> Mapping[str, str]:
+    def columns(self) -> dict[str, str]:
         return {"dataset.column": self.column} | named_by_answer(self._answer.columns)
 
     def beside(self) -> Iterator[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -63,7 +63,7 @@ class PictureSource(MediaSource):
         target = None if self._gold is None or not cell else self._gold.read(cell, size, stored)
         return self.answered(row), target
 
-    def sometimes(self) -> Mapping[str, str]:
+    def sometimes(self) -> dict[str, str]:
         return {} if self.gold is None else {"dataset.gold.column": self.gold.column}
 
     def opened(self, content: bytes, name: str) -> np.ndarray:

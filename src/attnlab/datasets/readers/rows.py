@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from attnlab.data.example import Example, Source, Split
 from attnlab.datasets.readers.columns_config import Reader
@@ -42,6 +43,8 @@ class Row:
 
 class RowReader(ABC):
     """How rows are found and read; `key` is the setting that says where they are."""
+
+    same_columns: ClassVar[bool] = False  # in every row
 
     @abstractmethod
     def files(self, folder: Path, where: Where, key: str) -> list[Path]:
@@ -80,6 +83,7 @@ class FileReader(RowReader):
 
 
 SHOWN = 3
+NOT_UTF8 = "is not UTF-8"  # how the problem of such a cell ends
 
 
 @dataclass
@@ -100,9 +104,17 @@ class Faults:
     def check(self) -> None:
         """At the end of the rows: raises if too many were bad."""
         if self.bad > self.allowed * self.rows:
-            raise UserError(
-                f"{self.key}: {self.text()}; dataset.bad_rows allows {self.allowed:.2%}"
-            )
+            allowed = f"dataset.bad_rows allows {self.allowed:.2%}"
+            raise UserError(f"{self.key}: {self.text()}; {allowed}{self._remedy()}")
+
+    def _remedy(self) -> str:
+        if all(problem.endswith(NOT_UTF8) for problem in self.first):
+            return "; try: iconv -f latin1 -t utf-8 FILE > NEW_FILE"
+        if self.bad == self.rows:
+            return ""
+        return (
+            f"; to leave them out: dataset.bad_rows={math.ceil(100 * self.bad / self.rows) / 100}"
+        )
 
     def text(self) -> str:
         """In one line."""
@@ -127,14 +139,14 @@ class RowSource(Source):
         """The example that a row holds; a row that holds none raises a ValueError."""
 
     @abstractmethod
-    def columns(self) -> Mapping[str, str]:
+    def columns(self) -> dict[str, str]:
         """The columns that every row needs, by the keys of the settings that name them."""
 
     def content(self, example: Example) -> bytes:
         """The inputs: examples with equal inputs go to the same split."""
         return repr(sorted(example.inputs.items())).encode()
 
-    def sometimes(self) -> Mapping[str, str]:
+    def sometimes(self) -> dict[str, str]:
         """The same for columns that some row of a split needs."""
         return {}
 
@@ -172,11 +184,12 @@ class RowSource(Source):
         faults = self.faults[split] = Faults(_key(split), self.bad_rows)
         where = self.splits.named()[split]
         rows = self._rows.rows(Path(self.folder), where, _key(split))
-        unseen = dict(self.sometimes())
+        unseen, columns = dict(self.sometimes()), set[str]()
         for row in islice(rows, self.limit):
             if faults.rows == 0:
                 self._has_columns(row)
             faults.rows += 1
+            columns |= row.values.keys() if unseen else set()
             unseen = {key: column for key, column in unseen.items() if column not in row.values}
             try:
                 if row.problem:
@@ -189,12 +202,13 @@ class RowSource(Source):
             else:
                 yield example
         for key, column in unseen.items() if faults.rows else ():
-            raise UserError(f"{key}: no column '{column}' in {split}")
+            raise UserError(f"{key}: no column '{column}' in {split}; {suggest(column, columns)}")
         faults.check()
 
     def _has_columns(self, row: Row) -> None:
         """A column that the first row lacks is a mistake in the settings, not in the row."""
-        for key, column in self.columns().items():
+        every = self.sometimes() if self._rows.same_columns else {}
+        for key, column in (self.columns() | every).items():
             if not row.problem and column not in row.values:
                 hint = suggest(column, row.values)
                 raise UserError(f"{key}: no column '{column}' in {row.file}; {hint}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,8 +42,13 @@ SEPARATED = {
 }
 
 
+JSON = re.compile(r'\s*(\[\s*)?\{\s*"')  # how a file begins that is JSON
+
+
 class CsvReader(FileReader):
     """Cells between delimiters; the first row names the columns unless `header` does."""
+
+    same_columns = True
 
     def __init__(self, *, delimiter: str, quote: str | None, header: list[str] | None) -> None:
         self.delimiter, self.quote, self.header = delimiter, quote, header
@@ -67,6 +74,8 @@ class CsvReader(FileReader):
                 except (csv.Error, BadRowError) as error:
                     yield from self._lost(path.name, start, source.number, error)
                     continue
+                if start == 1 and JSON.match(cells[0] if cells else ""):
+                    raise UserError(f"{path}: JSON, not a table; try: dataset/reader=jsonl")
                 if start == 1 and len(cells) == 1 and len(self.header or [""] * 2) > 1:
                     self._delimits(path, cells[0])
                 if names is None:
@@ -110,6 +119,9 @@ class JsonlReader(FileReader):
                 continue
             if not line.strip():
                 continue
+            if number == 1 and line.lstrip().startswith("["):
+                remedy = f"jq -c '.[]' {shlex.quote(str(path))} > {path.stem}.jsonl"
+                raise UserError(f"{path}: a JSON array, not an object a line; try: {remedy}")
             try:
                 values = json.loads(line)
             except (ValueError, RecursionError) as error:
@@ -140,6 +152,8 @@ class MappingReader(FileReader):
 
 class ParquetReader(FileReader):
     """Rows in batches, so that a file may be larger than the memory."""
+
+    same_columns = True
 
     def __init__(self, *, batch: int) -> None:
         self.batch = batch

@@ -53,14 +53,14 @@ class FileSource(RowSource):
     vectors: Vectors | None
     remarks: dict[str, str] = field(default_factory=dict)
 
-    def columns(self) -> Mapping[str, str]:
+    def columns(self) -> dict[str, str]:
         wanted = {f"dataset.inputs.{name}": column for name, column in self.inputs.items()}
         wanted |= named_by_answer(self._answer.columns)
         if self.references is not None:
             wanted["dataset.references"] = self.references
         return wanted
 
-    def sometimes(self) -> Mapping[str, str]:
+    def sometimes(self) -> dict[str, str]:
         return {} if self.gold is None else {"dataset.gold.column": self.gold.column}
 
     def beside(self) -> Iterator[Path]:

@@ -18,7 +18,7 @@ from attnlab.data.groups import Groups
 from attnlab.data.target import AttentionTarget
 from attnlab.datasets.readers.config import Split, WordRules
 from attnlab.datasets.readers.files import BadRowError
-from attnlab.datasets.readers.rows import Row
+from attnlab.datasets.readers.rows import NOT_UTF8, Row
 from attnlab.datasets.targets import Span
 
 # Thai and Lao, Burmese, Khmer; kana, Han
@@ -142,7 +142,7 @@ def text(value: Any, column: str) -> str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise BadRowError(f"'{column}' is not UTF-8") from None
+            raise BadRowError(f"'{column}' {NOT_UTF8}") from None
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
