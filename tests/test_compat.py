@@ -16,7 +16,10 @@ import torch
 import wandb
 import yaml
 from hydra._internal import defaults_list
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 from sacrebleu.metrics.bleu import BLEU
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -87,12 +90,31 @@ def test_quickened_hydra_composes_the_same(monkeypatch: pytest.MonkeyPatch, tmp_
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / f"{name}.yaml").write_text(text)
-    commands = [(["task=two"], tmp_path), ([], tmp_path), (["experiment=reviews", "seed=3"], None)]
-    quick = [compose.compose(words, folder) for words, folder in commands]
+    commands = [
+        (["task=two", "task.name=other", "+new=1"], tmp_path),
+        ([], tmp_path),
+        (["experiment=reviews", "seed=3", "trainer.max_epochs=9"], None),
+        (["experiment=reviews"], None),
+    ]
+
+    def composed() -> list[DictConfig]:
+        return [compose.compose(words, folder) for words, folder in commands]
+
+    quick = composed()
     assert (quick[0].model.width, quick[1].model.width) == (2, 1)
-    name = "_create_interpolation_map"
-    monkeypatch.setattr(defaults_list, name, getattr(defaults_list, name).__wrapped__)
-    assert [compose.compose(words, folder) for words, folder in commands] == quick
+    assert quick == composed(), "what was kept of files is as it was"
+    (tmp_path / "model/one.yaml").write_text("width: 17")
+    assert composed()[1].model.width == 17
+    quick = composed()
+    for module, name in (
+        (defaults_list, "_create_interpolation_map"),
+        (ConfigRepository, "load_config"),
+        (ConfigLoaderImpl, "_embed_result_config"),
+    ):
+        own = getattr(module, name).__wrapped__
+        own = staticmethod(own) if module is ConfigLoaderImpl else own
+        monkeypatch.setattr(module, name, own)
+    assert composed() == quick
 
 
 def test_hydra_sweep() -> None:

@@ -10,8 +10,10 @@ import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from copy import copy, deepcopy
 from functools import wraps
 from importlib.abc import MetaPathFinder
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,7 +48,16 @@ def hydra_sweep(overrides: Sequence[str]) -> list[list[str]]:
 
 
 def quicken_hydra() -> None:
-    """Compose in three quarters of the time: no map of choices where no default refers to one.
+    """Compose in a third of the time: each file is parsed once, and no needless maps are made."""
+    from hydra._internal import defaults_list
+
+    if not hasattr(defaults_list._create_interpolation_map, "__wrapped__"):  # not done before
+        _make_maps_if_needed()
+        _keep_parsed_files()
+
+
+def _make_maps_if_needed() -> None:
+    """No map of choices where no default refers to one.
 
     Hydra makes one for each file that it reads, from all files above it, and looks into it for
     defaults like `/model: ${task}` alone.
@@ -55,8 +66,6 @@ def quicken_hydra() -> None:
     from omegaconf import OmegaConf
 
     make = defaults_list._create_interpolation_map
-    if hasattr(make, "__wrapped__"):  # done before
-        return
 
     @wraps(make)
     def if_needed(overrides: Any, defaults: Sequence[Any], self_added: bool) -> Any:
@@ -64,6 +73,45 @@ def quicken_hydra() -> None:
         return make(overrides, list(defaults), self_added) if needed else OmegaConf.create()
 
     defaults_list._create_interpolation_map = if_needed
+
+
+def _keep_parsed_files() -> None:
+    """Parse a file again only where it has changed; Hydra does so at each composition.
+
+    A config without a package becomes a part of what is composed, which overrides change: of such
+    a one each composition gets a copy, as it does of the others from Hydra.
+    """
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.config_repository import ConfigRepository
+    from hydra.core.object_type import ObjectType
+    from hydra.plugins.config_source import ConfigResult
+
+    parse, embed = ConfigRepository.load_config, ConfigLoaderImpl._embed_result_config
+    kept: dict[tuple[Any, ...], Any] = {}
+
+    @wraps(parse)
+    def load_config(self: ConfigRepository, config_path: str) -> Any:
+        source = self._find_object_source(config_path, ObjectType.CONFIG)
+        if source is None:
+            return parse(self, config_path)
+        key: tuple[Any, ...] = (source.provider, source.scheme(), source.path, config_path)
+        if source.scheme() == "file":
+            state = Path(source.path, source._normalize_file_name(config_path)).stat()
+            key += (state.st_mtime_ns, state.st_size, state.st_ino)
+        if key not in kept:
+            kept[key] = parse(self, config_path)
+        return kept[key]
+
+    @wraps(embed)
+    def embed_result_config(ret: ConfigResult, package_override: str | None) -> ConfigResult:
+        embedded = embed(ret, package_override)
+        if embedded is ret:
+            embedded = copy(ret)
+            embedded.config = deepcopy(ret.config)
+        return embedded
+
+    ConfigRepository.load_config = load_config
+    ConfigLoaderImpl._embed_result_config = staticmethod(embed_result_config)
 
 
 def omegaconf_loader(text: str) -> yaml.SafeLoader:
