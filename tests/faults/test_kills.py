@@ -143,7 +143,7 @@ def swept(case: str, tmp_path: Path, least: int) -> None:
         differing = ""
         try:
             assert done.code == 0, done.printed
-            assert done.printed.count("taken over, process") <= 1, "one process had the lock"
+            assert done.printed.count("taken over from process") <= 1, "one process had the lock"
             assert read_status(folder / "run")["state"] == "finished"
             assert_equal_runs(folder / "run", whole / "run")
         except (AssertionError, OSError) as error:

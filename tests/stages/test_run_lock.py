@@ -88,7 +88,7 @@ def test_another_process_is_refused_in_one_line_until_the_owner_is_killed(
     run_lock.acquire(folder)
     assert run_lock.holds(folder)
     said = capsys.readouterr().err
-    assert said.startswith(f"{folder}: taken over, process {process.pid} on ")
+    assert said.startswith(f"{folder}: taken over from process {process.pid} on ")
     assert said.endswith("is gone\n")
 
 

@@ -44,6 +44,15 @@ def test_the_live_table_has_each_running_job_with_its_latest_validation(running:
     assert "1 running, 1 waiting, 1 finished" in printed
 
 
+def test_where_there_is_little_room_names_of_jobs_are_cut_alone(running: Path) -> None:
+    text = io.StringIO()
+    job = Outcome(" ".join(f"key.{i}=0.123456" for i in range(5)), str(running), "running")
+    Console(file=text, width=90, force_terminal=False).print(LiveTable({"a": job}))
+    header, _, row, *_ = [line for line in text.getvalue().splitlines() if line.strip()]
+    assert header.split() == ["job", "seconds", "latest", "validation"]
+    assert row.rstrip().endswith("step 20  loss 0.5  exact match 0.25  mass on gold 0.75")
+
+
 def test_where_the_output_is_no_terminal_nothing_is_redrawn(running: Path) -> None:
     text = io.StringIO()
     with LiveTable({}).shown(Console(file=text, force_terminal=False)):

@@ -90,6 +90,15 @@ LINE = re.compile(
 )
 
 
+def test_a_training_that_stops_leaves_no_bar_behind() -> None:
+    shown: Any = Progress()
+    terminal = Terminal()
+    shown.bar = tqdm(total=2, file=terminal, ncols=60, leave=False)
+    shown.on_exception(None, None, KeyboardInterrupt())
+    assert shown.bar is None
+    assert terminal.getvalue().endswith(" \r")
+
+
 def _stop_at_seven(self: Progress, trainer: pl.Trainer, *step: Any) -> None:
     if trainer.global_step == 7:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -104,7 +104,7 @@ def _panel(axes: Axes, board: Leaderboard, column: str, title: str, palette: Pal
     rows = _placed(board, column)
     axes.set_gid(column)
     axes.set_facecolor(palette["paper"])
-    axes.set_title(title, loc="left", color=palette["ink"], fontsize=11, fontweight="semibold")
+    axes.set_title(title, loc="left", color=palette["ink"], fontsize=11, fontweight="bold")
     axes.set_ylabel(_words(board, "quality"), color=palette["soft"])
     axes.set_xlabel(_words(board, column), color=palette["soft"])
     axes.tick_params(colors=palette["soft"], length=0, labelsize=8.5)

@@ -73,7 +73,9 @@ def show(console: Console, board: Leaderboard, title: str) -> None:
     for name, value in board.controls.items():
         cells = [number(value, c) if c == "plausibility" else "" for c in titles]
         table.add_row("", f"({name} map)", *cells, "", style="dim")
-    console.print(table)
+    unlimited = console.options.update(max_width=10_000)  # no cell is cut
+    console.width = max(console.width, console.measure(table, options=unlimited).maximum)
+    console.print(table, soft_wrap=True)
     console.print(
         "decides: the share of answers that change when a uniform or permuted map replaces the\n"
         "model's own; front: no other has better answers in as little time, or with such maps;\n"

@@ -116,12 +116,12 @@ def _by_hand(dataset: Entry, origin: Origin, data: Path, missing: list[str]) -> 
     assert origin.by_hand is not None
     lines = [
         f"{dataset.name}: has to be had by hand (licence: {origin.licence})",
-        *textwrap.wrap(origin.by_hand.steps, 96),
+        *textwrap.wrap(origin.by_hand.steps, 96, break_on_hyphens=False),
         f"from {origin.page}",
         "missing:",
         *(f"  {data / place}" for place in missing),
         "layout:",
-        *textwrap.wrap(origin.layout, 96),
+        *textwrap.wrap(origin.layout, 96, break_on_hyphens=False),
     ]
     return "\n  ".join(lines)
 

@@ -64,7 +64,7 @@ def acquire(folder: Path) -> None:
     file = _locked(folder)
     left, own = read_owner(folder), Owner.this()
     if left is not None and left.pid != own.pid:
-        print(f"{folder}: taken over, {left} is gone", file=sys.stderr)
+        print(f"{folder}: taken over from {left}, which is gone", file=sys.stderr)
     try:
         file.truncate(0)
         file.write(json.dumps(asdict(own)) + "\n")

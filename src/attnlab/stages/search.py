@@ -200,8 +200,12 @@ class Search:
     def _trial(self, start: Callable[[], Trial]) -> Outcome:
         trial = start()
         space = self.settings.search
-        chosen = [override(key, suggest_value(trial, key, space[key])) for key in space]
-        name = f"trial {trial.number}: {' '.join(chosen)}"
+        values = {key: suggest_value(trial, key, space[key]) for key in space}
+        chosen = [override(key, value) for key, value in values.items()]
+        shown = (
+            f"{k}={v:.4g}" if isinstance(v, float) else override(k, v) for k, v in values.items()
+        )
+        name = f"trial {trial.number}: {' '.join(shown)}"
         try:
             with self.composing:
                 [job] = self.sweep.plan([[*chosen, *self.base, *TRIAL]])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -39,18 +39,24 @@ class LiveTable:
         self.outcomes = outcomes  # by folder; the sweep changes them
         self.started: dict[str, float] = {}
 
-    def __rich__(self) -> Group:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         outcomes = list(self.outcomes.values())
         states = [outcome.state for outcome in outcomes]
         counts = {state: states.count(state) for state in dict.fromkeys(states)}
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for name in ("job", "seconds", "latest validation"):
             table.add_column(name, justify="right" if name == "seconds" else "left", no_wrap=True)
-        for outcome in outcomes:
-            if outcome.state == "running":
-                table.add_row(outcome.job, self._seconds(outcome), latest(Path(outcome.folder)))
+        running = [each for each in outcomes if each.state == "running"]
+        shown = [latest(Path(each.folder)) for each in running]
+        # Where there is little room, names of jobs are cut, and nothing else.
+        room = max(10, options.max_width - max(map(len, ["latest validation", *shown])) - 17)
+        for outcome, validation in zip(running, shown, strict=True):
+            job = outcome.job if len(outcome.job) <= room else f"{outcome.job[: room - 1]}…"
+            table.add_row(job, self._seconds(outcome), validation)
         line = ", ".join(f"{count} {state}" for state, count in counts.items())
-        return Group(table, Text(line, style="dim")) if table.row_count else Group(Text(line))
+        if table.row_count:
+            yield table
+        yield Text(line, style="dim" if table.row_count else "")
 
     def _seconds(self, outcome: Outcome) -> str:
         now = time.monotonic()

@@ -46,6 +46,14 @@ class Progress(Callback):
             sys.stdout.flush()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._close()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        self._close()  # what is said of it begins a line
+
+    def _close(self) -> None:
         if self.bar is not None:
             self.bar.close()
             self.bar = None

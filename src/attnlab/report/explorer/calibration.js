@@ -7,9 +7,10 @@ function shareChart(title, [across, up], lines, most, palette) {
   const x = (v) => left + (width - left - right) * v;
   const y = (v) => height - bottom - ((height - top - bottom) * v) / most;
   picture.append(label(title, 0, 12, palette.ink, { size: 12.5, weight: 500 }));
-  axisTicks(0, most).filter((tick) => tick <= most + 1e-9).forEach((tick) => {
+  const ticks = axisTicks(0, most).filter((tick) => tick <= most + 1e-9);
+  ticks.forEach((tick) => {
     picture.append(svg("line", { x1: left, x2: width - right, y1: y(tick), y2: y(tick), stroke: palette.line }));
-    picture.append(label(`${+tick.toPrecision(3)}`, left - 6, y(tick) + 3.5, palette.soft, { anchor: "end", size: 10.5 }));
+    picture.append(label(tickText(tick, ticks), left - 6, y(tick) + 3.5, palette.soft, { anchor: "end", size: 10.5 }));
   });
   [0, 0.5, 1].forEach((tick) => picture.append(label(String(tick), x(tick), height - bottom + 13, palette.soft, { anchor: "middle", size: 10.5 })));
   picture.append(label(`${across}  ·  ${up}`, left, height - 6, palette.soft, { size: 10.5 }));
@@ -29,9 +30,10 @@ function shareChart(title, [across, up], lines, most, palette) {
 }
 
 /** Both charts of the runs whose task has probabilities. */
-function calibrationCharts() {
+function showCalibration() {
   const known = runs.map((run, i) => ({ ...run.calibration, i })).filter(({ bins }) => bins);
-  if (!known.length) return [];
+  byId("calibration").hidden = !known.length;
+  if (!known.length) return;
   const who = (i, what) => (several ? `${letter(i)} ${what}` : what);
   const reliability = figure("reliability", (palette) => shareChart("Reliability", ["confidence", "right answers"], [
     { points: [[0, 0], [1, 1]], colour: palette.soft },
@@ -43,5 +45,5 @@ function calibrationCharts() {
   const risk = figure("risk", (palette) => shareChart("Risk", ["answers given", "errors"],
     known.map(({ risk: points, i }) => ({ name: who(i, "errors"), points, colour: palette.runs[i % palette.runs.length] })), most, palette),
     "The share of errors where only the surest answers are given.");
-  return [html("div", { class: "multiples" }, reliability, risk)];
+  byId("calibration-charts").replaceChildren(reliability, risk);
 }

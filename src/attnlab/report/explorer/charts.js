@@ -92,7 +92,7 @@ function curveChart(name, lines, palette) {
   picture.append(label(words(name), 0, 12, palette.ink, { size: 12.5, weight: 500 }));
   ticks.forEach((tick) => {
     picture.append(svg("line", { x1: left, x2: width - right, y1: y(tick), y2: y(tick), stroke: palette.line }));
-    picture.append(label(`${+tick.toPrecision(3)}`, left - 6, y(tick) + 3.5, palette.soft, { anchor: "end", size: 10.5 }));
+    picture.append(label(tickText(tick, ticks), left - 6, y(tick) + 3.5, palette.soft, { anchor: "end", size: 10.5 }));
   });
   picture.append(label(`${last} steps`, width - right, height - 6, palette.soft, { anchor: "end", size: 10.5 }));
   lines.forEach(({ points: own, colour, faint }) => {
@@ -108,6 +108,12 @@ function curveChart(name, lines, palette) {
     }).join("\n");
   });
   return picture;
+}
+
+/** As many digits as tell a tick from the next one. */
+function tickText(tick, ticks) {
+  const step = ticks.length > 1 ? ticks[1] - ticks[0] : 1;
+  return String(+tick.toFixed(Math.max(0, -Math.floor(Math.log10(step) + 1e-9))));
 }
 
 function axisTicks(low, high) {

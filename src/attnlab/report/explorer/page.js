@@ -212,6 +212,7 @@ function showAll() {
   showRuns();
   showVerdict();
   showClasses();
+  showCalibration();
   showComparison();
   showCurves();
   showProvenance();

@@ -76,7 +76,7 @@ function sentence(group, line) {
     const unit = unitOf(group, line), beside = known.map((control) => `; ${words(control.name)} has ${unit(control.value)}`).join("");
     return `${words(line.name)} on the test data${beside}. Below, every figure with its 95 % interval.`;
   }
-  if (group === "calibration") return `between how sure answers are and how often they are right, in the mean (ECE). ${SENTENCES.calibration}`;
+  if (group === "calibration") return `between how sure answers are and how often they are right, in the mean (ECE): as it is, and divided by a temperature fitted on validation.`;
   if (group === "trust") return `of the answers change when a ${line.name} takes the place of the model's own. The fewer, the less the attention decides.`;
   const known = (who) => line.controls.find((control) => control.name === who)?.value;
   const uniform = known("uniform"), prior = known("position");
@@ -95,7 +95,7 @@ function showVerdict() {
       box.append(html("p", { class: "headline" }, value === null ? "–" : unit(value), html("small", {}, between)), html("p", { class: "sentence" }, sentence(group, first)));
     }
     if (several) box.append(html("p", { class: "sentence" }, SENTENCES[group]));
-    box.append(...dotCharts(group, lines), ...(group === "calibration" ? calibrationCharts() : []), ...meaningsOf(lines));
+    box.append(...dotCharts(group, lines), ...meaningsOf(lines));
     return box;
   })));
 }
