@@ -19,8 +19,12 @@ MakeGenerator = Callable[..., Generator]
 
 def dataset_of(name: str, **changes: Any) -> Dataset:
     """`conf/dataset/<name>.yaml` with some settings changed."""
-    settings = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
-    return Dataset.model_validate(settings | changes)
+    base, own = (
+        yaml.safe_load((CONF / f"{each}.yaml").read_text(encoding="utf-8"))
+        for each in ("base", name)
+    )
+    del own["defaults"]
+    return Dataset.model_validate(base | own | changes)
 
 
 def make_generator(name: str, **changes: Any) -> Generator:

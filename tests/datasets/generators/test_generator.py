@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -43,12 +44,16 @@ def digest(generator: Generator) -> str:
     return total.hexdigest()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_same_in_another_process(generator, name):
-    made = generator(name, **SMALL)
+@pytest.fixture(scope="module")
+def another_process() -> Iterator[ProcessPoolExecutor]:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        there = pool.submit(digest, made).result()
-    assert there == digest(made)
+        yield pool
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_in_another_process(generator, name, another_process):
+    made = generator(name, **SMALL)
+    assert another_process.submit(digest, made).result() == digest(made)
 
 
 @pytest.mark.parametrize("name", NAMES)
