@@ -298,6 +298,7 @@ def test_contractions_are_words_and_quotes_are_not() -> None:
 
 def test_an_elided_word_keeps_its_apostrophe() -> None:
     """French and Italian, as tokenizers of these languages write them; quotes stay apart."""
+    assert WORD["punctuation"].findall("l' homme qu' il") == ["l'", "homme", "qu'", "il"]
     text = (
         "Aujourd'hui, l'homme qu\u2019il n'a (jusqu'ici) dell'arte: 'L'amour d'Anne'. Les rois' or"
     )

@@ -28,10 +28,12 @@ UNSPACED = (
 )
 WORD: dict[Split, re.Pattern[str]] = {
     "spaces": re.compile(r"\S+"),
-    # An English contraction (won't) is one word, an elision (l'homme, dell'arte) two: l' homme.
+    # An English contraction (won't) is one word. An elision (l'homme, dell'arte) is two, l' homme,
+    # also where somebody has split it already.
     "punctuation": re.compile(
-        r"aujourd['\u2019]hui|\w+(?:['\u2019](?:t|s|m|d|re|ll|ve)\b)*(?:['\u2019](?=\w))?|[^\w\s]",
-        re.IGNORECASE,
+        r"""(?:[cdjlmnst]|\w*qu)['\u2019](?=\s) | aujourd['\u2019]hui
+        | \w+(?:['\u2019](?:t|s|m|d|re|ll|ve)\b)*(?:['\u2019](?=\w))? | [^\w\s]""",
+        re.IGNORECASE | re.VERBOSE,
     ),
     "characters": re.compile(r"\S"),
     "unspaced": re.compile(f"[{UNSPACED}]|[^\\s{UNSPACED}]+"),
