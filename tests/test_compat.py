@@ -117,6 +117,15 @@ def test_quickened_hydra_composes_the_same(monkeypatch: pytest.MonkeyPatch, tmp_
     assert composed() == quick
 
 
+@pytest.mark.parametrize("wrong", ["attention=dott", "seed.of=1"])
+def test_say_hydra_errors(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", ConfigLoaderImpl.load_configuration)
+    compat.say_hydra_errors(lambda error: f"{type(error).__name__} in our words")
+    with pytest.raises(HydraException, match=r"^[A-Za-z]+Exception in our words$") as caught:
+        compose.compose([wrong])
+    assert caught.value.__cause__ is None
+
+
 def test_hydra_sweep() -> None:
     assert compat.hydra_sweep(["seed=0,1", "a=[1,2]"]) == [
         ["seed=0", "a=[1,2]"],

@@ -9,7 +9,7 @@ import ctypes
 import os
 import sys
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
 from functools import wraps
 from importlib.abc import MetaPathFinder
@@ -112,6 +112,25 @@ def _keep_parsed_files() -> None:
 
     ConfigRepository.load_config = load_config
     ConfigLoaderImpl._embed_result_config = staticmethod(embed_result_config)
+
+
+def say_hydra_errors(line: Callable[[Exception], str]) -> None:
+    """Have programs that compose by Hydra themselves, as DVC does, print this line for an error."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra.errors import HydraException
+
+    load = ConfigLoaderImpl.load_configuration
+
+    @wraps(load)
+    def loaded(self: ConfigLoaderImpl, *words: Any, **settings: Any) -> Any:
+        try:
+            return load(self, *words, **settings)
+        except HydraException as error:
+            error.args = (line(error), *error.args[1:])
+            error.__cause__ = None  # said as well otherwise
+            raise
+
+    ConfigLoaderImpl.load_configuration = loaded
 
 
 def omegaconf_loader(text: str) -> yaml.SafeLoader:

@@ -6,6 +6,7 @@ every command, so the executors are imported only when there are jobs.
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +17,22 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from attnlab.compat import say_hydra_errors
 from attnlab.errors import UserError
 
 if TYPE_CHECKING:
     from attnlab.stages.executors import Executor
+
+
+def _mistake(error: Exception) -> str:
+    """Hydra's error in the words of attnlab."""
+    from attnlab.config.mistakes import from_composition
+
+    return str(from_composition(error, None))
+
+
+if "dvc" in sys.modules:  # whose `dvc exp run -S` composes by itself
+    say_hydra_errors(_mistake)
 
 
 class SweepLauncher(Launcher):

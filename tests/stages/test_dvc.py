@@ -226,6 +226,12 @@ def test_a_stale_params_yaml_is_refused(clone: Clone) -> None:
     assert "Traceback" not in text
 
 
+def test_a_wrong_experiment_ends_in_the_line_that_attnlab_says(clone: Clone) -> None:
+    text = clone.run("dvc", "exp", "run", "-S", "attention=dott", code=255)
+    assert "attention: no option 'dott'; did you mean 'dot'?" in text
+    assert len(text.strip().splitlines()) <= 3, "that, and where DVC gives help"
+
+
 @pytest.mark.slow
 def test_experiments_of_another_config(clone: Clone) -> None:
     """`exp run -S` composes from `conf/`: the small sizes have to be said again."""

@@ -125,5 +125,13 @@ def write() -> None:
     DVC.write_text(text, encoding="utf-8")
 
 
+def test_no_picture_is_shown_twice() -> None:
+    """`dvc plots show` draws what a stage declares and what the pipeline declares."""
+    content = yaml.safe_load(DVC.read_text(encoding="utf-8"))
+    of_stages = {plot for stage in content["stages"].values() for plot in stage.get("plots", [])}
+    assert "${run}/maps" in of_stages
+    assert not of_stages & {plot for plot in content["plots"] if isinstance(plot, str)}
+
+
 if __name__ == "__main__":
     write()

@@ -7,6 +7,7 @@ built, so that nobody waits for one that is not used.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
@@ -195,6 +196,7 @@ class MLflow(RunLogger):
             from mlflow.tracking import MlflowClient
         except ImportError:
             raise missing_package("mlflow", "mlflow") from None
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # nobody asked for news of its tables
         self.pictures: str | None = None  # where a server keeps them, it decides
         if uri.startswith("sqlite:///"):
             database = Path(uri.removeprefix("sqlite:///")).absolute()
