@@ -229,4 +229,6 @@ def test_a_batch_without_gold_holds_one_zero_in_place_of_maps() -> None:
     assert made.weights.untyped_storage().nbytes() == 4
     moved = made.to("meta")
     assert moved.weights.shape == (2, 3, 4) and moved.weights.untyped_storage().nbytes() == 4
+    some = made.select(torch.tensor([1, 0, 1]))
+    assert some.weights.shape == (3, 3, 4) and some.weights.untyped_storage().nbytes() == 4
     assert not made.rows().any() and made.row_mask.sum() == 5

@@ -9,8 +9,12 @@ import pytest
 import torch
 
 from attnlab.cli import main
+from attnlab.data.batch import Batch
 from attnlab.models.ensemble import members
+from attnlab.report import example_choice, examples
+from attnlab.report.examples import load_examples
 from attnlab.report.remarks import lost_to_peer
+from attnlab.stages import evaluated_split
 from attnlab.stages.evaluate import folder_name
 from attnlab.stages.evaluated_split import _batches
 from attnlab.stages.prepare import prepared_data
@@ -238,3 +242,47 @@ def test_what_is_of_one_run_is_refused_for_others(run, other, capsys):
     assert "--snapshots: " in capsys.readouterr().err
     assert main(["evaluate", str(run), str(other), "--dropout", "4"]) == 2
     assert "--dropout: is of one run; here are 2" in capsys.readouterr().err
+
+
+def test_long_texts_are_evaluated_some_at_a_time_and_shown_by_their_last_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluated_split, "MOST_WEIGHTS", 2 * 25 * 25)
+    monkeypatch.setattr(examples, "MOST_WEIGHTS", 100)
+    monkeypatch.setattr(example_choice, "MOST_OF_ALL", 450)
+    seen: list[int] = []
+    update = evaluated_split.Evaluation.update
+
+    def watched(self: evaluated_split.Evaluation, number: int, batch: Batch) -> None:
+        seen.append(len(batch))
+        update(self, number, batch)
+
+    monkeypatch.setattr(evaluated_split.Evaluation, "update", watched)
+    few = ("dataset.train=16", "dataset.val=2", "dataset.test=7", "dataset.length=25")
+    small = ("model.dim=8", "model.feedforward_dim=8", "trainer.max_epochs=1")
+    words = ("experiment=induction", "stages=[prepare,train,evaluate]", *few, *small)
+    folder = ran(tmp_path, *words)
+    assert seen == [2, 2, 2, 1]
+    shown = load_examples(folder / "examples.json")
+    assert 0 < len(shown) <= 4, "450 weights hold four maps of 100"
+    for each in shown:
+        assert len(each.map) == len(each.queries) == len(each.gold_map) == 4  # 100 // 25
+        assert each.context["rows"] == "the last 4 of 25"
+        assert each.teacher_forced
+
+
+def test_maps_that_fit_no_memory_are_left_out_where_there_is_no_gold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_text("to be or not to be\n" * 40)
+    monkeypatch.setattr(evaluated_split, "LARGEST_MAP", 10 * 10)
+    words = ("~experiment", "dataset=text", f"dataset.folder={tmp_path}", "dataset.context=16")
+    small = ("task=language_model", "model=transformer", "model.dim=8", "trainer.max_epochs=1")
+    folder = ran(tmp_path, *words, *small, "objective=unsupervised", "logger.maps_every=1")
+    figures = json.loads((folder / "metrics.json").read_text())
+    assert figures["answer"]["perplexity"] > 1
+    assert figures["attention"] == figures["trust"] == {}
+    assert load_examples(folder / "examples.json") == []
+    said = "maps of 16 x 16 weights are left out: no figures of them, none in the report"
+    assert capsys.readouterr().err.count(said) == 1
+    assert (folder / "report.html").is_file()

@@ -56,7 +56,14 @@ class TargetBatch:
 
     def select(self, examples: Tensor | slice) -> TargetBatch:
         """The targets of some of the examples."""
-        return TargetBatch(**{name: value[examples] for name, value in self._tensors().items()})
+        some = {name: value for name, value in self._tensors().items() if name != "weights"}
+        chosen = {name: value[examples] for name, value in some.items()}
+        if not any(self.weights.stride()):  # the zero of batches without gold stays one number
+            count = len(chosen["weight"])
+            weights = self.weights[:1].expand(count, -1, -1)
+        else:
+            weights = self.weights[examples]
+        return TargetBatch(weights, **chosen)
 
     def _moved(self, move: Callable[[Tensor], Tensor]) -> TargetBatch:
         """All tensors, moved; the zero of batches without gold stays one number."""

@@ -21,6 +21,7 @@ from attnlab.report.rendering import Regions, picture_address, spectrum
 from attnlab.text_files import damage_reported, read_json, write_whole
 
 Map = npt.NDArray[np.float32]
+MOST_WEIGHTS = 2**16  # of the map of one example that is shown: 256 x 256
 Rows = list[list[float]]
 # In the files of older runs.
 RENAMED_FIELDS = {"right": "gold_regions", "said": "predicted_regions", "beside": "context"}
@@ -59,7 +60,8 @@ class ShownExample:
     @property
     def teacher_forced(self) -> bool:
         """Whether the rows of the map belong to words of gold that the model did not write."""
-        of_gold = self.gold in ("".join(self.queries), " ".join(self.queries))
+        rows = ("".join(self.queries), " ".join(self.queries))
+        of_gold = self.gold.endswith(rows) if "rows" in self.context else self.gold in rows
         return len(self.queries) > 1 and of_gold and self.prediction != self.gold
 
     @classmethod
@@ -72,7 +74,7 @@ class ShownExample:
         answer: Any = None,
         blocks: BlockReading | None = None,
     ) -> ShownExample:
-        """An example with the model's map of it, over whole words.
+        """An example with the model's map of it, over whole words; of a large map the last rows.
 
         Args:
             prediction: the model's answer as text.
@@ -81,7 +83,7 @@ class ShownExample:
             blocks: what was read where a structure chooses blocks, padded as the map.
         """
         picture = _attended(example, codec, "picture")
-        queries, keys = queries_of(example, codec), _keys(example, codec)
+        queries, keys = queries_of(example, codec), keys_of(example, codec)
         weights = codec.over_words(example, weights)
         in_words = example.attended in codec.texts
         target = codec.gold(example) if in_words else codec.target(example)
@@ -99,17 +101,21 @@ class ShownExample:
             read[name] = _rounded(marks.get(name, of_words))
         if read:
             content["context"] |= {"never read": _never_read(read["missed"], queries, keys)}
+        rows = shown_rows(len(queries), len(keys))
+        if rows < len(queries):
+            content["context"] |= {"rows": f"the last {rows:,} of {len(queries):,}"}
+        last = slice(len(queries) - rows, len(queries))
         return cls(
             id=example.id,
-            queries=queries,
+            queries=queries[last],
             gold=gold_text(example, codec),
             prediction=prediction,
-            map=_rounded(weights[: len(queries), : len(keys)]),
-            gold_map=_rounded(gold_map),
+            map=_rounded(weights[last, : len(keys)]),
+            gold_map=_rounded(gold_map[last]),
             meta=example.meta,
             gold_regions=Regions.of(codec.answers.encode(example), codec) if picture else None,
             predicted_regions=None if answer is None else Regions.of(answer, codec),
-            blocks=read,
+            blocks={name: each[last] for name, each in read.items()},
             **content,
         )
 
@@ -124,7 +130,7 @@ class ShownExample:
             weights: rows x keys, over whole words and without padding.
             words: what the rows belong to, where the answer is a text.
         """
-        keys = _keys(example, codec)
+        keys = keys_of(example, codec)
         return cls(
             id=example.id,
             queries=list(words) or _rows_of_prediction(codec, prediction, keys, len(weights)),
@@ -148,7 +154,7 @@ def attended_content(example: Example, codec: Codec) -> dict[str, Any]:
     value: Any = example.inputs[example.attended]
     picture, sound = (_attended(example, codec, form) for form in ("picture", "sound"))
     return {
-        "keys": _keys(example, codec),
+        "keys": keys_of(example, codec),
         "grid": _grid(example, codec),
         "size": (picture.height, picture.width) if picture else None,
         "picture": picture_address(np.asarray(value)) if picture else None,
@@ -157,44 +163,14 @@ def attended_content(example: Example, codec: Codec) -> dict[str, Any]:
     }
 
 
-def choose_examples(golds: Sequence[str], count: int) -> list[int]:
-    """Positions of the examples to show, in their order.
-
-    A file is often sorted, so that its first examples are all alike. Examples are grouped by their
-    gold answers, where several have the same; each group has its share, at least one, and its
-    examples are spread evenly over the file.
-
-    Args:
-        golds: the gold answer of each example.
-        count: how many to choose; all, if there are fewer.
-    """
-    groups: dict[str, list[int]] = {}
-    for position, gold in enumerate(golds):
-        groups.setdefault(gold, []).append(position)
-    if len(groups) > count // 2:  # answers are mostly unique
-        groups = {"": list(range(len(golds)))}
-    count = min(count, len(golds))
-    shares = [max(count * len(group) // len(golds), 1) for group in groups.values()]
-    sizes = [len(group) for group in groups.values()]
-    while sum(shares) < count:  # rounding down has left some
-        shares[_least_served(sizes, shares)] += 1
-    while sum(shares) > count:  # small groups took more than their share
-        shares[shares.index(max(shares))] -= 1
-    return sorted(
-        group[k * len(group) // share]
-        for group, share in zip(groups.values(), shares, strict=True)
-        for k in range(share)
-    )
-
-
-def _least_served(sizes: Sequence[int], shares: Sequence[int]) -> int:
-    """The group of which the smallest part is chosen."""
-    return min(range(len(sizes)), key=lambda i: shares[i] / sizes[i])
+def shown_rows(queries: int, keys: int) -> int:
+    """How many rows of a map are shown, the last ones."""
+    return min(queries, max(MOST_WEIGHTS // max(keys, 1), 1))
 
 
 def gold_text(example: Example, codec: Codec) -> str:
     """The right answer in words; where it is a unit of the input, that unit."""
-    return codec.answers.gold_text(example, _keys(example, codec))
+    return codec.answers.gold_text(example, keys_of(example, codec))
 
 
 def _never_read(missed: Rows, queries: Sequence[str], keys: Sequence[str]) -> str:
@@ -229,7 +205,7 @@ def _rows_of_prediction(codec: Codec, prediction: str, keys: list[str], count: i
     return [f"hop {n + 1}" if codec.rows_are_hops else str(n + 1) for n in range(count)]
 
 
-def _keys(example: Example, codec: Codec) -> list[str]:
+def keys_of(example: Example, codec: Codec) -> list[str]:
     """The names of units; row and column of patches; the numbers of steps."""
     value = example.inputs[example.attended]
     if isinstance(value, list):

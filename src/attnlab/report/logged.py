@@ -18,9 +18,9 @@ from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.report.classes import COLUMNS as CLASS_COLUMNS
 from attnlab.report.classes import read_classes
+from attnlab.report.example_choice import choose_examples
 from attnlab.report.examples import (
     ShownExample,
-    choose_examples,
     file_name,
     gold_text,
     load_examples,

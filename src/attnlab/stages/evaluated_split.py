@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,7 +34,8 @@ from attnlab.models.ensemble import changed_map, members
 from attnlab.report.calibration_pictures import FILE as CALIBRATION
 from attnlab.report.calibration_pictures import draw_calibration
 from attnlab.report.classes import draw_confusion
-from attnlab.report.examples import ShownExample, choose_examples, gold_text, save_examples
+from attnlab.report.example_choice import choose_shown, largest_map
+from attnlab.report.examples import ShownExample, save_examples
 from attnlab.report.map_pictures import draw_blocks, draw_head_grids, draw_maps
 from attnlab.report.recorded_maps import HeadMaps
 from attnlab.report.summary import FOLDER as PANELS
@@ -47,6 +50,8 @@ from attnlab.training.learner import Learner
 
 Figures = dict[str, Any]
 SHOWN = 200  # examples kept for the report
+MOST_WEIGHTS = 2**24  # of one head in the maps of the examples that are evaluated at once
+LARGEST_MAP = 2**26  # weights of one head, 8,192 x 8,192: larger maps without gold are left out
 
 
 def evaluate(trained: TrainedRun, folder: Path | None = None, split: Split = "test") -> Figures:
@@ -61,7 +66,8 @@ def evaluate(trained: TrainedRun, folder: Path | None = None, split: Split = "te
     folder = folder or run.folder
     started = time.monotonic()
     evaluation = Evaluation(run, prepared, learner, split)
-    for number, batch in enumerate(_batches(run, prepared, learner.device, split)):
+    batches = _batches(run, prepared, learner.device, split)
+    for number, batch in enumerate(part for whole in batches for part in _parts(whole)):
         evaluation.update(number, batch)
     evaluation.save(folder)
     figures = evaluation.figures()
@@ -109,15 +115,15 @@ class Evaluation:
         )
         self.prior = PositionPrior.fit(target for target in known if target is not None)
         learner.task.fit(labelled(prepared.examples("train"), run.config.dataset.labelled))
+        self.chosen = set(choose_shown(self.examples, prepared.codec, SHOWN))  # positions
+        self.with_maps = self._maps_fit()
         self.evaluator = self._new_evaluator()
         self.controls: dict[str, Evaluator] = {}  # by name, of control maps
         self.answer_controls: dict[str, list[Metric]] = {}  # by name, of control answers
-        changes = MAP_CHANGES if run.config.task.map_decides else {}
+        changes = MAP_CHANGES if run.config.task.map_decides and self.with_maps else {}
         self.changed = {name: Changed() for name in changes}
         self.heads = HeadMaps()
         self.blocks = ReadBlocks()  # nothing where no structure chooses blocks
-        golds = [gold_text(example, prepared.codec) for example in self.examples]
-        self.chosen = set(choose_examples(golds, SHOWN))  # positions in the split
         self.shown: list[ShownExample] = []
         self.annotated_by_several = any(
             e.target is not None and len(e.target.annotators) > 1 for e in self.examples[:200]
@@ -125,8 +131,19 @@ class Evaluation:
         self.choices = ScoredChoices()  # of tasks whose choices have probabilities
         self.losses: list[tuple[float, float]] = []  # of each example: its sum, how many units
 
+    def _maps_fit(self) -> bool:
+        """Whether maps are computed; if not, nothing is shown of them, and a line says so."""
+        chosen = [self.examples[i] for i in self.chosen]
+        rows, keys = largest_map(chosen, self.prepared.codec)
+        if rows * keys <= LARGEST_MAP or any(example.target is not None for example in chosen):
+            return True
+        size = f"maps of {rows:,} x {keys:,} weights"
+        print(f"{size} are left out: no figures of them, none in the report", file=sys.stderr)
+        self.chosen = set()
+        return False
+
     def _new_evaluator(self) -> Evaluator:
-        metrics = map_metrics(self.run.config.metrics, self.prior)
+        metrics = map_metrics(self.run.config.metrics, self.prior) if self.with_maps else []
         return Evaluator(self.learner.task, metrics).to(self.learner.device)
 
     @torch.no_grad()
@@ -136,7 +153,7 @@ class Evaluation:
         chosen = [i for i, index in enumerate(batch.index.tolist()) if index in self.chosen]
         recorded = chosen if len(members(model)) == 1 else []  # heads of one model say little here
         with (
-            task.tap(model) as tap,
+            task.tap(model) if self.with_maps else nullcontext() as tap,
             self.heads.record(model, recorded) as probes,
             recorded_choices(model) as calls,
         ):
@@ -149,26 +166,18 @@ class Evaluation:
         of_chosen = [(i, rows[i]) for i in chosen]
         readings = block_readings(calls if causal else [], getattr(tap, "calls", ()), of_chosen)
         self.heads.keep(probes, [rows[i] for i in chosen])
-        weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
-        weights = task.as_gold(weights, scores, batch)
         answers = task.answer(model, batch)
+        weights = None
+        if tap is not None:
+            weights = tap.log_weights().exp().mean(1)  # batch x queries x keys
+            weights = task.as_gold(weights, scores, batch)
+            self._update_control_maps(number, batch)
         self.evaluator.update(batch, scores, answers, weights)
         self.losses += zip(*(side.tolist() for side in task.losses(scores, batch)), strict=True)
         if graded := task.graded(scores, batch):
             self.choices.add(*graded)
         # Examples are read from disk only by the controls that need them.
         examples: Any = Subset(cast(Any, self.examples), batch.index.tolist())
-        if self.annotated_by_several:
-            golds = [codec.target_over_words(examples[i]) for i in range(len(examples))]
-            for map_, gold in one_against_others(golds):
-                control = self.controls.setdefault("annotator", self._new_evaluator())
-                control.update_maps(map_, gold)
-        for name, map_ in controls(batch.target_over_words, self.prior, seed=number).items():
-            control = self.controls.setdefault(name, self._new_evaluator())
-            if name == "oracle":
-                control.update_best(batch.target_over_words)
-            else:
-                control.update_maps(map_, batch.target_over_words)
         texts = task.texts(answers, batch)
         made = task.controls(batch, scores, examples)
         for name, (control_scores, control_answers) in made.items():
@@ -178,10 +187,26 @@ class Evaluation:
             with changed_map(model, task.map, MAP_CHANGES[name]):
                 other = task.answer(model, batch)
             self.changed[name].update(task.changed(answers, other, batch))
+        if weights is None:
+            return
         for i, reading in zip(chosen, readings, strict=True):  # keep them for the report
             map_, answer = (each[i].float().cpu().numpy() for each in (weights, answers))
             example = self.examples[int(batch.index[i])]
             self.shown.append(ShownExample.of(example, codec, texts[i], map_, answer, reading))
+
+    def _update_control_maps(self, number: int, batch: Batch) -> None:
+        if self.annotated_by_several:
+            codec, places = self.prepared.codec, batch.index.tolist()
+            golds = [codec.target_over_words(self.examples[place]) for place in places]
+            for map_, gold in one_against_others(golds):
+                control = self.controls.setdefault("annotator", self._new_evaluator())
+                control.update_maps(map_, gold)
+        for name, map_ in controls(batch.target_over_words, self.prior, seed=number).items():
+            control = self.controls.setdefault(name, self._new_evaluator())
+            if name == "oracle":
+                control.update_best(batch.target_over_words)
+            else:
+                control.update_maps(map_, batch.target_over_words)
 
     def save(self, folder: Path) -> None:
         """Write what reports show: examples, heads, figures of each example, pictures."""
@@ -232,6 +257,17 @@ def _save_calibration(calibration: Calibration, folder: Path) -> None:
     content = defined(calibration.plain())
     write_whole(folder / CALIBRATION, json.dumps(content, allow_nan=False) + "\n")
     draw_calibration(content, folder)
+
+
+def _parts(batch: Batch) -> Iterator[Batch]:
+    """The batch, or a few examples of it at a time, so that their maps fit into memory."""
+    weights = batch.target.weights[0].numel()
+    count = max(MOST_WEIGHTS // max(weights, 1), 1)
+    if count >= len(batch):
+        yield batch
+        return
+    for some in torch.arange(len(batch), device=batch.index.device).split(count):
+        yield batch.select(some)
 
 
 def _rows(task: Task, scores: Any, batch: Batch) -> Iterator[list[int]]:
