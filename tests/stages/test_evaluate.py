@@ -276,6 +276,7 @@ def test_maps_that_fit_no_memory_are_left_out_where_there_is_no_gold(
 ) -> None:
     (tmp_path / "a.txt").write_text("to be or not to be\n" * 40)
     monkeypatch.setattr(evaluated_split, "LARGEST_MAP", 10 * 10)
+    monkeypatch.setattr(examples, "MOST_WEIGHTS", 10 * 10)
     words = ("~experiment", "dataset=text", f"dataset.folder={tmp_path}", "dataset.context=16")
     small = ("task=language_model", "model=transformer", "model.dim=8", "trainer.max_epochs=1")
     folder = ran(tmp_path, *words, *small, "objective=unsupervised", "logger.maps_every=1")
@@ -286,3 +287,4 @@ def test_maps_that_fit_no_memory_are_left_out_where_there_is_no_gold(
     said = "maps of 16 x 16 weights are left out: no figures of them, none in the report"
     assert capsys.readouterr().err.count(said) == 1
     assert (folder / "report.html").is_file()
+    assert not (folder / "history" / "maps").exists(), "a map over training is shown whole"

@@ -24,6 +24,7 @@ from attnlab.report.examples import (
     file_name,
     gold_text,
     load_examples,
+    shown_rows,
 )
 from attnlab.report.map_pictures import draw_maps
 from attnlab.report.recorded_maps import Frame, map_history
@@ -41,14 +42,20 @@ COLUMNS = ["id", "tokens", "prediction", "gold", "right", "map", "mass_on_gold"]
 def map_recorder(
     config: Config, data: PreparedData, history: History, loggers: Sequence[RunLogger]
 ) -> Iterator[MapRecorder]:
-    """What keeps maps over training, if any are kept; of examples that the first process gets."""
+    """What keeps maps over training, if any are kept; of examples that the first process gets.
+
+    None are kept of maps that a report does not show whole.
+    """
     settings, trainer, codec = config.logger, config.trainer, data.prepared.codec
     if not settings.maps_every or trainer.fast_dev_run:
         return
     items = data.split("val")
     places = range(0, len(items), trainer.devices * trainer.num_nodes)
     golds = [gold_text(items.examples[place], codec) for place in places]
-    chosen = [items[places[i]] for i in choose_examples(golds, settings.maps_examples)]
+    some = (items[places[i]] for i in choose_examples(golds, settings.maps_examples))
+    chosen = [item for item in some if shown_rows(item.queries, item.keys) == item.queries]
+    if not chosen:
+        return
     examples = [items.examples[item.index] for item in chosen]
     recorded = {
         item.index: Recorded(example.id, item.queries, item.keys)
