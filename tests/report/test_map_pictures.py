@@ -1,4 +1,4 @@
-"""Pictures of maps whose keys are long, such as sentences and titles."""
+"""Pictures of maps whose keys are long, such as sentences and titles, or many."""
 
 from __future__ import annotations
 
@@ -40,3 +40,20 @@ def test_few_are_all_shown() -> None:
     )
     (axes,) = draw_map(example).axes
     assert [text.get_text() for text in axes.texts] == ["0.10", "0.20", "0.30", "0.40"]
+
+
+def test_a_large_matrix_stands_on_one_page_without_names_of_its_units() -> None:
+    shape = (20, 3000)
+    example = replace(
+        reported("baskets", count=1).examples[0],
+        **{"keys": list("ab") * 1500, "queries": list("abcde") * 4, "gold": "ab" * 1500},
+        **{"map": np.full(shape, 1 / 3000).tolist(), "gold_map": np.zeros(shape).tolist()},
+        **{"id": "test-0", "context": {"rows": "the last 20 of 3,000"}},
+    )
+    figure = draw_map(example)
+    (axes,) = figure.axes
+    width, height = figure.get_size_inches()
+    assert width <= 12 and height <= 8
+    assert axes.get_title(loc="left") == "test-0: the last 20 of 3,000 rows, 3,000 keys"
+    assert not {"a", "b"} & {label.get_text() for label in axes.get_xticklabels()}
+    assert axes.images[0].get_clim()[1] == 1 / 3000, "the darkest is the largest weight"

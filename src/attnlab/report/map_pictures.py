@@ -25,6 +25,7 @@ ANSWER = "#3d9bff"
 EDGE = "#cccccc"
 LONGEST_LABEL = 24  # characters of a key that still stands upright below a column
 LONGEST_LINE = 100  # characters of a sentence that are shown
+MOST_NAMED = 400  # units at an edge of a matrix; of more the numbers stand there
 MOST_KEYS = 30  # long ones that are shown below one another
 MOST_ROWS = 8  # of a map over a picture that are drawn, each as a picture of its own
 HEAD_WIDTH = 1.5  # inches
@@ -75,6 +76,8 @@ def _title(example: ShownExample) -> str:
 def _matrix(example: ShownExample) -> Figure:
     """Queries by keys, with the units at the edges."""
     queries, keys = len(example.queries), len(example.keys)
+    if max(queries, keys) > MOST_NAMED:
+        return _large_matrix(example)
     figure = _new_figure(1.2 + 0.24 * keys, 1.0 + 0.26 * queries)
     axes = figure.add_subplot()
     _show_map(axes, example.map)
@@ -83,6 +86,17 @@ def _matrix(example: ShownExample) -> Figure:
     axes.set_xticks(range(keys), labels, rotation=90 if upright else 0)
     axes.set_yticks(range(queries), example.queries)
     axes.set_title(_title(example), fontsize=9, loc="left")
+    _frame_gold(axes, example.gold_map)
+    return figure
+
+
+def _large_matrix(example: ShownExample) -> Figure:
+    """Queries by keys on one page, by their numbers; the largest weight is the darkest."""
+    figure = _new_figure(12.0, 1.5 + 6.0 * min(len(example.queries) / len(example.keys), 1.0))
+    axes = figure.add_subplot()
+    _show_map(axes, example.map, float(np.max(example.map)) or 1.0)
+    rows = f"{example.context['rows']} rows" if "rows" in example.context else "all rows"
+    axes.set_title(f"{example.id}: {rows}, {len(example.keys):,} keys", fontsize=9, loc="left")
     _frame_gold(axes, example.gold_map)
     return figure
 
