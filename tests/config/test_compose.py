@@ -206,7 +206,7 @@ def test_mistake_is_one_plain_line(override: str, line: str) -> None:
         ),
         (
             ["dataset=files", "dataset.optional=[text]"],
-            "dataset: optional: 'text' is looked at; no row may lack it",
+            "dataset: optional: 'text' is attended to; no row may lack it",
         ),
     ],
 )

@@ -34,7 +34,7 @@ def attacked() -> Attacked:
     answers: Any = [codec.answers.labels.index(each) for each in subject.gold]
     gold = batch.answer._replace(values=torch.tensor(answers)[:, None])
     subject.batch = replace(batch, answer=gold)
-    subject.clean = subject.seen(subject.values)
+    subject.clean = subject.outputs(subject.values)
     return subject
 
 
@@ -49,8 +49,8 @@ def test_changes_stay_within_their_size_and_the_range_of_pixels(attacked: Attack
 def test_more_steps_do_more_harm_and_a_restart_none_less(attacked: Attacked) -> None:
     def worst(steps: int, restarts: int) -> torch.Tensor:
         values = ascended(attacked, answer_lost, 0.1, steps, restarts)
-        seen = attacked.seen(values)
-        return seen.losses + 1e6 * attacked.wrong(seen)
+        outputs = attacked.outputs(values)
+        return outputs.losses + 1e6 * attacked.wrong(outputs)
 
     clean, one, several = attacked.clean.losses, worst(1, 0), worst(8, 0)
     assert (one > clean).all()
@@ -60,11 +60,13 @@ def test_more_steps_do_more_harm_and_a_restart_none_less(attacked: Attacked) -> 
 
 def test_a_map_is_moved_with_the_answer_kept(attacked: Attacked) -> None:
     values = ascended(attacked, map_lost, 0.1, 8, 1)
-    seen = attacked.seen(values)
+    outputs = attacked.outputs(values)
     random = noisy(attacked.values, 0.05)
-    assert attacked.moved(seen.maps).mean() > attacked.moved(attacked.seen(random).maps).mean()
+    assert (
+        attacked.moved(outputs.maps).mean() > attacked.moved(attacked.outputs(random).maps).mean()
+    )
     assert attacked.moved(attacked.clean.maps).max() < 1e-6
-    assert seen.losses.mean() <= attacked.clean.losses.mean() + 0.1
+    assert outputs.losses.mean() <= attacked.clean.losses.mean() + 0.1
 
 
 def test_maps_are_compared_over_the_rows_that_exist() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from attnlab.data.example import Example
 from attnlab.data.vocabulary import SPECIAL, Vocabulary
-from attnlab.explain.attacks import Seen
+from attnlab.explain.attacks import Outputs
 from attnlab.explain.text_attacks import (
     Synonyms,
     TextAttacked,
@@ -50,17 +50,19 @@ def test_synonyms_are_near_enough_and_no_special_unit() -> None:
 class Finder:
     """Says yes where a text has the word `key`; its loss grows with the words that are missing."""
 
-    def seen(self, texts: list[list[str]]) -> Seen:
+    def outputs(self, texts: list[list[str]]) -> Outputs:
         self.asked = getattr(self, "asked", 0) + len(texts)
         said = ["yes" if "key" in words else "no" for words in texts]
         losses = [2.0 * ("key" not in w) + 0.5 * ("other" not in w) for w in texts]
-        return Seen(said, torch.tensor(losses), torch.ones(len(texts), 1, 1))
+        return Outputs(said, torch.tensor(losses), torch.ones(len(texts), 1, 1))
 
 
 def on(words: str) -> Any:
     finder = Finder()
     example = Example("e", {"text": words.split()}, "yes")
-    return SimpleNamespace(seen=finder.seen, words=words.split(), example=example, finder=finder)
+    return SimpleNamespace(
+        outputs=finder.outputs, words=words.split(), example=example, finder=finder
+    )
 
 
 def test_the_word_that_matters_most_is_changed_first() -> None:
@@ -87,8 +89,8 @@ def test_variants_of_different_lengths_are_seen_together() -> None:
     (example,) = texts([3], [6])
     attacked = TextAttacked(model, task, codec, example)
     words = attacked.words
-    seen = attacked.seen([words, words[:4], words])
-    assert seen.maps.shape == (3, 4, 6) and len(seen.texts) == 3
-    assert float(seen.losses[0]) == pytest.approx(float(seen.losses[2]), abs=1e-5)
+    outputs = attacked.outputs([words, words[:4], words])
+    assert outputs.maps.shape == (3, 4, 6) and len(outputs.texts) == 3
+    assert float(outputs.losses[0]) == pytest.approx(float(outputs.losses[2]), abs=1e-5)
     near = synonyms(model, codec, count=2, least=-1.0)
     assert len(list(near(words, 0))) == 2

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not available(), reason=MISSING)
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 MAP = "document.querySelector('[data-figure^=map-] svg')"
-FORMS = {  # what is looked at -> the dataset, and how its page names the drawing
+FORMS = {  # the attended input -> the dataset, and how its page names the drawing
     "text": ("reviews", [], "the text"),
     "alignment": ("dates", [], "queries down"),
     "image": ("canvas", [], "the picture"),

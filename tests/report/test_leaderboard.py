@@ -30,7 +30,7 @@ COMMAND = ["attnlab", "compare", "attention=additive,dot"]
 
 
 def scored(system: str, seed: int, quality: float, on_gold: float, seconds: float) -> Entry:
-    """A run with this share of right answers; every other example is looked at rightly."""
+    """A run with this share of right answers; of every other example the map is right."""
     random = np.random.default_rng(seed)
     right = random.permutation(np.arange(EXAMPLES) < round(quality * EXAMPLES)).astype(float)
     figures = {

@@ -72,7 +72,7 @@ def test_question_is_what_asks() -> None:
     model, batch, _ = built(config, examples)
     with Tap(model, "pooling") as tap:
         scores = model(batch)
-    assert tap.weights().shape[-1] == 36, "only the picture is looked at"
+    assert tap.weights().shape[-1] == 36, "only the picture is attended to"
     swapped = replace(
         batch,
         inputs=batch.inputs

@@ -82,17 +82,19 @@ class AlignerSettings(Section):
 def load(overrides: Sequence[str], learned: AlignerSettings | None = None) -> AlignerSettings:
     """The defaults, or what an aligner was learned with, and what is set anew; `ConfigError`."""
     mistakes = [
-        Mistake(given, "not of the form key=value") for given in overrides if "=" not in given
+        Mistake(override, "not of the form key=value")
+        for override in overrides
+        if "=" not in override
     ]
     before = learned.model_dump() if learned else OmegaConf.load(config_dir() / "aligner.yaml")
-    given = OmegaConf.from_dotlist([word for word in overrides if "=" in word])
+    changes = OmegaConf.from_dotlist([word for word in overrides if "=" in word])
     allowed = AFTER_LEARNING if learned else tuple(AlignerSettings.model_fields)
-    for key in given:
+    for key in changes:
         if key in allowed:
             continue
         problem = "cannot be changed once learned" if key in AlignerSettings.model_fields else ""
         mistakes.append(Mistake(str(key), problem or "unknown key", suggest(str(key), allowed)))
-    values = OmegaConf.to_container(OmegaConf.merge(before, given))
+    values = OmegaConf.to_container(OmegaConf.merge(before, changes))
     assert isinstance(values, dict)
     try:
         settings = AlignerSettings.model_validate({key: values[key] for key in before})

@@ -96,14 +96,14 @@ class Indexer(BlockPredictor):
         best = self._best
         if torch.is_grad_enabled():
             best = partial(checkpoint, self._best, use_reentrant=False, preserve_rng_state=False)
-        found = []
+        parts = []
         for start in range(0, blocks, step):
             rows = slice(start, start + step)
             read = min(keys, sides.first + start + step) if sides.causal else keys
             count = sides.asking[:, rows], sides.real[:, :read]
             part = best(query[:, rows], weight[:, rows], key[:, :read], *count)
-            found.append(pad(part, (0, keys - read), value=NEVER))
-        return torch.cat(found, 2)
+            parts.append(pad(part, (0, keys - read), value=NEVER))
+        return torch.cat(parts, 2)
 
     def _best(
         self, query: Tensor, weight: Tensor, key: Tensor, asking: Tensor, real: Tensor

@@ -267,7 +267,7 @@ def _starts(counts: Tensor) -> Tensor:
 
 
 def _of_blocks(rule: Pattern, query: PositionRange, key: PositionRange) -> tuple[Tensor, Tensor]:
-    """What a rule says of blocks; one that says nothing is looked at pair by pair."""
+    """What a rule says of blocks; one that says nothing is evaluated pair by pair."""
     stated = getattr(rule, "of_blocks", None)
     if stated is not None:
         return stated(query, key)

@@ -33,7 +33,7 @@ class Pattern(Protocol):
 
     A rule may also state its blocks, so that a kernel skips what no query may attend to:
     `of_blocks(query, key)` says of two ranges of positions whether some pair of them may be
-    allowed, and whether every pair is; a rule may be `Divided` in parts. Others are looked at pair
+    allowed, and whether every pair is; a rule may be `Divided` in parts. Others are evaluated pair
     by pair.
     """
 

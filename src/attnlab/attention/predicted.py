@@ -134,8 +134,8 @@ class Predicted(Structure):
         earlier = call.recent
         held = 0 if earlier is None else min(earlier.shape[2], before)
         if earlier is not None and held:
-            places = torch.arange(call.start - held, call.start, device=device)
-            compared = call.compared(earlier[:, :, -held:], places).detach()
+            positions = torch.arange(call.start - held, call.start, device=device)
+            compared = call.compared(earlier[:, :, -held:], positions).detach()
             query = torch.cat([at_least_fp32(compared), query], 2)
             asking = pad(asking, (held, 0), value=True)
         end = (last - first + 1) * size - before - call.queries

@@ -66,7 +66,7 @@ class AnswerForm(Variant, slot="answer_form"):
 class Eviction(Variant, slot="eviction"):
     """Which keys and values a decoder keeps of the units it has read and written.
 
-    A decoder that attends to its own units looks at all of them in every step. Training reads
+    A decoder that attends to its own units reads all of them in every step. Training reads
     whole texts, and evicts nothing.
     """
 

@@ -98,11 +98,11 @@ def annotated(examples: Sequence[Example], path: Path, form: str) -> Sequence[Ex
         form: that of the answers.
     """
     lines = read_annotations(path)
-    places, known = [], set()
-    for place, example in enumerate(examples):
+    positions, known = [], set()
+    for position, example in enumerate(examples):
         line = lines.get(example.id)
         if line is None or line.keep:
-            places.append(place)
+            positions.append(position)
         if line is not None:
             known.add(line.id)
     new = [
@@ -115,9 +115,9 @@ def annotated(examples: Sequence[Example], path: Path, form: str) -> Sequence[Ex
     ]
     if not known and not new:
         raise UserError(f"dataset.annotations: {path} names no training example and adds none")
-    if not places and not new:
+    if not positions and not new:
         raise UserError(f"dataset.annotations: {path} leaves no training example")
-    kept = Chosen(examples, places)
+    kept = Chosen(examples, positions)
 
     def change(index: int, example: Example) -> Example:
         line = lines.get(example.id)

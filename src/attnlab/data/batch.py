@@ -45,9 +45,9 @@ class WordMaps:
     def first_pieces(self) -> Padded:
         """Where each word of the answer begins: batch x words."""
         first = [torch.tensor([pieces[0] for pieces in each.members]) for each in self.queries]
-        places, mask = pad(first)
+        starts, mask = pad(first)
         device = self.target.weights.device
-        return Padded(places.to(device), mask.to(device))
+        return Padded(starts.to(device), mask.to(device))
 
     def select(self, examples: Tensor) -> WordMaps:
         """Those of some of the examples."""

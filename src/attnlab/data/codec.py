@@ -57,7 +57,7 @@ class WordMap:
 
     target: AttentionTarget | None  # over words
     queries: Groups  # from units of the answer to its words
-    keys: Groups  # from units that are looked at to words
+    keys: Groups  # from attended units to words
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ class Codec:
         `vocabularies` are those of inputs, and of the ANSWER, that are more than the units that
         occur; `others` are the examples of the other splits.
         """
-        given, first = vocabularies or {}, next(iter(examples))
-        inputs = {name: fit_input(name, examples, given.get(name)) for name in first.inputs}
-        data = TrainingData(examples, inputs, given.get(ANSWER), others)
+        known, first = vocabularies or {}, next(iter(examples))
+        inputs = {name: fit_input(name, examples, known.get(name)) for name in first.inputs}
+        data = TrainingData(examples, inputs, known.get(ANSWER), others)
         return cls(inputs, answer_form(form).fit(data), first.attended)
 
     def with_layout(self, layout: MapLayout) -> Codec:

@@ -58,7 +58,7 @@ class Items(Sequence[Item]):
 
     @cached_property
     def sizes(self) -> npt.NDArray[np.int64]:
-        """Of each example how much is looked at and how long its answer is: examples x 2."""
+        """Attended units and length of the answer of each example: examples x 2."""
         sizes = np.zeros((len(self), 2), np.int64)
         for index, example in enumerate(self.examples):
             item = self._encoded(index, example)
@@ -79,7 +79,7 @@ class Items(Sequence[Item]):
 class VariedItems(Items):
     """Encoded anew each time, with other words or in other pieces in each epoch.
 
-    What an example looks like depends on the seed, the epoch and its place alone, so that a run
+    An example depends on the seed, the epoch and its position alone, so that a run
     that was stopped goes on as if it had not been. Sizes are those of its usual words and pieces.
     """
 

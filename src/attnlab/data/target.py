@@ -1,4 +1,4 @@
-"""`AttentionTarget`: where a model should look, as a matrix of queries by keys."""
+"""`AttentionTarget`: where a model should attend, as a matrix of queries by keys."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AttentionTarget:
 
     weights: Weights  # queries x keys, >= 0; for sure_possible the sure links
     query_mask: Flags  # queries: rows that somebody annotated
-    key_mask: Flags  # keys: columns that can be looked at
+    key_mask: Flags  # keys: columns that can be attended to
     kind: Kind = "hard"
     possible: Weights | None = None  # queries x keys, sure_possible only: sure and possible links
     annotators: tuple[Weights, ...] = field(default=())  # each queries x keys, where known apart

@@ -21,7 +21,7 @@ class TargetBatch:
 
     weights: Tensor  # batch x queries x keys, float32, >= 0, as annotated (not normalised)
     query_mask: Tensor  # batch x queries, bool: rows that somebody annotated
-    key_mask: Tensor  # batch x keys, bool: columns that can be looked at
+    key_mask: Tensor  # batch x keys, bool: columns that can be attended to
     row_mask: Tensor  # batch x queries, bool: rows that exist, annotated or not
     weight: Tensor  # batch, float32: how much each example counts in the loss
     possible: Tensor | None = None  # batch x queries x keys: sure and possible links

@@ -92,7 +92,7 @@ class Columns:
         """Columns that say where to look in a text: the kind of gold, the column, and how the text
         is split into the words that it marks."""
 
-        def seen(row: dict[str, Any], split: str) -> AttendedUnits:
+        def units_of(row: dict[str, Any], split: str) -> AttendedUnits:
             answer = len(cell_words(row[other])) if other else 1
             words = Wording(split, lowercase=False).of(row[text], text)  # type: ignore[arg-type]
             return AttendedUnits(words, answer)
@@ -109,7 +109,7 @@ class Columns:
                 for split in ("spaces", "punctuation") if kind == "quotes" else ("spaces",):
 
                     def read(row: dict[str, Any], name=name, gold=gold, split=split) -> Any:
-                        return gold.read(row[name], seen(row, split))
+                        return gold.read(row[name], units_of(row, split))
 
                     if self.reads(name, read):
                         yield kind, name, split

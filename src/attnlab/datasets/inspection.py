@@ -20,7 +20,7 @@ from attnlab.datasets.readers.tables import SEPARATED, CsvReader, JsonlReader, P
 from attnlab.errors import UserError
 
 FIRST_LINES = 200  # from which the format of a table is inferred
-SAMPLE = 1000  # rows that are looked at
+SAMPLE = 1000  # rows that are read
 FEW = 200  # rows of which more than a tenth is held out
 MEDIA = {
     "pictures": (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"),

@@ -52,7 +52,7 @@ def parse_pharaoh(line: str, index_base: Literal[0, 1]) -> GoldLinks:
 def alignment_target(
     links: GoldLinks, sources: int, targets: int, keys: Literal["source", "target"]
 ) -> AttentionTarget:
-    """The links as a map. A decoder's words (queries) look at the source's: `keys="source"`.
+    """The links as a map. A decoder's words (queries) attend to the source's: `keys="source"`.
 
     Every row is annotated: a word without a link is one that gold leaves unaligned.
     """
@@ -187,10 +187,10 @@ def fixation_target(
     kernels = gaussian(height, sigma), gaussian(width, sigma)
     blurred = np.stack([_blur(grid, *kernels) for grid in counts])  # observers x height x width
     together = blurred.sum(0).reshape(1, -1)
-    looked = np.array([bool(counts.any())])
+    annotated_rows = np.array([bool(counts.any())])
     return AttentionTarget(
         weights=together / max(float(together.sum()), 1e-12),
-        query_mask=looked,
+        query_mask=annotated_rows,
         key_mask=np.ones(height * width, bool),
         kind="soft",
         annotators=tuple(grid.reshape(1, -1) for grid in blurred),

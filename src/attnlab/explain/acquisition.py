@@ -65,11 +65,11 @@ def views(model: nn.Module, task: Task, batch: Batch) -> Views:
     answered = replace(batch, answer=decisions)
     models = members(model, task.map)
     if len(models) > 1:
-        seen = [_alone(each, task, answered) for each in models]
+        of_models = [_alone(each, task, answered) for each in models]
     else:
         with dropping(model):
-            seen = [_alone(models[0], task, answered) for _ in range(PASSES)]
-    probabilities, maps = zip(*seen, strict=True)
+            of_models = [_alone(models[0], task, answered) for _ in range(PASSES)]
+    probabilities, maps = zip(*of_models, strict=True)
     return Views(torch.stack(probabilities), decisions.mask, torch.stack(maps))
 
 
@@ -98,9 +98,9 @@ def entropy(model: nn.Module, task: Task, batch: Batch) -> Tensor:
 
 def bald(model: nn.Module, task: Task, batch: Batch) -> Tensor:
     """How far models that are sure disagree on answers (Houlsby et al. 2011): batch."""
-    seen = views(model, task, batch)
-    apart = _entropy(seen.probabilities.mean(0)) - _entropy(seen.probabilities).mean(0)
-    return _over(apart, seen.real)
+    of_models = views(model, task, batch)
+    apart = _entropy(of_models.probabilities.mean(0)) - _entropy(of_models.probabilities).mean(0)
+    return _over(apart, of_models.real)
 
 
 def map_disagreement(model: nn.Module, task: Task, batch: Batch) -> Tensor:

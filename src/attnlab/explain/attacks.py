@@ -22,7 +22,7 @@ from attnlab.tasks.task import Task
 
 
 @dataclass(frozen=True)
-class Seen:
+class Outputs:
     """What a model makes of a batch."""
 
     texts: list[str]  # its answers
@@ -37,20 +37,20 @@ class Attacked:
         self.model, self.task, self.batch, self.name = model, task, batch, name
         self.values = light(batch.inputs[name].values)  # batch x ...
         self.gold = task.texts(batch.answer.values, batch)
-        self.clean = self.seen(self.values)
+        self.clean = self.outputs(self.values)
 
     def under(self, values: Tensor) -> Batch:
         """The batch with these values of the attended input."""
         changed = self.batch.inputs[self.name]._replace(values=values)
         return replace(self.batch, inputs=self.batch.inputs | {self.name: changed})
 
-    def seen(self, values: Tensor) -> Seen:
+    def outputs(self, values: Tensor) -> Outputs:
         """What the model makes of the batch with these values."""
         return observed(self.model, self.task, self.under(values))
 
-    def wrong(self, seen: Seen) -> Tensor:
+    def wrong(self, outputs: Outputs) -> Tensor:
         """Whether answers differ from gold: batch, bool."""
-        pairs = zip(seen.texts, self.gold, strict=True)
+        pairs = zip(outputs.texts, self.gold, strict=True)
         return torch.tensor([text != gold for text, gold in pairs], device=self.values.device)
 
     def moved(self, maps: Tensor) -> Tensor:
@@ -62,11 +62,11 @@ class Attacked:
         return amounts.view(-1, *(1,) * (self.values.dim() - 1))
 
 
-def observed(model: nn.Module, task: Task, batch: Batch) -> Seen:
+def observed(model: nn.Module, task: Task, batch: Batch) -> Outputs:
     """Answers, losses and maps of a batch, without gradients."""
     with torch.no_grad():
         maps, losses = _run(model, task, batch)
-        return Seen(task.texts(task.answer(model, batch), batch), losses, maps)
+        return Outputs(task.texts(task.answer(model, batch), batch), losses, maps)
 
 
 def _run(model: nn.Module, task: Task, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -125,13 +125,13 @@ def ascended(
         for _ in range(steps):
             slope = _slope(attacked, goal, moved)
             moved = within(moved + step * slope.sign(), values, size)
-        seen = attacked.seen(moved)
-        found = goal(attacked, seen.maps, seen.losses)
+        outputs = attacked.outputs(moved)
+        goals = goal(attacked, outputs.maps, outputs.losses)
         if goal is answer_lost:  # a wrong answer is worth more than any loss of a right one
-            found = found + 1e6 * attacked.wrong(seen)
-        better = found > reached
+            goals = goals + 1e6 * attacked.wrong(outputs)
+        better = goals > reached
         best = torch.where(attacked.spread(better), moved, best)
-        reached = torch.where(better, found, reached)
+        reached = torch.where(better, goals, reached)
     return best
 
 

@@ -19,7 +19,7 @@ from attnlab.data.example import Example
 from attnlab.data.text_augment import Neighbours, misspelt
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.errors import UserError
-from attnlab.explain.attacks import Seen, observed
+from attnlab.explain.attacks import Outputs, observed
 from attnlab.explain.subject import reader_of
 from attnlab.tasks.task import Task
 
@@ -28,21 +28,21 @@ Change = Callable[[Words, int], Iterator[Words]]  # texts in which one word is c
 AT_ONCE = 64  # variants of a text in one pass
 
 
-def typos(words: Words, place: int) -> Iterator[Words]:
+def typos(words: Words, position: int) -> Iterator[Words]:
     """A word misspelt in every way; of a text of characters, two of them exchanged."""
-    word = words[place]
+    word = words[position]
     if all(len(each) == 1 for each in words):
-        if place + 1 < len(words) and word != words[place + 1]:
-            yield [*words[:place], words[place + 1], word, *words[place + 2 :]]
+        if position + 1 < len(words) and word != words[position + 1]:
+            yield [*words[:position], words[position + 1], word, *words[position + 2 :]]
         return
     for other in misspelt(word):
-        yield [*words[:place], other, *words[place + 1 :]]
+        yield [*words[:position], other, *words[position + 1 :]]
 
 
-def deletions(words: Words, place: int) -> Iterator[Words]:
+def deletions(words: Words, position: int) -> Iterator[Words]:
     """The text without a word."""
     if len(words) > 1:
-        yield [*words[:place], *words[place + 1 :]]
+        yield [*words[:position], *words[position + 1 :]]
 
 
 class Synonyms:
@@ -51,9 +51,9 @@ class Synonyms:
     def __init__(self, vocabulary: Vocabulary, vectors: Tensor, count: int, least: float) -> None:
         self.near = Neighbours(vocabulary, vectors, count, least)
 
-    def __call__(self, words: Words, place: int) -> Iterator[Words]:
-        for other in self.near(words[place]):
-            yield [*words[:place], other, *words[place + 1 :]]
+    def __call__(self, words: Words, position: int) -> Iterator[Words]:
+        for other in self.near(words[position]):
+            yield [*words[:position], other, *words[position + 1 :]]
 
 
 def synonyms(model: nn.Module, codec: Codec, count: int = 8, least: float = 0.5) -> Synonyms:
@@ -85,10 +85,10 @@ class TextAttacked:
         """The text as it is."""
         return list(self.example.inputs[self.example.attended])  # type: ignore[arg-type]
 
-    def seen(self, texts: Sequence[Words]) -> Seen:
+    def outputs(self, texts: Sequence[Words]) -> Outputs:
         """What the model makes of the example with each of these texts; of equal length or not."""
         name, device = self.example.attended, next(self.model.parameters()).device
-        parts: list[Seen] = []
+        parts: list[Outputs] = []
         for start in range(0, len(texts), AT_ONCE):
             some = [
                 replace(self.example, inputs=self.example.inputs | {name: words}, target=None)
@@ -96,13 +96,13 @@ class TextAttacked:
             ]
             batch = collate([self.codec.encode(each, i) for i, each in enumerate(some)])
             parts.append(observed(self.model, self.task, batch.to(device)))
-        texts_said = [text for part in parts for text in part.texts]
+        predicted = [text for part in parts for text in part.texts]
         maps = [row for part in parts for row in part.maps]
         shape = [max(m.shape[axis] for m in maps) for axis in (0, 1)]
         padded = [
             nn.functional.pad(m, (0, shape[1] - m.shape[1], 0, shape[0] - m.shape[0])) for m in maps
         ]
-        return Seen(texts_said, torch.cat([part.losses for part in parts]), torch.stack(padded))
+        return Outputs(predicted, torch.cat([part.losses for part in parts]), torch.stack(padded))
 
 
 def greedy(attacked: TextAttacked, change: Change, most: int) -> Words:
@@ -112,27 +112,27 @@ def greedy(attacked: TextAttacked, change: Change, most: int) -> Words:
     """
     words = attacked.words
     kept = [[*words[:i], *words[i + 1 :]] for i in range(len(words))] if len(words) > 1 else [words]
-    whole = attacked.seen([words])
-    right, importance = whole.texts[0], attacked.seen(kept).losses
+    whole = attacked.outputs([words])
+    right, importance = whole.texts[0], attacked.outputs(kept).losses
     gone, changed = 0, 0  # words left out before a place, and changes
     order = importance.argsort(descending=True).tolist()
     left_out: list[int] = []
     loss = float(whole.losses[0])
-    for place in order:
+    for position in order:
         if changed == most:
             break
-        gone = sum(other < place for other in left_out)
-        candidates = list(change(words, place - gone))
+        gone = sum(other < position for other in left_out)
+        candidates = list(change(words, position - gone))
         if not candidates:
             continue
-        seen = attacked.seen(candidates)
-        wrong = [i for i, text in enumerate(seen.texts) if text != right]
-        best = max(wrong or range(len(candidates)), key=lambda i: float(seen.losses[i]))
-        if not wrong and float(seen.losses[best]) <= loss:
+        outputs = attacked.outputs(candidates)
+        wrong = [i for i, text in enumerate(outputs.texts) if text != right]
+        best = max(wrong or range(len(candidates)), key=lambda i: float(outputs.losses[i]))
+        if not wrong and float(outputs.losses[best]) <= loss:
             continue
         if len(candidates[best]) < len(words):
-            left_out.append(place)
-        words, loss, changed = candidates[best], float(seen.losses[best]), changed + 1
+            left_out.append(position)
+        words, loss, changed = candidates[best], float(outputs.losses[best]), changed + 1
         if wrong:
             break
     return words

@@ -106,8 +106,8 @@ def one_against_others(
     """
     several = [t for t in targets if t is not None and len(t.annotators) > 1 and t.points is None]
     for number in range(max((len(target.annotators) for target in several), default=0)):
-        given = [target for target in several if number < len(target.annotators)]
-        own = [replace(target, weights=target.annotators[number]) for target in given]
+        annotated = [target for target in several if number < len(target.annotators)]
+        own = [replace(target, weights=target.annotators[number]) for target in annotated]
         others = [
             replace(
                 target,
@@ -117,7 +117,7 @@ def one_against_others(
                     dtype=np.float32,
                 ),
             )
-            for target in given
+            for target in annotated
         ]
         queries, keys = (max(sizes) for sizes in zip(*(t.weights.shape for t in own), strict=True))
         maps, gold = (collate_targets(each, queries, keys) for each in (own, others))

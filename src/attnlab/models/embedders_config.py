@@ -80,7 +80,7 @@ class Position(SentenceVector, kind="position", target="attnlab.models.pooling:P
 class WordAttention(
     SentenceVector, kind="attention", target="attnlab.models.pooling:WordAttention"
 ):
-    """A query looks over the words (Yang et al. 2016)."""
+    """A learned query attends to the words (Yang et al. 2016)."""
 
     attention: AttentionConfig = Field(description="the mechanism; its maps are at `words.pooling`")
 

@@ -54,19 +54,19 @@ def start_from(
     Raises:
         UserError: what reads the input does not fit, or nothing does.
     """
-    given, own = source.state_dict(), model.state_dict()
-    added = lasting_names(model) - {*given}  # which start as they are, and change no answer
-    rows, given_rows = _row_names(model, codecs[0]), _row_names(source, codecs[1])
+    source_values, own = source.state_dict(), model.state_dict()
+    added = lasting_names(model) - {*source_values}  # which start as they are, and change no answer
+    rows, source_rows = _row_names(model, codecs[0]), _row_names(source, codecs[1])
     taken = Taken()
     for name, plain in untuned_names(model).items():
         if name in added:
             continue
-        values, there = own[name], given.get(plain)
+        values, there = own[name], source_values.get(plain)
         taken.all_numbers += values.numel()
         if there is None or not (whole or plain.startswith(READER)):
             taken.new.append(plain)
-        elif plain in rows and plain in given_rows and rows[plain] != given_rows[plain]:
-            _copy_rows(plain, values, rows[plain], there, given_rows[plain], taken)
+        elif plain in rows and plain in source_rows and rows[plain] != source_rows[plain]:
+            _copy_rows(plain, values, rows[plain], there, source_rows[plain], taken)
         elif values.shape == there.shape:
             values.copy_(there)
             taken.numbers += values.numel()
@@ -93,14 +93,14 @@ def _copy_rows(
     values: Tensor,
     rows: Sequence[Hashable],
     there: Tensor,
-    given: Sequence[Hashable],
+    source_values: Sequence[Hashable],
     taken: Taken,
 ) -> None:
     """Copy the rows of units and labels that both models have."""
     if values.shape[1:] != there.shape[1:]:
         taken.unfit.append(_both_shapes(name, values, there))
         return
-    number = {unit: i for i, unit in enumerate(given)}
+    number = {unit: i for i, unit in enumerate(source_values)}
     pairs = [(i, number[unit]) for i, unit in enumerate(rows) if unit in number]
     if pairs:
         to, origin = (torch.tensor(each) for each in zip(*pairs, strict=True))

@@ -247,10 +247,10 @@ def stretch(texts: Padded, least: float) -> Padded:
     share = least + (1 - least) * torch.rand(lengths.shape, device=values.device)
     kept = (share * lengths).ceil().long()
     first = (torch.rand(lengths.shape, device=values.device) * (lengths - kept + 1)).long()
-    places = torch.arange(max(int(kept.max()), 1), device=values.device)
-    real = places < kept  # batch x places
+    positions = torch.arange(max(int(kept.max()), 1), device=values.device)
+    real = positions < kept  # batch x positions
     shape = *real.shape, *(1,) * (values.dim() - 2)
-    taken = (first + places).clamp_max(values.shape[1] - 1).view(shape)
+    taken = (first + positions).clamp_max(values.shape[1] - 1).view(shape)
     values = values.gather(1, taken.expand(-1, -1, *values.shape[2:]))
     return Padded(values * real.view(shape), real)
 

@@ -24,7 +24,7 @@ LINE_WIDTH = 88  # characters in a line of highlighted text
 
 
 def draw_example(example: Example) -> Figure:
-    """The input that is looked at, with what the target marks in it, and the answer above."""
+    """The attended input, with what the target marks in it, and the answer above."""
     from matplotlib import rc_context
 
     value = example.inputs[example.attended]

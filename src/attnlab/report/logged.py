@@ -50,9 +50,9 @@ def map_recorder(
     if not settings.maps_every or trainer.fast_dev_run:
         return
     items = data.split("val")
-    places = range(0, len(items), trainer.devices * trainer.num_nodes)
-    golds = [gold_text(items.examples[place], codec) for place in places]
-    some = (items[places[i]] for i in choose_examples(golds, settings.maps_examples))
+    positions = range(0, len(items), trainer.devices * trainer.num_nodes)
+    golds = [gold_text(items.examples[position], codec) for position in positions]
+    some = (items[positions[i]] for i in choose_examples(golds, settings.maps_examples))
     chosen = [item for item in some if shown_rows(item.queries, item.keys) == item.queries]
     if not chosen:
         return

@@ -116,7 +116,7 @@ def main(arguments: list[str]) -> None:
 
 
 def learn_from(texts: Sequence[Text], settings: AlignerSettings) -> Aligner:
-    """An aligner from all the texts: no gold is looked at, so those that test may be among them."""
+    """An aligner from all the texts: no gold is read, so those that test may be among them."""
     sources = [sentence for text in texts for sentence in text.sources]
     targets = [sentence for text in texts for sentence in text.targets]
     _say(f"learning from {len(sources)} pairs")

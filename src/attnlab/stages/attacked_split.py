@@ -104,10 +104,10 @@ def _values(
         subject = Attacked(trained.model, trained.task, batch, prepared.codec.attended)
         for name, level, values in _changed_values(subject, kinds, options):
             outcome = outcomes.setdefault((name, level), Outcome(name, level))
-            seen = subject.seen(values)
-            outcome.right += (~subject.wrong(seen)).tolist()
-            outcome.moved += subject.moved(seen.maps).tolist()
-            outcome.mass += agreement(seen.maps, batch.target).tolist()
+            outputs = subject.outputs(values)
+            outcome.right += (~subject.wrong(outputs)).tolist()
+            outcome.moved += subject.moved(outputs.maps).tolist()
+            outcome.mass += agreement(outputs.maps, batch.target).tolist()
             outcome.changed += (values - subject.values).abs().flatten(1).amax(1).tolist()
     return list(outcomes.values())
 
@@ -172,16 +172,16 @@ def _add(outcome: Outcome, subject: TextAttacked, words: list[str], trained: Tra
     both = [subject.example, changed if aligned else replace(changed, target=None)]
     batch = collate([subject.codec.encode(each, i) for i, each in enumerate(both)])
     batch = batch.to(trained.device)
-    seen = observed(trained.model, trained.task, batch)
-    gold, predicted = trained.task.texts(batch.answer.values, batch)[0], seen.texts[1]
-    maps, target = batch.over_words(seen.maps), batch.target_over_words
+    outputs = observed(trained.model, trained.task, batch)
+    gold, predicted = trained.task.texts(batch.answer.values, batch)[0], outputs.texts[1]
+    maps, target = batch.over_words(outputs.maps), batch.target_over_words
     moved = map_distance(maps[1:], maps[:1], target.row_mask[1:])
     outcome.right.append(predicted == gold)
     outcome.moved.append(float(moved) if aligned else float("nan"))
     outcome.mass.append(float(agreement(maps, target)[1]))
     differ = sum(one != other for one, other in zip(own, words, strict=False))
     outcome.changed.append((differ if aligned else len(own) - len(words)) / len(own))
-    if seen.texts[0] == gold != predicted and len(outcome.shown) < MOST_SHOWN:
+    if outputs.texts[0] == gold != predicted and len(outcome.shown) < MOST_SHOWN:
         joint = "" if all(len(word) == 1 for word in own) else " "
         changes = ", ".join(differences(own, words))
         outcome.shown.append((subject.example.id, gold, predicted, changes, joint.join(own)))

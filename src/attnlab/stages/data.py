@@ -46,19 +46,19 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("what", metavar="list|NAME|inspect")
     parser.add_argument("path", nargs="*", help=f"of inspect: a file or folder; {PATHS}FOLDER")
-    given = parser.parse_intermixed_args(arguments)
-    settings = [word for word in given.path if word.startswith(PATHS)]
-    paths = [word for word in given.path if word not in settings]
+    options = parser.parse_intermixed_args(arguments)
+    settings = [word for word in options.path if word.startswith(PATHS)]
+    paths = [word for word in options.path if word not in settings]
     data = Path(settings[-1].removeprefix(PATHS) if settings else "data")
-    if given.what == "inspect" and len(paths) == 1:
+    if options.what == "inspect" and len(paths) == 1:
         propose(Path(paths[0]))
         return
-    if paths or given.what == "inspect":
+    if paths or options.what == "inspect":
         raise UserError("data: takes one name, or inspect and one file or folder")
-    if given.what == "list":
+    if options.what == "list":
         show(data)
     else:
-        obtain(entry(given.what), data)
+        obtain(entry(options.what), data)
 
 
 def show(data: Path) -> None:

@@ -245,7 +245,7 @@ class Evaluation:
 
 @torch.no_grad()
 def _fitted_temperature(trained: TrainedRun) -> float:
-    """The temperature of the validation split; no test example is looked at."""
+    """The temperature of the validation split; no test example is read."""
     task, model, choices = trained.task, trained.model, ScoredChoices()
     for batch in _batches(trained.run, trained.prepared, trained.device, "val"):
         if graded := task.graded(task.run(model, batch), batch):

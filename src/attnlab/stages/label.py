@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> None:
         "--map-seconds", type=float, default=30.0, metavar="S", help="that a map takes (30)"
     )
     parser.add_argument("--input", nargs="+", metavar="FILE", help="a pool of new texts")
-    parser.add_argument("--pool", type=int, default=2000, metavar="N", help="looked at, at most")
+    parser.add_argument("--pool", type=int, default=2000, metavar="N", help="candidates, at most")
     parser.add_argument("--output", type=Path, metavar="FILE", help="of the lines to be filled")
     parser.add_argument("--page", action="store_true", help="mark them in a browser")
     parser.add_argument("--port", type=int, default=8017, metavar="N", help="of the page")
@@ -126,24 +126,24 @@ def _write(
         write_whole(output, "".join(f"{line}\n" for line in lines))
     except OSError as error:
         raise UserError(f"--output: cannot write {output} ({error.strerror})") from None
-    needed = sum(costs.of(pool[place]) for place in chosen) / 60
+    needed = sum(costs.of(pool[position]) for position in chosen) / 60
     print(f"{len(chosen)} of {len(pool)} examples, by {way}; about {needed:.0f} minutes")
 
 
 def affordable(
     ranked: Sequence[int], values: Sequence[float], seconds: Sequence[float], budget: float
 ) -> list[int]:
-    """Of places in the order of their worth those that the time allows, by worth a second.
+    """Of positions in the order of their worth those that the time allows, by worth a second.
 
     Raises:
         UserError: it allows none.
     """
-    ranked = sorted(ranked, key=lambda place: -values[place] / max(seconds[place], 1e-9))
+    ranked = sorted(ranked, key=lambda position: -values[position] / max(seconds[position], 1e-9))
     chosen = []
-    for place in ranked:
-        if seconds[place] <= budget:
-            chosen.append(place)
-            budget -= seconds[place]
+    for position in ranked:
+        if seconds[position] <= budget:
+            chosen.append(position)
+            budget -= seconds[position]
     if not chosen:
         raise UserError("--minutes: not enough for one example; try: more, or lower costs")
     return chosen
@@ -189,7 +189,7 @@ def _has_map(example: Example) -> bool:
 def choose(
     trained: TrainedRun, pool: Sequence[Example], way: str, count: int
 ) -> tuple[list[int], list[float]]:
-    """Places in the pool of the examples that are worth most, and what each is worth."""
+    """Positions in the pool of the examples that are worth most, and what each is worth."""
     import torch
 
     from attnlab.explain import acquisition
@@ -198,8 +198,10 @@ def choose(
         raise UserError(f"--by: no '{way}'; {suggest(way, acquisition.WAYS)}")
     acquisition.require_choices(trained.task, way)
     if way == "random":
-        places = random.Random(trained.config.seed).sample(range(len(pool)), min(count, len(pool)))
-        return places, [0.0] * len(pool)
+        positions = random.Random(trained.config.seed).sample(
+            range(len(pool)), min(count, len(pool))
+        )
+        return positions, [0.0] * len(pool)
     if way == "core_set":
         vectors = [acquisition.states(trained.model, batch) for batch in _batches(trained, pool)]
         return acquisition.farthest_first(torch.cat(vectors), count), [0.0] * len(pool)
@@ -216,7 +218,7 @@ def _batches(trained: TrainedRun, pool: Sequence[Example]) -> Iterator[Any]:
     size, codec = trained.config.trainer.batches.eval_size, trained.prepared.codec
     for start in range(0, len(pool), size):
         some = enumerate(pool[start : start + size], start)
-        items = [codec.encode_unanswered(example, place) for place, example in some]
+        items = [codec.encode_unanswered(example, position) for position, example in some]
         yield collate(items).to(trained.device)
 
 
@@ -227,9 +229,9 @@ def _lines(
     from attnlab.stages.predictions import predict
     from attnlab.stages.requests import Request
 
-    requests = (Request(pool[place].id, pool[place]) for place in chosen)
-    for place, (request, answers) in zip(chosen, predict(trained, requests), strict=True):
-        example = pool[place]
+    requests = (Request(pool[position].id, pool[position]) for position in chosen)
+    for position, (request, answers) in zip(chosen, predict(trained, requests), strict=True):
+        example = pool[position]
         texts = {name: value for name, value in example.inputs.items() if isinstance(value, list)}
         yield {
             "id": request.id,
@@ -240,5 +242,5 @@ def _lines(
             "rows": None if example.target is None else len(example.target.query_mask),
             "predicted": answers[0].text if answers else "",
             "keys": dict(enumerate(answers[0].keys)) if answers else {},
-            "worth": round(values[place], 6),
+            "worth": round(values[position], 6),
         }

@@ -67,8 +67,8 @@ class LabelFile:
             UserError: training would refuse the line.
         """
         try:
-            given = TypeAdapter(dict[str, Any]).validate_python(content)
-            changed = self.lines[number] | {k: given[k] for k in CHANGED if k in given}
+            changes = TypeAdapter(dict[str, Any]).validate_python(content)
+            changed = self.lines[number] | {k: changes[k] for k in CHANGED if k in changes}
             line = Annotation.model_validate_json(json.dumps(changed))
         except ValidationError as error:
             raise UserError(str(error.errors()[0]["msg"])) from None

@@ -14,7 +14,7 @@
     attnlab predict RUN --input train.jsonl --as-rows    # the same rows with answers for texts
 
 Of an answer in words, `alignment` says for each word where most of its weight lies (`i-j`: word i
-of what was looked at, word j of the answer, counted from 0).
+of the attended input, word j of the answer, counted from 0).
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def _cleared(folder: Path) -> bool:
 
 
 def _followed_folder(config: Config, plain: dict[str, Any]) -> Path:
-    """Where the first process is, without a look at anything that it writes meanwhile."""
+    """Where the first process is, without reading anything that it writes meanwhile."""
     named = os.environ.get(FOLDER_VARIABLE) or config.paths.run
     if config.resume not in ("never", "auto"):
         named = run_folder(config.resume, trained=False)

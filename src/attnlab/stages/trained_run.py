@@ -212,9 +212,9 @@ def read_fitting(path: Path, learner: Learner) -> dict[str, Any]:
         RunError: they are not those of this model.
     """
     content = read_checkpoint(path)
-    given, own = content["state_dict"], learner.state_dict()
-    for name in sorted({*given, *own}):
-        shapes = [tuple(each[name].shape) if name in each else None for each in (given, own)]
+    saved, own = content["state_dict"], learner.state_dict()
+    for name in sorted({*saved, *own}):
+        shapes = [tuple(each[name].shape) if name in each else None for each in (saved, own)]
         if shapes[0] != shapes[1]:
             found, wanted = ("no such weight" if shape is None else str(shape) for shape in shapes)
             raise RunError(

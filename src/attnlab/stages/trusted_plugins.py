@@ -33,9 +33,9 @@ def add_option(parser: ArgumentParser) -> None:
 
 def own_folder() -> Path:
     """The folder of this user's settings: $ATTNLAB_HOME, or attnlab in that of all programs."""
-    given = os.environ.get("ATTNLAB_HOME")
+    home = os.environ.get("ATTNLAB_HOME")
     config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(given) if given else Path(config) / "attnlab"
+    return Path(home) if home else Path(config) / "attnlab"
 
 
 def import_plugins_of(

@@ -164,7 +164,12 @@ class MapRecorder(pl.Callback):
         self.maps = {}
 
     def on_validation_batch_end(  # type: ignore[override]
-        self, trainer: pl.Trainer, pl_module: Any, outputs: Tensor, batch: Batch, *place: int
+        self,
+        trainer: pl.Trainer,
+        pl_module: Any,
+        outputs: Tensor,
+        batch: Batch,
+        *batch_and_loader: int,
     ) -> None:
         """Takes maps (batch x queries x keys) from what `Learner.validation_step` returns."""
         if self.validations % self.every or not is_first_process():

@@ -100,8 +100,8 @@ class Learner(pl.LightningModule):
             state_tap = stack.enter_context(StateTap(self.model)) if uses_states else None
             scores = self.task.run(self.model, batch)
         sums, counts = self.task.losses(scores, batch)  # each batch
-        seen = (batch, self.model, self.task, scores, sums, counts, taps, step, self.teacher)
-        return StepView(*seen, state_tap and state_tap.states()), active
+        shared = (batch, self.model, self.task, scores, sums, counts, taps, step, self.teacher)
+        return StepView(*shared, state_tap and state_tap.states()), active
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss, terms = self.losses(batch if self.part is None else batch.read_in_part(self.part))

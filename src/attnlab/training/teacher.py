@@ -84,13 +84,16 @@ def mean_target(targets: Sequence[TargetBatch]) -> TargetBatch:
 
 def _side_by_side(states: Sequence[States | None]) -> States | None:
     """States as wide as those of all together."""
-    given = [each for each in states if each is not None]
-    if not given:
+    present = [each for each in states if each is not None]
+    if not present:
         return None
-    pooled, (mask, *masks) = torch.cat([each.pooled for each in given], -1), [s.mask for s in given]
+    pooled, (mask, *masks) = (
+        torch.cat([each.pooled for each in present], -1),
+        [s.mask for s in present],
+    )
     if any(other.shape != mask.shape for other in masks):  # of other units: no state is beside one
         return States(pooled[:, None, :][:, :0], mask[:, :0], pooled)
-    return States(torch.cat([each.values for each in given], -1), mask, pooled)
+    return States(torch.cat([each.values for each in present], -1), mask, pooled)
 
 
 def _in_units_of(batch: Batch, weights: Tensor) -> Tensor:

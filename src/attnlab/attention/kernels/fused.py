@@ -56,7 +56,7 @@ class Sdpa(Kernel):
 
 
 def _mask(call: Call) -> Tensor | None:
-    """Broadcasts to batch x maps x queries x keys: True may look, or a bias with -inf."""
+    """Broadcasts to batch x maps x queries x keys: True may attend, or a bias with -inf."""
     bias = call.position_bias
     if bias is None:
         return call.allowed

@@ -1,4 +1,4 @@
-"""Digits on a cluttered canvas: what they are, where, which pixels, what is looked at, in words.
+"""Digits on a cluttered canvas: what they are, where, which pixels, what eyes fixate, in words.
 
 The digits are the 1,797 real ones of 8 x 8 pixels that come with scikit-learn (UCI, Alpaydin and
 Kaynak 1998); no digit image serves in two splits. The clutter is torn from the same images, as in

@@ -162,7 +162,7 @@ class TextsAnswer(Answer, kind="texts", target=f"{READERS}.words:FirstText"):
 
 
 class MarkAnswer(Answer, kind="mark", target=f"{READERS}.words:MarkColumn"):
-    """One of the words or sentences that are looked at (task extract)."""
+    """One of the attended words or sentences (task extract)."""
 
     form: ClassVar[str] = "position"
 
@@ -234,7 +234,7 @@ class SpansGold(Gold, kind="spans", target=f"{READERS}.gold:Spans"):
 
 
 class QuotesGold(Gold, kind="quotes", target=f"{READERS}.gold:Quotes"):
-    """Passages of the text that is looked at, in its own words: a text, or a list of texts; of
+    """Passages of the attended text, in its own words: a text, or a list of texts; of
     several annotators, by their names."""
 
 
@@ -249,7 +249,7 @@ class ScoresGold(Gold, kind="scores", target=f"{READERS}.gold:Scores"):
 class LinksGold(Gold, kind="links", target=f"{READERS}.gold:LinkedWords"):
     """Word alignment, as in "0-0 1-2 3p2" or [[0, 0], [1, 2]]; `p` marks links that are possible.
 
-    The words of the answer look at those of the input.
+    The words of the answer attend to those of the input.
     """
 
     base: Literal[0, 1] = Field(description="the number of the first word")
@@ -259,7 +259,7 @@ class LinksGold(Gold, kind="links", target=f"{READERS}.gold:LinkedWords"):
 class FactsGold(Gold, kind="facts", target=f"{READERS}.gold:Facts"):
     """Numbers of the words or sentences that lead to the answer, one after the other: "3 6".
 
-    Each is a row of the gold map, in their order: what is looked at first, second, ...
+    Each is a row of the gold map, in their order: what is attended to first, second, ...
     """
 
     base: Literal[0, 1] = Field(description="the number of the first one")

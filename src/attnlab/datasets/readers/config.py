@@ -206,7 +206,7 @@ class Files(Rows, kind="files", target=f"{READERS}.texts:FileSource"):
             if name not in self.inputs:
                 raise ValueError(f"no input '{name}'; there are: {', '.join(self.inputs)}")
         if self.attended in self.optional:
-            raise ValueError(f"optional: '{self.attended}' is looked at; no row may lack it")
+            raise ValueError(f"optional: '{self.attended}' is attended to; no row may lack it")
         return self
 
     @model_validator(mode="after")

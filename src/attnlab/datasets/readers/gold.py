@@ -28,7 +28,7 @@ SPAN = re.compile(r"(\d+)[:-](\d+)")
 
 @dataclass(frozen=True)
 class AttendedUnits:
-    """What gold is about: the text that is looked at, and how many words the answer has."""
+    """What gold is about: the attended text, and how many words the answer has."""
 
     looked_at: Worded
     answer_words: int
@@ -179,7 +179,7 @@ class Facts:
 
 
 class LinkedWords:
-    """Word alignment: the words of the answer look at those of the input."""
+    """Word alignment: the words of the answer attend to those of the input."""
 
     def __init__(
         self, *, column: str, base: Literal[0, 1], first: Literal["input", "answer"]

@@ -45,8 +45,8 @@ class Label(Answer):
     def balanced_weights(self) -> list[float]:
         """Of each label, so that all of them weigh alike in training and an example weighs 1 in
         the mean; a label that training lacks has none."""
-        seen = sum(count > 0 for count in self.counts)
-        return [sum(self.counts) / (seen * count) if count else 0.0 for count in self.counts]
+        occurring = sum(count > 0 for count in self.counts)
+        return [sum(self.counts) / (occurring * count) if count else 0.0 for count in self.counts]
 
     def encode(self, example: Example) -> Tensor:
         """1; nothing where nobody knows it."""

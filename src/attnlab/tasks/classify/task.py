@@ -123,8 +123,8 @@ class Classify(OneChoice):
     def see_answers(self, answers: Iterable[Tensor]) -> None:
         """Balance the labels that training has, where some are withheld, corrected or added."""
         if self.weights is not None:
-            found = Counter(int(answer[0]) for answer in answers if len(answer))
-            counts = [found[number] for number in range(len(self.label.labels))]
+            counted = Counter(int(answer[0]) for answer in answers if len(answer))
+            counts = [counted[number] for number in range(len(self.label.labels))]
             self.weights = torch.tensor(replace(self.label, counts=counts).balanced_weights())
 
     def losses(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

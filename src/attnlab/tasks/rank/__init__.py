@@ -21,7 +21,7 @@ class Item(AnswerForm, kind="item", target="attnlab.tasks.rank.answer:Item"):
 
 
 class Rank(Task, Smoothed, kind="rank", target="attnlab.tasks.rank.task:Rank"):
-    """The answer is an item, looked for among all there are."""
+    """The answer is an item, one of all there are."""
 
     answer_forms = ("item",)
     explains = True
