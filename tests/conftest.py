@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -15,6 +16,38 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A first example may pay for an import or a cold cache: time says nothing about correctness.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
+
+
+TESTS = Path(__file__).parent
+# These files take longest. They begin first: the last one to begin would be waited for.
+LONGEST = (
+    "stages/test_dvc.py",
+    "explain/test_battery.py",
+    "training/test_resume_exactly.py",
+    "stages/test_resume.py",
+    "test_readme.py",
+    "experiments/test_pretrained.py",
+    "stages/test_trainers.py",
+    "stages/test_compare.py",
+    "report/test_explorer.py",
+    "config/test_compose.py",
+    "attention/test_combinations.py",
+    "experiments/test_media.py",
+    "stages/test_model_init.py",
+    "report/test_explorer_run.py",
+    "experiments/test_experiments.py",
+    "stages/test_python_api.py",
+    "stages/test_search.py",
+    "test_extending.py",
+    "stages/test_new.py",
+    "stages/test_sweep.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, the others as they stand."""
+    order = {TESTS / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 def pytest_collection_finish() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from attnlab.config.compose import load
 from attnlab.stages import train
-from tests.commands import small
+from tests.commands import short_answers, small
 
 # Nothing but files, and one map of each kind.
 PLAIN = ("trainer.progress=false", "trainer.threads=1", "logger=files", "logger.maps_examples=1")
@@ -18,7 +18,7 @@ SHORT = ("trainer.max_epochs=1", "trainer.batches.size=64", "trainer.batches.eva
 def ran(folder: Path, *overrides: str) -> Path:
     """Train, evaluate and report; the folder of the run, which lies below `folder`."""
     paths = [f"paths.{name}={folder / name}" for name in ("runs", "prepared")]
-    everything = [*overrides, *PLAIN, *paths]
+    everything = [*short_answers(overrides), *overrides, *PLAIN, *paths]
     config, plain = load(everything)
     train.main(config, plain, everything)
     (run,) = folder.glob("runs/*/*")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib
+from functools import cache
 from pathlib import Path
 
 import networkx as nx
 import pytest
 
 from tests.commands import REPOSITORY
+from tests.conftest import LONGEST, TESTS
 
 PACKAGE = REPOSITORY / "src" / "attnlab"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -42,10 +44,18 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+NAMES = {name_of(module) for module in MODULES}
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imported(path: Path, at_once: bool = False) -> set[str]:
     """The rooms of the package that a file imports from: anywhere in it, or as it is imported."""
     names: set[str] = set()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     for node in tree.body if at_once else ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
@@ -57,9 +67,8 @@ def imported(path: Path, at_once: bool = False) -> set[str]:
 def modules_imported(path: Path) -> set[str]:
     """The modules of the package that a file imports, also within functions; those that only a
     type checker imports do not count."""
-    known = {name_of(module) for module in MODULES}
     names: set[str] = set()
-    pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    pending: list[ast.AST] = [parsed(path)]
     while pending:
         node = pending.pop()
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
@@ -67,11 +76,11 @@ def modules_imported(path: Path) -> set[str]:
             continue
         if isinstance(node, ast.ImportFrom) and node.module:
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            names |= {name if name in known else node.module for name in inner}
+            names |= {name if name in NAMES else node.module for name in inner}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         pending += ast.iter_child_nodes(node)
-    return names & known - {name_of(path)}
+    return names & NAMES - {name_of(path)}
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
@@ -107,11 +116,7 @@ def test_every_module_can_be_imported(path: Path) -> None:
 
 
 def test_every_module_says_what_it_is() -> None:
-    silent = [
-        name_of(path)
-        for path in MODULES
-        if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-    ]
+    silent = [name_of(path) for path in MODULES if not ast.get_docstring(parsed(path))]
     assert silent == []
     assert not list(PACKAGE.rglob("util*.py"))
 
@@ -120,3 +125,7 @@ def test_tests_mirror_the_package() -> None:
     """A room has its tests in a folder of the same name."""
     tested = {path.name for path in (REPOSITORY / "tests").iterdir() if path.is_dir()}
     assert set(ROOMS) - FILES <= tested
+
+
+def test_the_files_that_begin_first_exist() -> None:
+    assert not [name for name in LONGEST if not (TESTS / name).is_file()]

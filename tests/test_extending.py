@@ -15,7 +15,7 @@ from attnlab.cli import main
 from attnlab.config.section import SLOTS, load_kinds
 from attnlab.stages.run_start import FOLDER_VARIABLE
 from attnlab.training.history import read
-from tests.commands import REPOSITORY
+from tests.commands import REPOSITORY, SHORT_DATES, short_answers
 
 PAGE = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
 SECTIONS = {
@@ -71,10 +71,10 @@ def test_example(title: str, folder: Path) -> None:
         few = FEW["dataset=files" if "dataset=files" in words else ""]
         own = any(word.startswith("logger=") for word in words)
         small = [word for word in SMALL if not (own and word == "logger=files")]
-        assert main(["train", *words[1:], *small, *few]) == 0
+        assert main(["train", *short_answers(words), *words[1:], *small, *few]) == 0
         assert list(folder.glob("runs/*/*/report.html"))
     else:
-        assert main(["train", *SMALL, *FEW[""], "stages=[train]"]) == 0
+        assert main(["train", SHORT_DATES, *SMALL, *FEW[""], "stages=[train]"]) == 0
         [run] = folder.glob("runs/*/*")
         assert main([str(run) if word == "RUN" else word for word in words]) == 0
 

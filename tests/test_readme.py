@@ -12,7 +12,7 @@ import pytest
 from attnlab.cli import main
 from attnlab.config.compose import config_dir
 from attnlab.stages.run_start import FOLDER_VARIABLE
-from tests.commands import REPOSITORY, SMALL, run
+from tests.commands import REPOSITORY, run, small
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
@@ -27,10 +27,6 @@ COMMANDS = [
 TRAINING = [shlex.split(c)[2:] for c in COMMANDS if c.startswith("python train.py")]
 ONLY_SHOW = {"--cfg", "--help"}
 OWN_PROCESSES = {"-m", "trainer=ddp_sim", "hparams=lr"}  # start others like themselves
-
-
-def small(folder: Path) -> list[str]:
-    return [*SMALL, f"paths.runs={folder / 'runs'}", f"paths.prepared={folder / 'prepared'}"]
 
 
 @pytest.fixture
@@ -85,7 +81,7 @@ def test_training(
 ) -> None:
     monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
     # The README's own words come last, so that they win over what makes the run small.
-    assert main(["train", *small(tmp_path), *words]) == 0
+    assert main(["train", *small(tmp_path, *words)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith(": prepare, train, evaluate, report")
     (report,) = tmp_path.glob("runs/*/*/report.html")
@@ -100,10 +96,10 @@ def test_training(
     "words", [w for w in TRAINING if (ONLY_SHOW | OWN_PROCESSES) & set(w)], ids=" ".join
 )
 def test_in_its_own_process(words: list[str], tmp_path: Path) -> None:
-    first = [] if ONLY_SHOW & set(words) else small(tmp_path)
     flags = [word for word in words if word in ("-m", "--cfg", "job", "--help")]
     others = [word for word in words if word not in flags]
-    done = run([sys.executable, str(REPOSITORY / "train.py"), *flags, *first, *others])
+    others = others if ONLY_SHOW & set(words) else small(tmp_path, *others)
+    done = run([sys.executable, str(REPOSITORY / "train.py"), *flags, *others])
     assert done.returncode == 0, done.stderr[-2000:]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.commands import REPOSITORY, SMALL
+from tests.commands import REPOSITORY, SHORT_DATES, SMALL
 
 pytest.importorskip("dvc", reason="the extra 'dvc' is not installed")
 
@@ -40,6 +40,7 @@ FEW = [
     "explain.trust.limits=1",
     "explain.trust.adversary.steps=2",
 ]
+SIZES = [*SMALL, SHORT_DATES, *FEW]
 BARS = {
     "is the answer good",
     "is the attention right",
@@ -64,7 +65,7 @@ class Clone:
         for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "project"]):
             self._git(*command, cwd=origin)
         self._git("clone", "-q", str(origin), str(folder), cwd=origin)
-        self.run("attnlab", "params", *SMALL, *FEW, *overrides)
+        self.run("attnlab", "params", *SIZES, *overrides)
         self.git("commit", "-qam", "small")
 
     def run(self, *command: str, code: int = 0) -> str:
@@ -235,7 +236,7 @@ def test_a_wrong_experiment_ends_in_the_line_that_attnlab_says(clone: Clone) -> 
 @pytest.mark.slow
 def test_experiments_of_another_config(clone: Clone) -> None:
     """`exp run -S` composes from `conf/`: the small sizes have to be said again."""
-    small = [word for override in [*SMALL, *FEW, "attention=dot"] for word in ("-S", override)]
+    small = [word for override in [*SIZES, "attention=dot"] for word in ("-S", override)]
     clone.git("add", "-A")
     clone.git("commit", "-qm", "reproduced", "--allow-empty")
     text = clone.run("dvc", "exp", "run", "-n", "with-dot", *small)
@@ -255,7 +256,7 @@ def test_experiments_of_another_config(clone: Clone) -> None:
         assert {rev for each in plots["data"][picture] for rev in each["revisions"]} == both
     clone.git("checkout", "-q", ".")
 
-    queued = [word for override in [*SMALL, *FEW] for word in ("-S", override)]
+    queued = [word for override in SIZES for word in ("-S", override)]
     clone.run("dvc", "exp", "run", "--queue", "-S", "attention=scaled_dot,general", *queued)
     clone.run("dvc", "queue", "start", "-j", "2")
     end = time.monotonic() + 240

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 import torch
 
 from attnlab.errors import UserError
-from tests.commands import REPOSITORY, environment, small_run
+from tests.commands import Forked, small_run
 from tests.runs import train_small
 
 # 40 steps in two epochs, with dropout, written every 3 steps, so that a kill falls mid-epoch.
@@ -40,14 +39,7 @@ def seconds_of_training(folder: Path) -> float:
 
 def stop_after(command: list[str], folder: Path, steps: int, number: signal.Signals) -> str:
     """Start the command, send it a signal once it has done some steps; what it printed."""
-    with subprocess.Popen(
-        command,
-        cwd=REPOSITORY,
-        env=environment(),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    ) as process:
+    with Forked(command) as process:
         deadline = time.monotonic() + 120
         while steps_done(folder) < steps and process.poll() is None:
             assert time.monotonic() < deadline, "the run did not get going"
@@ -55,8 +47,8 @@ def stop_after(command: list[str], folder: Path, steps: int, number: signal.Sign
         process.send_signal(number)
         if number == signal.SIGTERM:  # as schedulers do, to the process and to its group
             process.send_signal(number)
-        printed, _ = process.communicate()
-    assert process.returncode == (-9 if number == signal.SIGKILL else 1), printed
+        code, printed = process.wait(60), "".join(process.printed())
+    assert code == (-9 if number == signal.SIGKILL else 1), printed
     return printed
 
 

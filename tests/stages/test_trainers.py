@@ -13,7 +13,7 @@ import torch
 from attnlab.config import compose
 from attnlab.stages import train
 from attnlab.stages.run_start import FOLDER_VARIABLE
-from tests.commands import ATTNLAB_TRAIN, REPOSITORY, SMALL, TRAIN, run, small_run
+from tests.commands import ATTNLAB_TRAIN, REPOSITORY, SHORT_DATES, SMALL, TRAIN, run, small_run
 from tests.runs import train_small
 
 # Nothing drawn while training, so that runs differ only in how they are spread over processes:
@@ -130,7 +130,7 @@ def test_setting_trains(
     monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
     place = tmp_path / "run"
     paths = [f"paths.run={place}", f"paths.prepared={tmp_path / 'prepared'}"]
-    config, plain = compose.load([*SMALL, "trainer.log_every=1", *paths, *overrides])
+    config, plain = compose.load([*SMALL, SHORT_DATES, "trainer.log_every=1", *paths, *overrides])
     train.main(config, plain, [])
     assert json.loads((place / "metrics.json").read_text())["answer"]["loss"] > 0
     steps = len(losses(place)) // 2  # two losses for each

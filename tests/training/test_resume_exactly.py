@@ -17,11 +17,12 @@ from attnlab.stages.run_start import FOLDER_VARIABLE
 from attnlab.training.checkpoint import AtomicCheckpointIO
 from attnlab.training.learner import Learner
 from attnlab.training.safety import InterruptedRunError
-from tests.commands import SMALL
+from tests.commands import SHORT_DATES, SMALL
 
 # 8 steps in two epochs; validated after steps 2, 4, 6 and 8, and saved there as well.
 SHORT = [
     *SMALL,
+    SHORT_DATES,
     "stages=[train]",
     "dataset.train=64",
     "dataset.val=8",

@@ -78,7 +78,7 @@ def test_sizes_and_ids(generator, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_splits_share_nothing(generator, name):
-    made = generator(name, train=1500, val=300, test=300)
+    made = generator(name, train=600, val=120, test=120)
     contents = {s: {content(e) for e in made.examples(s)} for s in ("train", "val", "test")}
     assert not contents["train"] & contents["val"]
     assert not contents["train"] & contents["test"]
