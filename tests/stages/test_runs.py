@@ -58,7 +58,8 @@ def test_latest_passes_over_runs_in_which_nothing_was_trained(
     line = f"latest: {three[1]}; nothing was trained in {three[0]} (died)\n"
     assert capsys.readouterr().err == line
     assert run_folder("latest", trained=False) == three[0], "what goes on, and what is examined"
-    assert capsys.readouterr().err == ""
+    assert run_folder("latest", beside=three[1].absolute()) == three[2], "no run is its own teacher"
+    assert capsys.readouterr().err.startswith(f"latest: {three[2]}; ")
 
 
 def test_without_runs_there_is_no_latest(

@@ -25,20 +25,21 @@ def find_runs(root: Path = Path("runs")) -> list[Path]:
     return sorted(folders, key=started, reverse=True)
 
 
-def run_folder(name: str | Path, *, trained: bool = True) -> Path:
+def run_folder(name: str | Path, *, trained: bool = True, beside: Path | None = None) -> Path:
     """The folder of a run: a path, `zoo/NAME`, or `latest` for the run that was started last.
 
     Args:
         name: of the folder.
         trained: `latest` passes over runs without a checkpoint, which nothing can be asked of, and
             says so; where no run has one, it is the one that was started last.
+        beside: a run that `latest` does not mean: the one that asks.
     """
     path = Path(name)
     if path.parts[:1] == (ZOO.name,) and len(path.parts) == 2 and not path.exists():
         return ZOO / path.name
     if str(name) != LATEST:
         return path
-    folders = find_runs()
+    folders = [f for f in find_runs() if beside is None or f.resolve() != beside.resolve()]
     if not folders:
         raise UserError("latest: no runs below runs/; try: python train.py")
     if not trained or _is_trained(folders[0]):

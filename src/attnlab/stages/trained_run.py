@@ -30,6 +30,7 @@ from attnlab.models.tuning import merge
 from attnlab.objectives.terms import Teacher
 from attnlab.stages.prepare import data_of, prepared_data
 from attnlab.stages.run import Run, open_run
+from attnlab.stages.run_folders import run_folder
 from attnlab.tasks.task import Task, build_model
 from attnlab.training.checkpoint import not_finite, provenance, read_checkpoint
 from attnlab.training.data_module import PreparedData
@@ -236,13 +237,13 @@ def load_teacher(run: Run, data: PreparedData) -> Teacher | None:
         return None
     folders = [named] if isinstance(named, str) else named
     try:
-        teachers = [_teacher(folder, data) for folder in folders]
+        teachers = [_teacher(run_folder(folder, beside=run.folder), data) for folder in folders]
     except UserError as error:
         raise UserError(f"objective.teacher: {error}") from None
     return teachers[0] if len(teachers) == 1 else Teachers(teachers)
 
 
-def _teacher(folder: str, data: PreparedData) -> TrainedTeacher:
+def _teacher(folder: Path, data: PreparedData) -> TrainedTeacher:
     """A trained run as a teacher, which reads the examples in its own units."""
     trained, codec = TrainedRun(open_run(folder)), data.prepared.codec
     own = trained.prepared.codec
@@ -265,7 +266,7 @@ def start_from_other(learner: Learner, run: Run, prepared: Prepared) -> None:
     if folder is None:
         return
     try:
-        other = TrainedRun(open_run(folder))
+        other = TrainedRun(open_run(run_folder(folder, beside=run.folder)))
         if other.folder.resolve() == run.folder.resolve():
             raise UserError("is this run itself; try: attnlab runs")
         codecs = prepared.codec, other.prepared.codec
