@@ -331,6 +331,7 @@ def test_labels_whose_names_are_numbers_need_no_quotes() -> None:
         ("attention=dot attention/position=alibi model=transformer", "dates-transformer-dot+alibi"),
         ("experiment=reviews trainer/optimizer=adamw", "reviews-recurrent-additive-adamw"),
         ("name=mine objective=unsupervised", "mine"),
+        ("objective=supervised objective=unsupervised", "dates-recurrent-additive-unsupervised"),
         ("dataset=reviews task=classify model=recurrent", "reviews-recurrent-additive"),
         ("dataset=support task=retrieve", "support-recurrent-additive-retrieve"),
     ],

@@ -123,9 +123,10 @@ def named_by_differences(plain: Mapping[str, Any], overrides: Sequence[str]) -> 
         return plain.get("name")
     parts = [f"+{kind}" for kind in _changed_parts(plain["attention"])]
     words = (override.lstrip("+").partition("=") for override in overrides)
+    last = {group: option for group, _, option in words}  # of those said twice
     chosen = [
         option
-        for group, _, option in words
+        for group, option in last.items()
         if IN_NAME.fullmatch(group) and not (group == "task" and option == _only_task(plain))
     ]
     clean = (re.sub(r"[^\w.]+", "+", option).strip("+") for option in chosen)
