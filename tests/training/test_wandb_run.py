@@ -323,7 +323,10 @@ def test_the_search_that_the_docs_describe_trains_what_it_says() -> None:
 def test_steps_that_go_back_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
     steps = [1, 2, 10, 5, 3, 10]
-    with connected(settings(), tmp_path, "name", {}) as [logger]:
+    loaded = settings("logger.loggers.wandb.system_metrics=true")
+    with connected(loaded, tmp_path, "name", {}) as [logger]:
+        stats = logger.wandb.settings.x_disable_stats, logger.wandb.settings.x_disable_machine_info
+        assert stats == (False, False), "the load of the machine, where it is asked for"
         for step in steps:
             logger.log_metrics({"train/loss": step / 10}, step=step)
     rows = history(logs(tmp_path)[0])

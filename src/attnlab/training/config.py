@@ -131,6 +131,9 @@ class WordVectors(Callback, kind="word_vectors", target=f"{CALLBACKS}:WordVector
     the numbers of its embedding, for dataset/vectors=file."""
 
 
+SYSTEM_METRICS = "also show the load of processor, memory and GPU over time"
+
+
 class Wandb(Logger, kind="wandb", target="attnlab.training.wandb_run:Wandb"):
     """Weights & Biases."""
 
@@ -138,6 +141,7 @@ class Wandb(Logger, kind="wandb", target="attnlab.training.wandb_run:Wandb"):
         description="offline needs no account; `attnlab sync RUN` uploads later"
     )
     entity: str | None = Field(description="team or user; null is the account's default")
+    system_metrics: bool = Field(description=SYSTEM_METRICS)
 
     @property
     def enabled(self) -> bool:
@@ -158,3 +162,4 @@ class Trackio(Logger, kind="trackio", target=f"{LOGGERS}:Trackio"):
     """Trackio's local dashboard."""
 
     folder: str = Field(min_length=1, description="where it keeps the runs of all projects")
+    system_metrics: bool = Field(description=SYSTEM_METRICS)

@@ -252,7 +252,7 @@ class MLflow(RunLogger):
 class Trackio(RunLogger):
     """Trackio's local dashboard."""
 
-    def __init__(self, run: LoggedRun, *, folder: str) -> None:
+    def __init__(self, run: LoggedRun, *, folder: str, system_metrics: bool) -> None:
         super().__init__(run)
         os.environ["TRACKIO_DIR"] = str(Path(folder).absolute())  # read as it is imported
         try:
@@ -267,8 +267,8 @@ class Trackio(RunLogger):
             config=config if run.about else None,
             resume="allow",
             embed=False,
-            auto_log_gpu=False,
-            auto_log_cpu=False,
+            auto_log_gpu=system_metrics,
+            auto_log_cpu=system_metrics,
         )
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:

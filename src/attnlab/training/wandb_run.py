@@ -27,7 +27,12 @@ class Wandb(RunLogger):
     """A W&B run. The same id goes on with the same run; its data are what the run used."""
 
     def __init__(
-        self, run: LoggedRun, *, mode: Literal["offline", "online"], entity: str | None
+        self,
+        run: LoggedRun,
+        *,
+        mode: Literal["offline", "online"],
+        entity: str | None,
+        system_metrics: bool,
     ) -> None:
         super().__init__(run)
         import wandb
@@ -50,7 +55,7 @@ class Wandb(RunLogger):
                 config=run.config(),
                 resume="allow",
                 allow_val_change=True,
-                settings=_discreet(),
+                settings=_discreet(system_metrics),
             )
         except WandbError as error:
             reason = str(error).splitlines()[0]
@@ -101,7 +106,7 @@ def _cell(value: Any) -> Any:
     return wandb.Image(str(value)) if isinstance(value, Path) else value
 
 
-def _discreet() -> wandb.Settings:
+def _discreet(system_metrics: bool) -> wandb.Settings:
     """Nothing of the machine, its user, its environment, its packages, or what is printed."""
     import wandb
 
@@ -112,9 +117,9 @@ def _discreet() -> wandb.Settings:
         quiet=True,
         save_code=False,
         silent=True,
-        x_disable_machine_info=True,
+        x_disable_machine_info=not system_metrics,  # it would leave out the stats as well
         x_disable_meta=True,
-        x_disable_stats=True,
+        x_disable_stats=not system_metrics,
         x_save_requirements=False,
     )
 
