@@ -286,6 +286,14 @@ def test_short_texts_in_columns_that_are_called_so(tmp_path: Path) -> None:
     assert found.values["answer"] == {"column": "target"}
 
 
+def test_another_encoding_is_seen(tmp_path: Path) -> None:
+    rows = [f"un caf\xe9 de plus, num\xe9ro {i}\t{'xy'[i % 2]}" for i in range(30)]
+    (tmp_path / "a.tsv").write_text("\n".join(["text\tlabel", *rows]), encoding="latin1")
+    assert (
+        inspect(tmp_path / "a.tsv").notes[1].startswith("30 of 30 rows are not UTF-8; try: iconv ")
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

@@ -54,10 +54,12 @@ def test_files_of_another_form_are_told_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes("text,label\ncaf\xe9,x\n".encode("latin1"))
     (tmp_path / "wide.csv").write_text("text,label\nok,x\n", encoding="utf-16")
     write(tmp_path / "array.json", '[{"text": "ok", "label": "x"}]')
+    write(tmp_path / "lines.json", '{"text": "ok", "label": "x"}')
     for name, end, words in (
         ("latin.csv", "; try: iconv -f latin1 -t utf-8 FILE > NEW_FILE", []),
         ("wide.csv", "wide.csv > NEW_FILE", []),
-        ("array.json", "array.json: JSON, not a table; try: dataset/reader=jsonl", []),
+        ("array.json", "array.json > array.jsonl", []),
+        ("lines.json", "lines.json: JSON, not a table; try: dataset/reader=jsonl", []),
         ("array.json", "array.json > array.jsonl", ["dataset/reader=jsonl"]),
     ):
         with pytest.raises(UserError) as caught:

@@ -74,7 +74,8 @@ class CsvReader(FileReader):
                 except (csv.Error, BadRowError) as error:
                     yield from self._lost(path.name, start, source.number, error)
                     continue
-                if start == 1 and JSON.match(cells[0] if cells else ""):
+                if start == 1 and cells and JSON.match(cells[0]):
+                    _no_array(path, cells[0])
                     raise UserError(f"{path}: JSON, not a table; try: dataset/reader=jsonl")
                 if start == 1 and len(cells) == 1 and len(self.header or [""] * 2) > 1:
                     self._delimits(path, cells[0])
@@ -109,6 +110,13 @@ class CsvReader(FileReader):
         return Row(file, number, dict(zip(names, cells, strict=True)))
 
 
+def _no_array(path: Path, line: str) -> None:
+    """A first line that begins an array is a mistake: objects stand on lines of their own."""
+    if line.lstrip().startswith("["):
+        remedy = f"jq -c '.[]' {shlex.quote(str(path))} > {path.stem}.jsonl"
+        raise UserError(f"{path}: a JSON array, not an object a line; try: {remedy}")
+
+
 class JsonlReader(FileReader):
     """One object a line; empty lines are left out."""
 
@@ -119,9 +127,8 @@ class JsonlReader(FileReader):
                 continue
             if not line.strip():
                 continue
-            if number == 1 and line.lstrip().startswith("["):
-                remedy = f"jq -c '.[]' {shlex.quote(str(path))} > {path.stem}.jsonl"
-                raise UserError(f"{path}: a JSON array, not an object a line; try: {remedy}")
+            if number == 1:
+                _no_array(path, line)
             try:
                 values = json.loads(line)
             except (ValueError, RecursionError) as error:
