@@ -92,9 +92,9 @@ def test_limits_are_exact_with_a_beam_as_wide_as_there_are_orders() -> None:
 
 
 def test_a_narrow_beam_lies_within_the_limits() -> None:
-    explained = subject("transformer classify", (5, 4, 5))
+    explained = subject("transformer classify", (4, 4, 4))
     decisions = Decisions.some(explained, at_most=1)
-    exact = searched(decisions, beam=150)
+    exact = searched(decisions, beam=24)
     narrow = searched(decisions, beam=1)
     assert (narrow.low >= exact.low - 1e-9).all()
     assert (narrow.high <= exact.high + 1e-9).all()

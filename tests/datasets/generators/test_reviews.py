@@ -53,14 +53,14 @@ def accuracy_of_word_votes(train: list[Example], test: list[Example]) -> float:
 def test_no_word_list_solves_it_when_opinions_are_denied(generator):
     plain = {"distractors": 0, "opinions": 1}
     for negation, low, high in ((0.0, 0.99, 1.0), (0.5, 0.4, 0.6), (0.3, 0.6, 0.8)):
-        made = generator("reviews", train=3000, val=500, negation=negation, **plain)
+        made = generator("reviews", train=1200, val=300, negation=negation, **plain)
         accuracy = accuracy_of_word_votes(list(made.examples("train")), list(made.examples("val")))
         assert low <= accuracy <= high
 
 
 def test_distractors_alone_defeat_word_lists(generator):
     made = generator(
-        "reviews", train=3000, val=500, negation=0.0, opinions=1, distractors=5, min_sentences=6
+        "reviews", train=1200, val=300, negation=0.0, opinions=1, distractors=5, min_sentences=6
     )
     accuracy = accuracy_of_word_votes(list(made.examples("train")), list(made.examples("val")))
     assert 0.6 < accuracy < 0.9

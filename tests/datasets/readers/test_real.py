@@ -32,6 +32,7 @@ EXPERIMENTS = sorted(FOLDERS)
 
 
 @cache
+@cache
 def composed(experiment: str, *overrides: str) -> Config:
     return load_fitting([f"experiment={experiment}", *overrides])[0]
 
