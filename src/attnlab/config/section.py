@@ -42,16 +42,22 @@ PACKAGE = Path(__file__).resolve().parents[1]
 ENTRY_POINTS = "attnlab.plugins"
 
 
+def schema_modules() -> list[str]:
+    """The names of the package's own schema files."""
+    schemas = {*PACKAGE.rglob("config.py"), *PACKAGE.rglob("*_config.py")}
+    paths = sorted(schemas | {*PACKAGE.glob("tasks/*/__init__.py")})
+    names = (".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in paths)
+    return [name.removesuffix(".__init__") for name in names]
+
+
 @cache
 def load_kinds() -> None:
     """Import every schema file of the package, then the plugins of installed packages.
 
     A schema file imports nothing heavy: the config is checked before torch is imported.
     """
-    schemas = {*PACKAGE.rglob("config.py"), *PACKAGE.rglob("*_config.py")}
-    for path in sorted(schemas | {*PACKAGE.glob("tasks/*/__init__.py")}):
-        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-        importlib.import_module(".".join(parts).removesuffix(".__init__"))
+    for name in schema_modules():
+        importlib.import_module(name)
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
         package = point.dist.name if point.dist else "an installed package"
         _import(point.module, f"plugin '{point.name}' of {package}", "installed")

@@ -2,8 +2,9 @@
 
 An executor runs `python -m MODULE ...` and waits for its exit code. A job that is to stop gets
 SIGTERM once, so that it saves. On this machine processes are forked from one that has imported
-torch and Lightning, which takes seconds. On other machines a job is the same module in a process of
-its own, so one that a scheduler cuts off and queues again resumes from its last checkpoint.
+torch, Lightning and the schemas, which takes seconds. On other machines a job is the same module in
+a process of its own, so one that a scheduler cuts off and queues again resumes from its last
+checkpoint.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from attnlab.config.section import schema_modules
 from attnlab.errors import UserError
 
-PRELOADED = ["attnlab.stages.train"]
+PRELOADED = ["attnlab.stages.train", *schema_modules()]
 STILL_RUNNING = 75  # EX_TEMPFAIL: another process is at the same job
 
 _forks = multiprocessing.get_context("forkserver")
