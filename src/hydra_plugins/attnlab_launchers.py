@@ -31,7 +31,8 @@ def _mistake(error: Exception) -> str:
     return str(from_composition(error, None))
 
 
-if "dvc" in sys.modules:  # whose `dvc exp run -S` composes by itself
+_program = Path(sys.argv[0])
+if "dvc" in (_program.stem, _program.parent.name):  # whose `dvc exp run -S` composes by itself
     say_hydra_errors(_mistake)
 
 

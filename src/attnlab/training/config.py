@@ -141,7 +141,7 @@ class Wandb(Logger, kind="wandb", target="attnlab.training.wandb_run:Wandb"):
         description="offline needs no account; `attnlab sync RUN` uploads later"
     )
     entity: str | None = Field(description="team or user; null is the account's default")
-    system_metrics: bool = Field(description=SYSTEM_METRICS)
+    system_metrics: bool = Field(False, description=SYSTEM_METRICS)
 
     @property
     def enabled(self) -> bool:
@@ -162,4 +162,4 @@ class Trackio(Logger, kind="trackio", target=f"{LOGGERS}:Trackio"):
     """Trackio's local dashboard."""
 
     folder: str = Field(min_length=1, description="where it keeps the runs of all projects")
-    system_metrics: bool = Field(description=SYSTEM_METRICS)
+    system_metrics: bool = Field(False, description=SYSTEM_METRICS)
