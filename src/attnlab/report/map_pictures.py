@@ -232,6 +232,7 @@ def draw_blocks(examples: Sequence[ShownExample], folder: Path) -> list[Path]:
 
 
 def _blocks(example: ShownExample) -> Figure:
+    from matplotlib.collections import LineCollection, PatchCollection
     from matplotlib.patches import Rectangle
 
     figure = _matrix(replace(example, map=example.blocks["dense"]))
@@ -239,13 +240,15 @@ def _blocks(example: ShownExample) -> Figure:
     read, missed = (np.array(example.blocks[name]) > 0 for name in ("read", "missed"))
     around = np.pad(read, 1)
     down, across = (around[1:, 1:-1] != around[:-1, 1:-1]), (around[1:-1, 1:] != around[1:-1, :-1])
-    for row, column in zip(*np.nonzero(down), strict=True):
-        axes.plot([column - 0.5, column + 0.5], [row - 0.5] * 2, color=ANSWER, linewidth=1.2)
-    for row, column in zip(*np.nonzero(across), strict=True):
-        axes.plot([column - 0.5] * 2, [row - 0.5, row + 0.5], color=ANSWER, linewidth=1.2)
-    for row, column in zip(*np.nonzero(missed), strict=True):
-        corner = column - 0.5, row - 0.5
-        axes.add_patch(Rectangle(corner, 1, 1, fill=False, hatch="////", edgecolor=EDGE, lw=0))
+    flat, upright, hatched = (np.argwhere(each)[:, ::-1] - 0.5 for each in (down, across, missed))
+    right, below = np.array([1, 0]), np.array([0, 1])
+    lines = [[corner, corner + right] for corner in flat]
+    lines += [[corner, corner + below] for corner in upright]
+    axes.add_collection(LineCollection(lines, colors=ANSWER, linewidths=1.2))
+    squares = [Rectangle(corner, 1, 1) for corner in hatched]
+    axes.add_collection(
+        PatchCollection(squares, facecolor="none", edgecolor=EDGE, hatch="////", linewidth=0)
+    )
     gold = shorten(_title(example), LONGEST_LINE, placeholder=" …")
     title = f"within the line: read; hatched: never read\n{gold}"
     axes.set_title(title, fontsize=9, loc="left")
