@@ -360,7 +360,7 @@ def test_what_cannot_be_is_said_in_a_line(folders: dict[str, Path], tmp_path: Pa
     )
     with pytest.raises(ConfigError) as caught:
         load(["~experiment", "model=hf", "task=classify"])
-    assert str(caught.value).splitlines()[0].startswith("model.name: None is not allowed")
+    assert str(caught.value).splitlines()[0].startswith("model.name: has to be given; a model's id")
 
 
 @pytest.mark.parametrize(("family", "longest"), [("bert", 40), ("roberta", 40), ("bart", 40)])
