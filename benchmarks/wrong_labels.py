@@ -115,7 +115,7 @@ def found(spoiled: Spoiled, trained: Trained) -> Iterator[str]:
     if all(runs.values()):
         right, spoilt, left = (over(each, "accuracy").mean for each in runs.values())
         half = verdict(round((right + spoilt) / 2, 4), left)
-        yield f"- Accuracy with half of the loss recovered, {half}."
+        yield f"- Of {right - spoilt:.4f} that wrong labels cost, half recovered, {half}."
 
 
 def verdicts(rows: Sequence[dict[str, Any]], wrong: np.ndarray) -> Iterator[str]:
