@@ -129,8 +129,8 @@ def few(data: str, trained: Trained) -> Iterator[str]:
     alone: list[Training] = []
     best = 0.0
     pretrained = {
-        "a pretrained encoder (all-MiniLM-L6-v2)": encoder("full"),
-        "a pretrained encoder, its head alone": encoder("head"),
+        "all-MiniLM-L6-v2 tuned whole": encoder("full"),
+        "all-MiniLM-L6-v2 with its head tuned alone": encoder("head"),
     }
     for title, more in {**FEW_WAYS, **pretrained}.items():
         words = (*command(data, "sst2"), f"dataset.labelled={share:.6f}", *more)
