@@ -40,7 +40,7 @@ def splits(data: str, fold: int) -> tuple[Sequence[Example], Sequence[Example]]:
 
 
 def controls(training_texts: Sequence[Example]) -> dict[str, Guess]:
-    """What is known of a word without a model."""
+    """Scores of words that need no model: their length, how rare they are."""
     counts = Counter(word for example in training_texts for word in example.inputs["text"])  # type: ignore[union-attr]
     return {
         "word length": lambda words: [len(word) for word in words],

@@ -127,7 +127,7 @@ def say_hydra_errors(line: Callable[[Exception], str]) -> None:
             return load(self, *words, **settings)
         except HydraException as error:
             error.args = (line(error), *error.args[1:])
-            error.__cause__ = None  # said as well otherwise
+            error.__cause__ = None  # would be printed, too
             raise
 
     ConfigLoaderImpl.load_configuration = loaded

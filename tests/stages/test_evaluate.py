@@ -247,7 +247,7 @@ def test_what_is_of_one_run_is_refused_for_others(run, other, capsys):
 def test_long_texts_are_evaluated_some_at_a_time_and_shown_by_their_last_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluated_split, "MOST_WEIGHTS", 2 * 25 * 25)
+    monkeypatch.setattr(evaluated_split, "WEIGHTS_AT_ONCE", 2 * 25 * 25)
     monkeypatch.setattr(examples, "MOST_WEIGHTS", 100)
     monkeypatch.setattr(example_choice, "MOST_OF_ALL", 450)
     seen: list[int] = []

@@ -45,9 +45,7 @@ class Item:
     keys: int  # what the model attends to
     words: WordMap | None = None  # where gold counts words, and the model pieces of them
     references: Sequence[str] = ()  # texts that the predicted text is compared with
-    choices: Sequence[
-        str
-    ] = ()  # the possible answers, where the answer is one of the attended units
+    choices: Sequence[str] = ()  # the attended units, where the answer is one of them
     missing: Collection[str] = ()  # inputs that are not there; something empty stands for them
 
 

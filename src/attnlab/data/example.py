@@ -71,7 +71,7 @@ class Source(ABC):
     def examples(self, split: Split) -> Iterable[Example]: ...
 
     def require(self) -> None:  # noqa: B027 - most need nothing
-        """Raise a `UserError` for files or columns that are not there: a look at first rows."""
+        """Read the first rows; a `UserError` says which file or column is missing."""
 
     def contents(self) -> str:
         """Changes when the files do that the examples come from."""

@@ -56,24 +56,25 @@ class TargetBatch:
 
     def select(self, examples: Tensor | slice) -> TargetBatch:
         """The targets of some of the examples."""
-        some = {name: value for name, value in self._tensors().items() if name != "weights"}
-        chosen = {name: value[examples] for name, value in some.items()}
-        if not any(self.weights.stride()):  # the zero of batches without gold stays one number
-            count = len(chosen["weight"])
-            weights = self.weights[:1].expand(count, -1, -1)
-        else:
-            weights = self.weights[examples]
-        return TargetBatch(weights, **chosen)
+        count = len(self.weight[examples])
+        return self._changed(
+            lambda value: value[examples], lambda zero: zero.expand(count, *self.weights.shape[1:])
+        )
 
     def _moved(self, move: Callable[[Tensor], Tensor]) -> TargetBatch:
-        """All tensors, moved; the zero of batches without gold stays one number."""
-        moved = {}
+        return self._changed(move, lambda zero: move(zero).expand(self.weights.shape))
+
+    def _changed(
+        self, change: Callable[[Tensor], Tensor], change_zero: Callable[[Tensor], Tensor]
+    ) -> TargetBatch:
+        """All tensors, changed; `change_zero` is for the one zero in batches without gold."""
+        changed = {}
         for name, value in self._tensors().items():
             if name == "weights" and not any(value.stride()):
-                moved[name] = move(value[:1, :1, :1]).expand(value.shape)
+                changed[name] = change_zero(value[:1, :1, :1])
             else:
-                moved[name] = move(value)
-        return TargetBatch(**moved)
+                changed[name] = change(value)
+        return TargetBatch(**changed)
 
     def _tensors(self) -> dict[str, Tensor]:
         values = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -22,7 +22,7 @@ from attnlab.errors import UserError
 
 FIRST_LINES = 200  # from which the format of a table is inferred
 SAMPLE = 1000  # rows that are read
-NOT_UTF8 = re.compile(r"\\udc[89a-f]")  # how a byte that is none is written
+LONE_BYTE = re.compile(r"\\udc[89a-f]")  # how `repr` writes a byte that is not UTF-8
 FEW = 200  # rows of which more than a tenth is held out
 MEDIA = {
     "pictures": (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"),
@@ -86,7 +86,7 @@ def _table(path: Path) -> Proposal:
     if not columns.rows:
         raise UserError(f"{path}: no row of it can be read")
     proposal.notes.append(f"columns: {', '.join(columns.names)}")
-    if wrong := sum(bool(NOT_UTF8.search(repr(row))) for row in columns.rows):
+    if wrong := sum(bool(LONE_BYTE.search(repr(row))) for row in columns.rows):
         remedy = f"iconv -f latin1 -t utf-8 {shlex.quote(str(path))} > NEW_FILE"
         proposal.notes.append(f"{wrong} of {len(columns.rows)} rows are not UTF-8; try: {remedy}")
     user, item, texts = columns.first("user"), columns.first("item"), columns.texts()

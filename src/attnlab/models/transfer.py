@@ -93,14 +93,14 @@ def _copy_rows(
     values: Tensor,
     rows: Sequence[Hashable],
     there: Tensor,
-    source_values: Sequence[Hashable],
+    source_rows: Sequence[Hashable],
     taken: Taken,
 ) -> None:
     """Copy the rows of units and labels that both models have."""
     if values.shape[1:] != there.shape[1:]:
         taken.unfit.append(_both_shapes(name, values, there))
         return
-    number = {unit: i for i, unit in enumerate(source_values)}
+    number = {unit: i for i, unit in enumerate(source_rows)}
     pairs = [(i, number[unit]) for i, unit in enumerate(rows) if unit in number]
     if pairs:
         to, origin = (torch.tensor(each) for each in zip(*pairs, strict=True))

@@ -81,17 +81,17 @@ class MaskedSteps(Term):
     def forward(self, view: StepView) -> TermLoss:
         reader: Any = view.model.reader
         blank = reader.blank(view.batch)  # batch x keys x width
-        hidden_at: list[tuple[Tensor, Tensor]] = []  # what is embedded, and where it is hidden
+        captured: list[tuple[Tensor, Tensor]] = []  # what is embedded, and where it is hidden
 
         def hide(module: nn.Module, inputs: Any, memory: Any) -> Any:
             where = self.where(memory.mask)  # batch x keys
-            hidden_at.append((memory.values, where))
+            captured.append((memory.values, where))
             hidden = blank + self.hidden.to(blank)
             return memory._replace(values=torch.where(where[..., None], hidden, memory.values))
 
         with changed_embeddings([reader.embedder], hide):
             states = reader(view.batch).memory.values  # batch x keys x dim
-        ((embedded, where),) = hidden_at
+        ((embedded, where),) = captured
         if states.shape[1] != embedded.shape[1]:
             raise UserError(
                 "objective.terms: masked_steps needs a state for each embedded step; the encoder "

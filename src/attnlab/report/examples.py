@@ -21,7 +21,7 @@ from attnlab.report.rendering import Regions, picture_address, spectrum
 from attnlab.text_files import damage_reported, read_json, write_whole
 
 Map = npt.NDArray[np.float32]
-MOST_WEIGHTS = 2**16  # of the map of one example that is shown: 256 x 256
+MOST_WEIGHTS = 2**16  # of one map, or one head of it, that is shown: 256 x 256
 Rows = list[list[float]]
 # In the files of older runs.
 RENAMED_FIELDS = {"right": "gold_regions", "said": "predicted_regions", "beside": "context"}

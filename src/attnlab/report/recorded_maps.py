@@ -17,12 +17,11 @@ from attnlab.config.combinations import role_of
 from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.models.pooling import WORDS_SITE
-from attnlab.report.examples import Rows, ShownExample
+from attnlab.report.examples import MOST_WEIGHTS, Rows, ShownExample
 from attnlab.report.rendering import Packed, pack, unpack
 from attnlab.text_files import damage_reported, read_json, write_whole
 
 FILE = "heads.json"
-MOST_WEIGHTS = 2**16  # of one head's map: 256 x 256
 MOST_CHARACTERS = 5_000_000  # of all maps together, so that a page stays light
 
 Heads = dict[str, Packed]  # site -> heads x queries x keys

@@ -84,7 +84,7 @@ def held_out(
     plain = plain | {"dataset": plain["dataset"] | {"annotations": None}}
     dataset = config.dataset.model_copy(update={"annotations": None})
     config = config.model_copy(update={"dataset": dataset})
-    held_out: list[HeldOut] = []
+    records: list[HeldOut] = []
     for number, positions in enumerate(folds(count, parts, config.seed)):
         run = Run(folder / f"fold-{number}", config, plain)
         if run.status.get("state") != "finished":
@@ -95,8 +95,8 @@ def held_out(
             train(run, prepared.trained_on(sorted(set(range(count)) - set(positions))), [])
             run.set_status("finished")
         learner = load_learner(run, prepared).to(device(config))
-        held_out += inspect(learner, prepared, config, positions)
-    return sorted(held_out, key=lambda each: each.position)
+        records += inspect(learner, prepared, config, positions)
+    return sorted(records, key=lambda each: each.position)
 
 
 def write(doubts: Sequence[Doubt], prepared: Prepared, folder: Path, name: str) -> None:

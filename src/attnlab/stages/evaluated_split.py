@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +19,8 @@ from torchmetrics import Metric
 
 from attnlab.attention.taps import MAP_CHANGES
 from attnlab.data.batch import Batch
-from attnlab.data.example import Split
+from attnlab.data.codec import Codec
+from attnlab.data.example import Example, Split
 from attnlab.data.loader import Items, eval_loader
 from attnlab.data.prepared import Prepared
 from attnlab.data.supervision import labelled
@@ -50,7 +51,7 @@ from attnlab.training.learner import Learner
 
 Figures = dict[str, Any]
 SHOWN = 200  # examples kept for the report
-MOST_WEIGHTS = 2**24  # of one head in the maps of the examples that are evaluated at once
+WEIGHTS_AT_ONCE = 2**24  # of one head, in the maps of the examples that are evaluated together
 LARGEST_MAP = 2**26  # weights of one head, 8,192 x 8,192: larger maps without gold are left out
 
 
@@ -115,8 +116,9 @@ class Evaluation:
         )
         self.prior = PositionPrior.fit(target for target in known if target is not None)
         learner.task.fit(labelled(prepared.examples("train"), run.config.dataset.labelled))
-        self.chosen = set(choose_shown(self.examples, prepared.codec, SHOWN))  # positions
-        self.with_maps = self._maps_fit()
+        chosen = choose_shown(self.examples, prepared.codec, SHOWN)
+        self.with_maps = _maps_fit([self.examples[i] for i in chosen], prepared.codec)
+        self.chosen = set(chosen) if self.with_maps else set[int]()  # positions
         self.evaluator = self._new_evaluator()
         self.controls: dict[str, Evaluator] = {}  # by name, of control maps
         self.answer_controls: dict[str, list[Metric]] = {}  # by name, of control answers
@@ -130,17 +132,6 @@ class Evaluation:
         )
         self.choices = ScoredChoices()  # of tasks whose choices have probabilities
         self.losses: list[tuple[float, float]] = []  # of each example: its sum, how many units
-
-    def _maps_fit(self) -> bool:
-        """Whether maps are computed; if not, nothing is shown of them, and a line says so."""
-        chosen = [self.examples[i] for i in self.chosen]
-        rows, keys = largest_map(chosen, self.prepared.codec)
-        if rows * keys <= LARGEST_MAP or any(example.target is not None for example in chosen):
-            return True
-        size = f"maps of {rows:,} x {keys:,} weights"
-        print(f"{size} are left out: no figures of them, none in the report", file=sys.stderr)
-        self.chosen = set()
-        return False
 
     def _new_evaluator(self) -> Evaluator:
         metrics = map_metrics(self.run.config.metrics, self.prior) if self.with_maps else []
@@ -259,10 +250,20 @@ def _save_calibration(calibration: Calibration, folder: Path) -> None:
     draw_calibration(content, folder)
 
 
+def _maps_fit(examples: Sequence[Example], codec: Codec) -> bool:
+    """Whether maps of such examples are computed; prints a line if not."""
+    rows, keys = largest_map(examples, codec)
+    if rows * keys <= LARGEST_MAP or any(example.target is not None for example in examples):
+        return True
+    size = f"maps of {rows:,} x {keys:,} weights"
+    print(f"{size} are left out: no figures of them, none in the report", file=sys.stderr)
+    return False
+
+
 def _parts(batch: Batch) -> Iterator[Batch]:
     """The batch, or a few examples of it at a time, so that their maps fit into memory."""
     weights = batch.target.weights[0].numel()
-    count = max(MOST_WEIGHTS // max(weights, 1), 1)
+    count = max(WEIGHTS_AT_ONCE // max(weights, 1), 1)
     if count >= len(batch):
         yield batch
         return

@@ -30,8 +30,8 @@ def run_folder(name: str | Path, *, trained: bool = True, beside: Path | None = 
 
     Args:
         name: of the folder.
-        trained: `latest` passes over runs without a checkpoint, which nothing can be asked of, and
-            says so; where no run has one, it is the one that was started last.
+        trained: `latest` passes over runs without a checkpoint, which have no model, and says so;
+            where no run has one, it is the one that was started last.
         beside: a run that `latest` does not mean: the one that asks.
     """
     path = Path(name)

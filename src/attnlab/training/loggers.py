@@ -196,7 +196,7 @@ class MLflow(RunLogger):
             from mlflow.tracking import MlflowClient
         except ImportError:
             raise missing_package("mlflow", "mlflow") from None
-        logging.getLogger("mlflow").setLevel(logging.WARNING)  # nobody asked for news of its tables
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # not a line for each table
         self.pictures: str | None = None  # where a server keeps them, it decides
         if uri.startswith("sqlite:///"):
             database = Path(uri.removeprefix("sqlite:///")).absolute()

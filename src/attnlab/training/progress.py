@@ -51,7 +51,7 @@ class Progress(Callback):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        self._close()  # what is said of it begins a line
+        self._close()  # the error message then begins a line
 
     def _close(self) -> None:
         if self.bar is not None:

@@ -188,10 +188,8 @@ class RandomState(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.restored = state_dict.get("ranks", [state_dict])  # older ones hold the first rank's
         own = self._own()
-        for state in (
-            *self.restored,
-            own,
-        ):  # tried now: what is no state is refused before training
+        # Tried now: what is no state is refused before training.
+        for state in (*self.restored, own):
             self._restore(state)
 
     def on_train_batch_start(  # type: ignore[override]

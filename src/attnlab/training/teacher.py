@@ -87,10 +87,8 @@ def _side_by_side(states: Sequence[States | None]) -> States | None:
     present = [each for each in states if each is not None]
     if not present:
         return None
-    pooled, (mask, *masks) = (
-        torch.cat([each.pooled for each in present], -1),
-        [s.mask for s in present],
-    )
+    pooled = torch.cat([each.pooled for each in present], -1)
+    mask, *masks = (each.mask for each in present)
     if any(other.shape != mask.shape for other in masks):  # of other units: no state is beside one
         return States(pooled[:, None, :][:, :0], mask[:, :0], pooled)
     return States(torch.cat([each.values for each in present], -1), mask, pooled)

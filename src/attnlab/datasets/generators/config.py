@@ -75,7 +75,7 @@ class Dates(Generated, kind="dates", target="attnlab.datasets.generators.dates:D
 
 
 class Reviews(Generated, kind="reviews", target="attnlab.datasets.generators.reviews:Reviews"):
-    """Reviews whose verdict stands in a few known words: positive or negative."""
+    """Reviews, positive or negative by a few marked words."""
 
     answers: ClassVar[str | None] = "label"
 
