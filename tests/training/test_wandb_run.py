@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -292,6 +293,19 @@ def test_a_resumed_run_is_the_same_run(tmp_path: Path, monkeypatch: pytest.Monke
             logger.log_metrics({"train/loss": 1.0 / part}, step=part)
     ids = [record["run_id"] for log in logs(tmp_path) for record in of_kind("run", log)]
     assert ids == 2 * [(tmp_path / "checkpoints" / "wandb_id.txt").read_text().strip()]
+
+
+def test_each_run_of_a_process_stages_its_files_in_its_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_DATA_DIR", raising=False)
+    for name in ("first", "second"):
+        with connected(settings(), tmp_path / name, name, {}):
+            assert os.environ["WANDB_DATA_DIR"] == str(tmp_path / name / "wandb")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "mine"))
+    with connected(settings(), tmp_path / "third", "third", {}):
+        assert os.environ["WANDB_DATA_DIR"] == str(tmp_path / "mine")
+    assert os.environ["WANDB_DATA_DIR"] == str(tmp_path / "mine")
 
 
 def test_a_run_of_a_sweep_has_the_id_that_its_agent_gave(

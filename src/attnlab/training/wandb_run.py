@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 STEP = "trainer/global_step"
 WHERE = "logger.loggers.wandb.mode"
+STAGING = "WANDB_DATA_DIR"
 
 
 class Wandb(RunLogger):
@@ -35,33 +37,10 @@ class Wandb(RunLogger):
         system_metrics: bool,
     ) -> None:
         super().__init__(run)
-        import wandb
-        from wandb.errors import Error as WandbError
-
-        data = (run.folder / "wandb").absolute()
-        os.environ.setdefault("WANDB_DATA_DIR", str(data))  # not in $HOME
-        try:
-            if mode == "online" and not wandb.login(prompt=False):
-                raise UserError(f"{WHERE}: online needs an account; try: wandb login")
-            self.wandb = wandb.init(
-                name=run.name,
-                group=run.name,  # runs that differ in seeds and numbers alone
-                dir=run.folder,
-                id=run.remembered("wandb", _new_id),
-                project=run.project,
-                entity=entity,
-                mode=mode,
-                tags=run.tags,
-                config=run.config(),
-                resume="allow",
-                allow_val_change=True,
-                settings=_discreet(system_metrics),
-            )
-        except WandbError as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{WHERE}: no {mode} run ({reason}); try: {WHERE}=offline") from None
-        if mode == "offline":
-            wandb_relative_artifacts(self.wandb)
+        with ExitStack() as stack:
+            stack.enter_context(_staging_in(run.folder / "wandb"))
+            self.wandb = _begin(run, mode, entity, system_metrics)
+            self.staging = stack.pop_all()
         # W&B counts its own steps and drops figures that go back; ours are a figure beside them.
         self.wandb.define_metric(STEP)
         self.wandb.define_metric("*", step_metric=STEP, step_sync=True)
@@ -91,7 +70,53 @@ class Wandb(RunLogger):
 
     def finish(self, failed: bool) -> None:
         """A crash would otherwise count as finished."""
-        self.wandb.finish(exit_code=int(failed))
+        with self.staging:
+            self.wandb.finish(exit_code=int(failed))
+
+
+@contextmanager
+def _staging_in(folder: Path) -> Iterator[None]:
+    """W&B copies files of artifacts to $HOME first, unless its variable names another folder."""
+    if STAGING in os.environ:
+        yield
+        return
+    os.environ[STAGING] = str(folder.absolute())
+    try:
+        yield
+    finally:
+        del os.environ[STAGING]  # the next run of the process has a folder of its own
+
+
+def _begin(
+    run: LoggedRun, mode: Literal["offline", "online"], entity: str | None, system_metrics: bool
+) -> wandb.Run:
+    """Begin the W&B run, or go on with it."""
+    import wandb
+    from wandb.errors import Error as WandbError
+
+    try:
+        if mode == "online" and not wandb.login(prompt=False):
+            raise UserError(f"{WHERE}: online needs an account; try: wandb login")
+        begun = wandb.init(
+            name=run.name,
+            group=run.name,  # runs that differ in seeds and numbers alone
+            dir=run.folder,
+            id=run.remembered("wandb", _new_id),
+            project=run.project,
+            entity=entity,
+            mode=mode,
+            tags=run.tags,
+            config=run.config(),
+            resume="allow",
+            allow_val_change=True,
+            settings=_discreet(system_metrics),
+        )
+    except WandbError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{WHERE}: no {mode} run ({reason}); try: {WHERE}=offline") from None
+    if mode == "offline":
+        wandb_relative_artifacts(begun)
+    return begun
 
 
 def _new_id() -> str:
