@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader
 from attnlab import compat
 from attnlab.config import compose
 from tests.commands import environment
+from tests.wandb_logs import logs, of_kind
 
 PACKAGE = Path(compat.__file__).parent
 
@@ -167,14 +168,16 @@ def test_lightning_steps(tmp_path: Path) -> None:
     assert model.steps == [0, 0, 1, 1]
 
 
-def test_wandb_use_artifact(tmp_path: Path) -> None:
+def test_wandb_use_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
     with wandb.init(mode="offline", dir=tmp_path) as run:
         artifact = wandb.Artifact("data", type="dataset")
         with artifact.new_file("about.json") as file:
             json.dump({}, file)
         compat.wandb_use_artifact(run, artifact, ["one"])
-    [log] = tmp_path.glob("wandb/offline-run-*/*.wandb")
-    assert b"about.json" in log.read_bytes()
+    [log] = logs(tmp_path)
+    [written] = of_kind("artifact", log)
+    assert [entry["path"] for entry in written["manifest"]["contents"]] == ["about.json"]
 
 
 def test_wandb_relative_artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,9 +190,11 @@ def test_wandb_relative_artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         artifact.add_file("model.txt")
         run.log_artifact(artifact)
         run.log({"table": wandb.Table(["a"], [[1]])})
-    [log] = tmp_path.glob("wandb/offline-run-*/*.wandb")
-    assert log.read_bytes().count(b"staged/artifacts/staging/") == 2
-    assert str(tmp_path / "staged").encode() not in log.read_bytes()
+    [log] = logs(tmp_path)
+    written = [entry for each in of_kind("artifact", log) for entry in each["manifest"]["contents"]]
+    assert [Path(entry["local_path"]).parts[:3] for entry in written] == 2 * [
+        ("staged", "artifacts", "staging")
+    ]
 
 
 def test_optuna_reopened() -> None:
