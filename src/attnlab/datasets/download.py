@@ -116,6 +116,8 @@ def fetch(url: str, part: Path, show: bool = True) -> None:
                 if not remaining:
                     size = part.stat().st_size if part.is_file() else 0
                     reason = getattr(error, "reason", None) or error or type(error).__name__
+                    if not size:
+                        raise RunError(f"{url}: nothing came ({reason})") from None
                     raise RunError(
                         f"{url}: broke off after {size:,} bytes ({reason})"
                         "\n  the same command goes on from there"
