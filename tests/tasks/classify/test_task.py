@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from attnlab.data.example import Example
+from attnlab.errors import UserError
 from attnlab.tasks.classify.answer import Label
-from tests.models.building import WORDS, built, small_config, text_example
+from tests.models.building import WORDS, built, fitted, small_config, text_example
 
 RARE = ["x", "x", "x", "y"]
 
@@ -59,3 +60,12 @@ def test_graded_choices_are_those_of_labels_that_are_predicted() -> None:
     merged = scores[:, 0, 1:3].logsumexp(-1)
     assert torch.allclose(graded[:, 0, :2], torch.stack([scores[:, 0, 0], merged], -1))
     assert graded[:, 0, 2:].isneginf().all()
+
+
+def test_one_label_alone_is_refused() -> None:
+    with pytest.raises(UserError) as caught:
+        fitted(examples(["x"] * 3))
+    assert str(caught.value) == (
+        "answers: all 3 training examples have the label 'x', and a classifier needs two; "
+        "try: dataset.answer.column=ANOTHER"
+    )

@@ -33,6 +33,12 @@ class Label(Answer):
     @classmethod
     def fit(cls, data: TrainingData) -> Self:
         counts = Counter(str(example.answer) for example in data.examples)
+        if len(counts) == 1:
+            [(label, examples)] = counts.items()
+            raise UserError(
+                f"answers: all {examples:,} training examples have the label '{label}', and a "
+                "classifier needs two; try: dataset.answer.column=ANOTHER"
+            )
         labels = sorted({*counts, *(str(example.answer) for example in data.others)})
         return cls(labels, counts=[counts[label] for label in labels])
 
