@@ -66,6 +66,12 @@ def test_scores_that_are_too_large_are_divided_by_what_made_them_so() -> None:
     assert set(calibration.intervals) == {"ece", "ece_scaled", "aurc"}
 
 
+def test_risk_of_answers_that_are_all_right_has_an_interval_with_a_width() -> None:
+    gold = torch.arange(100)[:, None] % 3
+    found = Calibration.of(choices(5.0 * torch.eye(3)[gold], gold), 1.0).intervals["aurc"]
+    assert found.low == found.mean == 0 < found.high < 0.05
+
+
 def test_choices_that_do_not_count_are_left_out() -> None:
     kept = choices(torch.zeros(2, 2, 3), torch.tensor([[1, -100], [2, 0]]))
     kept.add(torch.zeros(1, 2, 3), torch.tensor([[0, 1]]))

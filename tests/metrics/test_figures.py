@@ -13,6 +13,7 @@ import torch
 from scipy.stats import binomtest
 
 import attnlab.metrics
+from attnlab.metrics.answers import Classification
 from attnlab.metrics.figures import (
     KNOWN,
     Figure,
@@ -161,6 +162,14 @@ def test_a_share_of_none_or_all_has_an_interval_with_a_width(right: float) -> No
     found = match.intervals()["exact_match"]
     far = 1.959964**2 / (200 + 1.959964**2)
     assert (found.low, found.high) == pytest.approx((0, far) if right == 0 else (1 - far, 1))
+
+
+def test_all_answers_right_leave_every_figure_an_interval_with_a_width() -> None:
+    metric = Classification(["x", "y"])
+    metric.update(["x", "y"] * 50, ["x", "y"] * 50)
+    found = metric.intervals()
+    assert found["f1_macro"] == found["accuracy"]
+    assert 0.95 < found["accuracy"].low < found["accuracy"].high == 1
 
 
 @pytest.mark.parametrize("right", [0, 3, 20])

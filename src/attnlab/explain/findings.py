@@ -21,7 +21,7 @@ from attnlab.explain.methods import Method, explained
 from attnlab.explain.subject import Subject
 from attnlab.metrics.agreement import kendall
 from attnlab.metrics.controls import KeyFrequency, PositionPrior, controls
-from attnlab.metrics.figures import Interval, bootstrap, share_interval
+from attnlab.metrics.figures import Interval, bootstrap, with_width
 from attnlab.metrics.rationale import AveragePrecision
 
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
@@ -53,9 +53,7 @@ def over_examples(values: Sequence[Tensor]) -> Interval:
 
 def share_over_examples(values: Sequence[Tensor]) -> Interval:
     """The same of shares, with a width where all of them are 0 or all are 1."""
-    share = over_examples(values)
-    alike = share.low == share.high and share.mean in (0, 1)
-    return share_interval(share.mean, sum(map(len, values))) if alike else share
+    return with_width(over_examples(values), sum(map(len, values)))
 
 
 def who_decides(share: Interval) -> str:

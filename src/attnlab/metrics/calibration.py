@@ -16,7 +16,15 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
 
-from attnlab.metrics.figures import Figure, Interval, Values, bootstrap_pooled, declare, interval
+from attnlab.metrics.figures import (
+    Figure,
+    Interval,
+    Values,
+    bootstrap_pooled,
+    declare,
+    interval,
+    with_width,
+)
 
 BINS = 15  # of confidence, equally wide
 DRAWS = 200  # resamples of the area under the curve, each of which sorts all choices
@@ -103,7 +111,7 @@ class Calibration:
         intervals = {
             "ece": calibration_error(confidence, right, numbers),
             "ece_scaled": calibration_error(scaled, right, numbers),
-            "aurc": _resampled(area_of_risk, confidence, right),
+            "aurc": with_width(_resampled(area_of_risk, confidence, right), len(right)),
         }
         figures = {name: each.mean for name, each in intervals.items()}
         figures["temperature"] = temperature

@@ -44,9 +44,10 @@ class Figure:
         return f"{self.help} ({'; '.join([*known, direction[self.higher_is_better]])})"
 
     @property
-    def is_share(self) -> bool:
-        """Whether it is a share of cases, as its sentence says."""
-        return self.help.startswith("Share of")
+    def is_bounded(self) -> bool:
+        """Whether it lies between 0 and 1: 1 is best, or its sentence says that it is a share."""
+        best = self.higher_is_better is True and self.perfect == "1"
+        return best or self.help.startswith("Share of")
 
     def falls_short(self, best: float) -> bool:
         """Whether the best score that can be reached is not that of a perfect map."""
@@ -206,6 +207,12 @@ def share_interval(share: float, cases: int, confidence: float = 0.95) -> Interv
     # Rounding would leave ends beside 0 and 1.
     low = 0.0 if share == 0 else middle - half
     return Interval(share, low, 1.0 if share == 1 else middle + half)
+
+
+def with_width(found: Interval, cases: int, confidence: float = 0.95) -> Interval:
+    """The interval of a bounded figure; where all resamples are 0, or all 1, Wilson's interval."""
+    alike = found.low == found.high and found.mean in (0, 1)
+    return share_interval(found.mean, cases, confidence) if alike else found
 
 
 def defined(figures: Any) -> Any:

@@ -26,7 +26,7 @@ from attnlab.metrics.figures import (
     facts,
     interval,
     resampled_sums,
-    share_interval,
+    with_width,
 )
 
 
@@ -86,7 +86,7 @@ class PooledMetric(DescribedMetric):
     ) -> dict[str, Interval]:
         """Every figure with its bootstrap interval over the examples of all processes.
 
-        Where all examples are alike, resampling has no width: a share of 0 or 1 has Wilson's
+        Where all examples are alike, resampling has no width: a figure of 0 or 1 has Wilson's
         interval then. Where there are several processes, each has to call it.
         """
         with self.sync_context():
@@ -97,9 +97,8 @@ class PooledMetric(DescribedMetric):
         for i, name in enumerate(self.figures):
             found[name] = interval(float(now[i]), drawn[:, i], confidence)
             fact = facts(name)
-            alike = found[name].low == found[name].high and now[i] in (0, 1)
-            if alike and fact is not None and fact.is_share:
-                found[name] = share_interval(float(now[i]), len(table), confidence)
+            if fact is not None and fact.is_bounded:
+                found[name] = with_width(found[name], len(table), confidence)
         return found
 
 
