@@ -5,13 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
+from torchmetrics import Metric
 
 from attnlab.data.batch import Batch
 from attnlab.data.target_batch import TargetBatch
 from attnlab.metrics.pooled import MapMetric
 from attnlab.tasks.task import Task
+
+
+class MeanLoss(Metric):
+    """The task's loss over all units. A batch whose loss is NaN makes it NaN, and is not left out
+    as by the mean of torchmetrics."""
+
+    full_state_update = False
+    total: Tensor
+    units: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("total", "units"):
+            self.add_state(name, torch.zeros((), dtype=torch.double), dist_reduce_fx="sum")
+
+    def update(self, sums: Tensor, counts: Tensor) -> None:
+        """Add the losses of some examples, and over how many units each is a sum."""
+        self.total += sums.double().sum()
+        self.units += counts.sum()
+
+    def compute(self) -> Tensor:
+        return self.total / self.units
 
 
 class Evaluator(nn.Module):
@@ -20,7 +43,7 @@ class Evaluator(nn.Module):
     def __init__(self, task: Task, maps: Sequence[MapMetric]) -> None:
         super().__init__()
         self.task = task
-        self.loss = MeanMetric()
+        self.loss = MeanLoss()
         self.answers = nn.ModuleList(task.metrics())
         self.maps = nn.ModuleList(maps)
 
@@ -29,8 +52,7 @@ class Evaluator(nn.Module):
 
         Weights may be None where there is no figure of maps.
         """
-        sums, counts = self.task.losses(scores, batch)
-        self.loss.update(sums.sum() / counts.sum().clamp_min(1), counts.sum())
+        self.loss.update(*self.task.losses(scores, batch))
         self.task.update_metrics(self.answers, batch, scores, answers)
         if weights is not None:
             self.update_maps(batch.over_words(weights), batch.target_over_words)
