@@ -13,6 +13,10 @@ from hypothesis import settings
 # make all of them slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Every process that a test starts would compile the project where compiled code is not kept.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # A first example may pay for an import or a cold cache: time says nothing about correctness.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")

@@ -18,7 +18,7 @@ from torch import Tensor
 from attnlab.attention.mask import Mask
 from attnlab.attention.mechanism import Attention
 from attnlab.config.attention import AttentionConfig
-from attnlab.config.combinations import PARTS, is_recurrent, mistakes, usable_for
+from attnlab.config.combinations import PARTS, broken, chosen_forms, is_recurrent, usable_for
 
 CONF = Path(__file__).parents[2] / "conf" / "attention"
 DIM = 16
@@ -60,7 +60,7 @@ def named(name: str, **changes: Any) -> AttentionConfig:
 
 @functools.cache
 def legal(names: Names) -> bool:
-    return not mistakes(combined(names), "attention")
+    return not any(broken(chosen_forms(combined(names))))
 
 
 @functools.cache

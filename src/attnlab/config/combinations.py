@@ -119,16 +119,22 @@ def is_recurrent(config: AttentionConfig) -> bool:
 
 def mistakes(config: AttentionConfig, where: str) -> list[Mistake]:
     """What in this mechanism does not go together, with the nearest choices that do."""
-    chosen = {name: part.form for name, part in parts_of(config).items()}
+    chosen = chosen_forms(config)
     mistakes = []
-    for rule in _broken(chosen):
+    for rule in broken(chosen):
         kind, other = getattr(config, rule.part).kind, getattr(config, rule.other).kind
         problem = f"{rule.part} '{kind}' does not go with {rule.other} '{other}': {rule.reason}"
         mistakes.append(Mistake(f"{where}.{rule.other}", problem, _ways_out(chosen, rule)))
     return [*mistakes, *_kernel_mistakes(config, where)]
 
 
-def _broken(chosen: Mapping[str, str]) -> Iterator[Rule]:
+def chosen_forms(config: AttentionConfig) -> dict[str, str]:
+    """The forms of the five parts by their names."""
+    return {name: part.form for name, part in parts_of(config).items()}
+
+
+def broken(chosen: Mapping[str, str]) -> Iterator[Rule]:
+    """The rules that parts of these forms break."""
     for rule in RULES:
         if chosen[rule.part] in rule.forms and chosen[rule.other] not in rule.allowed:
             yield rule
@@ -138,8 +144,8 @@ def _ways_out(chosen: Mapping[str, str], rule: Rule) -> str:
     """The kinds of either part that would mend this rule and break no other; else this one."""
     ways = []
     for part in (rule.other, rule.part):
-        mended = [k for k, f in _kinds(part) if not any(_broken({**chosen, part: f}))]
-        partly = [k for k, f in _kinds(part) if rule not in _broken({**chosen, part: f})]
+        mended = [k for k, f in _kinds(part) if not any(broken({**chosen, part: f}))]
+        partly = [k for k, f in _kinds(part) if rule not in broken({**chosen, part: f})]
         if mended or partly:
             ways.append(f"{part}={' | '.join(mended or partly)}")
     return "allowed: " + ", or ".join(ways)
