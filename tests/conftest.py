@@ -6,12 +6,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from hypothesis import settings
-
 # Before torch is imported: tests run side by side, and threads that wait for one another
 # make all of them slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+from hypothesis import settings
 
 # Every process that a test starts would compile the project where compiled code is not kept.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -21,6 +22,10 @@ sys.dont_write_bytecode = False
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 
+
+# Where there is no such device, every seed of one is kept, with a printed stack.
+if not torch.cuda.is_available():
+    torch.manual_seed = torch.default_generator.manual_seed
 
 TESTS = Path(__file__).parent
 # These files take longest. They begin first: the last one to begin would be waited for.
