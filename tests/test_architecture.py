@@ -19,6 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = [
     "errors",
     "compat",
+    "hydra_compat",
     "text_files",
     "config",
     "attention",

@@ -14,18 +14,11 @@ import optuna
 import pytest
 import torch
 import wandb
-import yaml
-from hydra._internal import defaults_list
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository
-from hydra.errors import HydraException
-from omegaconf import DictConfig
 from sacrebleu.metrics.bleu import BLEU
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from attnlab import compat
-from attnlab.config import compose
 from tests.commands import environment
 from tests.wandb_logs import logs, of_kind
 
@@ -53,87 +46,14 @@ ALL = 10 * SIZE // resource.getpagesize()
 
 
 def test_no_other_module_does() -> None:
-    private = ("hydra._internal", "omegaconf._utils", "_batches_that_stepped")
-    private += ("_log_artifact", "._trial_id")
-    using = {
-        path.name
-        for path in PACKAGE.rglob("*.py")
-        for name in private
-        if name in path.read_text(encoding="utf-8")
+    private = {
+        "compat.py": ("_batches_that_stepped", "_log_artifact", "._trial_id"),
+        "hydra_compat.py": ("hydra._internal", "omegaconf._utils"),
     }
-    assert using == {"compat.py"}
-
-
-def test_omegaconf_loader() -> None:
-    loader = compat.omegaconf_loader("rate: 1e-3")
-    assert loader.construct_document(loader.get_single_node()) == {"rate": 0.001}
-    twice = compat.omegaconf_loader("a: 1\na: 2")
-    with pytest.raises(yaml.YAMLError, match="duplicate key"):
-        twice.construct_document(twice.get_single_node())
-
-
-def test_hydra_arguments() -> None:
-    given = compat.hydra_arguments().parse_args(["-m", "seed=0,1", "model=hf"])
-    assert given.multirun
-    assert not given.help
-    assert given.overrides == ["seed=0,1", "model=hf"]
-
-
-def test_quickened_hydra_composes_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Also where a default refers to a choice that is made elsewhere."""
-    files = {
-        "config": "defaults: [_self_, task: one, model: '${task}']",
-        "task/one": "name: first",
-        "task/two": "name: second",
-        "model/one": "width: 1",
-        "model/two": "width: 2",
-    }
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / f"{name}.yaml").write_text(text)
-    commands = [
-        (["task=two", "task.name=other", "+new=1"], tmp_path),
-        ([], tmp_path),
-        (["experiment=reviews", "seed=3", "trainer.max_epochs=9"], None),
-        (["experiment=reviews"], None),
-    ]
-
-    def composed() -> list[DictConfig]:
-        return [compose.compose(words, folder) for words, folder in commands]
-
-    quick = composed()
-    assert (quick[0].model.width, quick[1].model.width) == (2, 1)
-    assert quick == composed(), "what was kept of files is as it was"
-    (tmp_path / "model/one.yaml").write_text("width: 17")
-    assert composed()[1].model.width == 17
-    quick = composed()
-    for module, name in (
-        (defaults_list, "_create_interpolation_map"),
-        (ConfigRepository, "load_config"),
-        (ConfigLoaderImpl, "_embed_result_config"),
-    ):
-        own = getattr(module, name).__wrapped__
-        own = staticmethod(own) if module is ConfigLoaderImpl else own
-        monkeypatch.setattr(module, name, own)
-    assert composed() == quick
-
-
-@pytest.mark.parametrize("wrong", ["attention=dott", "seed.of=1"])
-def test_say_hydra_errors(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
-    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", ConfigLoaderImpl.load_configuration)
-    compat.say_hydra_errors(lambda error: f"{type(error).__name__} in our words")
-    with pytest.raises(HydraException, match=r"^[A-Za-z]+Exception in our words$") as caught:
-        compose.compose([wrong])
-    assert caught.value.__cause__ is None
-
-
-def test_hydra_sweep() -> None:
-    assert compat.hydra_sweep(["seed=0,1", "a=[1,2]"]) == [
-        ["seed=0", "a=[1,2]"],
-        ["seed=1", "a=[1,2]"],
-    ]
-    with pytest.raises(HydraException):
-        compat.hydra_sweep(["a=["])
+    texts = {path.name: path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+    for owner, names in private.items():
+        using = {file for file, text in texts.items() for name in names if name in text}
+        assert using == {owner}
 
 
 class Model(lightning.LightningModule):

@@ -8,17 +8,12 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
-from copy import copy, deepcopy
-from functools import wraps
+from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import wandb
-    import yaml
     from lightning.pytorch import Trainer
     from optuna import Study
     from optuna.trial import FrozenTrial, Trial
@@ -29,115 +24,6 @@ LARGE = 2**31 - 1  # bytes; mallopt takes no more
 
 # What torchmetrics imports where it is installed, for metrics and plots that are not used here.
 EXTRAS_OF_TORCHMETRICS = ("transformers", "scipy", "matplotlib")
-
-
-def hydra_arguments() -> ArgumentParser:
-    """The parser of Hydra's command line, with `help`, `multirun` and `overrides`."""
-    from hydra._internal.utils import get_args_parser
-
-    return get_args_parser()
-
-
-def hydra_sweep(overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of each job that `-m` makes of these; raises Hydra's errors."""
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    return BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
-
-
-def quicken_hydra() -> None:
-    """Compose in a third of the time: each file is parsed once, and no needless maps are made."""
-    from hydra._internal import defaults_list
-
-    if not hasattr(defaults_list._create_interpolation_map, "__wrapped__"):  # not done before
-        _make_maps_if_needed()
-        _keep_parsed_files()
-
-
-def _make_maps_if_needed() -> None:
-    """No map of choices where no default refers to one.
-
-    Hydra makes one for each file that it reads, from all files above it, and looks into it for
-    defaults like `/model: ${task}` alone.
-    """
-    from hydra._internal import defaults_list
-    from omegaconf import OmegaConf
-
-    make = defaults_list._create_interpolation_map
-
-    @wraps(make)
-    def if_needed(overrides: Any, defaults: Sequence[Any], self_added: bool) -> Any:
-        needed = any(each.is_interpolation() for each in defaults)
-        return make(overrides, list(defaults), self_added) if needed else OmegaConf.create()
-
-    defaults_list._create_interpolation_map = if_needed
-
-
-def _keep_parsed_files() -> None:
-    """Parse a file again only where it has changed; Hydra does so at each composition.
-
-    A config without a package becomes a part of what is composed, which overrides change: of such
-    a one each composition gets a copy, as it does of the others from Hydra.
-    """
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra._internal.config_repository import ConfigRepository
-    from hydra.core.object_type import ObjectType
-    from hydra.plugins.config_source import ConfigResult
-
-    parse, embed = ConfigRepository.load_config, ConfigLoaderImpl._embed_result_config
-    kept: dict[tuple[Any, ...], Any] = {}
-
-    @wraps(parse)
-    def load_config(self: ConfigRepository, config_path: str) -> Any:
-        source = self._find_object_source(config_path, ObjectType.CONFIG)
-        if source is None:
-            return parse(self, config_path)
-        key: tuple[Any, ...] = (source.provider, source.scheme(), source.path, config_path)
-        if source.scheme() == "file":
-            state = Path(source.path, source._normalize_file_name(config_path)).stat()
-            key += (state.st_mtime_ns, state.st_size, state.st_ino)
-        if key not in kept:
-            kept[key] = parse(self, config_path)
-        return kept[key]
-
-    @wraps(embed)
-    def embed_result_config(ret: ConfigResult, package_override: str | None) -> ConfigResult:
-        embedded = embed(ret, package_override)
-        if embedded is ret:
-            embedded = copy(ret)
-            embedded.config = deepcopy(ret.config)
-        return embedded
-
-    ConfigRepository.load_config = load_config
-    ConfigLoaderImpl._embed_result_config = staticmethod(embed_result_config)
-
-
-def say_hydra_errors(line: Callable[[Exception], str]) -> None:
-    """Have programs that compose by Hydra themselves, as DVC does, print this line for an error."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra.errors import HydraException
-
-    load = ConfigLoaderImpl.load_configuration
-
-    @wraps(load)
-    def loaded(self: ConfigLoaderImpl, *words: Any, **settings: Any) -> Any:
-        try:
-            return load(self, *words, **settings)
-        except HydraException as error:
-            error.args = (line(error), *error.args[1:])
-            error.__cause__ = None  # would be printed, too
-            raise
-
-    ConfigLoaderImpl.load_configuration = loaded
-
-
-def omegaconf_loader(text: str) -> yaml.SafeLoader:
-    """The loader by which OmegaConf reads YAML: `1e-3` is a number, no key stands twice."""
-    from omegaconf._utils import get_yaml_loader
-
-    return get_yaml_loader()(text)
 
 
 def lightning_steps(trainer: Trainer) -> int:

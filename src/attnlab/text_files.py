@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from attnlab.compat import omegaconf_loader
 from attnlab.errors import UserError
+from attnlab.hydra_compat import omegaconf_loader
 
 LARGEST = 1 << 28  # bytes of a file
 LARGEST_YAML = 1 << 20

@@ -17,8 +17,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from attnlab.compat import say_hydra_errors
 from attnlab.errors import UserError
+from attnlab.hydra_compat import say_hydra_errors
 
 if TYPE_CHECKING:
     from attnlab.stages.executors import Executor

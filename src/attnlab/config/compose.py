@@ -20,7 +20,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from attnlab.compat import hydra_sweep, quicken_hydra
 from attnlab.config.dataset import Dataset
 from attnlab.config.migrations import migrated, migrated_overrides
 from attnlab.config.mistakes import from_composition, from_omegaconf, mistake_from
@@ -29,6 +28,7 @@ from attnlab.config.recipes import added_words, may_apply, say
 from attnlab.config.schema import Config, broken_rules, named_by_differences
 from attnlab.config.section import config_dir, import_plugins
 from attnlab.errors import ConfigError, Mistake, UserError
+from attnlab.hydra_compat import hydra_sweep, quicken_hydra
 from attnlab.text_files import require_finite_yaml
 
 CONFIG_NAME = "config"

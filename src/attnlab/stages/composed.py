@@ -17,13 +17,13 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from attnlab.compat import hydra_arguments
 from attnlab.config import compose
 from attnlab.config.migrations import migrated_overrides
 from attnlab.config.schema import Config
 from attnlab.config.section import SHARED
 from attnlab.datasets.catalog import require_data
 from attnlab.errors import ConfigError, Mistake, UserError
+from attnlab.hydra_compat import hydra_arguments
 from attnlab.training.distributed import is_first_process, require_gpu
 
 SEARCH = "attnlab.stages.search"
