@@ -166,8 +166,7 @@ def _merges_plainly(below: dict[Any, Any], above: dict[Any, Any]) -> bool:
         old = below.get(key)
         if isinstance(old, str) and "${" in old and isinstance(value, dict | list):
             return False
-        both = isinstance(old, dict) and isinstance(value, dict)
-        if both and not _merges_plainly(old, value):
+        if isinstance(old, dict) and isinstance(value, dict) and not _merges_plainly(old, value):
             return False
     return True
 
