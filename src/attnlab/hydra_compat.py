@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import yaml
+    from hydra.core.default_element import ResultDefault
+    from omegaconf import DictConfig
 
 
 def hydra_arguments() -> ArgumentParser:
@@ -33,13 +35,12 @@ def hydra_sweep(overrides: Sequence[str]) -> list[list[str]]:
 
 
 def quicken_hydra() -> None:
-    """Compose in a fifth of the time: each file is parsed once, and all are merged at once."""
+    """Parse each file once, and make no needless maps."""
     from hydra._internal import defaults_list
 
     if not hasattr(defaults_list._create_interpolation_map, "__wrapped__"):  # not done before
         _make_maps_if_needed()
         _keep_parsed_files()
-        _merge_files_at_once()
 
 
 def _make_maps_if_needed() -> None:
@@ -100,64 +101,66 @@ def _keep_parsed_files() -> None:
     ConfigLoaderImpl._embed_result_config = staticmethod(embed_result_config)
 
 
-def _merge_files_at_once() -> None:
-    """Merge what files hold as plain maps, and make one config of it.
+def hydra_compose(name: str, overrides: Sequence[str]) -> DictConfig:
+    """As Hydra composes, but that files are merged at once, as plain maps.
 
     Hydra makes a config of each file, and goes through all that was merged before at each merge.
-    It still does so for its own settings, which have types, and where a map or a list takes the
-    place of a reference to another.
+    It does so here where there is more than files, and where something is wrong, which it names.
     """
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra.core.default_element import ResultDefault
-    from hydra.plugins.config_source import ConfigResult
+    from hydra import compose
+
+    quick = _composed_at_once(name, list(overrides))
+    return compose(name, overrides=list(overrides)) if quick is None else quick
+
+
+def _composed_at_once(name: str, overrides: list[str]) -> DictConfig | None:
+    """The config without Hydra's own settings; None where Hydra has to compose."""
+    from hydra._internal.defaults_list import create_defaults_list
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    loader: Any = GlobalHydra.instance().config_loader()
+    try:
+        words, files = loader._parse_overrides_and_create_caching_repo(name, overrides)
+        loader.validate_sweep_overrides_legal(words, RunMode.RUN, from_shell=False)
+        defaults = create_defaults_list(files, name, words, prepend_hydra=True, skip_missing=False)
+        below: dict[Any, Any] = {}
+        for default in defaults.defaults:
+            if str(default.config_path).startswith("hydra/"):
+                continue
+            above = _content(default, files)
+            if above is None or not _merges_plainly(below, above):
+                return None
+            _merge(below, above)
+        below.pop("hydra", None)
+        config = OmegaConf.create(below)
+        OmegaConf.set_struct(config, True)
+        changes = [w for w in defaults.config_overrides if w.key_or_group != "hydra.searchpath"]
+        loader._apply_overrides_to_config(changes, config)
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError):
+        return None
+    return config
+
+
+def _content(default: ResultDefault, files: Any) -> dict[Any, Any] | None:
+    """What a file adds to the config; None where it is none, or sets Hydra beside the first one."""
     from omegaconf import DictConfig, OmegaConf
 
-    load = ConfigLoaderImpl._load_single_config
-    compose = ConfigLoaderImpl._compose_config_from_defaults_list
-
-    class Merged(ResultDefault):
-        content: dict[Any, Any]
-
-    def content(default: ResultDefault, repository: Any) -> dict[Any, Any] | None:
-        """What a file adds to the config; None where Hydra has to do it."""
-        result = repository.load_config(default.config_path)
-        if result is None or not isinstance(result.config, DictConfig):
-            return None
-        if not result.path.startswith(("file:", "pkg:")):
-            return None
-        package = result.header["package"] if default.package is None else default.package
-        found: Any = OmegaConf.to_container(result.config)
-        for name in reversed(package.split(".") if package else ()):
-            found = {name: found}
-        return None if not isinstance(found, dict) or "hydra" in found else found
-
-    @wraps(compose)
-    def compose_at_once(self: Any, defaults: Sequence[ResultDefault], repo: Any) -> Any:
-        parts: list[ResultDefault] = []
-        below: dict[Any, Any] | None = None
-        for default in defaults:
-            added = content(default, repo)
-            if added is None:
-                below = None
-                parts.append(default)
-                continue
-            if below is None or not _merges_plainly(below, added):
-                below = {}
-                merged = Merged(default.config_path)
-                merged.content = below
-                parts.append(merged)
-            _merge(below, added)
-        return compose(self, parts, repo)
-
-    @wraps(load)
-    def load_single(self: Any, default: ResultDefault, repo: Any) -> Any:
-        if not isinstance(default, Merged):
-            return load(self, default, repo)
-        made = OmegaConf.create(default.content)
-        return ConfigResult("files", str(default.config_path), made, header={"package": None})
-
-    ConfigLoaderImpl._load_single_config = load_single
-    ConfigLoaderImpl._compose_config_from_defaults_list = compose_at_once
+    result = files.load_config(default.config_path)
+    if result is None or not isinstance(result.config, DictConfig):
+        return None
+    if not result.path.startswith(("file:", "pkg:")):
+        return None
+    package = result.header["package"] if default.package is None else default.package
+    found: Any = OmegaConf.to_container(result.config)
+    for part in reversed(package.split(".") if package else ()):
+        found = {part: found}
+    is_ours = isinstance(found, dict) and (default.primary or "hydra" not in found)
+    return found if is_ours else None
 
 
 def _merges_plainly(below: dict[Any, Any], above: dict[Any, Any]) -> bool:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
@@ -28,7 +27,7 @@ from attnlab.config.recipes import added_words, may_apply, say
 from attnlab.config.schema import Config, broken_rules, named_by_differences
 from attnlab.config.section import config_dir, import_plugins
 from attnlab.errors import ConfigError, Mistake, UserError
-from attnlab.hydra_compat import hydra_sweep, quicken_hydra
+from attnlab.hydra_compat import hydra_compose, hydra_sweep, quicken_hydra
 from attnlab.text_files import require_finite_yaml
 
 CONFIG_NAME = "config"
@@ -45,8 +44,9 @@ def compose(
 ) -> DictConfig:
     """What Hydra makes of `conf/`, the overrides and a recipe; raises Hydra's own errors."""
     overrides = migrated_overrides(overrides)
-    more = _recipe_words(overrides, folder) if recipe else []
-    return _composed([*overrides, *more], folder)
+    config = _composed(overrides, folder)
+    more = _added_words(config, overrides, folder) if recipe and may_apply(overrides) else []
+    return _composed([*overrides, *more], folder) if more else config
 
 
 def recipe_words(overrides: Sequence[str], flags: Sequence[str] = ()) -> list[str]:
@@ -54,29 +54,30 @@ def recipe_words(overrides: Sequence[str], flags: Sequence[str] = ()) -> list[st
 
     `flags` are overrides for Hydra itself, such as where more YAML files are.
     """
+    if not may_apply(overrides):
+        return []
     try:
-        return _recipe_words(overrides, None, flags)
+        return _added_words(_composed([*overrides, *flags], None), overrides, None, flags)
     except COMPOSITION_ERRORS:
         return []
 
 
-def _recipe_words(
-    overrides: Sequence[str], folder: Path | None, flags: Sequence[str] = ()
+def _added_words(
+    config: DictConfig, overrides: Sequence[str], folder: Path | None, flags: Sequence[str] = ()
 ) -> list[str]:
-    def plain(more: Sequence[str] = ()) -> dict[str, Any]:
-        composed = _composed([*overrides, *flags, *more], folder)
-        return OmegaConf.to_container(composed, resolve=True)  # type: ignore[return-value]
+    """What a recipe adds to a config that was composed without one."""
 
     def recomposed(more: Sequence[str]) -> dict[str, Any] | None:
         try:
-            return plain(more)
+            return plain(_composed([*overrides, *flags, *more], folder))
         except COMPOSITION_ERRORS:
             return None
 
-    if not may_apply(overrides):
-        return []
+    def plain(config: DictConfig) -> dict[str, Any]:
+        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
     try:
-        return added_words(overrides, plain(), recomposed)
+        return added_words(overrides, plain(config), recomposed)
     except OmegaConfBaseException:  # reported when the whole config is checked
         return []
 
@@ -94,7 +95,7 @@ def _composed(overrides: Sequence[str], folder: Path | None) -> DictConfig:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(folder or config_dir()), version_base="1.3"):
         try:
-            return hydra_compose(CONFIG_NAME, overrides=list(overrides))
+            return hydra_compose(CONFIG_NAME, overrides)
         except ValueError as error:  # Hydra's way to refuse `debug=null`
             raise HydraException(f"{error}; to choose none of a group: '~group'") from None
 
