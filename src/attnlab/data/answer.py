@@ -56,6 +56,9 @@ class Answer(ABC):
         """Whether an example's answer is of this form."""
         return True
 
+    def require_choices(self) -> None:
+        """Raise a `UserError` where training has one answer alone, so that nothing is learned."""
+
     @classmethod
     @abstractmethod
     def fit(cls, data: TrainingData) -> Self:

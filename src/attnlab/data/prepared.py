@@ -229,7 +229,9 @@ def _write(dataset: Dataset, folder: Path, mark: str, say: Callable[[str], None]
     }
     training, others = Stored(folder, "train"), Stored(folder, "val", "test")
     vocabularies = source.vocabularies(training)
-    Codec.fit(training, dataset.answer_form, vocabularies, others).save(folder)
+    codec = Codec.fit(training, dataset.answer_form, vocabularies, others)
+    codec.answers.require_choices()
+    codec.save(folder)
     notes = source.notes()
     for about, note in notes.items():
         say(f"  {about}: {note}")

@@ -64,7 +64,7 @@ def test_graded_choices_are_those_of_labels_that_are_predicted() -> None:
 
 def test_one_label_alone_is_refused() -> None:
     with pytest.raises(UserError) as caught:
-        fitted(examples(["x"] * 3))
+        fitted(examples(["x"] * 3)).answers.require_choices()
     assert str(caught.value) == (
         "answers: all 3 training examples have the label 'x', and a classifier needs two; "
         "try: dataset.answer.column=ANOTHER"

@@ -33,14 +33,16 @@ class Label(Answer):
     @classmethod
     def fit(cls, data: TrainingData) -> Self:
         counts = Counter(str(example.answer) for example in data.examples)
-        if len(counts) == 1:
-            [(label, examples)] = counts.items()
-            raise UserError(
-                f"answers: all {examples:,} training examples have the label '{label}', and a "
-                "classifier needs two; try: dataset.answer.column=ANOTHER"
-            )
         labels = sorted({*counts, *(str(example.answer) for example in data.others)})
         return cls(labels, counts=[counts[label] for label in labels])
+
+    def require_choices(self) -> None:
+        known = [label for label, count in zip(self.labels, self.counts, strict=True) if count]
+        if len(known) == 1:
+            raise UserError(
+                f"answers: all {sum(self.counts):,} training examples have the label '{known[0]}', "
+                "and a classifier needs two; try: dataset.answer.column=ANOTHER"
+            )
 
     def describe(self) -> dict[str, Any]:
         return {"labels": self.labels, "counts": list(self.counts)}
