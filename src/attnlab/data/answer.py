@@ -56,8 +56,9 @@ class Answer(ABC):
         """Whether an example's answer is of this form."""
         return True
 
-    def require_choices(self) -> None:
-        """Raise a `UserError` where training has one answer alone, so that nothing is learned."""
+    def note(self) -> str:
+        """What one should know of the training answers; empty where there is nothing to say."""
+        return ""
 
     @classmethod
     @abstractmethod

@@ -230,9 +230,10 @@ def _write(dataset: Dataset, folder: Path, mark: str, say: Callable[[str], None]
     training, others = Stored(folder, "train"), Stored(folder, "val", "test")
     vocabularies = source.vocabularies(training)
     codec = Codec.fit(training, dataset.answer_form, vocabularies, others)
-    codec.answers.require_choices()
     codec.save(folder)
     notes = source.notes()
+    if note := codec.answers.note():
+        notes["answers"] = note
     for about, note in notes.items():
         say(f"  {about}: {note}")
     files = hashes(folder)

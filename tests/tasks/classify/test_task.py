@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from attnlab.data.example import Example
-from attnlab.errors import UserError
 from attnlab.tasks.classify.answer import Label
 from tests.models.building import WORDS, built, fitted, small_config, text_example
 
@@ -62,10 +61,8 @@ def test_graded_choices_are_those_of_labels_that_are_predicted() -> None:
     assert graded[:, 0, 2:].isneginf().all()
 
 
-def test_one_label_alone_is_refused() -> None:
-    with pytest.raises(UserError) as caught:
-        fitted(examples(["x"] * 3)).answers.require_choices()
-    assert str(caught.value) == (
-        "answers: all 3 training examples have the label 'x', and a classifier needs two; "
-        "try: dataset.answer.column=ANOTHER"
+def test_one_label_alone_is_noted() -> None:
+    assert fitted(examples(["x"] * 3)).answers.note() == (
+        "all training examples have the label 'x', so that nothing is learned"
     )
+    assert fitted(examples(RARE)).answers.note() == ""

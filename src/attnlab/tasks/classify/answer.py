@@ -36,13 +36,11 @@ class Label(Answer):
         labels = sorted({*counts, *(str(example.answer) for example in data.others)})
         return cls(labels, counts=[counts[label] for label in labels])
 
-    def require_choices(self) -> None:
+    def note(self) -> str:
         known = [label for label, count in zip(self.labels, self.counts, strict=True) if count]
-        if len(known) == 1:
-            raise UserError(
-                f"answers: all {sum(self.counts):,} training examples have the label '{known[0]}', "
-                "and a classifier needs two; try: dataset.answer.column=ANOTHER"
-            )
+        if len(known) != 1:
+            return ""
+        return f"all training examples have the label '{known[0]}', so that nothing is learned"
 
     def describe(self) -> dict[str, Any]:
         return {"labels": self.labels, "counts": list(self.counts)}
