@@ -19,7 +19,7 @@ EXPERIMENTS = ("atis_intent", "sst2", "mnist")
 
 def classifiers(data: str, trained: Trained) -> Iterator[str]:
     """One row for each experiment."""
-    yield "| experiment | accuracy | error before | temperature | error after | interval | target | s |"
+    yield "| experiment | accuracy | error | temperature | error after | interval | target | s |"
     yield "|---|---|---|---|---|---|---|---|"
     for name in EXPERIMENTS:
         runs = trained.runs(name, f"experiment={name}")
