@@ -48,7 +48,7 @@ def test_a_large_matrix_stands_on_one_page_without_names_of_its_units() -> None:
         reported("baskets", count=1).examples[0],
         **{"keys": list("ab") * 1500, "queries": list("abcde") * 4, "gold": "ab" * 1500},
         **{"map": np.full(shape, 1 / 3000).tolist(), "gold_map": np.zeros(shape).tolist()},
-        **{"id": "test-0", "context": {"rows": "the last 20 of 3,000"}},
+        **{"id": "test-0", "rows_shown": "the last 20 of 3,000"},
     )
     figure = draw_map(example)
     (axes,) = figure.axes

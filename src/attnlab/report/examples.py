@@ -55,13 +55,14 @@ class ShownExample:
     gold_regions: Regions | None = None  # what gold marks in the picture
     predicted_regions: Regions | None = None  # what the model's answer marks in it
     context: dict[str, str] = field(default_factory=dict)  # texts that are not attended to, by name
+    rows_shown: str = ""  # which, where the map has more
     blocks: dict[str, Rows] = field(default_factory=dict)  # of `BlockReading`: queries x keys
 
     @property
     def teacher_forced(self) -> bool:
         """Whether the rows of the map belong to words of gold that the model did not write."""
         rows = ("".join(self.queries), " ".join(self.queries))
-        of_gold = self.gold.endswith(rows) if "rows" in self.context else self.gold in rows
+        of_gold = self.gold.endswith(rows) if self.rows_shown else self.gold in rows
         return len(self.queries) > 1 and of_gold and self.prediction != self.gold
 
     @classmethod
@@ -102,8 +103,6 @@ class ShownExample:
         if read:
             content["context"] |= {"never read": _never_read(read["missed"], queries, keys)}
         rows = shown_rows(len(queries), len(keys))
-        if rows < len(queries):
-            content["context"] |= {"rows": f"the last {rows:,} of {len(queries):,}"}
         last = slice(len(queries) - rows, len(queries))
         return cls(
             id=example.id,
@@ -115,6 +114,7 @@ class ShownExample:
             meta=example.meta,
             gold_regions=Regions.of(codec.answers.encode(example), codec) if picture else None,
             predicted_regions=None if answer is None else Regions.of(answer, codec),
+            rows_shown="" if rows == len(queries) else f"the last {rows:,} of {len(queries):,}",
             blocks={name: each[last] for name, each in read.items()},
             **content,
         )

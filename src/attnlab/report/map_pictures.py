@@ -95,8 +95,8 @@ def _large_matrix(example: ShownExample) -> Figure:
     figure = _new_figure(12.0, 1.5 + 6.0 * min(len(example.queries) / len(example.keys), 1.0))
     axes = figure.add_subplot()
     _show_map(axes, example.map, float(np.max(example.map)) or 1.0)
-    rows = f"{example.context['rows']} rows" if "rows" in example.context else "all rows"
-    axes.set_title(f"{example.id}: {rows}, {len(example.keys):,} keys", fontsize=9, loc="left")
+    rows = example.rows_shown or "all"
+    axes.set_title(f"{example.id}: {rows} rows, {len(example.keys):,} keys", fontsize=9, loc="left")
     _frame_gold(axes, example.gold_map)
     return figure
 

@@ -157,6 +157,7 @@ def _example(example: ShownExample) -> dict[str, Any]:
     """The fields that are the same in all runs."""
     form = "picture" if example.picture else "sound" if example.spectrum else "text"
     spectrum = None if example.spectrum is None else pack(example.spectrum, bits=8)
+    rows = {"rows shown": example.rows_shown} if example.rows_shown else {}
     return {
         "id": example.id,
         "form": form,
@@ -164,7 +165,7 @@ def _example(example: ShownExample) -> dict[str, Any]:
         "queries": example.queries,
         "gold": example.gold,
         "meta": example.meta,
-        "context": example.context,
+        "context": example.context | rows,
         "grid": example.grid,
         "size": example.size,
         "picture": example.picture,
