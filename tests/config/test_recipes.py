@@ -59,6 +59,9 @@ def test_files_of_ones_own_get_settings_that_fit(
     said = capsys.readouterr().err
     assert said.count("model=auto: 72 texts of 4 words -> ") == 1
     assert "dropout=0.5" in said and "attnlab[hf]" in said
+    numbers = composed(*words(folder, "dataset/answer=number", task="regress"))
+    assert numbers["trainer"]["checkpoints"]["monitor"] == "val/r2"
+    assert numbers["model"] == plain["model"]
 
 
 def test_sounds_and_pictures_get_settings_of_their_own(
@@ -228,7 +231,7 @@ def test_other_data_are_left_alone() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (("model=auto",), "task=classify | generate | rank | tag; try: model=recurrent"),
+        (("model=auto",), "task=classify | generate | rank | regress | tag; try: model=recurrent"),
         (("model=auto", "experiment=reviews"), "an experiment has settings of its own"),
     ],
 )

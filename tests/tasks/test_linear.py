@@ -9,7 +9,7 @@ from attnlab.data.example import Example
 from attnlab.data.inputs import Picture, Sound, Text
 from attnlab.data.vocabulary import Vocabulary
 from attnlab.tasks import linear
-from attnlab.tasks.linear import LinearClassifier, LinearTagger, NearestAnswer
+from attnlab.tasks.linear import LinearClassifier, LinearRegressor, LinearTagger, NearestAnswer
 
 NO_WORDS = Text(Vocabulary([]))
 
@@ -19,6 +19,15 @@ def test_a_pair_of_words_decides() -> None:
     examples = [Example(str(i), {"text": t.split()}, "") for i, t in enumerate(texts)]
     peer = LinearClassifier({"text": NO_WORDS}).fit(examples, [0, 1, 1, 0] * 5)
     assert peer.predict(examples[:4]) == [0, 1, 1, 0]
+
+
+def test_words_add_up_to_numbers() -> None:
+    texts = ["one two", "two two", "one", "two", "one one two"] * 20
+    examples = [Example(str(i), {"text": t.split()}, "") for i, t in enumerate(texts)]
+    numbers = [[2.0 * t.count("two"), -1.0] for t in texts]
+    peer = LinearRegressor({"text": NO_WORDS}).fit(examples, numbers)
+    found = np.array(peer.predict(examples[:5]))
+    assert found == pytest.approx(np.array(numbers[:5]), abs=0.2)
 
 
 def test_texts_of_characters_have_ngrams_of_characters() -> None:

@@ -23,6 +23,7 @@ from attnlab.config.task import Extent, Task
 from attnlab.errors import ConfigError, Mistake
 
 AUTO = "model=auto"
+LONG = 200  # words of a text from which on it is read without an encoder
 USUAL = [Extent(examples=1000, words=20.0, longest=20), Extent(examples=1000, form="history")]
 PLURALS = {"text": ("texts", "words"), "history": ("histories", "items")}
 PRETRAINED = "`pip install 'attnlab[hf]'` adds model=hf, a pretrained encoder"
@@ -145,6 +146,22 @@ def _summary(model: str, extent: Extent, settings: Mapping[str, Any]) -> str:
 def say(line: str) -> None:
     """Print a line to stderr once, however often a config is composed."""
     print(f"attnlab: {line}", file=sys.stderr)
+
+
+def one_answer_recipe(data: Extent, monitor: str) -> dict[str, Any]:
+    """Settings for one answer to a whole text, picture or sound; `monitor` is what is to rise."""
+    if data.form == "sound":
+        return sound_recipe(data, monitor)
+    if data.form == "picture":
+        return picture_recipe(data, monitor)
+    texts = long_text_recipe if data.words >= LONG else text_recipe
+    return texts(data, monitor) | {
+        "dataset.words.lowercase": True,
+        "model.dim": 128,
+        "model.embedding_dim": 128,
+        "trainer.optimizer.lr": 2e-3,
+        "trainer.optimizer.weight_decay": 0.1,
+    }
 
 
 def text_recipe(data: Extent, monitor: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Simple models as controls, trained in seconds on the same examples.
 
-`LinearClassifier` labels texts, pictures and sounds; `LinearTagger` tags words; `NearestAnswer`
-gives the answer of the training example whose text is most alike.
+`LinearClassifier` labels texts, pictures and sounds, and `LinearRegressor` has numbers for them;
+`LinearTagger` tags words; `NearestAnswer` gives the answer of the training example whose text is
+most alike.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ PASSES = 8  # of a tagger over its training words
 AFFIXES = (1, 2, 3, 4)  # characters of the prefixes and suffixes that a tagger uses
 
 
-class LinearClassifier:
-    """Logistic regression on TF-IDF of n-grams, on pixels, or on log-mel features.
+class LinearModel:
+    """A model on TF-IDF of n-grams, on pixels, or on log-mel features.
 
     N-grams are of one or two words; of one to five characters in a text of characters. The
     features of several inputs are concatenated.
@@ -42,25 +43,20 @@ class LinearClassifier:
         """`inputs`: the form of each input, as the codec has it."""
         self.inputs = inputs
         self.transforms: dict[str, Any] = {}  # by input: TF-IDF, or scaling to unit variance
+        self.arrays = any(isinstance(form, Picture | Sound) for form in inputs.values())
         self.model: Any = None
 
-    def fit(self, examples: Sequence[Example], labels: Sequence[int | None]) -> Self:
-        """Learn from a sample of the examples with a label, the same sample each time."""
-        from sklearn.linear_model import LogisticRegression  # half a second
-
-        arrays = any(isinstance(form, Picture | Sound) for form in self.inputs.values())
-        labelled = [i for i, label in enumerate(labels) if label is not None]
-        most = MOST_ARRAYS if arrays else MOST_EXAMPLES
-        chosen = [labelled[i] for i in _sample(len(labelled), most)]
+    def _learn(self, examples: Sequence[Example], answers: Sequence[Any]) -> Self:
+        """Learn from a sample of the examples with an answer, the same sample each time."""
+        answered = [i for i, answer in enumerate(answers) if answer is not None]
+        most = MOST_ARRAYS if self.arrays else MOST_EXAMPLES
+        chosen = [answered[i] for i in _sample(len(answered), most)]
         features = self._features([examples[i] for i in chosen], fit=True)
-        strength = 0.05 if arrays else 10.0  # inverse of the penalty: counts are sparse
-        self.model = LogisticRegression(C=strength, max_iter=200)
-        self.model.fit(features, [labels[i] for i in chosen])
+        self.model.fit(features, [answers[i] for i in chosen])
         return self
 
-    def predict(self, examples: Sequence[Example]) -> list[int]:
-        """The number of the label of each."""
-        return self.model.predict(self._features(list(examples), fit=False)).tolist()
+    def _predicted(self, examples: Sequence[Example]) -> Any:
+        return self.model.predict(self._features(list(examples), fit=False))
 
     def _features(self, examples: Sequence[Example], *, fit: bool) -> Any:
         """examples x features, sparse."""
@@ -82,6 +78,37 @@ class LinearClassifier:
 
             return StandardScaler()
         return _tfidf()
+
+
+class LinearClassifier(LinearModel):
+    """Logistic regression."""
+
+    def fit(self, examples: Sequence[Example], labels: Sequence[int | None]) -> Self:
+        """Learn from examples; None is an unknown label."""
+        from sklearn.linear_model import LogisticRegression  # half a second
+
+        strength = 0.05 if self.arrays else 10.0  # inverse of the penalty: counts are sparse
+        self.model = LogisticRegression(C=strength, max_iter=200)
+        return self._learn(examples, labels)
+
+    def predict(self, examples: Sequence[Example]) -> list[int]:
+        """The number of the label of each."""
+        return self._predicted(examples).tolist()
+
+
+class LinearRegressor(LinearModel):
+    """Ridge regression."""
+
+    def fit(self, examples: Sequence[Example], numbers: Sequence[Sequence[float] | None]) -> Self:
+        """Learn from examples; None is where nobody knows the numbers."""
+        from sklearn.linear_model import Ridge
+
+        self.model = Ridge(alpha=100.0 if self.arrays else 1.0)
+        return self._learn(examples, numbers)
+
+    def predict(self, examples: Sequence[Example]) -> list[list[float]]:
+        """The numbers of each."""
+        return self._predicted(examples).reshape(len(examples), -1).tolist()
 
 
 def _tfidf() -> Any:

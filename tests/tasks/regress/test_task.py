@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,20 @@ def test_the_mean_of_training_explains_no_variance() -> None:
     metrics = regress.metrics()
     regress.update_metrics(metrics, batch, scores, answers)
     assert float(metrics[0].compute()["r2"]) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_linear_model_is_a_control() -> None:
+    texts = [["one"], ["two"], ["one", "two"]] * 10
+    known = [Example(str(i), {"text": t}, [float(len(t)), 7.0]) for i, t in enumerate(texts)]
+    codec = Codec.fit(known, "numbers")
+    regress = Regress(codec, map="pooling", loss="mse", huber_delta=0.5)
+    regress.fit([*known, replace(known[0], answer=None)])
+    batch = collate([codec.encode(e, i) for i, e in enumerate(known[:3])])
+    scores, answers = regress.controls(batch, torch.zeros(3, 2), known[:3])["linear"]
+    torch.testing.assert_close(
+        answers, torch.tensor([[1.0, 7.0]] * 2 + [[2.0, 7.0]]), atol=0.2, rtol=0
+    )
+    torch.testing.assert_close(scores, regress.numbers.standardize(answers))
 
 
 def test_numbers_change_beyond_a_tenth_of_their_spread() -> None:

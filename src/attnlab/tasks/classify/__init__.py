@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from attnlab.config.recipes import long_text_recipe, picture_recipe, sound_recipe, text_recipe
+from attnlab.config.recipes import one_answer_recipe
 from attnlab.config.task import AnswerForm, Extent, Smoothed, Task
 from attnlab.errors import Mistake
 
 if TYPE_CHECKING:
     from attnlab.config.schema import Config
 
-LONG = 200  # words of a text from which on it is read without an encoder
 LabelName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
 
 
@@ -54,18 +53,7 @@ class Classify(Task, Smoothed, kind="classify", target="attnlab.tasks.classify.t
 
     @classmethod
     def recipe(cls, data: Extent) -> dict[str, Any]:
-        if data.form == "sound":
-            return sound_recipe(data, "val/accuracy")
-        if data.form == "picture":
-            return picture_recipe(data, "val/accuracy")
-        texts = long_text_recipe if data.words >= LONG else text_recipe
-        return texts(data, "val/accuracy") | {
-            "dataset.words.lowercase": True,
-            "model.dim": 128,
-            "model.embedding_dim": 128,
-            "trainer.optimizer.lr": 2e-3,
-            "trainer.optimizer.weight_decay": 0.1,
-        }
+        return one_answer_recipe(data, "val/accuracy")
 
     def adapt_answers(self, answers: Any, inputs: Mapping[str, Any]) -> Any:
         return answers.merging(self.merge_labels or {})

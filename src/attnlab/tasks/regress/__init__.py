@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from attnlab.config.task import AnswerForm, Task
+from attnlab.config.recipes import one_answer_recipe
+from attnlab.config.task import AnswerForm, Extent, Task
 
 
 class Numbers(AnswerForm, kind="numbers", target="attnlab.tasks.regress.answer:Numbers"):
@@ -29,3 +30,7 @@ class Regress(Task, kind="regress", target="attnlab.tasks.regress.task:Regress")
         description="error from which loss=huber is absolute, in standard deviations of the "
         "training answers",
     )
+
+    @classmethod
+    def recipe(cls, data: Extent) -> dict[str, Any]:
+        return one_answer_recipe(data, "val/r2")

@@ -16,7 +16,8 @@ from attnlab.data.codec import Codec
 from attnlab.data.example import Example
 from attnlab.metrics.answers import Regression
 from attnlab.models.pooling import Pooling
-from attnlab.tasks.regress.answer import Numbers
+from attnlab.tasks.linear import LinearRegressor
+from attnlab.tasks.regress.answer import Numbers, numbers_of
 from attnlab.tasks.task import HeadContext, Task, TaskSettings
 
 SAME_NUMBER = 0.1  # standard deviations of the training answers within which a number is the same
@@ -60,6 +61,7 @@ class Regress(Task):
     ) -> None:
         super().__init__(codec, **shared)
         self.kind_of_loss, self.huber_delta = loss, huber_delta
+        self.linear: LinearRegressor | None = None
 
     @property
     def numbers(self) -> Numbers:
@@ -102,12 +104,22 @@ class Regress(Task):
         """The share of numbers that move by more than a tenth of the training spread."""
         return self.differs(own[..., None], other[..., None]).float().mean(1)
 
+    def fit(self, examples: Sequence[Example]) -> None:
+        """A linear model of the numbers."""
+        numbers = [None if each.answer is None else numbers_of(each) for each in examples]
+        if any(numbers):
+            self.linear = LinearRegressor(self.codec.inputs).fit(examples, numbers)
+
     def controls(
         self, batch: Batch, scores: Tensor, examples: Sequence[Example]
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """The mean of the training answers every time."""
+        """The mean of the training answers every time, and the numbers of a linear model."""
         mean = torch.zeros_like(scores)  # standardised
-        return {"mean": (mean, self.numbers.restore(mean.float()))}
+        controls = {"mean": (mean, self.numbers.restore(mean.float()))}
+        if self.linear is not None:
+            predicted = torch.tensor(self.linear.predict(examples)).to(mean)
+            controls["linear"] = self.numbers.standardize(predicted), predicted
+        return controls
 
     def outcomes(self, model: nn.Module, batch: Batch) -> Tensor:
         """The predicted numbers: batch x numbers x 1."""
