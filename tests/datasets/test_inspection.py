@@ -193,6 +193,25 @@ def test_a_table_without_names_gets_some(tmp_path: Path) -> None:
     assert found.words == ["task=regress"]
 
 
+@pytest.mark.parametrize(
+    ("name", "different", "words"),
+    [
+        ("balance", 21, ["task=regress"]),
+        ("stars", 5, ["task=classify"]),
+        ("label", 21, ["task=classify"]),
+    ],
+)
+def test_many_different_numbers_are_amounts_and_few_are_grades(
+    name: str, different: int, words: list[str], tmp_path: Path
+) -> None:
+    """Whole numbers that come again and again; one cell holds none."""
+    rows = [["text", name], ["the first of them", "n/a"]]
+    rows += [[f"what is said of number {i}", str(i % different - 3)] for i in range(200)]
+    with (tmp_path / "rows.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    assert inspect(tmp_path / "rows.csv").words == words
+
+
 def test_cells_may_go_over_many_lines(tmp_path: Path) -> None:
     """What is looked at ends in the middle of a row."""
     rows = [["text", "label"]]

@@ -11,6 +11,7 @@ from attnlab.datasets.readers.rows import UNREADABLE, Row
 from attnlab.datasets.readers.words import Wording, number_of
 
 MOST_LABELS = 100
+MOST_GRADES = 10  # more different numbers are amounts, unless the column is called a label
 GOLD: dict[str, Any] = {  # kind -> what reads it, the ones that say most first
     "links": LinkedWords(column="", base=0, first="input"),
     "marks": Marks(column=""),
@@ -123,7 +124,11 @@ class Columns:
 
     def labels(self) -> list[str]:
         """Columns that hold a few things again and again."""
-        return [n for n in self.names if self._labels(n) and not _counts_rows(n)]
+        names = [n for n in self.names if self._labels(n) and not _counts_rows(n)]
+        return [n for n in names if called(n, "label") or not self._amounts(n)]
+
+    def _amounts(self, name: str) -> bool:
+        return len(self.distinct(name)) > MOST_GRADES and self._numbers(name)
 
     def _labels(self, name: str) -> bool:
         cells = [row[name] for row in self.filled(name)]
