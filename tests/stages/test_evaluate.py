@@ -267,7 +267,7 @@ def test_long_texts_are_evaluated_some_at_a_time_and_shown_by_their_last_rows(
     assert 0 < len(shown) <= 4, "450 weights hold four maps of 100"
     for each in shown:
         assert len(each.map) == len(each.queries) == len(each.gold_map) == 4  # 100 // 25
-        assert each.context["rows"] == "the last 4 of 25"
+        assert each.rows_shown == "the last 4 of 25"
         assert each.teacher_forced
 
 
