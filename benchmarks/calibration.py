@@ -30,14 +30,14 @@ def classifiers(data: str, trained: Trained) -> Iterator[str]:
 def row(name: str, runs: list[Training]) -> str:
     made = figures(runs)
     error = mean(each["calibration"]["ece_scaled"] for each in made)
-    ends = [made[0]["intervals"]["ece_scaled"]] if len(made) == 1 else []
+    low, high = made[0]["intervals"]["ece_scaled"]
     cells = [
         name,
         values(made, "answer", "accuracy"),
         values(made, "calibration", "ece"),
         values(made, "calibration", "temperature", form=".2f"),
         values(made, "calibration", "ece_scaled"),
-        ", ".join(f"[{low:.4f}, {high:.4f}]" for low, high in ends),
+        f"[{low:.4f}, {high:.4f}]" if len(made) == 1 else "",
         verdict(MOST, error, less_is_better=True),
         seconds(made),
     ]

@@ -23,7 +23,8 @@ settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 
 
-# Where there is no such device, every seed of one is kept, with a printed stack.
+# torch.manual_seed seeds GPUs as well; where there is none, it formats the stack at every call, to
+# report it should the seed fail once a GPU is used: thousands of calls take a minute.
 if not torch.cuda.is_available():
     torch.manual_seed = torch.default_generator.manual_seed
 

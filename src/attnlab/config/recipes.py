@@ -23,7 +23,7 @@ from attnlab.config.task import Extent, Task
 from attnlab.errors import ConfigError, Mistake
 
 AUTO = "model=auto"
-LONG = 200  # words of a text from which on it is read without an encoder
+LONG_TEXT = 200  # words of a text from which on it is read without an encoder
 USUAL = [Extent(examples=1000, words=20.0, longest=20), Extent(examples=1000, form="history")]
 PLURALS = {"text": ("texts", "words"), "history": ("histories", "items")}
 PRETRAINED = "`pip install 'attnlab[hf]'` adds model=hf, a pretrained encoder"
@@ -149,12 +149,15 @@ def say(line: str) -> None:
 
 
 def one_answer_recipe(data: Extent, monitor: str) -> dict[str, Any]:
-    """Settings for one answer to a whole text, picture or sound; `monitor` is what is to rise."""
+    """Settings for one answer to a whole text, picture or sound.
+
+    The checkpoint with the highest `monitor` is kept.
+    """
     if data.form == "sound":
         return sound_recipe(data, monitor)
     if data.form == "picture":
         return picture_recipe(data, monitor)
-    texts = long_text_recipe if data.words >= LONG else text_recipe
+    texts = long_text_recipe if data.words >= LONG_TEXT else text_recipe
     return texts(data, monitor) | {
         "dataset.words.lowercase": True,
         "model.dim": 128,

@@ -231,7 +231,7 @@ def _write(dataset: Dataset, folder: Path, mark: str, say: Callable[[str], None]
     vocabularies = source.vocabularies(training)
     codec = Codec.fit(training, dataset.answer_form, vocabularies, others)
     codec.save(folder)
-    notes = source.notes()
+    notes = dict(source.notes())
     if note := codec.answers.note():
         notes["answers"] = note
     for about, note in notes.items():

@@ -73,6 +73,12 @@ def _title(example: ShownExample) -> str:
     return f"gold {example.gold}   answer {example.prediction}{rows}"
 
 
+def _lines(example: ShownExample) -> list[str]:
+    """The context, which rows are shown of a larger map, and the parts of the title."""
+    rows = [example.rows_shown] if example.rows_shown else []
+    return [*example.context.values(), *rows, *_title(example).split("   ")]
+
+
 def _matrix(example: ShownExample) -> Figure:
     """Queries by keys, with the units at the edges."""
     queries, keys = len(example.queries), len(example.keys)
@@ -109,8 +115,7 @@ def _sentences(example: ShownExample) -> Figure:
     weights, gold = np.array(example.map), np.array(example.gold_map)  # queries x keys
     shown = np.sort(np.argsort(-weights.max(0), kind="stable")[:MOST_KEYS])
     labels = [shorten(example.keys[key], LONGEST_LINE, placeholder=" …") for key in shown]
-    lines = (*example.context.values(), *_title(example).split("   "))
-    title = [shorten(text, LONGEST_LINE) for text in lines]
+    title = [shorten(text, LONGEST_LINE) for text in _lines(example)]
     if len(shown) < weights.shape[1]:
         share = weights[:, shown].sum() / weights.sum()
         title.append(f"{len(shown)} of {weights.shape[1]} keys, with {share:.0%} of the weight")
@@ -151,8 +156,7 @@ def _over_picture(example: ShownExample, grid: tuple[int, int]) -> Figure:
     rows = range(min(len(example.queries), MOST_ROWS))
     panels = 1 + len(marked) + len(rows)
     figure = _new_figure(2.6 * panels, 3.2)
-    lines = (*example.context.values(), *_title(example).split("   "))
-    title = (shorten(line, 40 * panels, placeholder=" …") for line in lines)
+    title = (shorten(line, 40 * panels, placeholder=" …") for line in _lines(example))
     figure.suptitle("\n".join(title), x=0.01, ha="left", fontsize=8)
     image, (height, width) = pixels_at(example.picture), example.size
     whole = (-0.5, width - 0.5, height - 0.5, -0.5)

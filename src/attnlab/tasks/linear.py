@@ -46,13 +46,13 @@ class LinearModel:
         self.arrays = any(isinstance(form, Picture | Sound) for form in inputs.values())
         self.model: Any = None
 
-    def _learn(self, examples: Sequence[Example], answers: Sequence[Any]) -> Self:
-        """Learn from a sample of the examples with an answer, the same sample each time."""
+    def _learn(self, model: Any, examples: Sequence[Example], answers: Sequence[Any]) -> Self:
+        """Fit scikit-learn's model to examples with an answer; of many, always the same sample."""
         answered = [i for i, answer in enumerate(answers) if answer is not None]
         most = MOST_ARRAYS if self.arrays else MOST_EXAMPLES
         chosen = [answered[i] for i in _sample(len(answered), most)]
         features = self._features([examples[i] for i in chosen], fit=True)
-        self.model.fit(features, [answers[i] for i in chosen])
+        self.model = model.fit(features, [answers[i] for i in chosen])
         return self
 
     def _predicted(self, examples: Sequence[Example]) -> Any:
@@ -88,8 +88,7 @@ class LinearClassifier(LinearModel):
         from sklearn.linear_model import LogisticRegression  # half a second
 
         strength = 0.05 if self.arrays else 10.0  # inverse of the penalty: counts are sparse
-        self.model = LogisticRegression(C=strength, max_iter=200)
-        return self._learn(examples, labels)
+        return self._learn(LogisticRegression(C=strength, max_iter=200), examples, labels)
 
     def predict(self, examples: Sequence[Example]) -> list[int]:
         """The number of the label of each."""
@@ -103,8 +102,7 @@ class LinearRegressor(LinearModel):
         """Learn from examples; None is where nobody knows the numbers."""
         from sklearn.linear_model import Ridge
 
-        self.model = Ridge(alpha=100.0 if self.arrays else 1.0)
-        return self._learn(examples, numbers)
+        return self._learn(Ridge(alpha=100.0 if self.arrays else 1.0), examples, numbers)
 
     def predict(self, examples: Sequence[Example]) -> list[list[float]]:
         """The numbers of each."""

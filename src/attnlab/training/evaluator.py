@@ -16,8 +16,10 @@ from attnlab.tasks.task import Task
 
 
 class MeanLoss(Metric):
-    """The task's loss over all units. A batch whose loss is NaN makes it NaN, and is not left out
-    as by the mean of torchmetrics."""
+    """The task's loss, a mean over units; NaN if that of any batch is.
+
+    torchmetrics' `MeanMetric` would leave such a batch out.
+    """
 
     full_state_update = False
     total: Tensor
